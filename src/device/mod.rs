@@ -1,0 +1,238 @@
+//! The seam between the runtime and what runs kernels.
+//!
+//! A [`Device`] is one piece of hardware (or a software driver) of this machine and is shared by all guests.
+//! A [`Context`] is what one guest has on one device: its buffers and its launches. Addresses, handles,
+//! error codes and the choice of a device are decided above this seam; how a kernel runs, below it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wavelift_translator as translator;
+pub use wavelift_translator::{Access, Location, TrapKind};
+
+use crate::memory::AddressSpace;
+
+pub mod cpu;
+pub mod gpu;
+
+/// What a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DeviceKind {
+    /// A GPU with memory of its own.
+    DiscreteGpu,
+    /// A GPU that shares the host's memory, or a virtual one.
+    IntegratedGpu,
+    /// A GPU driver that runs on the CPU (lavapipe, WARP, SwiftShader).
+    SoftwareGpu,
+    /// All cores of the host, through Wasmtime.
+    Cpu,
+    /// One core of the host, invocations in order.
+    Sequential,
+}
+
+/// What `wavelift devices` shows of a device.
+#[derive(Clone, Debug)]
+pub struct DeviceInfo {
+    /// The adapter's name as the driver gives it, or "CPU (N threads)".
+    pub name: String,
+    /// What it is.
+    pub kind: DeviceKind,
+    /// The API it is reached through: "Vulkan", "Metal", "DX12", "Wasmtime".
+    pub backend: String,
+    /// The driver and its version; empty where there is none.
+    pub driver: String,
+    /// 64-bit integers in kernels.
+    pub int64: bool,
+    /// 64-bit floats in kernels.
+    pub float64: bool,
+    /// 8-bit storage.
+    pub int8: bool,
+    /// 16-bit storage.
+    pub int16: bool,
+    /// Lanes of a subgroup, smallest and largest; `None` without subgroup operations.
+    pub subgroup: Option<(u32, u32)>,
+    /// Largest buffer, in bytes.
+    pub max_buffer_size: u64,
+    /// Largest range of a buffer that one kernel can bind, in bytes.
+    pub max_binding_size: u64,
+    /// Most invocations of one group.
+    pub max_workgroup_size: u32,
+    /// Most buffers of one launch.
+    pub max_buffers: u32,
+}
+
+/// One buffer of a guest. Unique in its guest, never used again after it is freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub u64);
+
+/// A buffer as the guest created it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BufferSpec {
+    /// Its identity.
+    pub id: BufferId,
+    /// Its address in the device address space, a multiple of 256, the same on every device.
+    pub address: u32,
+    /// Its size in bytes; 0 is allowed.
+    pub size: u32,
+    /// What kernels may do with it.
+    pub access: Access,
+}
+
+/// A guest's module: its original bytes, parsed and validated once.
+#[derive(Debug)]
+pub struct GuestModule {
+    /// Unique in the process: a cache key.
+    pub id: u64,
+    /// The parsed module (it holds the original bytes).
+    pub wasm: translator::Module,
+}
+
+/// One call of `parallel_for`, checked against the ABI: at least one iteration, buffers exist, the kernel's type fits.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// The module that holds the kernel.
+    pub module: Arc<GuestModule>,
+    /// Index of the kernel in the module's function index space.
+    pub function: u32,
+    /// Number of invocations, at least 1.
+    pub iterations: u32,
+    /// Passed through to the kernel; a hint for the group size.
+    pub block_size: u32,
+    /// In-buffers, then out-buffers, in list order; a buffer listed twice stands here twice.
+    pub buffers: Vec<BufferSpec>,
+}
+
+/// A value of a global.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GlobalValue {
+    /// `i32`
+    I32(i32),
+    /// `i64`
+    I64(i64),
+    /// `f32`, its bits
+    F32(u32),
+    /// `f64`, its bits
+    F64(u64),
+    /// `v128`, its bits
+    V128(u128),
+}
+
+/// An entry of a function table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TableEntry {
+    /// No function.
+    Null,
+    /// A function of the guest's module, by index in its function index space.
+    Function(u32),
+    /// A function of the host or of another module.
+    Foreign,
+}
+
+/// The calling instance's state at the call, asked for by a device as far as the kernel needs it.
+pub trait Caller {
+    /// The present size of linear memory 0 in bytes; 0 if the module has none.
+    fn memory_size(&mut self) -> u64;
+    /// Copies linear memory from `offset` on to `out`. Only for a detached address space, where linear memory
+    /// can't be mapped; the range lies inside the memory.
+    fn read_memory(&mut self, offset: u64, out: &mut [u8]);
+    /// The reverse of `read_memory`.
+    fn write_memory(&mut self, offset: u64, data: &[u8]);
+    /// The present value of a global of a number type, by index; `None` for reference types.
+    fn global(&mut self, index: u32) -> Option<GlobalValue>;
+    /// The present entries of a function table, by index.
+    fn table(&mut self, index: u32) -> Vec<TableEntry>;
+}
+
+/// How long the parts of a launch took. Zero where a part did not happen (a cached kernel is not lifted again).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LaunchTimes {
+    /// Wasm to SPIR-V (GPU), or re-encoding the device module (CPU).
+    pub lift: Duration,
+    /// Pipeline creation by the driver, or compilation by Cranelift.
+    pub compile: Duration,
+    /// Submission to completion; from device timestamps where the device has them.
+    pub run: Duration,
+}
+
+/// Where and why an invocation trapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelTrap {
+    /// The operator that trapped.
+    pub at: Location,
+    /// What happened.
+    pub kind: TrapKind,
+    /// The lowest trapping iteration id over all sites.
+    pub iteration: u32,
+}
+
+/// Why a device could not do what was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum DeviceError {
+    /// The device's memory, or the host's, is used up.
+    #[error("The device `{device}` has no memory left for {bytes} bytes.")]
+    OutOfMemory {
+        /// The device's name.
+        device: String,
+        /// What was asked for.
+        bytes: u64,
+    },
+    /// The device went away.
+    #[error("The device `{device}` was lost: {message}")]
+    Lost {
+        /// The device's name.
+        device: String,
+        /// What the driver says.
+        message: String,
+    },
+    /// The device or its driver failed otherwise.
+    #[error("The device `{device}` failed: {message}")]
+    Failed {
+        /// The device's name.
+        device: String,
+        /// What failed, as a sentence.
+        message: String,
+    },
+}
+
+/// Why a launch did not complete.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LaunchError {
+    /// This device can't run this kernel; another one can. Nothing was run.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The kernel reaches a host import or `memory.grow`: the runtime runs it in order in the caller's own instance.
+    /// Nothing was run.
+    #[error("{0}")]
+    NeedsCaller(String),
+    /// An invocation trapped. Buffer contents are unspecified.
+    #[error("{}", .0.kind)]
+    Trap(KernelTrap),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The translator broke its own rules: never hidden by a fallback.
+    #[error("{0}")]
+    Internal(String),
+}
+
+/// One device of this machine, shared by all guests and threads.
+pub trait Device: Send + Sync {
+    /// What it is and can do.
+    fn info(&self) -> &DeviceInfo;
+    /// Opens a context for one guest. `space` is the guest's device address space.
+    fn new_context(&self, space: Arc<AddressSpace>) -> Result<Box<dyn Context>, DeviceError>;
+}
+
+/// What one guest has on one device.
+pub trait Context: Send {
+    /// Creates a buffer of zeroes.
+    fn create_buffer(&mut self, spec: &BufferSpec) -> Result<(), DeviceError>;
+    /// Frees a buffer; an unknown one is ignored.
+    fn free_buffer(&mut self, buffer: BufferId);
+    /// Copies `data` to bytes `[offset, offset + data.len())`, which the caller has checked to lie inside the buffer.
+    fn write_buffer(&mut self, buffer: BufferId, offset: u32, data: &[u8]) -> Result<(), DeviceError>;
+    /// Copies bytes `[offset, offset + out.len())` of the buffer to `out`, after all launches before it.
+    fn read_buffer(&mut self, buffer: BufferId, offset: u32, out: &mut [u8]) -> Result<(), DeviceError>;
+    /// Runs exactly `launch.iterations` invocations and waits for them.
+    fn launch(&mut self, launch: &Launch, caller: &mut dyn Caller) -> Result<LaunchTimes, LaunchError>;
+}

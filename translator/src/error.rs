@@ -1,0 +1,99 @@
+//! Why a kernel could not be lifted.
+
+use std::fmt;
+
+/// A place in the guest's bytecode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Location {
+    /// Index of the function in the module's function index space (imports first).
+    pub function: u32,
+    /// Byte offset of the operator from the start of the module.
+    pub offset: u32,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "function {}, byte offset {:#x}", self.function, self.offset)
+    }
+}
+
+/// What kind of fault a kernel ran into; Wasm's own traps, and the limits a device adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TrapKind {
+    /// The `unreachable` operator.
+    Unreachable,
+    /// An access outside linear memory and the launch's buffers, or a store to a `read` buffer.
+    OutOfBounds,
+    /// Integer division or remainder by zero.
+    DivideByZero,
+    /// Signed division overflow, or a float too large for the integer it is truncated to.
+    IntegerOverflow,
+    /// Truncation of a NaN to an integer.
+    BadConversion,
+    /// `call_indirect` beyond the table's end.
+    TableOutOfBounds,
+    /// `call_indirect` of a null entry.
+    NullTableEntry,
+    /// `call_indirect` of a function of another type.
+    IndirectCallType,
+    /// The call stack is used up.
+    StackOverflow,
+    /// The invocation ran past its limit of loop iterations.
+    OutOfFuel,
+}
+
+impl fmt::Display for TrapKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TrapKind::Unreachable => "unreachable code was reached",
+            TrapKind::OutOfBounds => "a memory access was out of bounds",
+            TrapKind::DivideByZero => "an integer was divided by zero",
+            TrapKind::IntegerOverflow => "an integer operation overflowed",
+            TrapKind::BadConversion => "a float that is not a number was converted to an integer",
+            TrapKind::TableOutOfBounds => "an indirect call's index was beyond the table's end",
+            TrapKind::NullTableEntry => "an indirect call's table entry was null",
+            TrapKind::IndirectCallType => "an indirect call's function had another type",
+            TrapKind::StackOverflow => "the call stack was used up",
+            TrapKind::OutOfFuel => "the invocation ran past its limit of loop iterations",
+        })
+    }
+}
+
+/// Why [`translate`](crate::translate) gave no shader.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The bytes are no valid module.
+    #[error("The module is not valid WebAssembly at byte offset {offset:#x}: {message}.")]
+    Invalid {
+        /// Byte offset from the start of the module.
+        offset: usize,
+        /// What the validator says.
+        message: String,
+    },
+    /// The function asked for does not exist or has no kernel's type.
+    #[error("{0}")]
+    NotAKernel(String),
+    /// The kernel is valid, but this lifter or this device can't run it; the CPU device can.
+    #[error("{}", unsupported_sentence(.what, .function_name, .at))]
+    Unsupported {
+        /// The construct, as a noun phrase: "`memory.grow`".
+        what: String,
+        /// The name of the function at `at`, or its number where it has none.
+        function_name: String,
+        /// Where it stands, if it stands at one place.
+        at: Option<Location>,
+    },
+    /// A pass broke its own rules: a defect in the translator.
+    #[error("The translator broke its own rule and gave up: {0}. Please report this with the module.")]
+    Internal(String),
+}
+
+fn unsupported_sentence(what: &str, name: &str, at: &Option<Location>) -> String {
+    match at {
+        Some(at) => format!("Kernels can't be lifted with {what} (function `{name}`, byte offset {:#x}).", at.offset),
+        None => format!("Kernels can't be lifted with {what} (function `{name}`)."),
+    }
+}
+
+/// The translator's result type.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,408 @@
+//! wasmparser sections to a [`Module`]; bodies are parsed when asked for.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use wasmparser::{
+    BinaryReader, CompositeInnerType, ElementItems, ElementKind, ExternalKind, FuncType, FunctionBody, KnownCustom,
+    Name, Operator, Parser, Payload, RefType, TypeRef, ValType, Validator, WasmFeatures,
+};
+
+use crate::error::{Error, Result};
+
+/// A validated module.
+#[derive(Debug)]
+pub struct Module {
+    bytes: Arc<[u8]>,
+    types: Vec<Option<FuncType>>,
+    /// Type index of each function, imports first.
+    functions: Vec<u32>,
+    bodies: Vec<Range<usize>>,
+    imported_functions: Vec<(String, String)>,
+    globals: Vec<Global>,
+    tables: Vec<Table>,
+    memories: Vec<Memory>,
+    elements: Vec<Element>,
+    exports: Vec<Export>,
+    names: HashMap<u32, String>,
+    code_section_start: usize,
+}
+
+/// A global of the module, imports first.
+#[derive(Clone, Debug)]
+pub struct Global {
+    /// Its value's type.
+    pub ty: ValType,
+    /// Whether it can change.
+    pub mutable: bool,
+    /// Whether it is imported.
+    pub imported: bool,
+    /// Its initial value, where it is one constant (`i32.const` and its like).
+    pub init: Option<ConstInit>,
+}
+
+/// A constant initialiser; floats as bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConstInit {
+    /// `i32.const`
+    I32(i32),
+    /// `i64.const`
+    I64(i64),
+    /// `f32.const`
+    F32(u32),
+    /// `f64.const`
+    F64(u64),
+}
+
+/// A table of the module, imports first.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    /// Whether it holds functions.
+    pub holds_functions: bool,
+    /// Whether it is imported.
+    pub imported: bool,
+}
+
+/// A memory of the module, imports first.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// 64-bit addresses.
+    pub memory64: bool,
+    /// Shared between threads.
+    pub shared: bool,
+    /// Whether it is imported.
+    pub imported: bool,
+    /// Least size in 64 KiB pages.
+    pub minimum: u64,
+    /// Most pages, where the module says.
+    pub maximum: Option<u64>,
+}
+
+/// An element segment.
+#[derive(Clone, Debug)]
+pub struct Element {
+    /// Function indices; `None` is a null or an expression other than `ref.func`.
+    pub functions: Vec<Option<u32>>,
+    /// The table and constant offset of an active segment (`None` as offset: computed from a global).
+    pub active: Option<(u32, Option<u32>)>,
+}
+
+/// An export.
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: ExternalKind,
+    /// Its index in that kind's index space.
+    pub index: u32,
+}
+
+/// The features of a guest: what Wasmtime runs with its default settings.
+pub fn guest_features() -> WasmFeatures {
+    WasmFeatures::WASM2
+        | WasmFeatures::THREADS
+        | WasmFeatures::RELAXED_SIMD
+        | WasmFeatures::TAIL_CALL
+        | WasmFeatures::MULTI_MEMORY
+        | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::MEMORY64
+}
+
+impl Module {
+    /// Parses and validates a binary module.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] with the byte offset when it is no valid module (a component is none either).
+    pub fn parse(bytes: impl Into<Arc<[u8]>>) -> Result<Module> {
+        let bytes: Arc<[u8]> = bytes.into();
+        if Parser::is_component(&bytes) {
+            return Err(Error::Invalid { offset: 0, message: "it is a component, not a core module".into() });
+        }
+        Validator::new_with_features(guest_features()).validate_all(&bytes).map_err(invalid)?;
+        let mut module = Module {
+            bytes: bytes.clone(),
+            types: Vec::new(),
+            functions: Vec::new(),
+            bodies: Vec::new(),
+            imported_functions: Vec::new(),
+            globals: Vec::new(),
+            tables: Vec::new(),
+            memories: Vec::new(),
+            elements: Vec::new(),
+            exports: Vec::new(),
+            names: HashMap::new(),
+            code_section_start: 0,
+        };
+        for payload in Parser::new(0).parse_all(&bytes) {
+            module.section(payload.map_err(invalid)?).map_err(invalid)?;
+        }
+        Ok(module)
+    }
+
+    fn section(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
+        match payload {
+            Payload::TypeSection(reader) => {
+                for group in reader {
+                    for ty in group?.into_types() {
+                        self.types.push(match ty.composite_type.inner {
+                            CompositeInnerType::Func(f) => Some(f),
+                            _ => None,
+                        });
+                    }
+                }
+            }
+            Payload::ImportSection(reader) => {
+                for import in reader.into_imports() {
+                    self.import(import?);
+                }
+            }
+            Payload::FunctionSection(reader) => {
+                for ty in reader {
+                    self.functions.push(ty?);
+                }
+            }
+            Payload::TableSection(reader) => {
+                for table in reader {
+                    let holds_functions = table?.ty.element_type.is_func_ref();
+                    self.tables.push(Table { holds_functions, imported: false });
+                }
+            }
+            Payload::MemorySection(reader) => {
+                for memory in reader {
+                    self.memories.push(memory_of(memory?, false));
+                }
+            }
+            Payload::GlobalSection(reader) => {
+                for global in reader {
+                    let global = global?;
+                    self.globals.push(Global {
+                        ty: global.ty.content_type,
+                        mutable: global.ty.mutable,
+                        imported: false,
+                        init: const_init(&global.init_expr),
+                    });
+                }
+            }
+            Payload::ExportSection(reader) => {
+                for export in reader {
+                    let export = export?;
+                    self.exports.push(Export { name: export.name.into(), kind: export.kind, index: export.index });
+                }
+            }
+            Payload::ElementSection(reader) => {
+                for element in reader {
+                    self.elements.push(element_of(element?)?);
+                }
+            }
+            Payload::CodeSectionStart { range, .. } => self.code_section_start = range.start,
+            Payload::CodeSectionEntry(body) => self.bodies.push(body.range()),
+            Payload::CustomSection(section) => {
+                if let KnownCustom::Name(reader) = section.as_known() {
+                    self.read_names(reader);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn import(&mut self, import: wasmparser::Import<'_>) {
+        match import.ty {
+            TypeRef::Func(ty) | TypeRef::FuncExact(ty) => {
+                self.functions.push(ty);
+                self.imported_functions.push((import.module.into(), import.name.into()));
+            }
+            TypeRef::Table(ty) => {
+                self.tables.push(Table { holds_functions: ty.element_type.is_func_ref(), imported: true });
+            }
+            TypeRef::Memory(ty) => self.memories.push(memory_of(ty, true)),
+            TypeRef::Global(ty) => {
+                self.globals.push(Global { ty: ty.content_type, mutable: ty.mutable, imported: true, init: None });
+            }
+            TypeRef::Tag(_) => {}
+        }
+    }
+
+    /// The name section is a custom section: a broken one is ignored, as everywhere.
+    fn read_names(&mut self, reader: wasmparser::NameSectionReader<'_>) {
+        for name in reader {
+            let Ok(Name::Function(map)) = name else { continue };
+            for naming in map {
+                let Ok(naming) = naming else { break };
+                self.names.insert(naming.index, naming.name.to_string());
+            }
+        }
+    }
+
+    /// The module's bytes.
+    pub fn bytes(&self) -> &Arc<[u8]> {
+        &self.bytes
+    }
+
+    /// Number of functions, imports included.
+    pub fn function_count(&self) -> u32 {
+        self.functions.len() as u32
+    }
+
+    /// Number of imported functions; they have the lowest indices.
+    pub fn imported_function_count(&self) -> u32 {
+        self.imported_functions.len() as u32
+    }
+
+    /// Module and name of an imported function; `None` for a function with a body.
+    pub fn imported_function(&self, function: u32) -> Option<(&str, &str)> {
+        self.imported_functions.get(function as usize).map(|(m, n)| (m.as_str(), n.as_str()))
+    }
+
+    /// The type of a function; `None` if there is no such function.
+    pub fn function_type(&self, function: u32) -> Option<&FuncType> {
+        self.type_at(*self.functions.get(function as usize)?)
+    }
+
+    /// The type index of a function.
+    pub fn function_type_index(&self, function: u32) -> Option<u32> {
+        self.functions.get(function as usize).copied()
+    }
+
+    /// The function type at a type index.
+    pub fn type_at(&self, index: u32) -> Option<&FuncType> {
+        self.types.get(index as usize)?.as_ref()
+    }
+
+    /// The body of a function; `None` for imports.
+    pub fn body(&self, function: u32) -> Option<FunctionBody<'_>> {
+        let range = self.bodies.get((function as usize).checked_sub(self.imported_functions.len())?)?.clone();
+        let reader = BinaryReader::new_features(&self.bytes[range.clone()], range.start, guest_features());
+        Some(FunctionBody::new(reader))
+    }
+
+    /// The name a function has in the name section, else an export's, else an import's, else `func[N]`.
+    pub fn function_name(&self, function: u32) -> String {
+        if let Some(name) = self.names.get(&function) {
+            return name.clone();
+        }
+        let export = self.exports.iter().find(|e| e.kind == ExternalKind::Func && e.index == function);
+        match (export, self.imported_function(function)) {
+            (Some(export), _) => export.name.clone(),
+            (None, Some((module, name))) => format!("{module}::{name}"),
+            (None, None) => format!("func[{function}]"),
+        }
+    }
+
+    /// The function with this name (name section or export), or with this number.
+    pub fn find_function(&self, name_or_index: &str) -> Option<u32> {
+        (0..self.function_count())
+            .find(|f| self.function_name(*f) == name_or_index)
+            .or_else(|| {
+                let by_export = |e: &&Export| e.kind == ExternalKind::Func && e.name == name_or_index;
+                self.exports.iter().find(by_export).map(|e| e.index)
+            })
+            .or_else(|| name_or_index.parse().ok().filter(|index| *index < self.function_count()))
+    }
+
+    /// Globals, imports first.
+    pub fn globals(&self) -> &[Global] {
+        &self.globals
+    }
+
+    /// Tables, imports first.
+    pub fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    /// Memories, imports first.
+    pub fn memories(&self) -> &[Memory] {
+        &self.memories
+    }
+
+    /// Element segments.
+    pub fn elements(&self) -> &[Element] {
+        &self.elements
+    }
+
+    /// Exports in order.
+    pub fn exports(&self) -> &[Export] {
+        &self.exports
+    }
+
+    /// Byte offset of the code section's contents: DWARF addresses count from here.
+    pub fn code_section_start(&self) -> usize {
+        self.code_section_start
+    }
+
+    /// Number of buffers of a function with a kernel's type: `(i32, i32, i32, (i32, i32)*)`, no results.
+    /// `None` for every other type.
+    pub fn kernel_buffers(&self, function: u32) -> Option<u32> {
+        let ty = self.function_type(function)?;
+        let params = ty.params();
+        let fits = ty.results().is_empty()
+            && params.len() >= 3
+            && params.len() % 2 == 1
+            && params.iter().all(|p| *p == ValType::I32);
+        fits.then(|| (params.len() as u32 - 3) / 2)
+    }
+
+    /// Functions with a kernel's type that element segments put into a table, in index order, without imports.
+    pub fn kernels(&self) -> Vec<u32> {
+        let mut kernels: Vec<u32> = self.elements.iter().flat_map(|e| e.functions.iter().flatten().copied()).collect();
+        kernels.sort_unstable();
+        kernels.dedup();
+        kernels.retain(|f| self.imported_function(*f).is_none() && self.kernel_buffers(*f).is_some());
+        kernels
+    }
+}
+
+fn invalid(error: wasmparser::BinaryReaderError) -> Error {
+    Error::Invalid { offset: error.offset(), message: error.message().trim_end_matches('.').to_string() }
+}
+
+fn memory_of(ty: wasmparser::MemoryType, imported: bool) -> Memory {
+    Memory { memory64: ty.memory64, shared: ty.shared, imported, minimum: ty.initial, maximum: ty.maximum }
+}
+
+fn const_init(expr: &wasmparser::ConstExpr<'_>) -> Option<ConstInit> {
+    let mut ops = expr.get_operators_reader();
+    let value = match ops.read().ok()? {
+        Operator::I32Const { value } => ConstInit::I32(value),
+        Operator::I64Const { value } => ConstInit::I64(value),
+        Operator::F32Const { value } => ConstInit::F32(value.bits()),
+        Operator::F64Const { value } => ConstInit::F64(value.bits()),
+        _ => return None,
+    };
+    matches!(ops.read().ok()?, Operator::End).then_some(value)
+}
+
+fn element_of(element: wasmparser::Element<'_>) -> wasmparser::Result<Element> {
+    let active = match &element.kind {
+        ElementKind::Active { table_index, offset_expr } => {
+            let offset = match const_init(offset_expr) {
+                Some(ConstInit::I32(offset)) => Some(offset as u32),
+                _ => None,
+            };
+            Some((table_index.unwrap_or(0), offset))
+        }
+        ElementKind::Passive | ElementKind::Declared => None,
+    };
+    let functions = match element.items {
+        ElementItems::Functions(reader) => {
+            reader.into_iter().map(|f| f.map(Some)).collect::<wasmparser::Result<Vec<_>>>()?
+        }
+        ElementItems::Expressions(ty, reader) => {
+            let mut functions = Vec::new();
+            for expr in reader {
+                functions.push(function_of(&expr?, ty));
+            }
+            functions
+        }
+    };
+    Ok(Element { functions, active })
+}
+
+fn function_of(expr: &wasmparser::ConstExpr<'_>, ty: RefType) -> Option<u32> {
+    match expr.get_operators_reader().read() {
+        Ok(Operator::RefFunc { function_index }) if ty.is_func_ref() => Some(function_index),
+        _ => None,
+    }
+}

@@ -1,0 +1,201 @@
+//! What a shader is asked to be: profile, float mode, the device's features, the launch's buffers.
+
+/// What kernels may do with a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Loads only; a store traps.
+    Read,
+    /// Stores, and loads too.
+    Write,
+    /// Both.
+    ReadWrite,
+}
+
+impl Access {
+    /// Whether kernels may store.
+    pub fn is_writable(self) -> bool {
+        self != Access::Read
+    }
+}
+
+/// Which reader the SPIR-V is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Profile {
+    /// A Vulkan driver, untouched by naga.
+    #[default]
+    Vulkan,
+    /// The subset that naga reads, for Metal, DX12 and WebGPU.
+    Portable,
+}
+
+/// How exact floats are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum FloatMode {
+    /// Equal to Wasm bit for bit, NaN payloads excepted.
+    #[default]
+    Strict,
+    /// Multiplications and additions may be contracted; division and square root are the device's.
+    Relaxed,
+}
+
+/// What the device has, as far as the shader's text depends on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Features {
+    /// 64-bit integers.
+    pub int64: bool,
+    /// 64-bit floats.
+    pub float64: bool,
+    /// `SignedZeroInfNanPreserve` for 32-bit floats may be declared.
+    pub preserve_f32: bool,
+    /// `SignedZeroInfNanPreserve` for 64-bit floats may be declared.
+    pub preserve_f64: bool,
+    /// `DenormPreserve` for 32-bit floats may be declared.
+    pub denorm_preserve_f32: bool,
+    /// `DenormPreserve` for 64-bit floats may be declared.
+    pub denorm_preserve_f64: bool,
+    /// `RoundingModeRTE` for 32-bit floats may be declared.
+    pub rounding_rte_f32: bool,
+    /// `RoundingModeRTE` for 64-bit floats may be declared.
+    pub rounding_rte_f64: bool,
+    /// The device's `f32` arithmetic keeps subnormals, whether or not that may be declared.
+    pub subnormals_f32: bool,
+    /// `f32` division is correctly rounded.
+    pub exact_div_f32: bool,
+    /// `f32` square root is correctly rounded.
+    pub exact_sqrt_f32: bool,
+    /// `f64` division is correctly rounded.
+    pub exact_div_f64: bool,
+    /// `f64` square root is correctly rounded.
+    pub exact_sqrt_f64: bool,
+}
+
+impl Features {
+    /// Everything: what lavapipe has, and what tests without a device lift for.
+    pub fn all() -> Self {
+        Features {
+            int64: true,
+            float64: true,
+            preserve_f32: true,
+            preserve_f64: true,
+            denorm_preserve_f32: false,
+            denorm_preserve_f64: false,
+            rounding_rte_f32: true,
+            rounding_rte_f64: true,
+            subnormals_f32: true,
+            exact_div_f32: true,
+            exact_sqrt_f32: true,
+            exact_div_f64: true,
+            exact_sqrt_f64: true,
+        }
+    }
+}
+
+/// How to lift.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Options {
+    /// Which reader the SPIR-V is for.
+    pub profile: Profile,
+    /// How exact floats are.
+    pub float: FloatMode,
+    /// What the device has.
+    pub features: Features,
+    /// Invocations of a group (one dimension), 1 to the device's limit.
+    pub workgroup_size: u32,
+    /// Most operators of a kernel after inlining; more is `Unsupported`.
+    pub max_operators: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            profile: Profile::default(),
+            float: FloatMode::default(),
+            features: Features::all(),
+            workgroup_size: 64,
+            max_operators: 1_000_000,
+        }
+    }
+}
+
+/// One buffer parameter pair `(pointer, length)` of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BufferParam {
+    /// Which distinct buffer of the launch it is, counted from 0 in order of first appearance: a buffer that is
+    /// listed twice has one slot.
+    pub slot: u32,
+    /// What kernels may do with it; equal for equal slots.
+    pub access: Access,
+}
+
+/// The part of a launch that the shader depends on: the alias pattern and the access kinds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Shape {
+    /// The buffer parameters in list order.
+    pub buffers: Vec<BufferParam>,
+}
+
+impl Shape {
+    /// A shape of `count` distinct read_write buffers.
+    pub fn distinct(count: u32) -> Self {
+        Shape { buffers: (0..count).map(|slot| BufferParam { slot, access: Access::ReadWrite }).collect() }
+    }
+
+    /// Number of distinct buffers.
+    pub fn slots(&self) -> u32 {
+        self.buffers.iter().map(|b| b.slot + 1).max().unwrap_or(0)
+    }
+}
+
+/// What the host binds and sets to run a shader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Invocations of a group, in x; y and z are 1.
+    pub workgroup_size: u32,
+    /// Storage buffers of descriptor set 0, sorted by binding number. The trap record is not among them.
+    pub bindings: Vec<Binding>,
+    /// Size of the immediates (push constants) in bytes; layout in [`immediate`].
+    pub immediates_size: u32,
+    /// Trap sites; word `i` of the trap record (binding [`TRAP_BINDING`], `u32` words that the host sets to
+    /// `u32::MAX` before) is lowered to the least iteration id that trapped at site `i`.
+    /// Empty: the shader can't trap and declares no trap record.
+    pub trap_sites: Vec<TrapSite>,
+}
+
+/// A storage buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// Binding number in descriptor set 0.
+    pub binding: u32,
+    /// The slot of [`Shape`] that is bound.
+    pub slot: u32,
+    /// Whether the shader may store to it; a binding that is not writable is declared `NonWritable`.
+    pub writable: bool,
+}
+
+/// Where a trap comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TrapSite {
+    /// The operator.
+    pub at: crate::Location,
+    /// What happened.
+    pub kind: crate::TrapKind,
+}
+
+/// Binding number of the trap record in descriptor set 0; slot `s` is bound at `s + 1`.
+pub const TRAP_BINDING: u32 = 0;
+
+/// Word numbers in the immediates (4-byte words, little endian).
+pub mod immediate {
+    /// The iteration id of this dispatch's first invocation.
+    pub const FIRST: u32 = 0;
+    /// Number of invocations of this dispatch that are to run; the rest of the last group returns at once.
+    pub const COUNT: u32 = 1;
+    /// The kernel's `num_iterations`.
+    pub const ITERATIONS: u32 = 2;
+    /// The kernel's `block_size`.
+    pub const BLOCK_SIZE: u32 = 3;
+    /// Always 0; the shader uses it where a driver must not know a value at compile time.
+    pub const ZERO: u32 = 4;
+    /// Address of slot 0; slot `s` has its address at `SLOTS + 2 * s` and its length in bytes at `SLOTS + 2 * s + 1`.
+    pub const SLOTS: u32 = 5;
+}
