@@ -1,6 +1,7 @@
 //! Lifts WebAssembly kernels to SPIR-V compute shaders.
 
 pub mod error;
+pub mod ir;
 pub mod module;
 pub mod options;
 
