@@ -1,9 +1,12 @@
 //! Lifts WebAssembly kernels to SPIR-V compute shaders.
 
+mod call_graph;
 pub mod error;
+pub mod frontend;
 pub mod ir;
 pub mod module;
 pub mod options;
+pub mod passes;
 
 pub use error::{Error, Location, Result, TrapKind};
 pub use module::Module;

@@ -1,0 +1,3 @@
+//! Transformations of the IR, one file each. Each takes and leaves IR that [`verify`](crate::ir::verify) accepts.
+
+pub mod inline;
