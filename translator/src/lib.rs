@@ -7,6 +7,7 @@ pub mod ir;
 pub mod module;
 pub mod options;
 pub mod passes;
+mod structurize;
 
 pub use error::{Error, Location, Result, TrapKind};
 pub use module::Module;
