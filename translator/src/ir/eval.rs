@@ -213,9 +213,7 @@ macro_rules! wasm_int_binary {
                 W::$sub => $wrap(a.wrapping_sub(b)),
                 W::$mul => $wrap(a.wrapping_mul(b)),
                 W::$div_s if b == 0 => return Err(by_zero),
-                W::$div_s => {
-                    $wrap(sa.checked_div(sb).ok_or(EvalError::Trap(TrapKind::IntegerOverflow))? as $u)
-                }
+                W::$div_s => $wrap(sa.checked_div(sb).ok_or(EvalError::Trap(TrapKind::IntegerOverflow))? as $u),
                 W::$div_u => $wrap(a.checked_div(b).ok_or(by_zero)?),
                 W::$rem_s if b == 0 => return Err(by_zero),
                 W::$rem_s => $wrap(sa.wrapping_rem(sb) as $u),
@@ -291,12 +289,8 @@ wasm_float_binary! {
 
 fn low(op: LowOp, args: &[Const]) -> Result<Const, EvalError> {
     use LowOp as L;
-    if let L::LoadWord { .. }
-    | L::StoreWord { .. }
-    | L::Immediate(_)
-    | L::IterationId
-    | L::VarGet(_)
-    | L::VarSet(_) = op
+    if let L::LoadWord { .. } | L::StoreWord { .. } | L::Immediate(_) | L::IterationId | L::VarGet(_) | L::VarSet(_) =
+        op
     {
         return Err(NotPure);
     }
