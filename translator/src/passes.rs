@@ -1,3 +1,5 @@
 //! Transformations of the IR, one file each. Each takes and leaves IR that [`verify`](crate::ir::verify) accepts.
 
+pub mod dead_code;
 pub mod inline;
+pub mod simplify;
