@@ -1,9 +1,11 @@
 //! Lifts WebAssembly kernels to SPIR-V compute shaders.
 
+pub mod analysis;
 pub mod error;
 pub mod ir;
 pub mod module;
 pub mod options;
+pub mod passes;
 
 pub use error::{Error, Location, Result, TrapKind};
 pub use module::Module;
