@@ -2,4 +2,6 @@
 
 pub mod dead_code;
 pub mod inline;
+pub mod lower;
+pub mod rebase;
 pub mod simplify;
