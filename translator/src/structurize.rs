@@ -180,8 +180,8 @@ impl Emitter {
         self.join(point, inner, fall, list, escapes)
     }
 
-    /// The commonest construct, a check: an `if` of which one arm leaves and the other is empty. It is emitted without
-    /// recursion, so that a long run of checks needs no stack.
+    /// The commonest construct, a check: an `if` of which one arm ends the invocation and the other is empty. It is
+    /// emitted without recursion, so that a long run of checks needs no stack.
     fn guarding_if(
         &mut self,
         kind: &StmtKind,
@@ -202,7 +202,9 @@ impl Emitter {
             (true, false) => (*otherwise, *then, false),
             _ => return Ok(None),
         };
-        if !matches!(self.source[leaving.index()].exit, Exit::Trap(_) | Exit::Return(_)) {
+        let arm = &self.source[leaving.index()];
+        let plain = arm.stmts.iter().all(|stmt| matches!(stmt.kind, StmtKind::Op { .. }));
+        if !plain || !matches!(arm.exit, Exit::Trap(_) | Exit::Return(_)) {
             return Ok(None);
         }
         let cond = self.value(*cond);

@@ -57,6 +57,6 @@ fn random_control_flow_keeps_its_meaning() {
         check(&random_control::module(u)?);
         Ok(())
     })
-    .budget_ms(8_000)
-    .size_max(4_096);
+    .budget_ms(30_000)
+    .size_max(16_384);
 }

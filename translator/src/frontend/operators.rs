@@ -73,6 +73,11 @@ impl Lifter<'_> {
     }
 
     fn memory_access(&mut self, op: Op) -> Result<()> {
+        if let Op::Load(access) | Op::Store(access) = op
+            && access.memory != 0
+        {
+            return Err(self.unsupported(format!("accesses of memory {} (only memory 0 can be lifted)", access.memory)));
+        }
         match op {
             Op::Load(access) => {
                 let address = self.pop()?;
