@@ -1,5 +1,6 @@
 //! Lifts WebAssembly kernels to SPIR-V compute shaders.
 
+pub mod backend;
 pub mod error;
 pub mod ir;
 pub mod module;
