@@ -17,7 +17,7 @@
 //! ```
 
 mod analysis;
-mod backend;
+pub mod backend;
 mod call_graph;
 pub mod error;
 mod frontend;
