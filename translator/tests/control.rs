@@ -1,6 +1,7 @@
 //! Control flow means the same after each pass: random kernels run in the interpreter as lifted, inlined, simplified and
 //! in strict form.
 
+mod common;
 mod random_control;
 
 use std::collections::HashMap;
@@ -8,7 +9,7 @@ use std::collections::HashMap;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::verify::{Stage, verify};
 use wavelift_translator::ir::{Const, Function};
-use wavelift_translator::{Access, Module, testing};
+use wavelift_translator::{Access, Module, Options, Shape, testing, translate};
 
 const INVOCATIONS: u32 = 4;
 const ADDRESS: u32 = 0x8000_0000;
@@ -49,6 +50,8 @@ fn check(text: &str) {
         let got = run(function, &none, lowered);
         assert_eq!(expected, got, "{name}\n{text}\n{}\n{function}", stages.simplified);
     }
+    let shader = translate(&module, kernel, &Shape::distinct(1), &Options::default());
+    common::assert_valid(&shader.unwrap_or_else(|e| panic!("{e}\n{text}")).words);
 }
 
 #[test]
@@ -57,6 +60,6 @@ fn random_control_flow_keeps_its_meaning() {
         check(&random_control::module(u)?);
         Ok(())
     })
-    .budget_ms(30_000)
+    .budget_ms(8_000)
     .size_max(16_384);
 }
