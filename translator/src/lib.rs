@@ -34,7 +34,8 @@ pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, inspect};
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, Features, FloatMode, Interface, Options, Profile, Shape, TRAP_BINDING, TrapSite, immediate,
+    Access, Binding, BufferParam, Features, FloatMode, Interface, Options, Profile, Shape, TRAP_BINDING, TrapSite,
+    immediate,
 };
 
 use ir::Function;
@@ -134,7 +135,8 @@ fn checked(function: Function, stage: Stage) -> Result<Function> {
 fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("wavelift-lift".into()).stack_size(STACK_BYTES);
-        let thread = thread.spawn_scoped(scope, work).map_err(|e| Error::Internal(format!("no thread to lift on: {e}")))?;
+        let thread =
+            thread.spawn_scoped(scope, work).map_err(|e| Error::Internal(format!("no thread to lift on: {e}")))?;
         thread.join().unwrap_or_else(|panic| {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");

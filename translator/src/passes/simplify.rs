@@ -1,10 +1,11 @@
-//! Constant folding, algebraic identities, conditions known at compile time, and results that are the same whichever way
-//! control came. Works at every stage before strict form; dead code is left for [`dead_code`](super::dead_code).
+//! Constant folding, algebraic identities, global value numbering, conditions known at compile time (constant, or decided
+//! by a branch passed before), and results that are the same whichever way control came. Works at every stage before
+//! strict form; dead code is left for [`dead_code`](super::dead_code).
 
 use std::collections::HashMap;
 
 use crate::ir::eval::eval;
-use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Value, WasmOp};
+use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 
 /// Simplifies a function once; running it again may find more.
 pub fn simplify(function: &mut Function) {
@@ -24,6 +25,8 @@ pub fn simplify(function: &mut Function) {
         scopes: vec![0],
         continues,
         breaks: HashMap::new(),
+        available: HashMap::new(),
+        undo: Vec::new(),
         function,
     };
     let body = pass.function.body;
@@ -46,6 +49,18 @@ struct Simplifier<'f> {
     continues: HashMap<Label, Vec<RegionId>>,
     /// Regions, already simplified, that break to a label.
     breaks: HashMap<Label, Vec<RegionId>>,
+    /// The value that holds what an operator gives for these operands.
+    available: HashMap<(Op, Vec<Value>), Value>,
+    /// What is to be forgotten when the open regions end, the innermost's last.
+    undo: Vec<Known>,
+}
+
+/// Something known until the end of a region.
+enum Known {
+    /// An entry of `available`.
+    Available(Op, Vec<Value>),
+    /// A condition decided by a branch that was passed.
+    Decided(Value),
 }
 
 impl Simplifier<'_> {
@@ -84,6 +99,7 @@ impl Simplifier<'_> {
         let number = self.active.len() as u32;
         self.active.push(true);
         self.scopes.push(number);
+        let known = self.undo.len();
         for param in self.function.region(id).params.clone() {
             self.define(param);
         }
@@ -102,6 +118,12 @@ impl Simplifier<'_> {
         region.exit_at = exit_at;
         self.scopes.pop();
         self.active[number as usize] = false;
+        for known in self.undo.drain(known..) {
+            match known {
+                Known::Available(op, args) => _ = self.available.remove(&(op, args)),
+                Known::Decided(cond) => self.consts[cond.index()] = None,
+            }
+        }
     }
 
     /// Simplifies a region's statements into `out`; returns the exit, which may come from a nested region that is
@@ -192,6 +214,7 @@ impl Simplifier<'_> {
         let is_operator = matches!(stmt.kind, StmtKind::Op { .. } | StmtKind::Call { .. });
         let merged = if is_operator { Vec::new() } else { self.merged_results(&stmt.kind) };
         let at = stmt.at;
+        self.learn(&stmt.kind);
         out.push(stmt);
         for (result, constant) in merged {
             let value = self.fresh(result);
@@ -202,6 +225,38 @@ impl Simplifier<'_> {
                 at,
             });
         }
+    }
+
+    /// Behind an `if` of which one arm never comes out, the condition is decided.
+    fn learn(&mut self, kind: &StmtKind) {
+        let StmtKind::If { cond, then, otherwise, .. } = kind else { return };
+        let yields = |region: &RegionId| matches!(self.function.region(*region).exit, Exit::Yield(_));
+        // Only a `Bool` is decided by "not false"; an `I32` that is not zero may be any other number.
+        let decided = match (yields(then), yields(otherwise), self.function.ty(*cond)) {
+            (true, false, Type::Bool) => Const::Bool(true),
+            (false, true, ty) => Const::zero(ty),
+            _ => return,
+        };
+        if self.consts[cond.index()].is_none() {
+            self.consts[cond.index()] = Some(decided);
+            self.undo.push(Known::Decided(*cond));
+        }
+    }
+
+    /// The value that already holds what this operator gives; else remembers that `result` does from here on.
+    fn numbered(&mut self, op: &Op, args: &[Value], result: Value) -> Option<Value> {
+        let depends_on_state =
+            matches!(op, Op::Load(_) | Op::GlobalGet(_) | Op::Low(LowOp::LoadWord { .. } | LowOp::VarGet(_)));
+        if depends_on_state || !(op.is_pure() || matches!(op, Op::Wasm(_))) {
+            return None;
+        }
+        let key = (*op, args.to_vec());
+        if let Some(known) = self.available.get(&key) {
+            return Some(*known);
+        }
+        self.undo.push(Known::Available(key.0, key.1.clone()));
+        self.available.insert(key, result);
+        None
     }
 
     /// Finds a construct's results that are one value whichever way control came. A value that is still in scope
@@ -266,10 +321,10 @@ impl Simplifier<'_> {
             *op = Op::Const(value);
             args.clear();
             self.consts[result.index()] = Some(value);
-            return false;
+        } else {
+            self.canonical_order(op, args);
         }
-        self.canonical_order(op, args);
-        if let Some(same) = self.identity(op, args) {
+        if let Some(same) = self.identity(op, args).or_else(|| self.numbered(op, args, result)) {
             self.subst[result.index()] = same;
             return true;
         }
