@@ -120,6 +120,9 @@ impl<'a> Emitter<'a> {
     /// Appends an instruction with a result and any operands to the current block.
     fn inst_of(&mut self, op: spirv::Op, ty: Word, operands: Vec<Operand>) -> Result<Word> {
         let id = self.b.id();
+        if id >= MAX_IDS {
+            return Err(self.too_many_ids());
+        }
         let inst = Instruction::new(op, Some(ty), Some(id), operands);
         self.b.insert_into_block(InsertPoint::End, inst).map_err(defect)?;
         Ok(id)
@@ -149,11 +152,15 @@ impl<'a> Emitter<'a> {
         self.options.float == FloatMode::Strict && self.options.profile == Profile::Vulkan
     }
 
+    fn too_many_ids(&self) -> Error {
+        unsupported(self.function, "more than 4,194,303 SPIR-V ids after inlining", None)
+    }
+
     fn finish(self) -> Result<(Vec<u32>, Interface)> {
-        let interface = self.interface();
+        let (interface, too_many) = (self.interface(), self.too_many_ids());
         let mut module = self.b.module();
         if module.header.as_ref().is_none_or(|h| h.bound > MAX_IDS) {
-            return Err(unsupported(self.function, "more than 4,194,303 SPIR-V ids after inlining", None));
+            return Err(too_many);
         }
         // Capabilities become known as types are declared; readers want no order, but people do.
         module.capabilities.sort_by_key(|c| format!("{:?}", c.operands));
