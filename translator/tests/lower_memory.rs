@@ -5,7 +5,7 @@ mod lower_support;
 use lower_support::*;
 use wavelift_translator::ir::interpret::Stop;
 use wavelift_translator::ir::operator::MemoryAccess;
-use wavelift_translator::ir::{Function, LowOp, Type, Value, WasmOp};
+use wavelift_translator::ir::{Exit, Function, LowOp, StmtKind, Type, Value, WasmOp};
 use wavelift_translator::{Access, BufferParam, Options, Shape, TrapKind};
 
 const LOADS: [(Type, u32, bool); 14] = [
@@ -187,6 +187,22 @@ fn buffers_that_are_one_share_a_slot() {
     for iteration in [0, 5] {
         check(&function, &shape, &Options::default(), &space(&shape, &[bytes(12), vec![0; 4]]), iteration);
     }
+}
+
+#[test]
+fn an_address_that_nothing_computes_is_no_obstacle() {
+    let shape = Shape::distinct(1);
+    let mut k = Kernel::new(&shape);
+    let (id, to) = (k.iteration(), k.pointer(0));
+    k.store(access(Type::I32, 0), to, id);
+    // A block that always returns: its result never comes about.
+    let (label, never) = (k.function.new_label(), k.value(Type::I32));
+    k.open();
+    let body = k.close(&[], Exit::Return(vec![]));
+    k.push(StmtKind::Block { label, body, results: vec![never] });
+    let value = k.load(access(Type::I32, 0), never);
+    k.store(access(Type::I32, 0), to, value);
+    check(&k.finish(), &shape, &Options::default(), &space(&shape, &[bytes(4)]), 3);
 }
 
 #[test]
