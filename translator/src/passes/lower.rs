@@ -232,9 +232,12 @@ impl Lowerer<'_> {
         self.options.float == FloatMode::Strict
     }
 
-    /// Whether what reads the shader may rewrite float arithmetic, though bits must come out exact.
-    fn is_strict_portable(&self) -> bool {
-        self.is_strict() && self.options.profile == Profile::Portable
+    /// Whether the driver may rewrite arithmetic of this type as if there were no NaN, infinity or -0, though bits
+    /// must come out exact: naga's writers have no way to forbid it, and Vulkan drivers not all have one.
+    fn is_rewritten(&self, ty: Type) -> bool {
+        let features = self.options.features;
+        let preserved = if ty == Type::F64 { features.preserve_f64 } else { features.preserve_f32 };
+        self.is_strict() && (self.options.profile == Profile::Portable || !preserved)
     }
 }
 

@@ -96,20 +96,21 @@ impl Lowerer<'_> {
     fn arithmetic(&mut self, low: LowOp, op: WasmOp, args: &[Value]) -> Result<Value> {
         self.check_exact(op)?;
         let mut args = args.to_vec();
+        let is_rewritten = self.is_rewritten(op.result());
         if self.is_strict() {
             // Drivers divide by a constant as a product, and 1 by something as an approximate reciprocal.
             if low == LowOp::FDiv {
                 args.iter_mut().for_each(|arg| *arg = self.hidden_if_constant(*arg));
             }
-            // `a - a` and `a / a` are not always 0 and 1. Where contraction can't be forbidden, not even equal values
-            // that came about in different ways may be seen as equal.
+            // `a - a` and `a / a` are not always 0 and 1. Where rewriting can't be forbidden, not even equal values that
+            // came about in different ways may be seen as equal.
             let cancels = matches!(low, LowOp::FSub | LowOp::FDiv);
-            if cancels && (self.is_strict_portable() || args[0] == args[1]) {
+            if cancels && (is_rewritten || args[0] == args[1]) {
                 args[1] = self.launder(args[1]);
             }
         }
         let result = self.same(low, &args);
-        Ok(if self.is_strict_portable() { self.launder(result) } else { result })
+        Ok(if is_rewritten { self.launder(result) } else { result })
     }
 
     /// Whether drivers rewrite operators with this constant so that the result can change: `x + 0` to `x`, `x * 0` to 0.
@@ -227,7 +228,7 @@ impl Lowerer<'_> {
     pub(super) fn float_test(&mut self, op: LowOp, a: Value, b: Value) -> Value {
         let format = Format::of(self.function.ty(a));
         let flushes = self.is_strict() && format.ty == Type::F32 && !self.options.features.subnormals_f32;
-        if !self.is_strict_portable() && !flushes {
+        if !self.is_rewritten(format.ty) && !flushes {
             return self.bool(op, &[a, b]);
         }
         let (a, b) = (self.bits(a), self.bits(b));
