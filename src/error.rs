@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use wasmtime::WasmBacktrace;
 use wavelift_translator as translator;
 
-use crate::device::DeviceError;
+use crate::device::{DeviceError, Location};
 use crate::host::HostFault;
 use crate::kernel::Mismatch;
 use crate::runtime::Module;
-use crate::trap::KernelFault;
+use crate::trap::{KernelFault, unreachable_at};
 
 /// The library's result type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -180,10 +180,16 @@ impl Error {
             return Error::Stopped(Error::one_line(&error));
         };
         let frame = error.downcast_ref::<WasmBacktrace>().and_then(|b| b.frames().first());
+        let offset = frame.and_then(|frame| {
+            let offset = module.original_offset(frame.module_offset()?) as u32;
+            let at = Location { function: frame.func_index(), offset };
+            let unreachable = matches!(trap, wasmtime::Trap::UnreachableCodeReached);
+            Some(if unreachable { unreachable_at(module.wasm(), at) } else { at }.offset as usize)
+        });
         Error::Trap {
             what: trap.to_string().trim_start_matches("wasm trap: ").to_string(),
             function: frame.map(|f| module.wasm().function_name(f.func_index())),
-            offset: frame.and_then(|f| f.module_offset()).map(|offset| module.original_offset(offset)),
+            offset,
         }
     }
 
