@@ -1,0 +1,332 @@
+//! Function bodies of a device module, written anew from the guest's, with a map back to the guest's byte offsets.
+
+use std::collections::HashMap;
+
+use wasm_encoder::reencode::{self, Reencode};
+use wasm_encoder::{BlockType, Function, Instruction, ValType};
+use wasmparser::{FuncType, FunctionBody, Operator};
+use wavelift_translator::Module;
+
+use super::operators::{next_is_unreachable, reject};
+use super::slice::needs_caller;
+
+/// Global that holds the iteration id.
+pub const ITERATION: u32 = 0;
+/// Global that holds the size of linear memory in pages.
+pub const PAGES: u32 = 1;
+
+/// Global that no one reads: `unreachable` is preceded by a write of it, because Cranelift would otherwise make a branch
+/// to a bare `unreachable` trap at the place of the branch.
+pub const SITE: u32 = 2;
+
+/// Where the instructions of one function of a device module come from.
+#[derive(Debug, Default)]
+pub struct FunctionMap {
+    /// The guest's function; `None` for what Wavelift adds.
+    pub function: Option<u32>,
+    /// Byte offset in the new body to byte offset in the guest's module, ascending.
+    offsets: Vec<(u32, u32)>,
+    /// Offsets in the new body of operators that only the caller's own instance can run, and the sentence that says so.
+    rejected: HashMap<u32, String>,
+}
+
+impl FunctionMap {
+    /// A function that stands for one that only the caller's own instance can run.
+    pub fn stub(reason: String) -> FunctionMap {
+        // Its body has no locals (one byte), so that its `unreachable` stands at offset 1.
+        FunctionMap { rejected: HashMap::from([(1, reason)]), ..FunctionMap::default() }
+    }
+
+    /// The byte offset in the guest's module of what stands at `offset` of the new body.
+    pub fn original(&self, offset: u32) -> u32 {
+        let after = self.offsets.partition_point(|(new, _)| *new <= offset);
+        // Before the first operator is the function's entry, where the stack can run out.
+        self.offsets.get(after.saturating_sub(1)).map_or(0, |(_, original)| *original)
+    }
+
+    /// Why the operator at `offset` needs the caller.
+    pub fn rejected(&self, offset: u32) -> Option<&str> {
+        self.rejected.get(&offset).map(String::as_str)
+    }
+}
+
+/// Function types by structure, each once.
+#[derive(Debug, Default)]
+pub struct Types {
+    indices: HashMap<FuncType, u32>,
+    /// In index order.
+    pub list: Vec<FuncType>,
+}
+
+impl Types {
+    /// The index of a type.
+    pub fn intern(&mut self, ty: &FuncType) -> u32 {
+        if let Some(index) = self.indices.get(ty) {
+            return *index;
+        }
+        let index = self.list.len() as u32;
+        self.indices.insert(ty.clone(), index);
+        self.list.push(ty.clone());
+        index
+    }
+
+    /// A type that none of the others equals.
+    pub fn unlike_all(&mut self) -> Option<u32> {
+        let counts = (1..=MOST_VALUES).flat_map(|results| (0..=MOST_VALUES).map(move |params| (params, results)));
+        let values = |count| vec![wasmparser::ValType::I64; count];
+        let mut types = counts.map(|(params, results)| FuncType::new(values(params), values(results)));
+        let ty = types.find(|ty| !self.indices.contains_key(ty))?;
+        Some(self.intern(&ty))
+    }
+}
+
+/// Most parameters, and most results, of a function.
+const MOST_VALUES: usize = 1000;
+/// Most locals of a function, parameters included.
+const MOST_LOCALS: usize = 50_000;
+/// Most bytes of a body.
+const MOST_BYTES: usize = 7_654_321;
+
+/// Whether Wasmtime takes the body of `run`: the loop makes a kernel larger, and one that was just within the limits no
+/// longer is.
+pub fn within_limits(kernel: &FuncType, body: &FunctionBody<'_>) -> bool {
+    let Ok(reader) = body.get_locals_reader() else { return false };
+    let locals: usize = reader.into_iter().flatten().map(|(count, _)| count as usize).sum();
+    let params = kernel.params().len();
+    // Zeroing a local takes at most 24 bytes, a local's index becomes at most 2 bytes longer.
+    let bytes = 2 * body.range().len() + 24 * (locals + params);
+    2 * params + 1 + locals <= MOST_LOCALS && (bytes <= MOST_BYTES)
+}
+
+/// From the guest's indices to the device module's.
+#[derive(Debug)]
+pub struct Indices<'a> {
+    /// The guest's module.
+    pub module: &'a Module,
+    /// Types used so far.
+    pub types: Types,
+    /// Functions, stubs included.
+    pub functions: HashMap<u32, u32>,
+    /// Globals.
+    pub globals: HashMap<u32, u32>,
+    /// Tables.
+    pub tables: HashMap<u32, u32>,
+    /// Pairs of globals: one the kernel writes, and the one that keeps its value at the launch.
+    pub resets: Vec<(u32, u32)>,
+    /// The function that does `memory.fill`.
+    pub fill: u32,
+    /// The function that does `memory.copy`.
+    pub copy: u32,
+}
+
+/// A rule of the slice was broken: an index that it does not hold.
+type Failure = reencode::Error<String>;
+
+fn missing(what: &str, index: u32) -> Failure {
+    Failure::UserError(format!("the slice lacks {what} {index}"))
+}
+
+impl Reencode for Indices<'_> {
+    type Error = String;
+
+    fn function_index(&mut self, function: u32) -> Result<u32, Failure> {
+        self.functions.get(&function).copied().ok_or_else(|| missing("function", function))
+    }
+
+    fn global_index(&mut self, global: u32) -> Result<u32, Failure> {
+        self.globals.get(&global).copied().ok_or_else(|| missing("global", global))
+    }
+
+    fn table_index(&mut self, table: u32) -> Result<u32, Failure> {
+        self.tables.get(&table).copied().ok_or_else(|| missing("table", table))
+    }
+
+    fn type_index(&mut self, ty: u32) -> Result<u32, Failure> {
+        let ty = self.module.type_at(ty).ok_or_else(|| missing("type", ty))?;
+        Ok(self.types.intern(ty))
+    }
+}
+
+/// Writes one body operator by operator.
+struct Writer<'w, 'm> {
+    indices: &'w mut Indices<'m>,
+    code: Function,
+    map: FunctionMap,
+    function: u32,
+    /// What is added to the index of a local.
+    shift: u32,
+    /// In the kernel's loop: the open blocks of the kernel's body. `return` is a branch out of them.
+    depth: Option<u32>,
+}
+
+/// The body of a function that the kernel calls.
+pub fn plain(indices: &mut Indices<'_>, function: u32) -> Result<(Function, FunctionMap), Failure> {
+    let body = body_of(indices.module, function)?;
+    let locals = locals_of(&body)?;
+    let mut writer = Writer::new(indices, function, locals);
+    writer.operators(&body)?;
+    Ok((writer.code, writer.map))
+}
+
+/// The body of `run(lo, hi, num_iterations, block_size, buffers…)`: the kernel's own body in a loop over the iteration
+/// ids from `lo` to `hi - 1`, at least one. A call for each invocation would cost ten times the loop.
+pub fn run(indices: &mut Indices<'_>, kernel: u32) -> Result<(Function, FunctionMap), Failure> {
+    const LO: u32 = 0;
+    const HI: u32 = 1;
+    let params = indices.module.function_type(kernel).map_or(0, |ty| ty.params().len() as u32);
+    let body = body_of(indices.module, kernel)?;
+    let own = locals_of(&body)?;
+    // The parameters of `run` are the kernel's and `hi`. The kernel may write its parameters, so each iteration has
+    // copies of them, as the first of its locals.
+    let shift = params + 1;
+    let locals = std::iter::once((params, ValType::I32)).chain(own.iter().copied()).collect();
+    let resets = indices.resets.clone();
+    let mut writer = Writer::new(indices, kernel, locals);
+    writer.shift = shift;
+    writer.depth = Some(0);
+    let mut emit = |instruction: &Instruction<'_>| {
+        writer.code.instruction(instruction);
+    };
+    emit(&Instruction::Loop(BlockType::Empty));
+    emit(&Instruction::LocalGet(LO));
+    emit(&Instruction::GlobalSet(ITERATION));
+    for param in 0..params {
+        emit(&Instruction::LocalGet(if param == 0 { LO } else { param + 1 }));
+        emit(&Instruction::LocalSet(shift + param));
+    }
+    let types = own.iter().flat_map(|(count, ty)| std::iter::repeat_n(*ty, *count as usize));
+    for (index, ty) in types.enumerate() {
+        emit(&zero(ty)?);
+        emit(&Instruction::LocalSet(shift + params + index as u32));
+    }
+    for (global, initial) in resets {
+        emit(&Instruction::GlobalGet(initial));
+        emit(&Instruction::GlobalSet(global));
+    }
+    emit(&Instruction::Block(BlockType::Empty));
+    writer.operators(&body)?;
+    for instruction in [
+        Instruction::LocalGet(LO),
+        Instruction::I32Const(1),
+        Instruction::I32Add,
+        Instruction::LocalTee(LO),
+        Instruction::LocalGet(HI),
+        Instruction::I32Ne,
+        Instruction::BrIf(0),
+        Instruction::End,
+        Instruction::End,
+    ] {
+        writer.code.instruction(&instruction);
+    }
+    Ok((writer.code, writer.map))
+}
+
+impl<'w, 'm> Writer<'w, 'm> {
+    fn new(indices: &'w mut Indices<'m>, function: u32, locals: Vec<(u32, ValType)>) -> Self {
+        let map = FunctionMap { function: Some(function), ..FunctionMap::default() };
+        Writer { indices, code: Function::new(locals), map, function, shift: 0, depth: None }
+    }
+
+    fn operators(&mut self, body: &FunctionBody<'_>) -> Result<(), Failure> {
+        let mut operators = body.get_operators_reader()?;
+        while !operators.eof() {
+            let (operator, offset) = operators.read_with_offset()?;
+            self.map.offsets.push((self.code.byte_len() as u32, offset as u32));
+            let cut = matches!(operator, Operator::Call { .. }) && next_is_unreachable(&operators);
+            if cut || matches!(operator, Operator::Unreachable) {
+                self.trap(offset as u32);
+            } else if let Some(reason) = self.reason_against(&operator, offset as u32) {
+                let at = self.trap(offset as u32);
+                self.map.rejected.insert(at, reason);
+            } else {
+                self.operator(operator)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes `unreachable` for the operator at `offset`, and returns where in the new body it stands.
+    fn trap(&mut self, offset: u32) -> u32 {
+        self.code.instruction(&Instruction::I32Const(offset as i32)).instruction(&Instruction::GlobalSet(SITE));
+        let at = self.code.byte_len() as u32;
+        self.code.instruction(&Instruction::Unreachable);
+        at
+    }
+
+    /// Why this operator must run in the caller's instance.
+    fn reason_against(&self, operator: &Operator<'_>, offset: u32) -> Option<String> {
+        let module = self.indices.module;
+        let what = match operator {
+            Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
+                if let Some(stub) = module.imported_function(*function_index) {
+                    format!("calls the host function `{}` of `{}`", stub.1, stub.0)
+                } else {
+                    return None;
+                }
+            }
+            _ => reject(module, operator, offset)?.what,
+        };
+        Some(needs_caller(module, self.function, &what, offset))
+    }
+
+    fn operator(&mut self, operator: Operator<'_>) -> Result<(), Failure> {
+        let exit = self.depth.map(Instruction::Br);
+        let instruction = match operator {
+            Operator::LocalGet { local_index } => Instruction::LocalGet(local_index + self.shift),
+            Operator::LocalSet { local_index } => Instruction::LocalSet(local_index + self.shift),
+            Operator::LocalTee { local_index } => Instruction::LocalTee(local_index + self.shift),
+            Operator::MemorySize { .. } => Instruction::GlobalGet(PAGES),
+            Operator::MemoryFill { .. } => Instruction::Call(self.indices.fill),
+            Operator::MemoryCopy { .. } => Instruction::Call(self.indices.copy),
+            Operator::Return if exit.is_some() => Instruction::Br(self.depth.unwrap_or(0)),
+            // A kernel has no results, so that a tail call is a call and a branch out.
+            Operator::ReturnCall { function_index } if exit.is_some() => {
+                Instruction::Call(self.indices.function_index(function_index)?)
+            }
+            Operator::ReturnCallIndirect { type_index, table_index } if exit.is_some() => Instruction::CallIndirect {
+                type_index: self.indices.type_index(type_index)?,
+                table_index: self.indices.table_index(table_index)?,
+            },
+            ref other => self.indices.instruction(other.clone())?,
+        };
+        self.code.instruction(&instruction);
+        match operator {
+            Operator::ReturnCall { .. } | Operator::ReturnCallIndirect { .. } => {
+                if let Some(exit) = exit {
+                    self.code.instruction(&exit);
+                }
+            }
+            Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
+                self.depth = self.depth.map(|depth| depth + 1);
+            }
+            // The last `end` closes the block around the kernel's body.
+            Operator::End => self.depth = self.depth.map(|depth| depth.saturating_sub(1)),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn body_of(module: &Module, function: u32) -> Result<FunctionBody<'_>, Failure> {
+    module.body(function).ok_or_else(|| missing("the body of function", function))
+}
+
+fn locals_of(body: &FunctionBody<'_>) -> Result<Vec<(u32, ValType)>, Failure> {
+    let mut locals = Vec::new();
+    for local in body.get_locals_reader()? {
+        let (count, ty) = local?;
+        locals.push((count, reencode::RoundtripReencoder.val_type(ty).map_err(|e| Failure::UserError(e.to_string()))?));
+    }
+    Ok(locals)
+}
+
+fn zero(ty: ValType) -> Result<Instruction<'static>, Failure> {
+    Ok(match ty {
+        ValType::I32 => Instruction::I32Const(0),
+        ValType::I64 => Instruction::I64Const(0),
+        ValType::F32 => Instruction::F32Const(0f32.into()),
+        ValType::F64 => Instruction::F64Const(0f64.into()),
+        ValType::V128 => Instruction::V128Const(0),
+        ValType::Ref(_) => return Err(Failure::UserError("a local of a reference type".into())),
+    })
+}

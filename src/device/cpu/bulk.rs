@@ -1,0 +1,111 @@
+//! `memory.fill` and `memory.copy` for device modules.
+//!
+//! Wasmtime does them in host code, where a fault ends the process. So every page is touched first, in Wasm, where a
+//! fault is a trap; only then is the operator run.
+
+use wasm_encoder::{BlockType, Function, Instruction, MemArg, ValType};
+
+/// No system has smaller pages.
+const STEP: i32 = 4096;
+
+/// `fill(destination, value, length)`
+pub fn fill() -> Function {
+    let mut code = Code::new();
+    code.unless_empty();
+    code.touch(0, true);
+    code.emit(&[Instruction::LocalGet(0), Instruction::LocalGet(1), Instruction::LocalGet(2)]);
+    code.emit(&[Instruction::MemoryFill(0), Instruction::End]);
+    code.function
+}
+
+/// `copy(destination, source, length)`
+pub fn copy() -> Function {
+    let mut code = Code::new();
+    code.unless_empty();
+    code.touch(0, true);
+    code.touch(1, false);
+    code.emit(&[Instruction::LocalGet(0), Instruction::LocalGet(1), Instruction::LocalGet(2)]);
+    code.emit(&[Instruction::MemoryCopy { src_mem: 0, dst_mem: 0 }, Instruction::End]);
+    code.function
+}
+
+/// Both functions have the length as parameter 2, and two locals: the address touched, and the last one.
+const LENGTH: u32 = 2;
+const AT: u32 = 3;
+const LAST: u32 = 4;
+
+struct Code {
+    function: Function,
+}
+
+impl Code {
+    fn new() -> Code {
+        Code { function: Function::new([(2, ValType::I32)]) }
+    }
+
+    fn emit(&mut self, instructions: &[Instruction<'_>]) {
+        for instruction in instructions {
+            self.function.instruction(instruction);
+        }
+    }
+
+    fn unless_empty(&mut self) {
+        self.emit(&[
+            Instruction::LocalGet(LENGTH),
+            Instruction::I32Eqz,
+            Instruction::If(BlockType::Empty),
+            Instruction::Return,
+            Instruction::End,
+        ]);
+    }
+
+    /// Touches each page of `length` bytes, at least one, from the address in local `start` on.
+    fn touch(&mut self, start: u32, for_writing: bool) {
+        let at_once = MemArg { offset: 0, align: 0, memory_index: 0 };
+        self.emit(&[
+            Instruction::LocalGet(start),
+            Instruction::LocalTee(AT),
+            Instruction::LocalGet(LENGTH),
+            Instruction::I32Add,
+            Instruction::I32Const(1),
+            Instruction::I32Sub,
+            Instruction::LocalTee(LAST),
+            // The range runs over the end of the address space: touch what is always unmapped.
+            Instruction::LocalGet(start),
+            Instruction::I32LtU,
+            Instruction::If(BlockType::Empty),
+            Instruction::I32Const(-1),
+            Instruction::I32Load8U(MemArg { offset: u64::from(u32::MAX), align: 0, memory_index: 0 }),
+            Instruction::Drop,
+            Instruction::End,
+            Instruction::Block(BlockType::Empty),
+            Instruction::Loop(BlockType::Empty),
+            Instruction::LocalGet(AT),
+        ]);
+        if for_writing {
+            // Atomic, so that a byte which another invocation writes at this moment is not lost.
+            self.emit(&[Instruction::I32Const(0), Instruction::I32AtomicRmw8OrU(at_once)]);
+        } else {
+            self.emit(&[Instruction::I32Load8U(at_once)]);
+        }
+        self.emit(&[
+            Instruction::Drop,
+            // The last page: what is left to `last` lies in the page of `at`.
+            Instruction::LocalGet(AT),
+            Instruction::I32Const(STEP - 1),
+            Instruction::I32Or,
+            Instruction::LocalGet(LAST),
+            Instruction::I32GeU,
+            Instruction::BrIf(1),
+            Instruction::LocalGet(AT),
+            Instruction::I32Const(-STEP),
+            Instruction::I32And,
+            Instruction::I32Const(STEP),
+            Instruction::I32Add,
+            Instruction::LocalSet(AT),
+            Instruction::Br(0),
+            Instruction::End,
+            Instruction::End,
+        ]);
+    }
+}

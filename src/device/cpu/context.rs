@@ -1,0 +1,232 @@
+//! What one guest has on a CPU device.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use wasmtime::{Engine, V128, Val};
+
+use super::Shared;
+use super::job::{Event, Job, Plan};
+use super::kernel::Kernel;
+use super::worker::Worker;
+use crate::device::{
+    BufferId, BufferSpec, Caller, Context, DeviceError, GlobalValue, Launch, LaunchError, LaunchTimes,
+};
+use crate::memory::{AddressSpace, MemoryError};
+
+/// Bytes of each worker's stack: what toolchains give a whole program at most.
+const STACK: u32 = 1 << 20;
+
+/// Linear memory of a detached space is copied in pieces of this size.
+const PIECE: usize = 1 << 16;
+
+/// A guest's buffers live in its address space; what is kept here is which ones there are, and the workers.
+pub struct CpuContext {
+    engine: Engine,
+    device: Arc<Shared>,
+    space: Arc<AddressSpace>,
+    buffers: HashMap<BufferId, BufferSpec>,
+    workers: Arc<Vec<Mutex<Worker>>>,
+    /// Address and size of the workers' stacks, once a kernel needs one: the same addresses in each worker's view.
+    stack: Option<(u32, u32)>,
+}
+
+impl CpuContext {
+    pub(super) fn new(engine: Engine, device: Arc<Shared>, space: Arc<AddressSpace>) -> CpuContext {
+        let workers = Arc::new((0..device.workers).map(|_| Mutex::default()).collect());
+        CpuContext { engine, device, space, buffers: HashMap::new(), workers, stack: None }
+    }
+
+    fn failed(&self, message: String) -> DeviceError {
+        DeviceError::Failed { device: self.device.name.clone(), message }
+    }
+
+    fn memory_failed(&self, error: MemoryError) -> DeviceError {
+        self.failed(error.to_string())
+    }
+
+    fn address(&self, buffer: BufferId, offset: u32, len: usize) -> Result<u32, DeviceError> {
+        let spec = self.buffers.get(&buffer).ok_or_else(|| self.failed(format!("There is no buffer {}.", buffer.0)))?;
+        if u64::from(offset) + len as u64 > spec.size.into() {
+            return Err(self.failed(format!("{len} bytes at offset {offset} end beyond buffer {}.", buffer.0)));
+        }
+        // The end of a buffer is at most the end of the address space, which an empty range may stand at.
+        Ok(spec.address.saturating_add(offset))
+    }
+
+    fn stack_for(&mut self, kernel: &Kernel, memory_bytes: u64) -> Result<Option<(u32, u32)>, LaunchError> {
+        if kernel.stack_pointer.is_some() && self.stack.is_none() {
+            let address = self.space.allocate(STACK, memory_bytes).ok_or_else(|| {
+                LaunchError::NeedsCaller(
+                    "The device address space has no room left for the workers' stacks, so the kernel runs in order in \
+                     the caller's own instance."
+                        .into(),
+                )
+            })?;
+            self.stack = Some((address, STACK));
+        }
+        Ok(self.stack)
+    }
+
+    fn globals(&self, kernel: &Kernel, caller: &mut dyn Caller) -> Result<Vec<Val>, LaunchError> {
+        let mut values = Vec::with_capacity(kernel.globals.len());
+        for (global, _) in &kernel.globals {
+            if let (true, Some((address, size))) = (kernel.stack_pointer == Some(*global), self.stack) {
+                values.push(Val::I32(address.wrapping_add(size) as i32));
+                continue;
+            }
+            let value = caller.global(*global).ok_or_else(|| {
+                LaunchError::Internal(format!("The caller gave no value of the number-typed global {global}."))
+            })?;
+            values.push(match value {
+                GlobalValue::I32(value) => Val::I32(value),
+                GlobalValue::I64(value) => Val::I64(value),
+                GlobalValue::F32(bits) => Val::F32(bits),
+                GlobalValue::F64(bits) => Val::F64(bits),
+                GlobalValue::V128(bits) => Val::V128(V128::from(bits)),
+            });
+        }
+        Ok(values)
+    }
+
+    fn plan(&mut self, launch: &Launch, kernel: Arc<Kernel>, caller: &mut dyn Caller) -> Result<Plan, LaunchError> {
+        let memory_bytes = caller.memory_size();
+        let lowest = self.space.lowest_buffer();
+        if memory_bytes > lowest {
+            let error = MemoryError::RunsIntoBuffers { bytes: memory_bytes, lowest };
+            return Err(self.memory_failed(error).into());
+        }
+        let stack = self.stack_for(&kernel, memory_bytes)?;
+        let globals = self.globals(&kernel, caller)?;
+        let mut buffers: Vec<BufferSpec> = Vec::with_capacity(launch.buffers.len());
+        for buffer in &launch.buffers {
+            if buffer.size > 0 && !buffers.contains(buffer) {
+                buffers.push(*buffer);
+            }
+        }
+        let pairs = launch.buffers.iter().flat_map(|buffer| [buffer.address, buffer.size]);
+        let arguments = [0, 0, launch.iterations, launch.block_size].into_iter().chain(pairs);
+        Ok(Plan {
+            engine: self.engine.clone(),
+            kernel,
+            space: self.space.clone(),
+            memory_bytes,
+            buffers,
+            stack,
+            globals,
+            arguments: arguments.map(|argument| Val::I32(argument as i32)).collect(),
+            iterations: launch.iterations,
+            workers: self.workers.clone(),
+        })
+    }
+
+    /// Brings the caller's linear memory into a detached space.
+    fn copy_in(&self, memory_bytes: u64, caller: &mut dyn Caller) -> Result<(), MemoryError> {
+        let mut piece = vec![0; PIECE];
+        for at in (0..memory_bytes).step_by(PIECE) {
+            let piece = &mut piece[..(memory_bytes - at).min(PIECE as u64) as usize];
+            caller.read_memory(at, piece);
+            self.space.write(at as u32, piece)?;
+        }
+        Ok(())
+    }
+
+    /// Takes what the kernel changed back to the caller; pieces that it did not change are not written.
+    fn copy_out(&self, memory_bytes: u64, caller: &mut dyn Caller) -> Result<(), MemoryError> {
+        let (mut old, mut new) = (vec![0; PIECE], vec![0; PIECE]);
+        for at in (0..memory_bytes).step_by(PIECE) {
+            let len = (memory_bytes - at).min(PIECE as u64) as usize;
+            caller.read_memory(at, &mut old[..len]);
+            self.space.read(at as u32, &mut new[..len])?;
+            if old[..len] != new[..len] {
+                caller.write_memory(at, &new[..len]);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a launch may change, so that it can be undone. Attached linear memory is part of it, a detached one is not
+    /// touched before the launch has succeeded.
+    fn save(&self, plan: &Plan) -> Result<Vec<(u32, Vec<u8>)>, DeviceError> {
+        let mut ranges = Vec::new();
+        if !self.space.is_detached() {
+            ranges.push((0, plan.memory_bytes as usize));
+        }
+        let writable = plan.buffers.iter().filter(|buffer| buffer.access.is_writable());
+        ranges.extend(writable.map(|buffer| (buffer.address, buffer.size as usize)));
+        let read = |(address, size)| {
+            let mut bytes = Vec::new();
+            let device = &self.device.name;
+            bytes
+                .try_reserve_exact(size)
+                .map_err(|_| DeviceError::OutOfMemory { device: device.clone(), bytes: size as u64 })?;
+            bytes.resize(size, 0);
+            self.space.read(address, &mut bytes).map_err(|error| self.memory_failed(error))?;
+            Ok((address, bytes))
+        };
+        ranges.into_iter().map(read).collect()
+    }
+}
+
+impl Context for CpuContext {
+    fn create_buffer(&mut self, spec: &BufferSpec) -> Result<(), DeviceError> {
+        self.buffers.insert(spec.id, *spec);
+        Ok(())
+    }
+
+    fn free_buffer(&mut self, buffer: BufferId) {
+        self.buffers.remove(&buffer);
+    }
+
+    fn write_buffer(&mut self, buffer: BufferId, offset: u32, data: &[u8]) -> Result<(), DeviceError> {
+        let address = self.address(buffer, offset, data.len())?;
+        self.space.write(address, data).map_err(|error| self.memory_failed(error))
+    }
+
+    fn read_buffer(&mut self, buffer: BufferId, offset: u32, out: &mut [u8]) -> Result<(), DeviceError> {
+        let address = self.address(buffer, offset, out.len())?;
+        self.space.read(address, out).map_err(|error| self.memory_failed(error))
+    }
+
+    fn launch(&mut self, launch: &Launch, caller: &mut dyn Caller) -> Result<LaunchTimes, LaunchError> {
+        let (kernel, mut times) = self.device.kernels.get(&self.engine, launch, caller)?;
+        let plan = self.plan(launch, kernel, caller)?;
+        let memory_bytes = plan.memory_bytes;
+        let failed = |error| LaunchError::Device(self.memory_failed(error));
+        let start = Instant::now();
+        if self.space.is_detached() {
+            self.copy_in(memory_bytes, caller).map_err(failed)?;
+        }
+        let saved = if plan.kernel.may_need_caller { self.save(&plan)? } else { Vec::new() };
+        let finished = self.device.pool.run(Job::new(plan));
+        let outcome = (*finished).as_ref().outcome();
+        if let Some(message) = outcome.failure {
+            return Err(self.failed(message).into());
+        }
+        match outcome.event {
+            Some(Event::Trap(trap)) => return Err(LaunchError::Trap(trap)),
+            Some(Event::NeedsCaller { reason, .. }) => {
+                for (address, bytes) in &saved {
+                    self.space.write(*address, bytes).map_err(failed)?;
+                }
+                return Err(LaunchError::NeedsCaller(reason));
+            }
+            None => {}
+        }
+        if self.space.is_detached() {
+            self.copy_out(memory_bytes, caller).map_err(failed)?;
+        }
+        times.run = start.elapsed();
+        Ok(times)
+    }
+}
+
+impl Drop for CpuContext {
+    fn drop(&mut self) {
+        if let Some((address, size)) = self.stack {
+            self.space.release(address, size);
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The device module: what a kernel reaches of a guest's module, with the iteration loop around the kernel.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
+use wasm_encoder::{
+    CodeSection, ConstExpr, ElementSection, Elements, ExportKind, ExportSection, Function, FunctionSection,
+    GlobalSection, GlobalType, Instruction, MemorySection, MemoryType, RefType, TableSection, TableType, TypeSection,
+    ValType,
+};
+use wasmparser::FuncType;
+use wavelift_translator::Module;
+use wavelift_translator::module::{ConstInit, Global};
+
+use super::body::{self, FunctionMap, Indices, Types};
+use super::bulk;
+use super::slice::Slice;
+use crate::device::TableEntry;
+
+/// Name of the exported function `run`.
+pub const RUN: &str = "run";
+/// Name of the exported global that holds the iteration id.
+pub const ITERATION: &str = "iteration";
+/// Name of the exported global that holds the size of linear memory in pages.
+pub const PAGES: &str = "pages";
+
+/// A device module and what is needed to run it.
+#[derive(Debug)]
+pub struct DeviceModule {
+    /// The module: it has no imports and defines a memory of 4 GiB.
+    pub bytes: Vec<u8>,
+    /// By function index of the device module.
+    pub functions: Vec<FunctionMap>,
+    /// Globals of the guest that must be set before a launch: the guest's index, and the export to set.
+    pub globals: Vec<(u32, String)>,
+}
+
+/// Writes the device module of `kernel`. `tables` are the present entries of the guest's tables.
+///
+/// # Errors
+/// A sentence that says which rule of this writer was broken.
+pub fn encode(module: &Module, kernel: u32, slice: &Slice, tables: &[Vec<TableEntry>]) -> Result<DeviceModule, String> {
+    Encoder::new(module, kernel, slice).encode(tables)
+}
+
+struct Encoder<'a> {
+    module: &'a Module,
+    kernel: u32,
+    slice: &'a Slice,
+    indices: Indices<'a>,
+    /// Type of each function of the device module, by index.
+    types: Vec<u32>,
+    code: Vec<Function>,
+    maps: Vec<FunctionMap>,
+    globals: GlobalSection,
+    exports: ExportSection,
+    sources: Vec<(u32, String)>,
+}
+
+impl<'a> Encoder<'a> {
+    fn new(module: &'a Module, kernel: u32, slice: &'a Slice) -> Self {
+        let indices = Indices {
+            module,
+            types: Types::default(),
+            functions: HashMap::new(),
+            globals: HashMap::new(),
+            tables: slice.tables.keys().zip(0..).map(|(table, index)| (*table, index)).collect(),
+            resets: Vec::new(),
+            fill: 0,
+            copy: 0,
+        };
+        Encoder {
+            module,
+            kernel,
+            slice,
+            indices,
+            types: Vec::new(),
+            code: Vec::new(),
+            maps: Vec::new(),
+            globals: GlobalSection::new(),
+            exports: ExportSection::new(),
+            sources: Vec::new(),
+        }
+    }
+
+    fn encode(mut self, tables: &[Vec<TableEntry>]) -> Result<DeviceModule, String> {
+        self.number_functions();
+        self.write_globals()?;
+        self.write_bodies()?;
+        let (table_section, elements) = self.tables(tables)?;
+        self.exports.export(RUN, ExportKind::Func, 0);
+        let mut functions = FunctionSection::new();
+        self.types.iter().for_each(|ty| {
+            functions.function(*ty);
+        });
+        let mut memories = MemorySection::new();
+        let pages = 1 << 16;
+        memories.memory(MemoryType {
+            minimum: pages,
+            maximum: Some(pages),
+            memory64: false,
+            shared: false,
+            page_size_log2: None,
+        });
+        let mut code = CodeSection::new();
+        self.code.iter().for_each(|function| {
+            code.function(function);
+        });
+        let mut output = wasm_encoder::Module::new();
+        output
+            .section(&type_section(&self.indices.types)?)
+            .section(&functions)
+            .section(&table_section)
+            .section(&memories)
+            .section(&self.globals)
+            .section(&self.exports)
+            .section(&elements)
+            .section(&code);
+        Ok(DeviceModule { bytes: output.finish(), functions: self.maps, globals: self.sources })
+    }
+
+    /// `run`, the functions reached, the stubs, then the helpers: the order in which bodies are written.
+    fn number_functions(&mut self) {
+        let guests = self.slice.functions.iter().chain(self.slice.stubs.keys());
+        self.indices.functions = guests.zip(1..).map(|(function, index)| (*function, index)).collect();
+        let next = 1 + self.indices.functions.len() as u32;
+        self.indices.fill = next;
+        self.indices.copy = next + u32::from(self.slice.fills);
+    }
+
+    fn write_globals(&mut self) -> Result<(), String> {
+        for (name, index) in [(ITERATION, body::ITERATION), (PAGES, body::PAGES)] {
+            self.globals.global(mutable(ValType::I32), &ConstExpr::i32_const(0));
+            self.exports.export(name, ExportKind::Global, index);
+        }
+        self.globals.global(mutable(ValType::I32), &ConstExpr::i32_const(0));
+        for &guest in &self.slice.globals {
+            let global = self.module.globals().get(guest as usize).ok_or("A global is not in the module.")?;
+            let Some(ty) = number_type(global) else { continue };
+            let device = self.globals.len();
+            self.indices.globals.insert(guest, device);
+            if let Some(constant) = fixed(global) {
+                self.globals.global(GlobalType { mutable: false, ..mutable(ty) }, &constant);
+                continue;
+            }
+            self.globals.global(mutable(ty), &zero(ty));
+            let mut set_from_host = device;
+            if self.slice.written.contains(&guest) {
+                set_from_host = self.globals.len();
+                self.globals.global(mutable(ty), &zero(ty));
+                self.indices.resets.push((device, set_from_host));
+            }
+            let name = format!("global {guest}");
+            self.exports.export(&name, ExportKind::Global, set_from_host);
+            self.sources.push((guest, name));
+        }
+        Ok(())
+    }
+
+    fn write_bodies(&mut self) -> Result<(), String> {
+        let broken =
+            |error: wasm_encoder::reencode::Error<String>| format!("The device module could not be written: {error}.");
+        let kernel_type = self.module.function_type(self.kernel).ok_or("The kernel has no type.")?;
+        let params = kernel_type.params().len() + 1;
+        let run_type = FuncType::new(vec![wasmparser::ValType::I32; params], []);
+        let run = body::run(&mut self.indices, self.kernel).map_err(broken)?;
+        self.push(&run_type, run);
+        for &function in &self.slice.functions {
+            let ty = self.module.function_type(function).ok_or("A function has no type.")?;
+            let written = body::plain(&mut self.indices, function).map_err(broken)?;
+            self.push(ty, written);
+        }
+        for (&function, reason) in &self.slice.stubs {
+            let ty = self.module.function_type(function).ok_or("A function has no type.")?;
+            self.push(ty, (unreachable_body(), FunctionMap::stub(reason.clone())));
+        }
+        let bulk_type = FuncType::new([wasmparser::ValType::I32; 3], []);
+        if self.slice.fills {
+            self.push(&bulk_type, (bulk::fill(), FunctionMap::default()));
+        }
+        if self.slice.copies {
+            self.push(&bulk_type, (bulk::copy(), FunctionMap::default()));
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, ty: &FuncType, (code, map): (Function, FunctionMap)) {
+        let ty = self.indices.types.intern(ty);
+        self.types.push(ty);
+        self.code.push(code);
+        self.maps.push(map);
+    }
+
+    /// Tables with the present entries: those that can be called, and for all others a function of a type that no
+    /// call has, so that calling it is a type error as in the guest.
+    fn tables(&mut self, tables: &[Vec<TableEntry>]) -> Result<(TableSection, ElementSection), String> {
+        let (mut section, mut elements) = (TableSection::new(), ElementSection::new());
+        if self.slice.tables.is_empty() {
+            return Ok((section, elements));
+        }
+        let other = self.code.len() as u32;
+        let ty = self.indices.types.unlike_all().ok_or("The kernel uses every function type there is.")?;
+        self.types.push(ty);
+        self.code.push(unreachable_body());
+        self.maps.push(FunctionMap::default());
+        for (index, (table, called)) in self.slice.tables.iter().enumerate() {
+            let entries = tables.get(*table as usize).map_or(&[][..], Vec::as_slice);
+            section.table(TableType {
+                element_type: RefType::FUNCREF,
+                table64: false,
+                minimum: entries.len() as u64,
+                maximum: Some(entries.len() as u64),
+                shared: false,
+            });
+            let target = |entry: &TableEntry| match *entry {
+                TableEntry::Null => None,
+                TableEntry::Function(f) if self.module.function_type(f).is_some_and(|ty| called.contains(ty)) => {
+                    Some(self.indices.functions.get(&f).copied().unwrap_or(other))
+                }
+                TableEntry::Function(_) | TableEntry::Foreign => Some(other),
+            };
+            let targets: Vec<Option<u32>> = entries.iter().map(target).collect();
+            let mut start = 0;
+            for run in targets.chunk_by(|a, b| a.is_some() == b.is_some()) {
+                let functions: Vec<u32> = run.iter().flatten().copied().collect();
+                if !functions.is_empty() {
+                    let offset = ConstExpr::i32_const(start);
+                    elements.active(Some(index as u32), &offset, Elements::Functions(Cow::Owned(functions)));
+                }
+                start += run.len() as i32;
+            }
+        }
+        Ok((section, elements))
+    }
+}
+
+fn unreachable_body() -> Function {
+    let mut function = Function::new([]);
+    function.instruction(&Instruction::Unreachable).instruction(&Instruction::End);
+    function
+}
+
+fn mutable(ty: ValType) -> GlobalType {
+    GlobalType { val_type: ty, mutable: true, shared: false }
+}
+
+fn number_type(global: &Global) -> Option<ValType> {
+    let ty = RoundtripReencoder.val_type(global.ty).ok()?;
+    (!ty.is_reference()).then_some(ty)
+}
+
+/// The value of a global that is the same in every instance.
+fn fixed(global: &Global) -> Option<ConstExpr> {
+    if global.mutable || global.imported {
+        return None;
+    }
+    Some(match global.init? {
+        ConstInit::I32(value) => ConstExpr::i32_const(value),
+        ConstInit::I64(value) => ConstExpr::i64_const(value),
+        ConstInit::F32(bits) => ConstExpr::f32_const(wasm_encoder::Ieee32::new(bits)),
+        ConstInit::F64(bits) => ConstExpr::f64_const(wasm_encoder::Ieee64::new(bits)),
+    })
+}
+
+fn zero(ty: ValType) -> ConstExpr {
+    match ty {
+        ValType::I32 => ConstExpr::i32_const(0),
+        ValType::I64 => ConstExpr::i64_const(0),
+        ValType::F32 => ConstExpr::f32_const(0f32.into()),
+        ValType::F64 => ConstExpr::f64_const(0f64.into()),
+        ValType::V128 => ConstExpr::v128_const(0),
+        ValType::Ref(ty) => ConstExpr::ref_null(ty.heap_type),
+    }
+}
+
+fn type_section(types: &Types) -> Result<TypeSection, String> {
+    let mut section = TypeSection::new();
+    for ty in &types.list {
+        let broken = |error: wasm_encoder::reencode::Error| format!("A type could not be written: {error}.");
+        let params = RoundtripReencoder.val_types(ty.params().to_vec()).map_err(broken)?;
+        let results = RoundtripReencoder.val_types(ty.results().to_vec()).map_err(broken)?;
+        section.ty().function(params, results);
+    }
+    Ok(section)
+}

@@ -1,0 +1,162 @@
+//! Compiled kernels, and the cache of them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Weak};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use wasmtime::{Config, Engine};
+
+use super::body::FunctionMap;
+use super::encode::{DeviceModule, encode};
+use super::slice::slice;
+use super::stack_pointer;
+use crate::device::{Caller, GuestModule, Launch, LaunchError, LaunchTimes, TableEntry};
+use crate::memory::{self, WorkerMemories};
+
+/// A kernel, ready to be instantiated.
+#[derive(Debug)]
+pub struct Kernel {
+    /// Unique in the process.
+    pub id: u64,
+    /// The device module, compiled.
+    pub module: wasmtime::Module,
+    /// Where its functions come from, by function index.
+    pub functions: Vec<FunctionMap>,
+    /// Globals of the guest to set before a launch, and the exports that take them.
+    pub globals: Vec<(u32, String)>,
+    /// The guest's global that holds the stack pointer, if the kernel reaches it.
+    pub stack_pointer: Option<u32>,
+    /// Whether an invocation may come to an operator that only the caller's own instance can run.
+    pub may_need_caller: bool,
+}
+
+/// A kernel, or the sentence that says why it runs in the caller's instance.
+type Compiled = Result<Arc<Kernel>, String>;
+
+/// What is known of one kernel of one module.
+struct Known {
+    module: Weak<GuestModule>,
+    /// By the present table entries; none are asked for where the kernel makes no indirect calls.
+    variants: Vec<(Option<Vec<Vec<TableEntry>>>, Compiled)>,
+}
+
+/// The engine of all CPU devices, or why there is none. The settings stand here alone.
+pub fn engine() -> Result<&'static Engine, &'static String> {
+    static ENGINE: LazyLock<Result<Engine, String>> = LazyLock::new(|| {
+        let mut config = Config::new();
+        memory::configure_addresses(&mut config)
+            .with_host_memory(Arc::new(WorkerMemories))
+            .relaxed_simd_deterministic(true);
+        Engine::new(&config).map_err(|error| format!("Wasmtime could not be set up: {error:#}."))
+    });
+    ENGINE.as_ref()
+}
+
+/// Kernels compiled so far.
+#[derive(Default)]
+pub struct Kernels {
+    known: Mutex<HashMap<(u64, u32), Known>>,
+    /// Device modules by their bytes: guests that share a kernel share its code.
+    compiled: Mutex<HashMap<Vec<u8>, wasmtime::Module>>,
+}
+
+/// Bounds of the caches: enough for any program, little enough that a hostile one can't fill memory.
+const MOST_KERNELS: usize = 1024;
+const MOST_VARIANTS: usize = 16;
+
+impl Kernels {
+    /// The kernel of a launch, compiled now if it is not known yet.
+    ///
+    /// # Errors
+    /// [`LaunchError::NeedsCaller`] for what a device module can't do, [`LaunchError::Internal`] if it can't be made.
+    pub fn get(
+        &self,
+        engine: &Engine,
+        launch: &Launch,
+        caller: &mut dyn Caller,
+    ) -> Result<(Arc<Kernel>, LaunchTimes), LaunchError> {
+        let key = (launch.module.id, launch.function);
+        let mut tables = None;
+        if let Some(known) = self.known.lock().get(&key) {
+            if known.variants.iter().any(|(entries, _)| entries.is_some()) {
+                tables = Some(read_tables(launch, caller));
+            }
+            if let Some((_, compiled)) = known.variants.iter().find(|(entries, _)| *entries == tables) {
+                let kernel = compiled.clone().map_err(LaunchError::NeedsCaller)?;
+                return Ok((kernel, LaunchTimes::default()));
+            }
+        }
+        let mut times = LaunchTimes::default();
+        let compiled = self.compile(engine, launch, caller, &mut tables, &mut times)?;
+        let mut known = self.known.lock();
+        if known.len() >= MOST_KERNELS {
+            known.retain(|_, known| known.module.strong_count() > 0);
+        }
+        if known.len() >= MOST_KERNELS {
+            known.clear();
+        }
+        let module = Arc::downgrade(&launch.module);
+        let entry = known.entry(key).or_insert_with(|| Known { module, variants: Vec::new() });
+        if entry.variants.len() >= MOST_VARIANTS {
+            entry.variants.drain(..1);
+        }
+        entry.variants.push((tables, compiled.clone()));
+        drop(known);
+        Ok((compiled.map_err(LaunchError::NeedsCaller)?, times))
+    }
+
+    fn compile(
+        &self,
+        engine: &Engine,
+        launch: &Launch,
+        caller: &mut dyn Caller,
+        tables: &mut Option<Vec<Vec<TableEntry>>>,
+        times: &mut LaunchTimes,
+    ) -> Result<Compiled, LaunchError> {
+        let start = Instant::now();
+        let module = &launch.module.wasm;
+        let sliced =
+            slice(module, launch.function, &mut || tables.get_or_insert_with(|| read_tables(launch, caller)).clone());
+        let slice = match sliced {
+            Ok(slice) => slice,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let stack_pointer = match stack_pointer::find(module, launch.function, &slice) {
+            Ok(stack_pointer) => stack_pointer,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let entries = tables.as_deref().unwrap_or_default();
+        let device = encode(module, launch.function, &slice, entries).map_err(LaunchError::Internal)?;
+        times.lift = start.elapsed();
+        let start = Instant::now();
+        let DeviceModule { bytes, functions, globals } = device;
+        let module = self.compile_bytes(engine, bytes).map_err(|error| {
+            LaunchError::Internal(format!("The CPU device's module for the kernel did not compile: {error:#}."))
+        })?;
+        times.compile = start.elapsed();
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let may_need_caller = slice.may_need_caller;
+        Ok(Ok(Arc::new(Kernel { id, module, functions, globals, stack_pointer, may_need_caller })))
+    }
+
+    fn compile_bytes(&self, engine: &Engine, bytes: Vec<u8>) -> wasmtime::Result<wasmtime::Module> {
+        if let Some(module) = self.compiled.lock().get(&bytes) {
+            return Ok(module.clone());
+        }
+        let module = wasmtime::Module::from_binary(engine, &bytes)?;
+        let mut compiled = self.compiled.lock();
+        if compiled.len() >= MOST_KERNELS {
+            compiled.clear();
+        }
+        compiled.insert(bytes, module.clone());
+        Ok(module)
+    }
+}
+
+fn read_tables(launch: &Launch, caller: &mut dyn Caller) -> Vec<Vec<TableEntry>> {
+    let tables = launch.module.wasm.tables().iter().zip(0..);
+    tables.map(|(table, index)| if table.holds_functions { caller.table(index) } else { Vec::new() }).collect()
+}

@@ -1,0 +1,96 @@
+//! The CPU devices: kernels run in Wasmtime, on all cores or on one.
+//!
+//! A kernel is cut out of its module together with what it reaches, a loop over iteration ids is put around it
+//! (`encode`), and each worker thread runs chunks of that loop in an instance of its own. The memory of such an
+//! instance is a view of the guest's address space (see [`crate::memory`]): linear memory and the launch's buffers,
+//! and a stack that is the worker's own. Nothing is copied.
+
+use std::sync::Arc;
+
+use super::{Context, Device, DeviceError, DeviceInfo, DeviceKind};
+use crate::memory::AddressSpace;
+
+mod body;
+mod bulk;
+mod context;
+mod encode;
+mod job;
+mod kernel;
+mod operators;
+mod pool;
+mod slice;
+mod stack_pointer;
+mod worker;
+
+use context::CpuContext;
+use kernel::Kernels;
+use pool::Pool;
+
+/// All cores of this machine.
+pub fn all_cores() -> Arc<dyn Device> {
+    all_cores_with(std::thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// The CPU with this many workers, at least one: the launching thread and `threads - 1` more.
+pub fn all_cores_with(threads: usize) -> Arc<dyn Device> {
+    let workers = threads.max(1);
+    let plural = if workers == 1 { "thread" } else { "threads" };
+    CpuDevice::shared(DeviceKind::Cpu, format!("CPU ({workers} {plural})"), workers)
+}
+
+/// One core, invocations in order, on the launching thread.
+pub fn sequential() -> Arc<dyn Device> {
+    CpuDevice::shared(DeviceKind::Sequential, "CPU (sequential)".into(), 1)
+}
+
+struct CpuDevice {
+    info: DeviceInfo,
+    shared: Arc<Shared>,
+}
+
+/// What the contexts of a device share.
+struct Shared {
+    /// The device's name.
+    name: String,
+    kernels: Kernels,
+    pool: Pool,
+    workers: usize,
+}
+
+/// The largest buffer: all addresses but the first and the last 64 KiB, which are never mapped for one.
+const LARGEST_BUFFER: u64 = (1 << 32) - (2 << 16);
+
+impl CpuDevice {
+    fn shared(kind: DeviceKind, name: String, workers: usize) -> Arc<dyn Device> {
+        let info = DeviceInfo {
+            name: name.clone(),
+            kind,
+            backend: "Wasmtime".into(),
+            driver: String::new(),
+            int64: true,
+            float64: true,
+            int8: true,
+            int16: true,
+            subgroup: None,
+            max_buffer_size: LARGEST_BUFFER,
+            max_binding_size: LARGEST_BUFFER,
+            max_workgroup_size: 1024,
+            // A Wasm function has at most 1000 parameters.
+            max_buffers: (1000 - 3) / 2,
+        };
+        let shared = Shared { name, kernels: Kernels::default(), pool: Pool::new(workers), workers };
+        Arc::new(CpuDevice { info, shared: Arc::new(shared) })
+    }
+}
+
+impl Device for CpuDevice {
+    fn info(&self) -> &DeviceInfo {
+        &self.info
+    }
+
+    fn new_context(&self, space: Arc<AddressSpace>) -> Result<Box<dyn Context>, DeviceError> {
+        let engine = kernel::engine()
+            .map_err(|message| DeviceError::Failed { device: self.info.name.clone(), message: message.clone() })?;
+        Ok(Box::new(CpuContext::new(engine.clone(), self.shared.clone(), space)))
+    }
+}

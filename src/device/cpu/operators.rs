@@ -1,0 +1,52 @@
+//! Which operators a device module can have.
+
+use wasmparser::{Operator, OperatorsReader, ValType};
+use wavelift_translator::Module;
+
+/// Something that only the caller's own instance can run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// A predicate: "has `memory.grow`".
+    pub what: String,
+    /// Byte offset from the start of the module.
+    pub offset: u32,
+}
+
+/// Why an operator can't stand in a device module; `None` if it can. Calls are not judged here.
+pub fn reject(module: &Module, operator: &Operator<'_>, offset: u32) -> Option<Rejected> {
+    let what = match operator {
+        Operator::MemoryGrow { .. } => "has `memory.grow`",
+        // Whether a segment was dropped is known to the caller's instance only.
+        Operator::MemoryInit { .. } => "has `memory.init`",
+        Operator::DataDrop { .. } => "has `data.drop`",
+        // Invocations that run in order can't wake each other, workers that wait would never come back.
+        Operator::MemoryAtomicWait32 { .. } | Operator::MemoryAtomicWait64 { .. } => "has `memory.atomic.wait`",
+        Operator::MemoryAtomicNotify { .. } => "has `memory.atomic.notify`",
+        Operator::TableGet { .. }
+        | Operator::TableSet { .. }
+        | Operator::TableGrow { .. }
+        | Operator::TableSize { .. }
+        | Operator::TableFill { .. }
+        | Operator::TableCopy { .. }
+        | Operator::TableInit { .. }
+        | Operator::ElemDrop { .. } => "has an operator on a table",
+        Operator::RefNull { .. } | Operator::RefIsNull | Operator::RefFunc { .. } => "has an operator on references",
+        Operator::TypedSelect { ty: ValType::Ref(_) } | Operator::TypedSelectMulti { .. } => {
+            "has a `select` of references"
+        }
+        Operator::GlobalGet { global_index } | Operator::GlobalSet { global_index } => {
+            let global = module.globals().get(*global_index as usize)?;
+            if !matches!(global.ty, ValType::Ref(_)) {
+                return None;
+            }
+            "has a global of a reference type"
+        }
+        _ => return None,
+    };
+    Some(Rejected { what: what.into(), offset })
+}
+
+/// Whether the operator that `operators` gives next is `unreachable`, the one whose opcode is 0.
+pub fn next_is_unreachable(operators: &OperatorsReader<'_>) -> bool {
+    operators.get_binary_reader().read_u8().is_ok_and(|opcode| opcode == 0)
+}

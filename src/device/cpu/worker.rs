@@ -1,0 +1,183 @@
+//! One worker of one context: its view of the address space, and its instances of kernels.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use wasmtime::{Engine, Func, Global, Instance, Store, Trap, Val, WasmBacktrace};
+use wavelift_translator::{Location, TrapKind};
+
+use super::encode;
+use super::job::{Event, Job};
+use super::kernel::Kernel;
+use crate::device::{BufferSpec, KernelTrap};
+use crate::memory::{AddressSpace, Protection, View, buffer_bytes, protection_of, with_view};
+
+/// What a worker keeps between launches.
+#[derive(Default)]
+pub struct Worker {
+    shown: Option<Shown>,
+    /// By the kernel's id.
+    loaded: HashMap<u64, Loaded>,
+}
+
+/// A kernel's instances take little, but a guest may have any number of kernels.
+const MOST_INSTANCES: usize = 256;
+
+/// An instance of a kernel. Each has a store of its own: two memories at one address confuse a store.
+struct Loaded {
+    store: Store<()>,
+    run: Func,
+    iteration: Global,
+    pages: Global,
+    /// In the order of [`Kernel::globals`].
+    globals: Vec<Global>,
+}
+
+impl Worker {
+    /// Takes chunks of the job until none is left, a trap below them has made them needless, or something failed.
+    pub fn work(&mut self, job: &Job) {
+        if let Err(message) = self.try_work(job) {
+            job.fail(message);
+        }
+    }
+
+    fn try_work(&mut self, job: &Job) -> Result<(), String> {
+        let shown = match &mut self.shown {
+            Some(shown) => shown,
+            none => none.insert(Shown::new(&job.plan.space)?),
+        };
+        shown.show(job)?;
+        if self.loaded.len() >= MOST_INSTANCES && !self.loaded.contains_key(&job.plan.kernel.id) {
+            self.loaded.clear();
+        }
+        let loaded = match self.loaded.entry(job.plan.kernel.id) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(Loaded::new(&job.plan.engine, &job.plan.kernel, &shown.view)?)
+            }
+        };
+        loaded.prepare(job)?;
+        let mut arguments = job.plan.arguments.clone();
+        while let Some(chunk) = job.claim() {
+            loaded.set_iteration(chunk.start)?;
+            arguments[0] = Val::I32(chunk.start as i32);
+            arguments[1] = Val::I32(chunk.end as i32);
+            if let Err(error) = loaded.run.call(&mut loaded.store, &arguments, &mut []) {
+                let iteration = loaded.iteration.get(&mut loaded.store).i32().unwrap_or_default() as u32;
+                job.record(event(&job.plan.kernel, &error, iteration)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Loaded {
+    fn new(engine: &Engine, kernel: &Kernel, view: &Arc<View>) -> Result<Loaded, String> {
+        let failed = |error: wasmtime::Error| format!("The CPU device could not instantiate a kernel: {error:#}.");
+        let mut store = Store::new(engine, ());
+        let instance = with_view(view, || Instance::new(&mut store, &kernel.module, &[])).map_err(failed)?;
+        let mut global = |name: &str| {
+            instance.get_global(&mut store, name).ok_or_else(|| format!("The device module has no global `{name}`."))
+        };
+        let iteration = global(encode::ITERATION)?;
+        let pages = global(encode::PAGES)?;
+        let globals = kernel.globals.iter().map(|(_, name)| global(name)).collect::<Result<_, _>>()?;
+        let run = instance.get_func(&mut store, encode::RUN).ok_or("The device module has no `run`.")?;
+        Ok(Loaded { store, run, iteration, pages, globals })
+    }
+
+    fn prepare(&mut self, job: &Job) -> Result<(), String> {
+        let failed = |error: wasmtime::Error| format!("The CPU device could not set a global: {error:#}.");
+        let pages = (job.plan.memory_bytes >> 16) as u32;
+        self.pages.set(&mut self.store, Val::I32(pages as i32)).map_err(failed)?;
+        for (global, value) in self.globals.iter().zip(&job.plan.globals) {
+            global.set(&mut self.store, *value).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// A trap before the first invocation sets it (the stack runs out at the entry) belongs to that invocation.
+    fn set_iteration(&mut self, iteration: u32) -> Result<(), String> {
+        let set = self.iteration.set(&mut self.store, Val::I32(iteration as i32));
+        set.map_err(|error| format!("The CPU device could not set the iteration: {error:#}."))
+    }
+}
+
+/// What a failed call means.
+fn event(kernel: &Kernel, error: &wasmtime::Error, iteration: u32) -> Result<Event, String> {
+    let trap = error.downcast_ref::<Trap>().ok_or_else(|| format!("A kernel failed without a trap: {error:#}."))?;
+    let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], |backtrace| backtrace.frames());
+    let mut at = Location::default();
+    for frame in frames {
+        let Some(map) = kernel.functions.get(frame.func_index() as usize) else { continue };
+        let offset = frame.func_offset().unwrap_or_default() as u32;
+        if let Some(reason) = map.rejected(offset) {
+            return Ok(Event::NeedsCaller { iteration, reason: reason.to_string() });
+        }
+        // What Wavelift adds has no place in the guest: its caller has.
+        if let Some(function) = map.function {
+            at = Location { function, offset: map.original(offset) };
+            break;
+        }
+    }
+    Ok(Event::Trap(KernelTrap { at, kind: trap_kind(*trap)?, iteration }))
+}
+
+fn trap_kind(trap: Trap) -> Result<TrapKind, String> {
+    Ok(match trap {
+        Trap::UnreachableCodeReached => TrapKind::Unreachable,
+        // An atomic access at an address that its size does not divide: such an access has no bytes.
+        Trap::MemoryOutOfBounds | Trap::HeapMisaligned => TrapKind::OutOfBounds,
+        Trap::IntegerDivisionByZero => TrapKind::DivideByZero,
+        Trap::IntegerOverflow => TrapKind::IntegerOverflow,
+        Trap::BadConversionToInteger => TrapKind::BadConversion,
+        Trap::TableOutOfBounds => TrapKind::TableOutOfBounds,
+        Trap::IndirectCallToNull => TrapKind::NullTableEntry,
+        Trap::BadSignature => TrapKind::IndirectCallType,
+        Trap::StackOverflow => TrapKind::StackOverflow,
+        Trap::OutOfFuel => TrapKind::OutOfFuel,
+        other => return Err(format!("A kernel ended with a trap that kernels can't have: {other}.")),
+    })
+}
+
+/// A worker's view and what it shows at present.
+struct Shown {
+    view: Arc<View>,
+    memory_bytes: u64,
+    buffers: Vec<BufferSpec>,
+    stack: Option<(u32, u32)>,
+}
+
+impl Shown {
+    fn new(space: &AddressSpace) -> Result<Shown, String> {
+        let view = space.worker_view().map_err(|error| error.to_string())?;
+        Ok(Shown { view: Arc::new(view), memory_bytes: 0, buffers: Vec::new(), stack: None })
+    }
+
+    /// Shows the job's linear memory, buffers and stack, and nothing else. What is shown already is left alone.
+    fn show(&mut self, job: &Job) -> Result<(), String> {
+        let failed = |error: std::io::Error| format!("The CPU device could not map a launch's memory: {error}.");
+        let (old, new) = (self.memory_bytes, job.plan.memory_bytes);
+        self.view.protect(old..new, Protection::ReadWrite).map_err(failed)?;
+        self.view.protect(new..old, Protection::None).map_err(failed)?;
+        self.memory_bytes = new;
+        while let Some(gone) = self.buffers.iter().position(|shown| !job.plan.buffers.contains(shown)) {
+            self.view.protect(buffer_bytes(&self.buffers[gone]), Protection::None).map_err(failed)?;
+            self.buffers.swap_remove(gone);
+        }
+        for buffer in &job.plan.buffers {
+            if !self.buffers.contains(buffer) {
+                self.view.protect(buffer_bytes(buffer), protection_of(buffer)).map_err(failed)?;
+                self.buffers.push(*buffer);
+            }
+        }
+        if self.stack != job.plan.stack {
+            if let Some((address, size)) = job.plan.stack {
+                let range = u64::from(address)..u64::from(address) + u64::from(size);
+                self.view.map_private(range).map_err(failed)?;
+            }
+            self.stack = job.plan.stack;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,6 @@
+//! Kernels on the CPU devices: what runs, with which memory, and how it traps.
+
+mod launches;
+mod memory;
+mod support;
+mod traps;
