@@ -1,0 +1,168 @@
+//! One open wgpu device: errors become values here, and nothing wgpu reports can panic past this file.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use crate::device::DeviceError;
+use crate::device::gpu::{Adapter, Transfers};
+
+/// An open wgpu device and its queue. After a loss it is of no more use; [`generation`](Self::generation) tells what
+/// was made on it from what was made on the next one.
+pub(crate) struct Connection {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    /// Counted up by one at each opening of the adapter.
+    pub generation: u64,
+    /// Nanoseconds per tick of the device's timestamps; `None` where it has none.
+    pub tick: Option<f64>,
+    /// How bytes reach buffers.
+    pub transfers: Transfers,
+    /// Staging buffers for reading, to be used again: a fresh one is four times slower.
+    pub staging: Mutex<Vec<wgpu::Buffer>>,
+    name: String,
+    lost: Arc<OnceLock<String>>,
+}
+
+impl Connection {
+    /// Opens the adapter with all of its features that are not experimental, and all of its limits.
+    pub fn open(adapter: &Adapter, transfers: Transfers, generation: u64) -> Result<Connection, DeviceError> {
+        let name = adapter.info().name.clone();
+        let features = adapter.wgpu().features() - wgpu::Features::all_experimental_mask();
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("wavelift"),
+            required_features: features,
+            required_limits: adapter.wgpu().limits(),
+            ..Default::default()
+        };
+        let opened = catch_unwind(AssertUnwindSafe(|| pollster::block_on(adapter.wgpu().request_device(&descriptor))));
+        let (device, queue) = match opened {
+            Ok(Ok(pair)) => pair,
+            Ok(Err(error)) => {
+                return Err(DeviceError::Failed { device: name, message: format!("It can't be opened: {error}.") });
+            }
+            Err(panic) => return Err(DeviceError::Failed { device: name, message: panic_text(&*panic) }),
+        };
+        // All our calls stand in error scopes; what arrives here comes from wgpu's own clean-up.
+        device.on_uncaptured_error(Arc::new(|error| tracing::error!("wgpu reports outside of any call: {error}")));
+        let lost = Arc::new(OnceLock::new());
+        let flag = lost.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            let text = if message.is_empty() { format!("the driver gives the reason {reason:?}") } else { message };
+            // Only the first report counts.
+            let _ = flag.set(text);
+        });
+        let tick = features.contains(wgpu::Features::TIMESTAMP_QUERY).then(|| f64::from(queue.get_timestamp_period()));
+        let mappable = features.contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS);
+        let transfers = if mappable { transfers } else { Transfers::Staged };
+        let staging = Mutex::default();
+        Ok(Connection { device, queue, generation, tick, transfers, staging, name, lost })
+    }
+
+    /// Whether the device has a feature.
+    pub fn has(&self, feature: wgpu::Features) -> bool {
+        self.device.features().contains(feature)
+    }
+
+    /// The error of a lost device; `None` while it is there.
+    pub fn lost(&self) -> Option<DeviceError> {
+        self.lost.get().map(|message| DeviceError::Lost { device: self.name.clone(), message: message.clone() })
+    }
+
+    /// The error of what was made on an earlier connection.
+    pub fn gone(&self) -> DeviceError {
+        let message = "this buffer was on the device before it was lost and opened anew; create it again".into();
+        DeviceError::Lost { device: self.name.clone(), message }
+    }
+
+    /// An error that says `message`.
+    pub fn failed(&self, message: impl Into<String>) -> DeviceError {
+        DeviceError::Failed { device: self.name.clone(), message: message.into() }
+    }
+
+    /// The error for a buffer that does not fit.
+    pub fn out_of_memory(&self, bytes: u64) -> DeviceError {
+        DeviceError::OutOfMemory { device: self.name.clone(), bytes }
+    }
+
+    /// Destroys the device as a driver does that loses it.
+    pub fn destroy(&self) {
+        self.device.destroy();
+        // The callback runs in a poll.
+        let _ = self.guarded(0, || self.poll(wgpu::PollType::Poll));
+        let _ = self.lost.set("it was destroyed".into());
+    }
+
+    /// Runs calls to wgpu so that every error comes back as a value: validation errors, memory used up (for `bytes`
+    /// bytes), loss, and panics inside wgpu.
+    pub fn guarded<T>(&self, bytes: u64, calls: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
+        use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
+        if let Some(lost) = self.lost() {
+            return Err(lost);
+        }
+        let internal = self.device.push_error_scope(Internal);
+        let memory = self.device.push_error_scope(OutOfMemory);
+        let validation = self.device.push_error_scope(Validation);
+        let outcome = catch_unwind(AssertUnwindSafe(calls));
+        let errors = [
+            pollster::block_on(validation.pop()),
+            pollster::block_on(memory.pop()),
+            pollster::block_on(internal.pop()),
+        ];
+        if let Some(lost) = self.lost() {
+            return Err(lost);
+        }
+        match (errors.into_iter().flatten().next(), outcome) {
+            (Some(wgpu::Error::OutOfMemory { .. }), _) => Err(self.out_of_memory(bytes)),
+            (Some(error), _) => Err(self.failed(one_line(&error.to_string()))),
+            (None, Ok(result)) => result,
+            (None, Err(panic)) => Err(self.failed(panic_text(&*panic))),
+        }
+    }
+
+    /// Waits, or looks once, for submissions to end and mappings to be there. To be called in [`guarded`](Self::guarded).
+    pub fn poll(&self, poll: wgpu::PollType) -> Result<(), DeviceError> {
+        match self.device.poll(poll) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failed(format!("Waiting for it failed: {error}."))),
+        }
+    }
+
+    /// Maps a range of a buffer that no later submission uses. To be called in [`guarded`](Self::guarded).
+    pub fn map(
+        &self,
+        slice: wgpu::BufferSlice<'_>,
+        mode: wgpu::MapMode,
+        after: Option<wgpu::SubmissionIndex>,
+    ) -> Result<(), DeviceError> {
+        let outcome = Arc::new(OnceLock::new());
+        let sender = outcome.clone();
+        slice.map_async(mode, move |result| {
+            let _ = sender.set(result);
+        });
+        match after {
+            Some(_) => self.poll(wgpu::PollType::Wait { submission_index: after, timeout: None })?,
+            None => self.poll(wgpu::PollType::Poll)?,
+        }
+        if outcome.get().is_none() {
+            self.poll(wgpu::PollType::wait_indefinitely())?;
+        }
+        match outcome.get() {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(self.failed(format!("A buffer can't be mapped: {error}."))),
+            None => Err(self.failed("A buffer was not mapped although all work has ended.")),
+        }
+    }
+}
+
+/// What a panic said.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("The graphics library gave up: {}.", one_line(text.unwrap_or("it gives no reason")))
+}
+
+/// wgpu's messages are indented blocks; ours are sentences.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_string()
+}

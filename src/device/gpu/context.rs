@@ -1,0 +1,100 @@
+//! What one guest has on a GPU: its buffers, its bind groups, its trap record.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::device::gpu::Shared;
+use crate::device::gpu::connection::Connection;
+use crate::device::gpu::launch::Scratch;
+use crate::device::gpu::pipeline::unknown_buffer;
+use crate::device::gpu::transfer::GpuBuffer;
+use crate::device::{BufferId, BufferSpec, Caller, Context, DeviceError, Launch, LaunchError, LaunchTimes};
+
+/// Bind groups at which the cache is emptied: a guest that makes new buffers for every launch must not fill memory.
+const MAX_BIND_GROUPS: usize = 256;
+
+/// One guest's share of a GPU.
+pub struct GpuContext {
+    pub(crate) shared: Arc<Shared>,
+    buffers: HashMap<BufferId, GpuBuffer>,
+    pub(crate) bind_groups: HashMap<BindGroupKey, wgpu::BindGroup>,
+    pub(crate) scratch: Option<Scratch>,
+}
+
+/// The kernel (by its number) and the buffers of its bindings.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct BindGroupKey {
+    pub kernel: u64,
+    pub buffers: Vec<BufferId>,
+}
+
+impl GpuContext {
+    pub(crate) fn new(shared: Arc<Shared>) -> GpuContext {
+        GpuContext { shared, buffers: HashMap::new(), bind_groups: HashMap::new(), scratch: None }
+    }
+
+    /// The open connection; what was made on an earlier one is dropped.
+    pub(crate) fn connection(&mut self) -> Result<Arc<Connection>, DeviceError> {
+        let connection = self.shared.connection()?;
+        if self.scratch.as_ref().is_some_and(|s| s.generation != connection.generation) {
+            self.scratch = None;
+            self.bind_groups.clear();
+        }
+        Ok(connection)
+    }
+
+    /// A buffer on this connection.
+    pub(crate) fn buffer(&self, connection: &Connection, id: BufferId) -> Result<&GpuBuffer, DeviceError> {
+        let buffer = self.buffers.get(&id).ok_or_else(|| unknown_buffer(connection, id.0))?;
+        if buffer.generation == connection.generation { Ok(buffer) } else { Err(connection.gone()) }
+    }
+
+    /// Keeps a bind group for launches to come.
+    pub(crate) fn keep_bind_group(&mut self, key: BindGroupKey, group: wgpu::BindGroup) {
+        if self.bind_groups.len() >= MAX_BIND_GROUPS {
+            self.bind_groups.clear();
+        }
+        self.bind_groups.insert(key, group);
+    }
+}
+
+impl Context for GpuContext {
+    fn create_buffer(&mut self, spec: &BufferSpec) -> Result<(), DeviceError> {
+        let connection = self.connection()?;
+        let buffer = GpuBuffer::new(&connection, u64::from(spec.size))?;
+        self.free_buffer(spec.id);
+        self.buffers.insert(spec.id, buffer);
+        Ok(())
+    }
+
+    fn free_buffer(&mut self, buffer: BufferId) {
+        if let Some(freed) = self.buffers.remove(&buffer) {
+            self.bind_groups.retain(|key, _| !key.buffers.contains(&buffer));
+            // Nothing is in flight: launches wait for their end.
+            freed.wgpu.destroy();
+        }
+    }
+
+    fn write_buffer(&mut self, buffer: BufferId, offset: u32, data: &[u8]) -> Result<(), DeviceError> {
+        let connection = self.connection()?;
+        self.buffer(&connection, buffer)?.write(&connection, u64::from(offset), data)
+    }
+
+    fn read_buffer(&mut self, buffer: BufferId, offset: u32, out: &mut [u8]) -> Result<(), DeviceError> {
+        let connection = self.connection()?;
+        self.buffer(&connection, buffer)?.read(&connection, u64::from(offset), out)
+    }
+
+    fn launch(&mut self, launch: &Launch, _caller: &mut dyn Caller) -> Result<LaunchTimes, LaunchError> {
+        self.launch_lifted(launch)
+    }
+}
+
+impl Drop for GpuContext {
+    // wgpu frees a dropped buffer at some later poll; a guest's memory goes with the guest.
+    fn drop(&mut self) {
+        for buffer in self.buffers.values() {
+            buffer.wgpu.destroy();
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What the translator may rely on: a device's types, float controls and exact operations.
+
+use std::sync::Arc;
+
+use wavelift_translator::{Features, Profile};
+
+use crate::device::DeviceError;
+use crate::device::gpu::Adapter;
+use crate::device::gpu::connection::Connection;
+use crate::device::gpu::probe::{self, Exactness};
+
+/// What lavapipe from Mesa 25 on was measured to do; the probe agrees (see the tests).
+const LAVAPIPE: Exactness =
+    Exactness { div_f32: true, sqrt_f32: true, subnormals_f32: true, div_f64: true, sqrt_f64: true };
+
+/// The features of an open device for shaders of this profile.
+pub(crate) fn of(adapter: &Adapter, connection: &Arc<Connection>, profile: Profile) -> Result<Features, DeviceError> {
+    let exact = if adapter.is_lavapipe() { LAVAPIPE } else { probe::run(connection)? };
+    // naga rejects SPIR-V that declares float controls.
+    let controls = match profile {
+        Profile::Vulkan => vulkan::float_controls(adapter.wgpu()),
+        Profile::Portable => FloatControls::default(),
+    };
+    let float64 = connection.has(wgpu::Features::SHADER_F64);
+    Ok(Features {
+        int64: connection.has(wgpu::Features::SHADER_INT64),
+        float64,
+        preserve_f32: controls.preserve_f32,
+        preserve_f64: controls.preserve_f64 && float64,
+        denorm_preserve_f32: controls.denorm_f32,
+        denorm_preserve_f64: controls.denorm_f64 && float64,
+        rounding_rte_f32: controls.rte_f32,
+        rounding_rte_f64: controls.rte_f64 && float64,
+        subnormals_f32: exact.subnormals_f32,
+        exact_div_f32: exact.div_f32,
+        exact_sqrt_f32: exact.sqrt_f32,
+        exact_div_f64: exact.div_f64 && float64,
+        exact_sqrt_f64: exact.sqrt_f64 && float64,
+    })
+}
+
+/// Whether kernels could load and store bytes in buffers.
+pub(crate) fn has_8bit_storage(adapter: &wgpu::Adapter) -> bool {
+    vulkan::has_8bit_storage(adapter)
+}
+
+/// Which execution modes of SPIR-V's float controls may be declared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct FloatControls {
+    preserve_f32: bool,
+    preserve_f64: bool,
+    denorm_f32: bool,
+    denorm_f64: bool,
+    rte_f32: bool,
+    rte_f64: bool,
+}
+
+#[cfg(any(windows, target_os = "linux", target_os = "android", target_os = "freebsd"))]
+mod vulkan {
+    use ash::vk;
+
+    use super::FloatControls;
+
+    /// Float controls and 8-bit storage are part of Vulkan 1.2; before it they are extensions that wgpu leaves off.
+    const NEEDED: u32 = vk::API_VERSION_1_2;
+
+    /// Runs `query` on the physical device behind the adapter; `None` if it is not a Vulkan 1.2 one.
+    fn with_device<T>(
+        adapter: &wgpu::Adapter,
+        query: impl FnOnce(&ash::Instance, vk::PhysicalDevice) -> T,
+    ) -> Option<T> {
+        // SAFETY: the guard only lends the handles, and what follows only reads properties through them; nothing is
+        // destroyed.
+        let hal = unsafe { adapter.as_hal::<wgpu::hal::api::Vulkan>() }?;
+        let instance = hal.shared_instance();
+        let device_version = hal.physical_device_capabilities().properties().api_version;
+        if instance.instance_api_version() < NEEDED || device_version < NEEDED {
+            return None;
+        }
+        Some(query(instance.raw_instance(), hal.raw_physical_device()))
+    }
+
+    pub fn float_controls(adapter: &wgpu::Adapter) -> FloatControls {
+        with_device(adapter, |instance, device| {
+            let mut controls = vk::PhysicalDeviceFloatControlsProperties::default();
+            let mut properties = vk::PhysicalDeviceProperties2::default().push_next(&mut controls);
+            // SAFETY: instance and device live as long as the adapter, both are of version 1.2 or newer, which has
+            // this function and this structure, and the chain outlives the call.
+            unsafe { instance.get_physical_device_properties2(device, &mut properties) };
+            from_properties(&controls)
+        })
+        .unwrap_or_default()
+    }
+
+    pub fn has_8bit_storage(adapter: &wgpu::Adapter) -> bool {
+        with_device(adapter, |instance, device| {
+            let mut storage = vk::PhysicalDevice8BitStorageFeatures::default();
+            let mut features = vk::PhysicalDeviceFeatures2::default().push_next(&mut storage);
+            // SAFETY: as in `float_controls`.
+            unsafe { instance.get_physical_device_features2(device, &mut features) };
+            storage.storage_buffer8_bit_access == vk::TRUE
+        })
+        .unwrap_or(false)
+    }
+
+    pub(super) fn from_properties(p: &vk::PhysicalDeviceFloatControlsProperties<'_>) -> FloatControls {
+        let set = |flag: vk::Bool32| flag == vk::TRUE;
+        // Without independence one mode may be declared only if it is declared for all widths alike.
+        let pair = |independence, f32_bit, f64_bit| match independence {
+            vk::ShaderFloatControlsIndependence::NONE => (set(f32_bit) && set(f64_bit), set(f32_bit) && set(f64_bit)),
+            _ => (set(f32_bit), set(f64_bit)),
+        };
+        let (denorm_f32, denorm_f64) =
+            pair(p.denorm_behavior_independence, p.shader_denorm_preserve_float32, p.shader_denorm_preserve_float64);
+        let (rte_f32, rte_f64) =
+            pair(p.rounding_mode_independence, p.shader_rounding_mode_rte_float32, p.shader_rounding_mode_rte_float64);
+        FloatControls {
+            preserve_f32: set(p.shader_signed_zero_inf_nan_preserve_float32),
+            preserve_f64: set(p.shader_signed_zero_inf_nan_preserve_float64),
+            denorm_f32,
+            denorm_f64,
+            rte_f32,
+            rte_f64,
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn modes_that_are_not_independent_are_declared_for_both_widths_or_none() {
+            let mut properties = vk::PhysicalDeviceFloatControlsProperties::default()
+                .rounding_mode_independence(vk::ShaderFloatControlsIndependence::NONE)
+                .denorm_behavior_independence(vk::ShaderFloatControlsIndependence::TYPE_32_ONLY)
+                .shader_rounding_mode_rte_float32(true)
+                .shader_denorm_preserve_float32(true);
+            let controls = from_properties(&properties);
+            assert!(!controls.rte_f32 && controls.denorm_f32 && !controls.denorm_f64);
+            properties.shader_rounding_mode_rte_float64 = vk::TRUE;
+            let controls = from_properties(&properties);
+            assert!(controls.rte_f32 && controls.rte_f64);
+        }
+    }
+}
+
+#[cfg(not(any(windows, target_os = "linux", target_os = "android", target_os = "freebsd")))]
+mod vulkan {
+    use super::FloatControls;
+
+    pub fn float_controls(_adapter: &wgpu::Adapter) -> FloatControls {
+        FloatControls::default()
+    }
+
+    pub fn has_8bit_storage(_adapter: &wgpu::Adapter) -> bool {
+        false
+    }
+}

@@ -1,0 +1,377 @@
+//! Launches: a kernel's invocations as dispatches, their time and their traps.
+
+use std::time::{Duration, Instant};
+
+use wavelift_translator::{BufferParam, Interface, Shape, TRAP_BINDING, immediate};
+
+use crate::device::gpu::connection::Connection;
+use crate::device::gpu::context::{BindGroupKey, GpuContext};
+use crate::device::gpu::pipeline::{Kernel, Pipeline, binding_refusal};
+use crate::device::gpu::traps;
+use crate::device::{BufferId, BufferSpec, DeviceError, KernelTrap, Launch, LaunchError, LaunchTimes};
+
+/// Two timestamps of 8 bytes.
+const TIMES_SIZE: u64 = 16;
+/// Queries are resolved to multiples of this.
+const RESOLVE_SIZE: u64 = wgpu::QUERY_RESOLVE_BUFFER_ALIGNMENT;
+/// Fewest words of a trap record.
+const MIN_TRAP_WORDS: u32 = 64;
+/// Invocations of one dispatch stay below this, so that ids of the last group's idle invocations don't wrap around.
+const MAX_DISPATCH: u64 = 1 << 31;
+
+/// Small buffers that a context needs at every launch.
+pub(crate) struct Scratch {
+    /// The connection's generation.
+    pub generation: u64,
+    /// Start and end of a submission; `None` where the device has no timestamps.
+    timestamps: Option<(wgpu::QuerySet, wgpu::Buffer)>,
+    /// The timestamps, then the trap record, for the host to read.
+    readback: wgpu::Buffer,
+    traps: wgpu::Buffer,
+    trap_words: u32,
+}
+
+impl Scratch {
+    fn new(connection: &Connection, trap_words: u32) -> Result<Scratch, DeviceError> {
+        use wgpu::BufferUsages as Usage;
+        let trap_words = trap_words.max(MIN_TRAP_WORDS).next_power_of_two();
+        let trap_bytes = u64::from(trap_words) * 4;
+        let device = &connection.device;
+        let buffer = |label, size, usage| {
+            let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+            device.create_buffer(&descriptor)
+        };
+        connection.guarded(trap_bytes, || {
+            let timestamps = connection.tick.map(|_| {
+                let ty = wgpu::QueryType::Timestamp;
+                let set = device.create_query_set(&wgpu::QuerySetDescriptor { label: None, ty, count: 2 });
+                (set, buffer("timestamps", RESOLVE_SIZE, Usage::QUERY_RESOLVE | Usage::COPY_SRC))
+            });
+            let readback = buffer("readback", TIMES_SIZE + trap_bytes, Usage::MAP_READ | Usage::COPY_DST);
+            let traps = buffer("traps", trap_bytes, Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST);
+            connection.queue.write_buffer(&traps, 0, &vec![0xff; trap_bytes as usize]);
+            Ok(Scratch { generation: connection.generation, timestamps, readback, traps, trap_words })
+        })
+    }
+
+    fn reset_traps(&self, connection: &Connection, words: usize) -> Result<(), DeviceError> {
+        connection.guarded(0, || {
+            connection.queue.write_buffer(&self.traps, 0, &vec![0xff; words * 4]);
+            Ok(())
+        })
+    }
+}
+
+/// What one submission gave.
+struct Outcome {
+    run: Duration,
+    trap: Option<KernelTrap>,
+}
+
+/// A launch made ready: what stays the same over its submissions.
+struct Ready<'a> {
+    connection: &'a Connection,
+    scratch: &'a Scratch,
+    pipeline: &'a Pipeline,
+    bind_group: &'a wgpu::BindGroup,
+    interface: &'a Interface,
+    /// The immediates; the first two words are each dispatch's own.
+    words: Vec<u32>,
+    /// Most invocations of one dispatch, a multiple of the group size.
+    dispatch: u64,
+}
+
+impl GpuContext {
+    /// Lifts the kernel, if it was not lifted before, and runs it.
+    pub(crate) fn launch_lifted(&mut self, launch: &Launch) -> Result<LaunchTimes, LaunchError> {
+        let shared = self.shared.clone();
+        let (shape, _) = shape_of(&launch.buffers);
+        let (kernel, lift) = shared.kernels.get(&launch.module, launch.function, shape, &shared.options)?;
+        let times = self.run(&kernel, launch.iterations, launch.block_size, &launch.buffers)?;
+        Ok(LaunchTimes { lift, ..times })
+    }
+
+    /// Runs a kernel on buffers of this context, in list order, and waits for its end.
+    #[doc(hidden)]
+    pub fn run(
+        &mut self,
+        kernel: &Kernel,
+        iterations: u32,
+        block_size: u32,
+        buffers: &[BufferSpec],
+    ) -> Result<LaunchTimes, LaunchError> {
+        let connection = self.connection()?;
+        let (_, slots) = shape_of(buffers);
+        let interface = kernel.interface();
+        let bound = self.check_bindings(&connection, interface, &slots)?;
+        let (pipeline, compile) = kernel.pipeline(&connection, self.shared.options.profile)?;
+        self.prepare_scratch(&connection, interface)?;
+        let bind_group = self.bind_group(&connection, kernel, &pipeline, bound)?;
+        let Some(scratch) = &self.scratch else {
+            return Err(LaunchError::Internal("A launch has no scratch buffers.".into()));
+        };
+        let ready = Ready {
+            connection: &connection,
+            scratch,
+            pipeline: &pipeline,
+            bind_group: &bind_group,
+            interface,
+            words: immediates(interface, iterations, block_size, &slots),
+            dispatch: dispatch_limit(&connection, interface.workgroup_size),
+        };
+        let run = ready.run_all(kernel, u64::from(iterations))?;
+        Ok(LaunchTimes { lift: Duration::ZERO, compile, run })
+    }
+
+    /// Runs the launch `count` times and gives the run time of each: by the device's clock where it has one, else
+    /// from submission to completion. For measurements.
+    pub fn time_launches(&mut self, launch: &Launch, count: usize) -> Result<Vec<Duration>, LaunchError> {
+        (0..count).map(|_| self.launch_lifted(launch).map(|times| times.run)).collect()
+    }
+
+    /// The buffers of the interface's bindings, in their order.
+    fn check_bindings(
+        &self,
+        connection: &Connection,
+        interface: &Interface,
+        slots: &[BufferSpec],
+    ) -> Result<Vec<BufferId>, LaunchError> {
+        let mut bound = Vec::with_capacity(interface.bindings.len());
+        for binding in &interface.bindings {
+            let Some(spec) = slots.get(binding.slot as usize) else {
+                let slot = binding.slot;
+                return Err(LaunchError::Internal(format!("The shader binds slot {slot}, which the launch lacks.")));
+            };
+            let buffer = self.buffer(connection, spec.id)?;
+            if let Some(refusal) = binding_refusal(connection, buffer.wgpu.size()) {
+                return Err(refusal);
+            }
+            bound.push(spec.id);
+        }
+        Ok(bound)
+    }
+
+    fn prepare_scratch(&mut self, connection: &Connection, interface: &Interface) -> Result<(), LaunchError> {
+        let words = u32::try_from(interface.trap_sites.len()).unwrap_or(u32::MAX);
+        if u64::from(words) * 4 > connection.device.limits().max_storage_buffer_binding_size {
+            return Err(LaunchError::Unsupported(format!("The kernel has {words} trap sites, too many to record.")));
+        }
+        if self.scratch.as_ref().is_none_or(|scratch| scratch.trap_words < words) {
+            // Bind groups hold the old trap record.
+            self.bind_groups.clear();
+            self.scratch = Some(Scratch::new(connection, words)?);
+        }
+        Ok(())
+    }
+
+    fn bind_group(
+        &mut self,
+        connection: &Connection,
+        kernel: &Kernel,
+        pipeline: &Pipeline,
+        buffers: Vec<BufferId>,
+    ) -> Result<wgpu::BindGroup, LaunchError> {
+        let key = BindGroupKey { kernel: kernel.id, buffers };
+        if let Some(group) = self.bind_groups.get(&key) {
+            return Ok(group.clone());
+        }
+        let interface = kernel.interface();
+        let mut entries = Vec::with_capacity(interface.bindings.len() + 1);
+        if let (false, Some(scratch)) = (interface.trap_sites.is_empty(), &self.scratch) {
+            let resource = scratch.traps.as_entire_binding();
+            entries.push(wgpu::BindGroupEntry { binding: TRAP_BINDING, resource });
+        }
+        for (binding, id) in interface.bindings.iter().zip(&key.buffers) {
+            let resource = self.buffer(connection, *id)?.wgpu.as_entire_binding();
+            entries.push(wgpu::BindGroupEntry { binding: binding.binding, resource });
+        }
+        let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &pipeline.layout, entries: &entries };
+        let group = connection.guarded(0, || Ok(connection.device.create_bind_group(&descriptor)))?;
+        self.keep_bind_group(key, group.clone());
+        Ok(group)
+    }
+}
+
+impl Ready<'_> {
+    /// All invocations, in as many submissions as the kernel's pace asks for.
+    fn run_all(&self, kernel: &Kernel, iterations: u64) -> Result<Duration, LaunchError> {
+        let group = u64::from(self.interface.workgroup_size);
+        let (mut first, mut run) = (0, Duration::ZERO);
+        while first < iterations {
+            let budget = kernel.pace.budget(self.dispatch).next_multiple_of(group);
+            let count = budget.min(iterations - first);
+            let outcome = self.submit(first, count)?;
+            // Later submissions have higher iteration ids: the least one is here.
+            if let Some(trap) = outcome.trap {
+                self.scratch.reset_traps(self.connection, self.interface.trap_sites.len())?;
+                return Err(LaunchError::Trap(trap));
+            }
+            kernel.pace.learn(budget, count, outcome.run);
+            run += outcome.run;
+            first += count;
+        }
+        Ok(run)
+    }
+
+    /// Invocations `[first, first + count)` in one submission, and waits for it.
+    fn submit(&self, first: u64, count: u64) -> Result<Outcome, DeviceError> {
+        self.connection.guarded(0, || {
+            let start = Instant::now();
+            let mut encoder = self.connection.device.create_command_encoder(&Default::default());
+            self.record(&mut encoder, first, count);
+            self.record_readback(&mut encoder);
+            let submission = self.connection.queue.submit([encoder.finish()]);
+            let size = self.readback_size();
+            if size == 0 {
+                let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
+                self.connection.poll(wait)?;
+                return Ok(Outcome { run: start.elapsed(), trap: None });
+            }
+            let from = if self.scratch.timestamps.is_some() { 0 } else { TIMES_SIZE };
+            let slice = self.scratch.readback.slice(from..from + size);
+            self.connection.map(slice, wgpu::MapMode::Read, Some(submission))?;
+            let wall = start.elapsed();
+            let words = slice.get_mapped_range().map(|view| bytemuck::pod_collect_to_vec::<u8, u32>(&view));
+            self.scratch.readback.unmap();
+            let words = words.map_err(|e| self.connection.failed(format!("A readback can't be mapped: {e}.")))?;
+            Ok(self.outcome(&words, wall))
+        })
+    }
+
+    fn record(&self, encoder: &mut wgpu::CommandEncoder, first: u64, count: u64) {
+        let timestamp_writes =
+            self.scratch.timestamps.as_ref().map(|(query_set, _)| wgpu::ComputePassTimestampWrites {
+                query_set,
+                beginning_of_pass_write_index: Some(0),
+                end_of_pass_write_index: Some(1),
+            });
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
+        pass.set_pipeline(&self.pipeline.compute);
+        pass.set_bind_group(0, self.bind_group, &[]);
+        let mut words = self.words.clone();
+        let (mut at, end) = (first, first + count);
+        while at < end {
+            let now = self.dispatch.min(end - at);
+            // Both fit: a launch has fewer than 2^32 invocations.
+            set_word(&mut words, immediate::FIRST, at as u32);
+            set_word(&mut words, immediate::COUNT, now as u32);
+            if !words.is_empty() {
+                pass.set_immediates(0, bytemuck::cast_slice(&words));
+            }
+            pass.dispatch_workgroups(now.div_ceil(u64::from(self.interface.workgroup_size)) as u32, 1, 1);
+            at += now;
+        }
+    }
+
+    fn record_readback(&self, encoder: &mut wgpu::CommandEncoder) {
+        let scratch = self.scratch;
+        if let Some((set, resolved)) = &scratch.timestamps {
+            encoder.resolve_query_set(set, 0..2, resolved, 0);
+            encoder.copy_buffer_to_buffer(resolved, 0, &scratch.readback, 0, TIMES_SIZE);
+        }
+        let trap_bytes = self.trap_bytes();
+        if trap_bytes > 0 {
+            encoder.copy_buffer_to_buffer(&scratch.traps, 0, &scratch.readback, TIMES_SIZE, trap_bytes);
+        }
+    }
+
+    fn trap_bytes(&self) -> u64 {
+        self.interface.trap_sites.len() as u64 * 4
+    }
+
+    fn readback_size(&self) -> u64 {
+        self.trap_bytes() + if self.scratch.timestamps.is_some() { TIMES_SIZE } else { 0 }
+    }
+
+    fn outcome(&self, words: &[u32], wall: Duration) -> Outcome {
+        let (times, record) = match self.scratch.timestamps {
+            Some(_) => words.split_at((TIMES_SIZE / 4) as usize),
+            None => (&words[..0], words),
+        };
+        let run = self.connection.tick.and_then(|tick| elapsed(times, tick)).unwrap_or(wall);
+        Outcome { run, trap: traps::least(record, &self.interface.trap_sites) }
+    }
+}
+
+/// The time between two timestamps of two words each; `None` for a clock that did not run.
+pub(crate) fn elapsed(words: &[u32], tick: f64) -> Option<Duration> {
+    let [low0, high0, low1, high1] = *words else { return None };
+    let start = u64::from(low0) | u64::from(high0) << 32;
+    let end = u64::from(low1) | u64::from(high1) << 32;
+    let ticks = end.checked_sub(start).filter(|ticks| *ticks > 0)?;
+    Some(Duration::from_nanos((ticks as f64 * tick) as u64))
+}
+
+/// The launch's shape, and its distinct buffers in order of first appearance.
+fn shape_of(buffers: &[BufferSpec]) -> (Shape, Vec<BufferSpec>) {
+    let mut slots: Vec<BufferSpec> = Vec::new();
+    let params = buffers.iter().map(|spec| {
+        let slot = slots.iter().position(|known| known.id == spec.id).unwrap_or_else(|| {
+            slots.push(*spec);
+            slots.len() - 1
+        });
+        BufferParam { slot: slot as u32, access: slots[slot].access }
+    });
+    let shape = Shape { buffers: params.collect() };
+    (shape, slots)
+}
+
+/// The immediates as the shader declares them.
+fn immediates(interface: &Interface, iterations: u32, block_size: u32, slots: &[BufferSpec]) -> Vec<u32> {
+    let mut words = vec![0; (interface.immediates_size / 4) as usize];
+    set_word(&mut words, immediate::ITERATIONS, iterations);
+    set_word(&mut words, immediate::BLOCK_SIZE, block_size);
+    set_word(&mut words, immediate::ZERO, 0);
+    for (slot, spec) in (0..).zip(slots) {
+        set_word(&mut words, immediate::SLOTS + 2 * slot, spec.address);
+        set_word(&mut words, immediate::SLOTS + 2 * slot + 1, spec.size);
+    }
+    words
+}
+
+/// Sets a word that the shader declares; one that it does not is left out.
+fn set_word(words: &mut [u32], index: u32, value: u32) {
+    if let Some(word) = words.get_mut(index as usize) {
+        *word = value;
+    }
+}
+
+/// Most invocations of one dispatch, a multiple of the group size.
+fn dispatch_limit(connection: &Connection, group: u32) -> u64 {
+    let groups = u64::from(connection.device.limits().max_compute_workgroups_per_dimension);
+    let group = u64::from(group);
+    (groups * group).min(MAX_DISPATCH / group * group)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Access;
+
+    fn spec(id: u64, address: u32) -> BufferSpec {
+        BufferSpec { id: BufferId(id), address, size: 12, access: Access::ReadWrite }
+    }
+
+    #[test]
+    fn equal_buffers_share_a_slot_in_order_of_first_appearance() {
+        let (shape, slots) = shape_of(&[spec(7, 256), spec(3, 512), spec(7, 256)]);
+        assert_eq!(shape.buffers.iter().map(|b| b.slot).collect::<Vec<_>>(), [0, 1, 0]);
+        assert_eq!(slots.iter().map(|s| s.id.0).collect::<Vec<_>>(), [7, 3]);
+    }
+
+    #[test]
+    fn immediates_stand_where_the_shader_reads_them() {
+        let interface = Interface { workgroup_size: 64, bindings: vec![], immediates_size: 36, trap_sites: vec![] };
+        let words = immediates(&interface, 100, 8, &[spec(1, 256), spec(2, 512)]);
+        assert_eq!(words, [0, 0, 100, 8, 0, 256, 12, 512, 12]);
+        let short = Interface { immediates_size: 20, ..interface };
+        assert_eq!(immediates(&short, 100, 8, &[spec(1, 256)]), [0, 0, 100, 8, 0]);
+    }
+
+    #[test]
+    fn timestamps_of_a_clock_that_stands_still_are_no_time() {
+        assert_eq!(elapsed(&[5, 0, 5, 0], 1.0), None);
+        assert_eq!(elapsed(&[5, 1, 5, 0], 1.0), None);
+        assert_eq!(elapsed(&[u32::MAX, 0, 0, 1], 2.0), Some(Duration::from_nanos(2)));
+    }
+}

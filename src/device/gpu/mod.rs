@@ -1,0 +1,180 @@
+//! GPUs through wgpu: the only place of the runtime that names wgpu.
+//!
+//! [`adapters`] lists what this machine has, [`open`] opens one. A [`GpuDevice`] lifts kernels with the translator
+//! and caches them; a [`GpuContext`] holds one guest's buffers and runs its launches. A device that is lost is
+//! opened anew at the next call; what was on it is gone.
+
+mod adapter;
+mod bindings;
+mod connection;
+mod context;
+mod features;
+mod launch;
+mod pace;
+mod pipeline;
+mod probe;
+pub mod raw;
+mod shader_module;
+mod transfer;
+mod traps;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use wavelift_translator as translator;
+use wavelift_translator::{FloatMode, Profile};
+
+use crate::device::{Context, Device, DeviceError, DeviceInfo, LaunchError};
+use crate::memory::AddressSpace;
+
+pub use adapter::{Adapter, NoAdapter, adapters, find};
+pub use context::GpuContext;
+pub use pipeline::Kernel;
+pub use probe::Exactness;
+
+use connection::Connection;
+use pipeline::KernelCache;
+
+/// How kernels are lifted for a GPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GpuOptions {
+    /// Which reader the SPIR-V is for. Adapters that can't take SPIR-V as it is get [`Profile::Portable`] in any case.
+    pub profile: Profile,
+    /// How exact floats are.
+    pub float: FloatMode,
+    /// Invocations of a group; 64 where it is `None`. Cut down to the device's limit.
+    pub workgroup_size: Option<u32>,
+}
+
+/// How bytes reach a device's buffers. For measurements and tests; [`open`] chooses by itself.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfers {
+    /// Buffers are mapped into the host's address space: best where device and host share one memory.
+    Mapped,
+    /// Bytes go through staging buffers.
+    Staged,
+}
+
+/// Opens an adapter.
+///
+/// # Errors
+/// [`DeviceError::Failed`] with a sentence that says what is missing, if the adapter can't run lifted kernels or its
+/// driver is one that gives wrong results (Mesa's lavapipe before version 25).
+pub fn open(adapter: &Adapter, options: &GpuOptions) -> Result<Arc<dyn Device>, DeviceError> {
+    Ok(Arc::new(GpuDevice::open(adapter, options)?))
+}
+
+/// An open GPU.
+pub struct GpuDevice {
+    shared: Arc<Shared>,
+}
+
+/// What a device and its contexts share.
+pub(crate) struct Shared {
+    adapter: Adapter,
+    transfers: Transfers,
+    /// How kernels are lifted for this device, its features included.
+    options: translator::Options,
+    kernels: KernelCache,
+    current: Mutex<Arc<Connection>>,
+}
+
+/// Invocations of a group where the embedder names none: good on every GPU measured.
+const DEFAULT_WORKGROUP_SIZE: u32 = 64;
+
+impl GpuDevice {
+    /// Opens an adapter; see [`open`].
+    pub fn open(adapter: &Adapter, options: &GpuOptions) -> Result<GpuDevice, DeviceError> {
+        GpuDevice::open_with(adapter, options, None)
+    }
+
+    /// The same with the way of transfers chosen by the caller. An adapter whose buffers can't be mapped stays staged.
+    #[doc(hidden)]
+    pub fn open_with(
+        adapter: &Adapter,
+        options: &GpuOptions,
+        transfers: Option<Transfers>,
+    ) -> Result<GpuDevice, DeviceError> {
+        adapter.check()?;
+        let transfers = transfers.unwrap_or(adapter.best_transfers());
+        let connection = Arc::new(Connection::open(adapter, transfers, 0)?);
+        let profile =
+            if connection.has(wgpu::Features::PASSTHROUGH_SHADERS) { options.profile } else { Profile::Portable };
+        let features = features::of(adapter, &connection, profile)?;
+        let limit = adapter.info().max_workgroup_size;
+        let options = translator::Options {
+            profile,
+            float: options.float,
+            features,
+            workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),
+            ..translator::Options::default()
+        };
+        let current = Mutex::new(connection);
+        let kernels = KernelCache::default();
+        Ok(GpuDevice { shared: Arc::new(Shared { adapter: adapter.clone(), transfers, options, kernels, current }) })
+    }
+
+    /// How kernels are lifted for this device.
+    pub fn options(&self) -> &translator::Options {
+        &self.shared.options
+    }
+
+    /// Opens a context for one guest.
+    pub fn new_gpu_context(&self) -> GpuContext {
+        GpuContext::new(self.shared.clone())
+    }
+
+    /// Makes a kernel of a shader, as lifting does.
+    ///
+    /// # Safety
+    /// The words must be valid SPIR-V for this device and access only what the interface declares, within its bounds:
+    /// drivers check neither.
+    #[doc(hidden)]
+    pub unsafe fn prepare(&self, shader: translator::Shader) -> Result<Arc<Kernel>, LaunchError> {
+        let kernel = Kernel::new(shader)?;
+        let connection = self.shared.connection()?;
+        kernel.pipeline(&connection, self.shared.options.profile)?;
+        Ok(Arc::new(kernel))
+    }
+
+    /// Measures what floats do on this device, whatever is known of it.
+    #[doc(hidden)]
+    pub fn probe(&self) -> Result<Exactness, DeviceError> {
+        probe::run(&self.shared.connection()?)
+    }
+
+    /// Destroys the driver's device under all contexts, as an unplugged GPU does.
+    #[doc(hidden)]
+    pub fn lose(&self) {
+        self.shared.current.lock().destroy();
+    }
+
+    pub(crate) fn connection(&self) -> Result<Arc<Connection>, DeviceError> {
+        self.shared.connection()
+    }
+}
+
+impl Device for GpuDevice {
+    fn info(&self) -> &DeviceInfo {
+        self.shared.adapter.info()
+    }
+
+    // Kernels reach buffers only: the guest's linear memory is not bound, so its address space has no part here.
+    fn new_context(&self, _space: Arc<AddressSpace>) -> Result<Box<dyn Context>, DeviceError> {
+        Ok(Box::new(self.new_gpu_context()))
+    }
+}
+
+impl Shared {
+    /// The open connection; a new one if the last was lost.
+    pub(crate) fn connection(&self) -> Result<Arc<Connection>, DeviceError> {
+        let mut current = self.current.lock();
+        if current.lost().is_some() {
+            let next = current.generation + 1;
+            tracing::warn!(device = self.adapter.info().name, "the device was lost and is opened anew");
+            *current = Arc::new(Connection::open(&self.adapter, self.transfers, next)?);
+        }
+        Ok(current.clone())
+    }
+}

@@ -1,0 +1,260 @@
+//! Lifted kernels and their pipelines, cached for the life of the device.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use wavelift_translator as translator;
+use wavelift_translator::{Interface, Profile, Shader, Shape, TRAP_BINDING};
+
+use crate::device::gpu::bindings;
+use crate::device::gpu::connection::Connection;
+use crate::device::gpu::pace::Pace;
+use crate::device::gpu::shader_module;
+use crate::device::{DeviceError, GuestModule, LaunchError};
+
+/// Entries at which kernels of modules that are gone are swept out of the cache.
+const SWEEP_AT: usize = 256;
+
+/// A shader with all that is needed to launch it.
+pub struct Kernel {
+    /// Unique in the process.
+    pub(crate) id: u64,
+    pub(crate) shader: Shader,
+    pub(crate) pace: Pace,
+    /// The pipeline on the connection of that generation.
+    pipeline: Mutex<Option<(u64, Arc<Pipeline>)>>,
+}
+
+/// A shader as the driver holds it.
+pub(crate) struct Pipeline {
+    pub compute: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+}
+
+impl Kernel {
+    pub(crate) fn new(shader: Shader) -> Result<Kernel, LaunchError> {
+        let shader = bindings::renumber(shader).map_err(LaunchError::Internal)?;
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        Ok(Kernel { id, shader, pace: Pace::default(), pipeline: Mutex::default() })
+    }
+
+    /// What the host binds and sets.
+    pub fn interface(&self) -> &Interface {
+        &self.shader.interface
+    }
+
+    /// Sets how many invocations the next submission holds, as a measurement of its speed does.
+    #[doc(hidden)]
+    pub fn set_pace(&self, invocations: u64) {
+        self.pace.set(invocations);
+    }
+
+    /// The pipeline on this connection, and how long it took to make now (zero if it was there).
+    pub(crate) fn pipeline(
+        &self,
+        connection: &Connection,
+        profile: Profile,
+    ) -> Result<(Arc<Pipeline>, Duration), LaunchError> {
+        let mut slot = self.pipeline.lock();
+        if let Some((generation, pipeline)) = &*slot
+            && *generation == connection.generation
+        {
+            return Ok((pipeline.clone(), Duration::ZERO));
+        }
+        let start = Instant::now();
+        check_limits(connection, self.interface())?;
+        let pipeline = Arc::new(match profile {
+            Profile::Vulkan => connection.guarded(0, || Ok(build(connection, &self.shader, profile)))?,
+            Profile::Portable => {
+                shader_module::on_large_stack(connection, || Ok(build(connection, &self.shader, profile)))?
+            }
+        });
+        *slot = Some((connection.generation, pipeline.clone()));
+        Ok((pipeline, start.elapsed()))
+    }
+}
+
+/// Refuses a shader that needs more than the device gives.
+fn check_limits(connection: &Connection, interface: &Interface) -> Result<(), LaunchError> {
+    let limits = connection.device.limits();
+    let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
+    if interface.workgroup_size == 0 || interface.workgroup_size > most {
+        let size = interface.workgroup_size;
+        return Err(LaunchError::Unsupported(format!(
+            "The kernel runs in groups of {size} invocations; this device's groups hold 1 to {most}."
+        )));
+    }
+    if interface.immediates_size > limits.max_immediate_size {
+        return Err(LaunchError::Unsupported(format!(
+            "The kernel's arguments take {} bytes; this device passes at most {}. Use fewer buffers in one launch.",
+            interface.immediates_size, limits.max_immediate_size
+        )));
+    }
+    let bindings = interface.bindings.len() + usize::from(!interface.trap_sites.is_empty());
+    let most = limits.max_storage_buffers_per_shader_stage.min(limits.max_bindings_per_bind_group);
+    if bindings > most as usize {
+        return Err(LaunchError::Unsupported(format!(
+            "The kernel binds {bindings} buffers; this device binds at most {most} in one launch."
+        )));
+    }
+    Ok(())
+}
+
+fn build(connection: &Connection, shader: &Shader, profile: Profile) -> Pipeline {
+    let interface = &shader.interface;
+    let module = match profile {
+        // SAFETY: the words come from the translator, which emits valid SPIR-V with a bounds check on every access;
+        // or from a caller who vouched for them (`GpuDevice::prepare`).
+        Profile::Vulkan => unsafe { shader_module::passthrough(connection, &shader.words, interface.workgroup_size) },
+        // SAFETY: as above; naga validates the rest.
+        Profile::Portable => unsafe { shader_module::portable(connection, &shader.words) },
+    };
+    let mut entries = Vec::new();
+    if !interface.trap_sites.is_empty() {
+        entries.push(layout_entry(TRAP_BINDING, true));
+    }
+    entries.extend(interface.bindings.iter().map(|b| layout_entry(b.binding, b.writable)));
+    let device = &connection.device;
+    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
+    let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+        label: None,
+        bind_group_layouts: &[Some(&layout)],
+        immediate_size: interface.immediates_size,
+    });
+    let compute = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: None,
+        layout: Some(&pipeline_layout),
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: Default::default(),
+        cache: None,
+    });
+    Pipeline { compute, layout }
+}
+
+fn layout_entry(binding: u32, writable: bool) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Storage { read_only: !writable },
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        },
+        count: None,
+    }
+}
+
+/// What a lifted kernel depends on, besides the device.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    module: u64,
+    function: u32,
+    shape: Shape,
+}
+
+/// A kernel that is lifted once, whoever asks first; a refusal is kept as well.
+#[derive(Clone)]
+struct Entry {
+    module: Weak<GuestModule>,
+    kernel: Arc<OnceLock<Result<Arc<Kernel>, LaunchError>>>,
+}
+
+/// All kernels that were lifted for one device.
+#[derive(Default)]
+pub(crate) struct KernelCache {
+    entries: Mutex<HashMap<Key, Entry>>,
+}
+
+impl KernelCache {
+    /// The kernel, and how long it took to lift now (zero if it was there).
+    pub fn get(
+        &self,
+        module: &Arc<GuestModule>,
+        function: u32,
+        shape: Shape,
+        options: &translator::Options,
+    ) -> Result<(Arc<Kernel>, Duration), LaunchError> {
+        let entry = {
+            let mut entries = self.entries.lock();
+            if entries.len() >= SWEEP_AT {
+                entries.retain(|_, entry| entry.module.strong_count() > 0);
+            }
+            let key = Key { module: module.id, function, shape: shape.clone() };
+            let fresh = || Entry { module: Arc::downgrade(module), kernel: Arc::default() };
+            entries.entry(key).or_insert_with(fresh).clone()
+        };
+        let mut took = Duration::ZERO;
+        // The map is free meanwhile: only launches of this very kernel wait for it.
+        let kernel = entry.kernel.get_or_init(|| {
+            let start = Instant::now();
+            let lifted = translator::translate(&module.wasm, function, &shape, options);
+            took = start.elapsed();
+            lifted.map_err(refusal).and_then(Kernel::new).map(Arc::new)
+        });
+        kernel.clone().map(|kernel| (kernel, took))
+    }
+}
+
+/// What a translator's error means for a launch.
+fn refusal(error: translator::Error) -> LaunchError {
+    match error {
+        translator::Error::Internal(_) => LaunchError::Internal(error.to_string()),
+        translator::Error::Unsupported { .. }
+        | translator::Error::NotAKernel(_)
+        | translator::Error::Invalid { .. } => LaunchError::Unsupported(error.to_string()),
+    }
+}
+
+/// Why a buffer can't be bound; `None` if it can.
+pub(crate) fn binding_refusal(connection: &Connection, size: u64) -> Option<LaunchError> {
+    let most = connection.device.limits().max_storage_buffer_binding_size;
+    (size > most).then(|| {
+        LaunchError::Unsupported(format!(
+            "A kernel's buffer has {size} bytes; this device binds at most {most} of one buffer. Use smaller buffers."
+        ))
+    })
+}
+
+/// The error for a buffer that the launch names and this context does not hold.
+pub(crate) fn unknown_buffer(connection: &Connection, id: u64) -> DeviceError {
+    connection.failed(format!("It holds no buffer with the number {id}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::Location;
+
+    #[test]
+    fn only_defects_of_the_translator_are_internal() {
+        let unsupported = translator::Error::Unsupported {
+            what: "`memory.grow`".into(),
+            function_name: "f".into(),
+            at: Some(Location { function: 1, offset: 9 }),
+        };
+        assert!(matches!(refusal(unsupported), LaunchError::Unsupported(text) if text.contains("memory.grow")));
+        assert!(matches!(refusal(translator::Error::NotAKernel("No.".into())), LaunchError::Unsupported(_)));
+        let invalid = translator::Error::Invalid { offset: 3, message: "bad".into() };
+        assert!(matches!(refusal(invalid), LaunchError::Unsupported(_)));
+        assert!(matches!(refusal(translator::Error::Internal("x".into())), LaunchError::Internal(_)));
+    }
+
+    #[test]
+    fn a_kernel_is_lifted_once_and_refusals_are_kept() {
+        let bytes = wat::parse_str("(module (func (param i32 i32 i32) (param i32)))").unwrap();
+        let wasm = translator::Module::parse(bytes.as_slice()).unwrap();
+        let module = Arc::new(GuestModule { id: 1, wasm });
+        let cache = KernelCache::default();
+        let options = translator::Options::default();
+        let first = cache.get(&module, 0, Shape::default(), &options).err().unwrap();
+        let again = cache.get(&module, 0, Shape::default(), &options).err().unwrap();
+        assert!(matches!(first, LaunchError::Unsupported(_)), "{first}");
+        assert_eq!(first.to_string(), again.to_string());
+        assert_eq!(cache.entries.lock().len(), 1);
+    }
+}

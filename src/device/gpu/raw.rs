@@ -1,0 +1,180 @@
+//! Hand-written WGSL kernels on the same device: the baseline that lifted kernels are measured against.
+//!
+//! Bindings of set 0: storage buffers at 0, 1, …, in order, then, if there are parameters, one uniform buffer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::device::DeviceError;
+use crate::device::gpu::GpuDevice;
+use crate::device::gpu::connection::Connection;
+use crate::device::gpu::launch::elapsed;
+use crate::device::gpu::shader_module;
+use crate::device::gpu::transfer::{GpuBuffer, read_staged};
+
+/// Smallest uniform buffer that every device takes.
+const UNIFORM_ALIGNMENT: usize = 16;
+
+/// A compute shader in WGSL.
+pub struct WgslKernel {
+    connection: Arc<Connection>,
+    pipeline: wgpu::ComputePipeline,
+}
+
+/// A storage buffer for WGSL kernels of one device.
+pub struct WgslBuffer {
+    connection: Arc<Connection>,
+    buffer: GpuBuffer,
+}
+
+/// A kernel with its buffers and parameters.
+pub struct WgslLaunch {
+    connection: Arc<Connection>,
+    pipeline: wgpu::ComputePipeline,
+    bind_group: wgpu::BindGroup,
+    /// Timestamps, the buffer they are resolved to.
+    clock: Option<(wgpu::QuerySet, wgpu::Buffer)>,
+}
+
+impl WgslKernel {
+    /// Compiles a shader with one compute entry point, with the runtime checks that wgpu gives every shader.
+    ///
+    /// # Errors
+    /// [`DeviceError::Failed`] with the compiler's message.
+    pub fn new(device: &GpuDevice, source: &str) -> Result<WgslKernel, DeviceError> {
+        WgslKernel::on(&device.connection()?, source)
+    }
+
+    /// The same without runtime checks.
+    ///
+    /// # Safety
+    /// The shader must keep within its bindings and end its loops for every input it will get.
+    pub unsafe fn new_unchecked(device: &GpuDevice, source: &str) -> Result<WgslKernel, DeviceError> {
+        let connection = device.connection()?;
+        // SAFETY: the caller vouches for the shader.
+        let module = |connection: &Connection| unsafe { shader_module::wgsl_unchecked(connection, source) };
+        WgslKernel::compile(&connection, module)
+    }
+
+    pub(crate) fn on(connection: &Arc<Connection>, source: &str) -> Result<WgslKernel, DeviceError> {
+        WgslKernel::compile(connection, |connection| shader_module::wgsl(connection, source))
+    }
+
+    fn compile(
+        connection: &Arc<Connection>,
+        module: impl FnOnce(&Connection) -> wgpu::ShaderModule + Send,
+    ) -> Result<WgslKernel, DeviceError> {
+        let pipeline = shader_module::on_large_stack(connection, || {
+            let module = module(connection);
+            Ok(connection.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: None,
+                layout: None,
+                module: &module,
+                entry_point: None,
+                compilation_options: Default::default(),
+                cache: None,
+            }))
+        })?;
+        Ok(WgslKernel { connection: connection.clone(), pipeline })
+    }
+
+    /// Creates a storage buffer with these bytes.
+    pub fn buffer(&self, bytes: &[u8]) -> Result<WgslBuffer, DeviceError> {
+        let buffer = GpuBuffer::new(&self.connection, bytes.len() as u64)?;
+        buffer.write(&self.connection, 0, bytes)?;
+        Ok(WgslBuffer { connection: self.connection.clone(), buffer })
+    }
+
+    /// Binds buffers in order, and the bytes of the uniform buffer after them (none if `params` is empty). The shader
+    /// must use exactly these bindings.
+    pub fn bind(&self, buffers: &[&WgslBuffer], params: &[u8]) -> Result<WgslLaunch, DeviceError> {
+        let connection = self.connection.clone();
+        let device = &connection.device;
+        let (bind_group, clock) = connection.guarded(params.len() as u64, || {
+            let mut entries: Vec<_> = (0..)
+                .zip(buffers)
+                .map(|(binding, b)| wgpu::BindGroupEntry { binding, resource: b.buffer.wgpu.as_entire_binding() })
+                .collect();
+            let uniform = (!params.is_empty()).then(|| self.uniform(params));
+            if let Some(uniform) = &uniform {
+                let binding = entries.len() as u32;
+                entries.push(wgpu::BindGroupEntry { binding, resource: uniform.as_entire_binding() });
+            }
+            let layout = self.pipeline.get_bind_group_layout(0);
+            let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &entries };
+            let clock = connection.tick.map(|_| {
+                let ty = wgpu::QueryType::Timestamp;
+                let set = device.create_query_set(&wgpu::QuerySetDescriptor { label: None, ty, count: 2 });
+                let usage = wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC;
+                let size = wgpu::QUERY_RESOLVE_BUFFER_ALIGNMENT;
+                let resolved = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
+                (set, device.create_buffer(&resolved))
+            });
+            Ok((device.create_bind_group(&descriptor), clock))
+        })?;
+        let pipeline = self.pipeline.clone();
+        Ok(WgslLaunch { connection, pipeline, bind_group, clock })
+    }
+
+    fn uniform(&self, params: &[u8]) -> wgpu::Buffer {
+        let mut bytes = params.to_vec();
+        bytes.resize(params.len().next_multiple_of(UNIFORM_ALIGNMENT), 0);
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let size = bytes.len() as u64;
+        let descriptor = wgpu::BufferDescriptor { label: None, size, usage, mapped_at_creation: false };
+        let buffer = self.connection.device.create_buffer(&descriptor);
+        self.connection.queue.write_buffer(&buffer, 0, &bytes);
+        buffer
+    }
+}
+
+impl WgslBuffer {
+    /// The buffer's bytes, after all launches before.
+    pub fn read(&self) -> Result<Vec<u8>, DeviceError> {
+        let mut bytes = vec![0; self.buffer.size as usize];
+        self.buffer.read(&self.connection, 0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Copies `data` to the bytes from `offset` on.
+    pub fn write(&self, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
+        self.buffer.write(&self.connection, offset, data)
+    }
+}
+
+impl WgslLaunch {
+    /// Runs `groups` workgroups, waits, and gives the run time: by the device's clock where it has one, else from
+    /// submission to completion.
+    pub fn dispatch(&self, groups: [u32; 3]) -> Result<Duration, DeviceError> {
+        let connection = &self.connection;
+        let wall = connection.guarded(0, || {
+            let start = Instant::now();
+            let mut encoder = connection.device.create_command_encoder(&Default::default());
+            let timestamp_writes = self.clock.as_ref().map(|(query_set, _)| wgpu::ComputePassTimestampWrites {
+                query_set,
+                beginning_of_pass_write_index: Some(0),
+                end_of_pass_write_index: Some(1),
+            });
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
+            pass.set_pipeline(&self.pipeline);
+            pass.set_bind_group(0, &self.bind_group, &[]);
+            pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
+            drop(pass);
+            if let Some((set, resolved)) = &self.clock {
+                encoder.resolve_query_set(set, 0..2, resolved, 0);
+            }
+            let submission = connection.queue.submit([encoder.finish()]);
+            connection.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None })?;
+            Ok(start.elapsed())
+        })?;
+        let (Some((_, resolved)), Some(tick)) = (&self.clock, connection.tick) else { return Ok(wall) };
+        let mut bytes = [0; 16];
+        read_staged(connection, resolved, 0, &mut bytes)?;
+        Ok(elapsed(&bytemuck::cast::<[u8; 16], [u32; 4]>(bytes), tick).unwrap_or(wall))
+    }
+
+    /// The run times of `count` dispatches, one after the other.
+    pub fn time_launches(&self, groups: [u32; 3], count: usize) -> Result<Vec<Duration>, DeviceError> {
+        (0..count).map(|_| self.dispatch(groups)).collect()
+    }
+}
