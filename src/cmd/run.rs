@@ -1,0 +1,70 @@
+//! `wavelift run`
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use wavelift::{Config, FsPerms, Instance, Module, Notice, Runtime, WasiCtxBuilder, WasiP1Ctx};
+
+use crate::cli::RunArguments;
+
+/// Runs a guest and gives its exit code.
+pub fn run(arguments: &RunArguments) -> Result<i32> {
+    let runtime = Runtime::new(config(arguments))?;
+    let module = Module::from_file(&runtime, &arguments.module)?;
+    let mut instance = Instance::new(&runtime, &module, wasi(arguments)?)?;
+    let outcome = match &arguments.invoke {
+        None => instance.start(),
+        Some(name) => invoke(&mut instance, name, &arguments.arguments),
+    };
+    if arguments.report {
+        eprintln!("{}", instance.report());
+    }
+    match outcome {
+        Err(wavelift::Error::Exit(code)) => Ok(code),
+        other => Ok(other?),
+    }
+}
+
+fn config(arguments: &RunArguments) -> Config {
+    Config {
+        device: arguments.device.into(),
+        adapter: arguments.adapter.clone(),
+        sync: arguments.sync,
+        verify: arguments.verify,
+        profile: arguments.profile.into(),
+        float: arguments.float_mode.into(),
+        notice: Notice::new(|message| eprintln!("wavelift: {message}")),
+        ..Config::default()
+    }
+}
+
+fn invoke(instance: &mut Instance, name: &str, arguments: &[String]) -> Result<i32, wavelift::Error> {
+    instance.initialize()?;
+    for result in instance.invoke(name, arguments)? {
+        println!("{result}");
+    }
+    Ok(0)
+}
+
+fn wasi(arguments: &RunArguments) -> Result<WasiP1Ctx> {
+    let mut builder = WasiCtxBuilder::new();
+    builder.inherit_stdio().allow_blocking_current_thread(true);
+    builder.arg(program_name(&arguments.module));
+    if arguments.invoke.is_none() {
+        builder.args(&arguments.arguments);
+    }
+    builder.envs(&arguments.environment);
+    for (host, guest) in &arguments.directories {
+        if !host.is_dir() {
+            bail!("The directory `{}` does not exist, or is no directory.", host.display());
+        }
+        if let Err(error) = builder.preopened_dir(host, guest, FsPerms::ReadWrite) {
+            bail!("The directory `{}` can't be opened: {error}.", host.display());
+        }
+    }
+    Ok(builder.build_p1())
+}
+
+fn program_name(module: &Path) -> String {
+    module.file_name().map_or_else(|| "guest".to_string(), |name| name.to_string_lossy().into_owned())
+}

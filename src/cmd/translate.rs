@@ -1,0 +1,59 @@
+//! `wavelift translate`
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Result, anyhow, bail};
+use rspirv::binary::Disassemble;
+use wavelift::translator::{self, Options, Shape};
+
+use crate::cli::{Emit, TranslateArguments};
+
+/// Lifts one kernel, for distinct read_write buffers and a device with all features, and writes what is asked for.
+pub fn run(arguments: &TranslateArguments) -> Result<i32> {
+    let module = super::parse_file(&arguments.module)?;
+    let function = find_kernel(&module, &arguments.kernel)?;
+    let Some(buffers) = module.kernel_buffers(function) else {
+        bail!(
+            "The function `{}` is no kernel: it takes other parameters than (i32, i32, i32, (i32, i32)*), or has results.",
+            module.function_name(function)
+        );
+    };
+    let shape = Shape::distinct(buffers);
+    let options =
+        Options { profile: arguments.profile.into(), float: arguments.float_mode.into(), ..Options::default() };
+    let output = match arguments.emit {
+        Emit::Ir => translator::emit_ir(&module, function, &shape, &options)?.into_bytes(),
+        Emit::Spirv => {
+            let shader = translator::translate(&module, function, &shape, &options)?;
+            shader.words.iter().flat_map(|word| word.to_le_bytes()).collect()
+        }
+        Emit::SpirvAsm => {
+            let shader = translator::translate(&module, function, &shape, &options)?;
+            let parsed = rspirv::dr::load_words(&shader.words)
+                .map_err(|error| anyhow!("The SPIR-V that was made can't be read back: {error}."))?;
+            format!("{}\n", parsed.disassemble()).into_bytes()
+        }
+    };
+    write(&arguments.output, &output)?;
+    Ok(0)
+}
+
+fn find_kernel(module: &translator::Module, wanted: &str) -> Result<u32> {
+    if let Some(function) = module.find_function(wanted) {
+        return Ok(function);
+    }
+    let kernels: Vec<String> = module.kernels().iter().map(|f| format!("{f} `{}`", module.function_name(*f))).collect();
+    match kernels.is_empty() {
+        true => bail!("The module has no function `{wanted}`, and no kernels at all."),
+        false => bail!("The module has no function `{wanted}`. Its kernels are: {}.", kernels.join(", ")),
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let written = match path.as_os_str() == "-" {
+        true => std::io::stdout().write_all(bytes),
+        false => std::fs::write(path, bytes),
+    };
+    written.map_err(|error| anyhow!("The output can't be written to `{}`: {error}.", path.display()))
+}

@@ -1,0 +1,309 @@
+//! What each function of `wasi_ephemeral_parallel` does.
+
+use std::time::Instant;
+
+use wasmtime::{Caller, Linker, Result};
+
+use super::abi::{Hint, decode_access};
+use super::guest::device_error;
+use super::view::{View, memory_of};
+use super::{Core, ErrorCode, GuestState, HostFault, MODULE};
+use crate::device::{DeviceError, Launch};
+use crate::error::Error;
+use crate::kernel;
+use crate::runtime::{DeviceSlot, Module};
+
+/// Where a guest's list, data or result lies.
+#[derive(Clone, Copy)]
+struct Span {
+    function: &'static str,
+    what: &'static str,
+    address: u32,
+    length: u64,
+}
+
+/// Defines the functions of `wasi_ephemeral_parallel` in a host's own linker. `access` finds the calling instance's
+/// [`GuestState`] in the store's data. Instantiate [`Module::compiled`] with it.
+///
+/// # Errors
+/// [`Error::Link`] if the linker has these functions already.
+pub fn add_to_linker<T: 'static>(
+    linker: &mut Linker<T>,
+    access: impl Fn(&mut T) -> &mut GuestState + Copy + Send + Sync + 'static,
+) -> Result<(), Error> {
+    define(linker, access).map_err(|e| Error::Link(Error::one_line(&e)))
+}
+
+fn define<T: 'static>(
+    linker: &mut Linker<T>,
+    access: impl Fn(&mut T) -> &mut GuestState + Copy + Send + Sync + 'static,
+) -> Result<()> {
+    linker.func_wrap(MODULE, "get_device", move |mut caller: Caller<'_, T>, hint: u32, out: u32| {
+        with_core(&mut caller, access, "get_device", |core, caller| get_device(core, caller, hint, out))
+    })?;
+    linker.func_wrap(
+        MODULE,
+        "create_buffer",
+        move |mut caller: Caller<'_, T>, device: u32, size: u32, access_kind: u32, out: u32| {
+            with_core(&mut caller, access, "create_buffer", |core, caller| {
+                create_buffer(core, caller, device, size, access_kind, out)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "write_buffer",
+        move |mut caller: Caller<'_, T>, address: u32, length: u32, buffer: u32| {
+            with_core(&mut caller, access, "write_buffer", |core, caller| {
+                write_buffer(core, caller, address, length, buffer)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "read_buffer",
+        move |mut caller: Caller<'_, T>, buffer: u32, address: u32, length: u32| {
+            with_core(&mut caller, access, "read_buffer", |core, caller| {
+                read_buffer(core, caller, buffer, address, length)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        MODULE,
+        "parallel_for",
+        move |mut caller: Caller<'_, T>,
+              worker: u32,
+              iterations: u32,
+              block_size: u32,
+              ins: u32,
+              in_count: u32,
+              outs: u32,
+              out_count: u32| {
+            with_core(&mut caller, access, "parallel_for", |core, caller| {
+                let lists = [(ins, in_count), (outs, out_count)];
+                parallel_for(core, caller, worker, iterations, block_size, lists)
+            })
+        },
+    )?;
+    Ok(())
+}
+
+/// Takes the state out of the store's data for the time of a call, so that it and the caller can be used at once.
+fn with_core<T: 'static>(
+    caller: &mut Caller<'_, T>,
+    access: impl Fn(&mut T) -> &mut GuestState,
+    function: &'static str,
+    call: impl FnOnce(&mut Core, &mut Caller<'_, T>) -> Result<ErrorCode>,
+) -> Result<i32> {
+    let Some(mut core) = access(caller.data_mut()).take() else {
+        return Err(HostFault::InsideKernel { function }.into());
+    };
+    let result = match View::new(caller, &core.module, None).is_of_module() {
+        true => call(&mut core, caller),
+        false => Err(HostFault::OtherModule { function }.into()),
+    };
+    access(caller.data_mut()).put(core);
+    result.map(|code| code as i32)
+}
+
+/// The guest's bytes there, or the fault that stops it.
+fn guest_bytes<'m, T: 'static>(
+    caller: &'m mut Caller<'_, T>,
+    module: &Module,
+    span: Span,
+) -> Result<&'m mut [u8], HostFault> {
+    let memory = memory_of(caller, module).ok_or(HostFault::NoMemory { function: span.function })?;
+    let data = memory.data_mut(caller);
+    let memory_size = data.len() as u64;
+    let end = u64::from(span.address) + span.length;
+    if end > memory_size {
+        let Span { function, what, address, length } = span;
+        return Err(HostFault::Pointer { function, what, address, length, memory_size });
+    }
+    Ok(&mut data[span.address as usize..end as usize])
+}
+
+/// The code for a device error, or the error itself if it has none.
+fn code_of(core: &mut Core, slot: DeviceSlot, error: wasmtime::Error) -> Result<ErrorCode> {
+    match device_error(&error) {
+        Some(DeviceError::OutOfMemory { .. }) => Ok(ErrorCode::OutOfMemory),
+        Some(DeviceError::Lost { .. }) => {
+            core.lose(slot);
+            Ok(ErrorCode::DeviceLost)
+        }
+        Some(DeviceError::Failed { .. }) | None => Err(error),
+    }
+}
+
+fn get_device<T: 'static>(core: &mut Core, caller: &mut Caller<'_, T>, hint: u32, out: u32) -> Result<ErrorCode> {
+    let function = "get_device";
+    let wanted = Hint::decode(hint, core.imports.parallel_exec).ok_or(HostFault::UnknownValue {
+        function,
+        parameter: "device hint",
+        value: hint,
+        known: match core.imports.parallel_exec {
+            true => "0 (sequential), 1 (CPU), 2 (discrete GPU) and 3 (integrated GPU)",
+            false => "0 (CPU), 1 (discrete GPU), 2 (integrated GPU) and 3 (sequential)",
+        },
+    })?;
+    let module = core.module.clone();
+    let to = guest_bytes(caller, &module, Span { function, what: "a result pointer", address: out, length: 4 })?;
+    let slot = core.runtime.devices().resolve(wanted)?;
+    let Some(handle) = core.device_handle(slot) else { return Ok(ErrorCode::OutOfMemory) };
+    core.last_device = Some(slot);
+    to.copy_from_slice(&handle.to_le_bytes());
+    Ok(ErrorCode::Success)
+}
+
+fn create_buffer<T: 'static>(
+    core: &mut Core,
+    caller: &mut Caller<'_, T>,
+    device: u32,
+    size: u32,
+    access: u32,
+    out: u32,
+) -> Result<ErrorCode> {
+    let function = "create_buffer";
+    let access = decode_access(access).ok_or(HostFault::UnknownValue {
+        function,
+        parameter: "access kind",
+        value: access,
+        known: "0 (read), 1 (write) and 2 (read_write)",
+    })?;
+    let module = core.module.clone();
+    let span = Span { function, what: "a result pointer", address: out, length: 4 };
+    guest_bytes(caller, &module, span)?;
+    let Some(slot) = core.device_of(device) else { return Ok(ErrorCode::BadHandle) };
+    let memory_size = set_up_space(core, caller)?;
+    let handle = match core.create_buffer(slot, size, access, memory_size) {
+        Ok(Some(handle)) => handle,
+        Ok(None) => return Ok(ErrorCode::OutOfMemory),
+        Err(error) => return code_of(core, slot, error),
+    };
+    guest_bytes(caller, &module, span)?.copy_from_slice(&handle.to_le_bytes());
+    Ok(ErrorCode::Success)
+}
+
+/// Makes the address space if there is none yet; gives the size of linear memory in bytes.
+fn set_up_space<T: 'static>(core: &mut Core, caller: &mut Caller<'_, T>) -> Result<u64> {
+    let memory = memory_of(caller, &core.module);
+    core.set_up_space(memory.map(|memory| memory.data_ptr(&*caller).cast_const()))?;
+    Ok(memory.map_or(0, |memory| memory.data_size(&*caller) as u64))
+}
+
+fn write_buffer<T: 'static>(
+    core: &mut Core,
+    caller: &mut Caller<'_, T>,
+    address: u32,
+    length: u32,
+    handle: u32,
+) -> Result<ErrorCode> {
+    let Some(buffer) = core.buffers.get(handle).copied() else { return Ok(ErrorCode::BadHandle) };
+    if length > buffer.spec.size {
+        return Ok(ErrorCode::OutOfBounds);
+    }
+    let module = core.module.clone();
+    let span = Span { function: "write_buffer", what: "data", address, length: u64::from(length) };
+    let data = guest_bytes(caller, &module, span)?;
+    let started = Instant::now();
+    let written = core.context(buffer.device).and_then(|c| Ok(c.write_buffer(buffer.spec.id, 0, data)?));
+    if let Err(error) = written {
+        return code_of(core, buffer.device, error);
+    }
+    if let Some(buffer) = core.buffers.get_mut(handle) {
+        buffer.upload += started.elapsed();
+    }
+    Ok(ErrorCode::Success)
+}
+
+fn read_buffer<T: 'static>(
+    core: &mut Core,
+    caller: &mut Caller<'_, T>,
+    handle: u32,
+    address: u32,
+    length: u32,
+) -> Result<ErrorCode> {
+    let Some(buffer) = core.buffers.get(handle).copied() else { return Ok(ErrorCode::BadHandle) };
+    if length > buffer.spec.size {
+        return Ok(ErrorCode::OutOfBounds);
+    }
+    let module = core.module.clone();
+    let span = Span { function: "read_buffer", what: "a data pointer", address, length: u64::from(length) };
+    let out = guest_bytes(caller, &module, span)?;
+    let started = Instant::now();
+    let read = core.context(buffer.device).and_then(|c| Ok(c.read_buffer(buffer.spec.id, 0, out)?));
+    if let Err(error) = read {
+        return code_of(core, buffer.device, error);
+    }
+    core.report.add_download(started.elapsed());
+    Ok(ErrorCode::Success)
+}
+
+/// `lists`: address and number of handles, of in-buffers and of out-buffers.
+fn parallel_for<T: 'static>(
+    core: &mut Core,
+    caller: &mut Caller<'_, T>,
+    worker: u32,
+    iterations: u32,
+    block_size: u32,
+    lists: [(u32, u32); 2],
+) -> Result<ErrorCode> {
+    let module = core.module.clone();
+    for (what, (address, count)) in ["a list of in-buffers", "a list of out-buffers"].into_iter().zip(lists) {
+        list_bytes(caller, &module, what, address, count)?;
+    }
+    let mut view = View::new(caller, &module, core.functions.clone());
+    let kernel = view.kernel_at(worker);
+    core.functions = view.into_functions();
+    // The lists are read only once the kernel's type bounds their lengths.
+    let count = u64::from(lists[0].1) + u64::from(lists[1].1);
+    let fits = |kernel: &u32| module.wasm().kernel_buffers(*kernel).map(u64::from) == Some(count);
+    let Some(function) = kernel.filter(fits) else { return Ok(ErrorCode::BadKernel) };
+
+    let mut handles: Vec<u32> = Vec::new();
+    for (address, count) in lists {
+        let bytes = list_bytes(caller, &module, "a list of buffers", address, count)?;
+        handles.extend(bytes.as_chunks::<4>().0.iter().map(|handle| u32::from_le_bytes(*handle)));
+    }
+    let mut buffers = Vec::with_capacity(handles.len());
+    for handle in &handles {
+        let Some(buffer) = core.buffers.get(*handle) else { return Ok(ErrorCode::BadHandle) };
+        buffers.push(*buffer);
+    }
+    let slot = match buffers.first() {
+        Some(first) => first.device,
+        None => match core.last_device {
+            Some(last) => last,
+            None => core.runtime.devices().default_slot()?,
+        },
+    };
+    if buffers.iter().any(|buffer| buffer.device != slot) {
+        return Ok(ErrorCode::BadDevice);
+    }
+    if iterations == 0 {
+        return Ok(ErrorCode::Success);
+    }
+    set_up_space(core, caller)?;
+    let buffers = buffers.iter().map(|buffer| buffer.spec).collect();
+    let launch = Launch { module: module.guest().clone(), function, iterations, block_size, buffers };
+    let upload = core.take_uploads(&handles);
+    let mut view = View::new(caller, &module, core.functions.clone());
+    match kernel::launch(core, slot, &launch, upload, &mut view) {
+        Ok(code) => Ok(code),
+        Err(error) => code_of(core, slot, error),
+    }
+}
+
+fn list_bytes<'m, T: 'static>(
+    caller: &'m mut Caller<'_, T>,
+    module: &Module,
+    what: &'static str,
+    address: u32,
+    count: u32,
+) -> Result<&'m [u8]> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    let span = Span { function: "parallel_for", what, address, length: u64::from(count) * 4 };
+    Ok(guest_bytes(caller, module, span)?)
+}

@@ -1,0 +1,195 @@
+//! What the host keeps for one guest: handles, buffers, contexts on devices, the report.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::HostFault;
+use super::handles::HandleTable;
+use super::imports::{self, Imports};
+use super::view::FunctionMap;
+use crate::device::{Access, BufferId, BufferSpec, Context, Device, DeviceError};
+use crate::error::Result;
+use crate::memory::AddressSpace;
+use crate::report::Report;
+use crate::runtime::{DeviceSlot, Module, Runtime};
+
+/// Far apart, so that a device's handle is never a buffer's, and far from 0 and small numbers.
+const DEVICE_HANDLES: u32 = 0x2d00_0000;
+const BUFFER_HANDLES: u32 = 0x5b00_0000;
+
+/// What the host keeps for one guest: one for each instance, in the store's data.
+pub struct GuestState {
+    /// Taken out while a host function works with it; a kernel that calls back finds nothing.
+    core: Option<Box<Core>>,
+    /// Stands for the report while the core is out.
+    no_report: Report,
+}
+
+impl GuestState {
+    /// State for one instance of `module`.
+    ///
+    /// # Errors
+    /// [`Error::ImportType`](crate::Error::ImportType) if the module imports functions of `wasi_ephemeral_parallel`
+    /// that don't exist or with other types.
+    pub fn new(runtime: &Runtime, module: &Module) -> Result<GuestState> {
+        let imports = imports::check(module.wasm())?;
+        let core = Core {
+            runtime: runtime.clone(),
+            module: module.clone(),
+            imports,
+            space: None,
+            contexts: HashMap::new(),
+            devices: HandleTable::new(DEVICE_HANDLES),
+            buffers: HandleTable::new(BUFFER_HANDLES),
+            last_device: None,
+            next_buffer: 0,
+            functions: None,
+            launches: 0,
+            report: Report::default(),
+        };
+        Ok(GuestState { core: Some(Box::new(core)), no_report: Report::default() })
+    }
+
+    /// What ran where, why, and how long. Empty while one of the guest's kernels runs.
+    pub fn report(&self) -> &Report {
+        self.core.as_ref().map_or(&self.no_report, |core| &core.report)
+    }
+
+    pub(super) fn take(&mut self) -> Option<Box<Core>> {
+        self.core.take()
+    }
+
+    pub(super) fn put(&mut self, core: Box<Core>) {
+        self.core = Some(core);
+    }
+}
+
+/// A buffer of the guest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Buffer {
+    pub spec: BufferSpec,
+    pub device: DeviceSlot,
+    /// Time of `write_buffer` calls that no launch has been charged with yet.
+    pub upload: Duration,
+}
+
+/// The state itself.
+pub(crate) struct Core {
+    pub runtime: Runtime,
+    pub module: Module,
+    pub(super) imports: Imports,
+    space: Option<Arc<AddressSpace>>,
+    contexts: HashMap<DeviceSlot, (Arc<dyn Device>, Box<dyn Context>)>,
+    devices: HandleTable<DeviceSlot>,
+    pub buffers: HandleTable<Buffer>,
+    pub last_device: Option<DeviceSlot>,
+    next_buffer: u64,
+    /// Functions by address, for the instance that launched last.
+    pub functions: Option<Arc<FunctionMap>>,
+    /// Launches so far.
+    pub launches: u64,
+    pub report: Report,
+}
+
+impl Core {
+    /// The guest's device address space, made at the first call that needs it. `memory` is where linear memory 0 lies.
+    pub fn set_up_space(&mut self, memory: Option<*const u8>) -> Result<(), HostFault> {
+        if self.space.is_none() {
+            let space = match memory.and_then(AddressSpace::of_memory) {
+                Some(space) => space,
+                None => AddressSpace::detached().map_err(|e| HostFault::AddressSpace(e.to_string()))?,
+            };
+            self.space = Some(space);
+        }
+        Ok(())
+    }
+
+    /// The address space that [`Core::set_up_space`] made.
+    pub fn space(&self) -> Result<Arc<AddressSpace>, HostFault> {
+        self.space.clone().ok_or_else(|| HostFault::AddressSpace("It was used before it was made.".to_string()))
+    }
+
+    /// What this guest has on a device, made when first used.
+    pub fn context(&mut self, slot: DeviceSlot) -> wasmtime::Result<&mut dyn Context> {
+        if !self.contexts.contains_key(&slot) {
+            let device = self.runtime.devices().open(slot)?;
+            let context = device.new_context(self.space()?)?;
+            self.contexts.insert(slot, (device, context));
+        }
+        match self.contexts.get_mut(&slot) {
+            Some((_, context)) => Ok(&mut **context),
+            None => Err(HostFault::AddressSpace("A context is missing.".to_string()).into()),
+        }
+    }
+
+    /// A device's name.
+    pub fn device_name(&self, slot: DeviceSlot) -> String {
+        match self.contexts.get(&slot) {
+            Some((device, _)) => device.info().name.clone(),
+            None => self.runtime.devices().open(slot).map_or_else(|_| "?".to_string(), |d| d.info().name.clone()),
+        }
+    }
+
+    /// The handle of a device, the same at each call.
+    pub fn device_handle(&mut self, slot: DeviceSlot) -> Option<u32> {
+        let known = self.devices.iter().find(|(_, known)| **known == slot).map(|(handle, _)| handle);
+        known.or_else(|| self.devices.insert(slot))
+    }
+
+    /// The device of a handle.
+    pub fn device_of(&self, handle: u32) -> Option<DeviceSlot> {
+        self.devices.get(handle).copied()
+    }
+
+    /// Makes a buffer of zeroes; `None` if addresses or handles are used up.
+    pub fn create_buffer(
+        &mut self,
+        device: DeviceSlot,
+        size: u32,
+        access: Access,
+        memory_size: u64,
+    ) -> wasmtime::Result<Option<u32>> {
+        let space = self.space()?;
+        let Some(address) = space.allocate(size, memory_size) else { return Ok(None) };
+        let spec = BufferSpec { id: BufferId(self.next_buffer), address, size, access };
+        self.next_buffer += 1;
+        if let Err(error) = self.context(device).and_then(|context| Ok(context.create_buffer(&spec)?)) {
+            space.release(address, size);
+            return Err(error);
+        }
+        let handle = self.buffers.insert(Buffer { spec, device, upload: Duration::ZERO });
+        if handle.is_none() {
+            self.context(device)?.free_buffer(spec.id);
+            space.release(address, size);
+        }
+        Ok(handle)
+    }
+
+    /// The time of uploads to these buffers that no launch has been charged with yet.
+    pub fn take_uploads(&mut self, handles: &[u32]) -> Duration {
+        let mut sum = Duration::ZERO;
+        for handle in handles {
+            if let Some(buffer) = self.buffers.get_mut(*handle) {
+                sum += std::mem::take(&mut buffer.upload);
+            }
+        }
+        sum
+    }
+
+    /// Gives up a lost device: its buffers are gone, and its next use opens it anew.
+    pub fn lose(&mut self, slot: DeviceSlot) {
+        self.contexts.remove(&slot);
+        self.runtime.devices().forget(slot);
+        for buffer in self.buffers.remove_if(|buffer| buffer.device == slot) {
+            if let Some(space) = &self.space {
+                space.release(buffer.spec.address, buffer.spec.size);
+            }
+        }
+    }
+}
+
+/// The device error inside an error, if it is one.
+pub(crate) fn device_error(error: &wasmtime::Error) -> Option<&DeviceError> {
+    error.downcast_ref::<DeviceError>()
+}

@@ -1,0 +1,205 @@
+//! The calling instance, as devices and launches see it: found through the exports that were added to its module.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use wasmtime::{Extern, Func, Global, Memory, Ref, Table, V128, Val};
+
+use crate::device::{Caller, GlobalValue, Launch, TableEntry};
+use crate::kernel::CallerInstance;
+use crate::runtime::Module;
+use crate::trap::kernel_trap;
+
+/// Functions of an instance by the address that stands for them in tables.
+#[derive(Debug)]
+pub(crate) struct FunctionMap {
+    /// A function that shows, by its address, which instance this is of.
+    first: Option<(u32, usize)>,
+    by_address: HashMap<usize, u32>,
+}
+
+/// The instance that calls a host function.
+pub(crate) struct View<'a, 'c, T: 'static> {
+    caller: &'a mut wasmtime::Caller<'c, T>,
+    module: Module,
+    functions: Option<Arc<FunctionMap>>,
+}
+
+impl<'a, 'c, T: 'static> View<'a, 'c, T> {
+    /// `functions` is what an earlier view of the same instance made.
+    pub fn new(caller: &'a mut wasmtime::Caller<'c, T>, module: &Module, functions: Option<Arc<FunctionMap>>) -> Self {
+        View { caller, module: module.clone(), functions }
+    }
+
+    /// What to give to later views of this instance.
+    pub fn into_functions(self) -> Option<Arc<FunctionMap>> {
+        self.functions
+    }
+
+    /// Whether the calling instance is one of the module.
+    pub fn is_of_module(&mut self) -> bool {
+        let wasm = self.module.wasm();
+        let (memory, table) = (!wasm.memories().is_empty(), !wasm.tables().is_empty());
+        (!memory || self.memory().is_some()) && (!table || self.table_export(0).is_some())
+    }
+
+    /// Linear memory 0.
+    pub fn memory(&mut self) -> Option<Memory> {
+        memory_of(self.caller, &self.module)
+    }
+
+    fn table_export(&mut self, index: u32) -> Option<Table> {
+        self.caller.get_export(&self.module.names().table(index)).and_then(Extern::into_table)
+    }
+
+    fn global_export(&mut self, index: u32) -> Option<Global> {
+        self.caller.get_export(&self.module.names().global(index)).and_then(Extern::into_global)
+    }
+
+    fn function_export(&mut self, index: u32) -> Option<Func> {
+        self.caller.get_export(&self.module.names().function(index)).and_then(Extern::into_func)
+    }
+
+    fn address_of(&mut self, index: u32) -> Option<usize> {
+        let function = self.function_export(index)?;
+        Some(function.to_raw(&mut *self.caller) as usize)
+    }
+
+    /// The function map, made anew if it is of another instance.
+    fn functions(&mut self) -> Arc<FunctionMap> {
+        if let Some(map) = self.functions.clone() {
+            let same = map.first.is_none_or(|(index, address)| self.address_of(index) == Some(address));
+            if same {
+                return map;
+            }
+        }
+        let indices = self.module.table_functions().to_vec();
+        let mut map = FunctionMap { first: None, by_address: HashMap::with_capacity(indices.len()) };
+        for index in indices {
+            if let Some(address) = self.address_of(index) {
+                map.first.get_or_insert((index, address));
+                map.by_address.insert(address, index);
+            }
+        }
+        let map = Arc::new(map);
+        self.functions = Some(map.clone());
+        map
+    }
+
+    /// What the entry of a function table is now; `None` beyond its end.
+    pub fn entry(&mut self, table: &Table, index: u64) -> Option<TableEntry> {
+        let functions = self.functions();
+        Some(match table.get(&mut *self.caller, index)? {
+            Ref::Func(Some(function)) => {
+                let address = function.to_raw(&mut *self.caller) as usize;
+                functions.by_address.get(&address).map_or(TableEntry::Foreign, |f| TableEntry::Function(*f))
+            }
+            Ref::Func(None) => TableEntry::Null,
+            _ => TableEntry::Foreign,
+        })
+    }
+
+    /// The function of this module at an entry of its first function table.
+    pub fn kernel_at(&mut self, index: u32) -> Option<u32> {
+        let table = self.module.wasm().tables().iter().position(|t| t.holds_functions)?;
+        let table = self.table_export(table as u32)?;
+        match self.entry(&table, u64::from(index))? {
+            TableEntry::Function(function) => Some(function),
+            TableEntry::Null | TableEntry::Foreign => None,
+        }
+    }
+
+    /// The mutable globals and their present values.
+    fn mutable_globals(&mut self) -> Vec<(Global, Val)> {
+        let globals = self.module.wasm().globals().iter().enumerate();
+        let mutable: Vec<u32> = globals.filter(|(_, g)| g.mutable).map(|(i, _)| i as u32).collect();
+        let mut values = Vec::with_capacity(mutable.len());
+        for index in mutable {
+            if let Some(global) = self.global_export(index) {
+                let value = global.get(&mut *self.caller);
+                values.push((global, value));
+            }
+        }
+        values
+    }
+
+    fn restore(&mut self, globals: &[(Global, Val)]) -> wasmtime::Result<()> {
+        globals.iter().try_for_each(|(global, value)| global.set(&mut *self.caller, *value))
+    }
+}
+
+/// Linear memory 0 of the calling instance; `None` if its module has none.
+pub(crate) fn memory_of<T: 'static>(caller: &mut wasmtime::Caller<'_, T>, module: &Module) -> Option<Memory> {
+    caller.get_export(&module.names().memory()).and_then(Extern::into_memory)
+}
+
+impl<T: 'static> Caller for View<'_, '_, T> {
+    fn memory_size(&mut self) -> u64 {
+        self.memory().map_or(0, |memory| memory.data_size(&*self.caller) as u64)
+    }
+
+    fn read_memory(&mut self, offset: u64, out: &mut [u8]) {
+        if let Some(memory) = self.memory() {
+            let data = memory.data(&*self.caller);
+            let range = offset as usize..(offset as usize).saturating_add(out.len());
+            if let Some(data) = data.get(range) {
+                out.copy_from_slice(data);
+            }
+        }
+    }
+
+    fn write_memory(&mut self, offset: u64, data: &[u8]) {
+        if let Some(memory) = self.memory() {
+            let range = offset as usize..(offset as usize).saturating_add(data.len());
+            if let Some(to) = memory.data_mut(&mut *self.caller).get_mut(range) {
+                to.copy_from_slice(data);
+            }
+        }
+    }
+
+    fn global(&mut self, index: u32) -> Option<GlobalValue> {
+        let global = self.global_export(index)?;
+        match global.get(&mut *self.caller) {
+            Val::I32(v) => Some(GlobalValue::I32(v)),
+            Val::I64(v) => Some(GlobalValue::I64(v)),
+            Val::F32(bits) => Some(GlobalValue::F32(bits)),
+            Val::F64(bits) => Some(GlobalValue::F64(bits)),
+            Val::V128(v) => Some(GlobalValue::V128(V128::as_u128(&v))),
+            _ => None,
+        }
+    }
+
+    fn table(&mut self, index: u32) -> Vec<TableEntry> {
+        let Some(table) = self.table_export(index) else { return Vec::new() };
+        (0..table.size(&*self.caller)).map_while(|i| self.entry(&table, i)).collect()
+    }
+}
+
+impl<T: 'static> CallerInstance for View<'_, '_, T> {
+    fn run_in_order(&mut self, launch: &Launch) -> Result<(), crate::kernel::InOrderError> {
+        use crate::kernel::InOrderError;
+        let Some(kernel) = self.function_export(launch.function) else {
+            return Err(InOrderError::Guest(wasmtime::Error::msg("the kernel is no function of the calling instance")));
+        };
+        let mut params = vec![Val::I32(0), Val::I32(launch.iterations as i32), Val::I32(launch.block_size as i32)];
+        for buffer in &launch.buffers {
+            params.extend([Val::I32(buffer.address as i32), Val::I32(buffer.size as i32)]);
+        }
+        let globals = self.mutable_globals();
+        let mut outcome = Ok(());
+        for iteration in 0..launch.iterations {
+            params[0] = Val::I32(iteration as i32);
+            let run = kernel.call(&mut *self.caller, &params, &mut []);
+            // Mutable globals are private to an invocation: what it wrote is dropped, a trapping one's too.
+            self.restore(&globals).map_err(InOrderError::Guest)?;
+            if let Err(error) = run {
+                outcome = Err(match kernel_trap(&error, &self.module, iteration) {
+                    Some(trap) => InOrderError::Trap(trap),
+                    None => InOrderError::Guest(error),
+                });
+                break;
+            }
+        }
+        outcome
+    }
+}

@@ -1,0 +1,247 @@
+//! How a launch is run: on its device, else on the CPU, else in the caller's own instance.
+
+mod verify;
+
+use std::time::{Duration, Instant};
+
+use wasmtime::Result;
+
+use crate::device::{BufferSpec, Caller, KernelTrap, Launch, LaunchError, LaunchTimes};
+use crate::host::{Core, ErrorCode, HostFault};
+use crate::report::LaunchRecord;
+use crate::runtime::DeviceSlot;
+use crate::trap::KernelFault;
+
+pub use verify::Mismatch;
+
+/// The instance that launches a kernel, and can run it itself.
+pub(crate) trait CallerInstance: Caller {
+    /// Runs all invocations in order in this instance; the buffers are exposed in its memory.
+    fn run_in_order(&mut self, launch: &Launch) -> Result<(), InOrderError>;
+}
+
+/// What ends a kernel in the caller's instance early.
+pub(crate) enum InOrderError {
+    /// A trap.
+    Trap(KernelTrap),
+    /// Something else that must reach the guest's host unchanged, such as `proc_exit`.
+    Guest(wasmtime::Error),
+}
+
+/// A launch that was run.
+struct Ran {
+    on: DeviceSlot,
+    times: LaunchTimes,
+    /// Why it was not run on its device.
+    reason: Option<String>,
+    /// It ran in the caller's instance and may have had effects outside: it can't be repeated.
+    in_caller: bool,
+}
+
+/// Why a launch was not run to its end.
+enum Failure {
+    /// It needs a fallback that is forbidden or impossible; the reason.
+    Refused(String),
+    Trap(KernelTrap),
+    Other(wasmtime::Error),
+}
+
+impl From<wasmtime::Error> for Failure {
+    fn from(error: wasmtime::Error) -> Self {
+        Failure::Other(error)
+    }
+}
+
+/// Runs a launch and records it. `upload` is the time of uploads that it is charged with.
+///
+/// # Errors
+/// A kernel's trap, a verification's mismatch, a device's error.
+pub(crate) fn launch(
+    core: &mut Core,
+    slot: DeviceSlot,
+    launch: &Launch,
+    upload: Duration,
+    caller: &mut dyn CallerInstance,
+) -> Result<ErrorCode> {
+    core.launches += 1;
+    let mut record = LaunchRecord {
+        kernel: launch.module.wasm.function_name(launch.function),
+        device: core.device_name(slot),
+        invocations: launch.iterations,
+        fallback: None,
+        count: 1,
+        verified: 0,
+        lift: Duration::ZERO,
+        compile: Duration::ZERO,
+        upload,
+        run: Duration::ZERO,
+        download: Duration::ZERO,
+    };
+    let before = match core.runtime.config().verify {
+        true => Some(verify::Snapshot::take(core, slot, launch, caller)?),
+        false => None,
+    };
+    let outcome = match run(core, slot, launch, caller) {
+        Ok(ran) => {
+            record.device = core.device_name(ran.on);
+            record.fallback = ran.reason;
+            (record.lift, record.compile, record.run) = (ran.times.lift, ran.times.compile, ran.times.run);
+            match before {
+                Some(before) if !ran.in_caller => {
+                    let verified = verify::verify(core, slot, ran.on, launch, &before, caller);
+                    record.verified = u64::from(verified.is_ok());
+                    verified.map(|()| ErrorCode::Success)
+                }
+                _ => Ok(ErrorCode::Success),
+            }
+        }
+        Err(Failure::Refused(reason)) => {
+            record.fallback = Some(format!("Not run: {reason}"));
+            Ok(ErrorCode::Unsupported)
+        }
+        Err(Failure::Trap(trap)) => {
+            record.fallback = Some(format!("Trapped: {}.", trap.kind));
+            Err(KernelFault::new(launch, &trap).into())
+        }
+        Err(Failure::Other(error)) => {
+            record.fallback = Some("Failed.".to_string());
+            Err(error)
+        }
+    };
+    core.report.push(record);
+    outcome
+}
+
+fn run(core: &mut Core, slot: DeviceSlot, launch: &Launch, caller: &mut dyn CallerInstance) -> Result<Ran, Failure> {
+    let (reason, in_caller) = match core.context(slot)?.launch(launch, caller) {
+        Ok(times) => return Ok(Ran { on: slot, times, reason: None, in_caller: false }),
+        Err(LaunchError::Unsupported(reason)) if !slot.is_cpu() => (reason, false),
+        Err(LaunchError::NeedsCaller(reason)) => (reason, true),
+        Err(error) => return Err(failure(error, launch)),
+    };
+    if slot.is_cpu() {
+        let times = run_in_caller(core, launch, caller)?;
+        return Ok(Ran { on: slot, times, reason: Some(reason), in_caller: true });
+    }
+    if !core.runtime.config().allow_fallback {
+        return Err(Failure::Refused(reason));
+    }
+    run_on_cpu(core, slot, launch, caller, reason, in_caller)
+}
+
+/// Moves the launch's buffers from a GPU to the CPU, runs it there, and moves those that may have changed back.
+fn run_on_cpu(
+    core: &mut Core,
+    slot: DeviceSlot,
+    launch: &Launch,
+    caller: &mut dyn CallerInstance,
+    mut reason: String,
+    mut in_caller: bool,
+) -> Result<Ran, Failure> {
+    let cpu = DeviceSlot::Cpu;
+    let started = Instant::now();
+    let buffers = distinct_buffers(launch);
+    for (i, spec) in buffers.iter().enumerate() {
+        if let Err(error) = move_to(core, slot, cpu, spec) {
+            free(core, cpu, &buffers[..=i]);
+            return Err(error.into());
+        }
+    }
+    let moving = started.elapsed();
+    let result = match in_caller {
+        true => run_in_caller(core, launch, caller),
+        false => match core.context(cpu)?.launch(launch, caller) {
+            Ok(times) => Ok(times),
+            Err(LaunchError::NeedsCaller(why)) => {
+                reason = format!("{reason} {why}");
+                in_caller = true;
+                run_in_caller(core, launch, caller)
+            }
+            Err(error) => Err(failure(error, launch)),
+        },
+    };
+    let started = Instant::now();
+    let moved_back = match &result {
+        Ok(_) => {
+            let mut changed = buffers.iter().filter(|spec| spec.access.is_writable());
+            changed.try_for_each(|spec| copy(core, cpu, slot, spec))
+        }
+        Err(_) => Ok(()),
+    };
+    free(core, cpu, &buffers);
+    let mut times = result?;
+    moved_back?;
+    times.run += moving + started.elapsed();
+    Ok(Ran { on: cpu, times, reason: Some(reason), in_caller })
+}
+
+/// Runs the launch in the caller's instance; its buffers are on the CPU.
+fn run_in_caller(core: &mut Core, launch: &Launch, caller: &mut dyn CallerInstance) -> Result<LaunchTimes, Failure> {
+    let space = core.space().map_err(wasmtime::Error::from)?;
+    let buffers = distinct_buffers(launch);
+    let started = Instant::now();
+    if !buffers.is_empty() {
+        let exposed = space.expose(&buffers);
+        exposed
+            .map_err(|error| Failure::Refused(format!("The kernel must run in the guest's own instance. {error}")))?;
+    }
+    let outcome = caller.run_in_order(launch);
+    if !buffers.is_empty() {
+        space.hide(&buffers);
+    }
+    match outcome {
+        Ok(()) => Ok(LaunchTimes { run: started.elapsed(), ..LaunchTimes::default() }),
+        Err(InOrderError::Trap(trap)) => Err(Failure::Trap(trap)),
+        Err(InOrderError::Guest(error)) => Err(Failure::Other(error)),
+    }
+}
+
+/// A device's refusal that no other device can make good.
+fn failure(error: LaunchError, launch: &Launch) -> Failure {
+    let reason = match error {
+        LaunchError::Trap(trap) => return Failure::Trap(trap),
+        LaunchError::Device(error) => return Failure::Other(error.into()),
+        LaunchError::Unsupported(reason) | LaunchError::NeedsCaller(reason) | LaunchError::Internal(reason) => reason,
+    };
+    let kernel = launch.module.wasm.function_name(launch.function);
+    Failure::Other(HostFault::Launch { kernel, reason }.into())
+}
+
+/// The launch's buffers, each once.
+fn distinct_buffers(launch: &Launch) -> Vec<BufferSpec> {
+    let mut buffers: Vec<BufferSpec> = Vec::new();
+    for spec in &launch.buffers {
+        if buffers.iter().all(|known| known.id != spec.id) {
+            buffers.push(*spec);
+        }
+    }
+    buffers
+}
+
+/// The whole contents of a buffer.
+fn contents(core: &mut Core, slot: DeviceSlot, spec: &BufferSpec) -> Result<Vec<u8>> {
+    let mut bytes = vec![0; spec.size as usize];
+    core.context(slot)?.read_buffer(spec.id, 0, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn copy(core: &mut Core, from: DeviceSlot, to: DeviceSlot, spec: &BufferSpec) -> Result<()> {
+    let bytes = contents(core, from, spec)?;
+    core.context(to)?.write_buffer(spec.id, 0, &bytes)?;
+    Ok(())
+}
+
+/// Makes the buffer on another device too, with its contents.
+fn move_to(core: &mut Core, from: DeviceSlot, to: DeviceSlot, spec: &BufferSpec) -> Result<()> {
+    core.context(to)?.create_buffer(spec)?;
+    copy(core, from, to, spec)
+}
+
+/// Frees buffers of another device; a device that is gone has none.
+fn free(core: &mut Core, slot: DeviceSlot, buffers: &[BufferSpec]) {
+    if let Ok(context) = core.context(slot) {
+        for spec in buffers {
+            context.free_buffer(spec.id);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The Wasm engine and the devices, shared by all guests.
+
+mod config;
+mod devices;
+mod instance;
+mod module;
+mod splice;
+
+use std::sync::Arc;
+
+pub use config::{Config, DeviceChoice, Notice};
+pub(crate) use devices::{DeviceSlot, Devices};
+pub use instance::Instance;
+pub use module::Module;
+
+use crate::device::{Device, DeviceInfo};
+use crate::error::{Error, Result};
+
+/// The Wasm engine, the configuration and the devices. Cheap to clone; serves any number of guests and threads.
+#[derive(Clone)]
+pub struct Runtime {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    engine: wasmtime::Engine,
+    config: Config,
+    devices: Devices,
+}
+
+impl Runtime {
+    /// Makes an engine and, where the configuration asks for a GPU or an adapter, opens it.
+    ///
+    /// # Errors
+    /// [`Error::NoGpu`] and [`Error::NoAdapter`] where what is asked for is not there, [`Error::Device`] where it
+    /// can't be used, [`Error::Engine`] where this host can't run Wasmtime.
+    pub fn new(config: Config) -> Result<Runtime> {
+        let engine = wasmtime::Engine::new(&engine_config()).map_err(|e| Error::Engine(Error::one_line(&e)))?;
+        let devices = Devices::new(&config)?;
+        Ok(Runtime { inner: Arc::new(Inner { engine, config, devices }) })
+    }
+
+    /// Like [`Runtime::new`], with a device of the embedder's own, which runs every launch that it can; the CPU runs
+    /// the others. Its buffers are taken to lie in memory of its own. The configuration's device choice is not used.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] where this host can't run Wasmtime.
+    pub fn with_device(config: Config, device: Arc<dyn Device>) -> Result<Runtime> {
+        let config = Config { device: DeviceChoice::Auto, adapter: None, ..config };
+        let engine = wasmtime::Engine::new(&engine_config()).map_err(|e| Error::Engine(Error::one_line(&e)))?;
+        let devices = Devices::new(&config)?.with_own(device);
+        Ok(Runtime { inner: Arc::new(Inner { engine, config, devices }) })
+    }
+
+    /// The engine that [`Module::new`] compiles for.
+    pub fn engine(&self) -> &wasmtime::Engine {
+        &self.inner.engine
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    pub(crate) fn devices(&self) -> &Devices {
+        &self.inner.devices
+    }
+
+    /// Every device of this machine: GPU adapters, best first and with the index that [`Config::adapter`] takes,
+    /// then the CPU with all cores (without an index).
+    pub fn list_devices(&self) -> Vec<(Option<usize>, DeviceInfo)> {
+        self.inner.devices.list()
+    }
+
+    /// What a launch runs on when the guest expresses no wish.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if the device that the configuration names can't be opened any more.
+    pub fn default_device(&self) -> Result<DeviceInfo> {
+        let slot = self.inner.devices.default_slot()?;
+        Ok(self.inner.devices.open(slot)?.info().clone())
+    }
+}
+
+/// Wasmtime's settings for guests. Linear memories come from [`crate::memory`], so that CPU workers and guests
+/// share pages; relaxed SIMD is deterministic because results are compared between devices.
+fn engine_config() -> wasmtime::Config {
+    let mut config = wasmtime::Config::new();
+    crate::memory::configure(&mut config).relaxed_simd_deterministic(true).generate_address_map(true);
+    config
+}

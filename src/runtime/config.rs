@@ -1,0 +1,89 @@
+//! What an embedder or the command line chooses.
+
+use std::fmt;
+use std::sync::Arc;
+
+use wavelift_translator::{FloatMode, Profile};
+
+/// Which device launches run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum DeviceChoice {
+    /// What the guest asks for; where it asks for a GPU or for nothing, a hardware GPU, else the CPU.
+    #[default]
+    Auto,
+    /// The best GPU, a software one included, whatever the guest asks for.
+    Gpu,
+    /// All cores of the CPU, whatever the guest asks for.
+    Cpu,
+    /// One core of the CPU, invocations in order, whatever the guest asks for.
+    Sequential,
+}
+
+/// A function that is told, once each, what an operator should know: "no hardware GPU found; running on ...".
+#[derive(Clone)]
+pub struct Notice(Arc<dyn Fn(&str) + Send + Sync>);
+
+impl Notice {
+    /// Wraps a function; it is called from the thread that makes the launch.
+    pub fn new(tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Notice(Arc::new(tell))
+    }
+
+    pub(crate) fn tell(&self, message: &str) {
+        (self.0)(message);
+    }
+}
+
+impl Default for Notice {
+    fn default() -> Self {
+        Notice::new(|message| tracing::warn!("{message}"))
+    }
+}
+
+impl fmt::Debug for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Notice")
+    }
+}
+
+/// How a [`Runtime`](crate::Runtime) behaves. All fields have defaults; set those you need.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which device launches run on.
+    pub device: DeviceChoice,
+    /// One GPU adapter for all launches, whatever the guest asks for: its index in
+    /// [`Runtime::list_devices`](crate::Runtime::list_devices), or a part of its name in any case.
+    pub adapter: Option<String>,
+    /// Wait for each launch before the guest goes on. Every launch is waited for at present, so that this changes
+    /// nothing that can be seen.
+    pub sync: bool,
+    /// Run each launch a second time on the CPU (in order, if it ran on the CPU) with copies of the buffers and of
+    /// linear memory, and stop the guest with a [`Mismatch`](crate::Mismatch) at the first byte that differs.
+    pub verify: bool,
+    /// Which form of SPIR-V GPUs get.
+    pub profile: Profile,
+    /// How exact floats are on GPUs.
+    pub float: FloatMode,
+    /// Run on the CPU what a GPU can't. If false, such a launch gives the guest the error code `unsupported`.
+    pub allow_fallback: bool,
+    /// Threads of the CPU device; `None` for one per core.
+    pub threads: Option<usize>,
+    /// Who is told when a GPU was wished for and there is none; by default the `tracing` log.
+    pub notice: Notice,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            device: DeviceChoice::Auto,
+            adapter: None,
+            sync: false,
+            verify: false,
+            profile: Profile::default(),
+            float: FloatMode::default(),
+            allow_fallback: true,
+            threads: None,
+            notice: Notice::default(),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Adds exports to a module by rewriting its export section only: every other byte stays as it is.
+//!
+//! The host must find tables, memory, globals and the functions that tables can hold, which guests mostly keep
+//! to themselves. A full re-encoding of a large module takes twenty times as long, and would move code.
+
+use std::collections::BTreeSet;
+
+use wasm_encoder::{Encode, ExportKind};
+use wasmparser::{ExternalKind, Operator, Parser, Payload};
+use wavelift_translator as translator;
+
+/// Section ids in the order that a module must have them in; the export section comes before these.
+const AFTER_EXPORTS: [u8; 5] = [8, 9, 12, 10, 11];
+const EXPORT_SECTION: u8 = 7;
+
+/// Names of the added exports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AddedNames {
+    /// Starts every added name and none of the guest's own.
+    prefix: String,
+}
+
+impl AddedNames {
+    fn avoiding(module: &translator::Module) -> Self {
+        let mut prefix = "wavelift:".to_string();
+        while module.exports().iter().any(|e| e.name.starts_with(&prefix)) {
+            prefix.push(':');
+        }
+        AddedNames { prefix }
+    }
+
+    /// Of linear memory 0.
+    pub fn memory(&self) -> String {
+        format!("{}memory", self.prefix)
+    }
+
+    /// Of a table.
+    pub fn table(&self, index: u32) -> String {
+        format!("{}table:{index}", self.prefix)
+    }
+
+    /// Of a global.
+    pub fn global(&self, index: u32) -> String {
+        format!("{}global:{index}", self.prefix)
+    }
+
+    /// Of a function.
+    pub fn function(&self, index: u32) -> String {
+        format!("{}function:{index}", self.prefix)
+    }
+}
+
+/// A module with added exports.
+#[derive(Debug)]
+pub(crate) struct Spliced {
+    /// The new module.
+    pub bytes: Vec<u8>,
+    /// What the added exports are called.
+    pub names: AddedNames,
+    /// Functions with a body that can get into a table: those of element segments, of `ref.func` in globals'
+    /// initial values, and the guest's exports.
+    pub functions: Vec<u32>,
+    /// Where the new export section ends.
+    moved_from: usize,
+    /// By how much everything after it moved.
+    moved_by: usize,
+}
+
+impl Spliced {
+    /// The byte offset in the guest's own module of a byte offset behind the export section of the new one.
+    pub fn original_offset(&self, offset: usize) -> usize {
+        if offset >= self.moved_from { offset - self.moved_by } else { offset }
+    }
+}
+
+/// Adds the exports.
+pub(crate) fn splice(module: &translator::Module) -> Spliced {
+    let bytes = module.bytes();
+    let names = AddedNames::avoiding(module);
+    let functions = table_functions(module);
+    let added = added_exports(module, &names, &functions);
+    let place = find_place(bytes);
+
+    let mut contents = Vec::new();
+    (place.count + added.len() as u32).encode(&mut contents);
+    contents.extend_from_slice(&bytes[place.entries.clone()]);
+    for (name, kind, index) in &added {
+        name.as_str().encode(&mut contents);
+        kind.encode(&mut contents);
+        index.encode(&mut contents);
+    }
+    let mut spliced = bytes[..place.section.start].to_vec();
+    spliced.push(EXPORT_SECTION);
+    (contents.len() as u32).encode(&mut spliced);
+    spliced.extend_from_slice(&contents);
+    let moved_from = spliced.len();
+    spliced.extend_from_slice(&bytes[place.section.end..]);
+    let moved_by = spliced.len() - bytes.len();
+    Spliced { bytes: spliced, names, functions, moved_from, moved_by }
+}
+
+fn added_exports(module: &translator::Module, names: &AddedNames, functions: &[u32]) -> Vec<(String, ExportKind, u32)> {
+    let mut added = Vec::new();
+    if !module.memories().is_empty() {
+        added.push((names.memory(), ExportKind::Memory, 0));
+    }
+    added.extend((0..module.tables().len() as u32).map(|i| (names.table(i), ExportKind::Table, i)));
+    added.extend((0..module.globals().len() as u32).map(|i| (names.global(i), ExportKind::Global, i)));
+    added.extend(functions.iter().map(|&i| (names.function(i), ExportKind::Func, i)));
+    added
+}
+
+/// Validation lets `ref.func` name only what these places name, so that no other function reaches a table.
+fn table_functions(module: &translator::Module) -> Vec<u32> {
+    let mut functions: BTreeSet<u32> =
+        module.elements().iter().flat_map(|e| e.functions.iter().flatten().copied()).collect();
+    functions.extend(module.exports().iter().filter(|e| e.kind == ExternalKind::Func).map(|e| e.index));
+    functions.extend(functions_of_globals(module));
+    functions.into_iter().filter(|f| module.imported_function(*f).is_none()).collect()
+}
+
+fn functions_of_globals(module: &translator::Module) -> Vec<u32> {
+    let mut functions = Vec::new();
+    for payload in Parser::new(0).parse_all(module.bytes()) {
+        match payload {
+            Ok(Payload::GlobalSection(globals)) => {
+                for global in globals.into_iter().flatten() {
+                    if let Ok(Operator::RefFunc { function_index }) = global.init_expr.get_operators_reader().read() {
+                        functions.push(function_index);
+                    }
+                }
+            }
+            Ok(Payload::CodeSectionStart { .. }) | Err(_) => break,
+            _ => {}
+        }
+    }
+    functions
+}
+
+/// Where the export section stands, or is to stand.
+struct Place {
+    /// The section with its id and size; empty where there is none.
+    section: std::ops::Range<usize>,
+    /// Number of exports.
+    count: u32,
+    /// Their bytes.
+    entries: std::ops::Range<usize>,
+}
+
+/// The module is valid: sections are whole and in order.
+fn find_place(bytes: &[u8]) -> Place {
+    let mut position = 8;
+    while position < bytes.len() {
+        let (size, header) = leb_u32(&bytes[position + 1..]);
+        let start = position + 1 + header;
+        let end = start + size as usize;
+        match bytes[position] {
+            EXPORT_SECTION => {
+                let (count, length) = leb_u32(&bytes[start..]);
+                return Place { section: position..end, count, entries: start + length..end };
+            }
+            id if AFTER_EXPORTS.contains(&id) => break,
+            _ => position = end,
+        }
+    }
+    Place { section: position..position, count: 0, entries: position..position }
+}
+
+/// A number and how many bytes it takes.
+fn leb_u32(bytes: &[u8]) -> (u32, usize) {
+    let mut value = 0;
+    for (i, byte) in bytes.iter().take(5).enumerate() {
+        value |= u32::from(byte & 0x7f) << (7 * i);
+        if byte & 0x80 == 0 {
+            return (value, i + 1);
+        }
+    }
+    (value, bytes.len().min(5))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn module(text: &str) -> translator::Module {
+        translator::Module::parse(wat::parse_str(text).unwrap()).unwrap()
+    }
+
+    fn exports(bytes: &[u8]) -> Vec<String> {
+        translator::Module::parse(bytes.to_vec()).unwrap().exports().iter().map(|e| e.name.clone()).collect()
+    }
+
+    #[test]
+    fn adds_exports_and_keeps_the_rest() {
+        let original = module(
+            r#"(module (func $a) (func $b) (func $c) (table 4 funcref) (memory 1) (global $g (mut i32) (i32.const 3))
+                 (global funcref (ref.func $c)) (elem (i32.const 0) $a) (export "b" (func $b)))"#,
+        );
+        let spliced = splice(&original);
+        assert_eq!(spliced.functions, [0, 1, 2]);
+        let names = exports(&spliced.bytes);
+        assert_eq!(
+            names,
+            [
+                "b",
+                "wavelift:memory",
+                "wavelift:table:0",
+                "wavelift:global:0",
+                "wavelift:global:1",
+                "wavelift:function:0",
+                "wavelift:function:1",
+                "wavelift:function:2"
+            ]
+        );
+        let code = original.code_section_start();
+        let moved = translator::Module::parse(spliced.bytes.clone()).unwrap().code_section_start();
+        assert_eq!(spliced.original_offset(moved), code);
+        assert_eq!(original.bytes()[code..], spliced.bytes[moved..]);
+        assert_eq!(spliced.original_offset(9), 9);
+    }
+
+    #[test]
+    fn makes_an_export_section_where_there_is_none() {
+        for text in [
+            "(module (func) (table 1 funcref) (elem (i32.const 0) 0))",
+            "(module (memory 1))",
+            "(module)",
+            "(module (func) (start 0))",
+            "(module (memory 1) (data (i32.const 0) \"x\"))",
+        ] {
+            let original = module(text);
+            let expected = original.tables().len() + original.memories().len() + splice(&original).functions.len();
+            assert_eq!(exports(&splice(&original).bytes).len(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn avoids_the_guests_names() {
+        let original = module(r#"(module (memory 1) (export "wavelift:memory" (memory 0)))"#);
+        assert_eq!(exports(&splice(&original).bytes), ["wavelift:memory", "wavelift::memory"]);
+    }
+}
