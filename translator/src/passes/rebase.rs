@@ -1,6 +1,6 @@
 //! Makes pointers relative to the buffers they point into.
 //!
-//! A value that is an exact linear combination of buffer addresses and a number ([`roots`](crate::analysis::roots))
+//! A value that is an exact linear combination of buffer addresses and a number ([`roots`])
 //! becomes that number alone. Additions, subtractions, scalings and joins stay the operators they are, since both
 //! sides wrap modulo 2^32; the pointer parameters become 0, and the address of each access becomes an offset in its
 //! buffer. Whatever else uses such a value gets the absolute address back, computed once after its definition.
