@@ -149,6 +149,8 @@ fn what_an_indirect_call_should_not_have_done_is_undone() {
     let reason = guest.reason("kernel", 100, &[out, which]);
     assert!(reason.contains("`wild`") && reason.contains("memory.grow"), "{reason}");
     assert_eq!(guest.words(out), [9; 100]);
+    let again = guest.reason("kernel", 100, &[out, which]);
+    assert_eq!(again, reason);
 }
 
 #[test]

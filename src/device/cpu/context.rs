@@ -211,6 +211,7 @@ impl Context for CpuContext {
                 for (address, bytes) in &saved {
                     self.space.write(*address, bytes).map_err(failed)?;
                 }
+                self.device.kernels.give_up(launch, &(*finished).as_ref().plan.kernel, &reason);
                 return Err(LaunchError::NeedsCaller(reason));
             }
             None => {}

@@ -78,15 +78,11 @@ impl Kernels {
         caller: &mut dyn Caller,
     ) -> Result<(Arc<Kernel>, LaunchTimes), LaunchError> {
         let key = (launch.module.id, launch.function);
-        let mut tables = None;
-        if let Some(known) = self.known.lock().get(&key) {
-            if known.variants.iter().any(|(entries, _)| entries.is_some()) {
-                tables = Some(read_tables(launch, caller));
-            }
-            if let Some((_, compiled)) = known.variants.iter().find(|(entries, _)| *entries == tables) {
-                let kernel = compiled.clone().map_err(LaunchError::NeedsCaller)?;
-                return Ok((kernel, LaunchTimes::default()));
-            }
+        // Most kernels make no indirect calls; the caller is asked for its tables only for those that do.
+        let indirect = self.known.lock().get(&key).is_some_and(|known| known.variants.iter().any(|v| v.0.is_some()));
+        let mut tables = indirect.then(|| read_tables(launch, caller));
+        if let Some(compiled) = self.find(key, &tables) {
+            return Ok((compiled.map_err(LaunchError::NeedsCaller)?, LaunchTimes::default()));
         }
         let mut times = LaunchTimes::default();
         let compiled = self.compile(engine, launch, caller, &mut tables, &mut times)?;
@@ -105,6 +101,24 @@ impl Kernels {
         entry.variants.push((tables, compiled.clone()));
         drop(known);
         Ok((compiled.map_err(LaunchError::NeedsCaller)?, times))
+    }
+
+    fn find(&self, key: (u64, u32), tables: &Option<Vec<Vec<TableEntry>>>) -> Option<Compiled> {
+        let known = self.known.lock();
+        let (_, compiled) = known.get(&key)?.variants.iter().find(|(entries, _)| entries == tables)?;
+        Some(compiled.clone())
+    }
+
+    /// Notes that an invocation of `kernel` came to what only the caller's own instance can run: later launches go there
+    /// at once.
+    pub fn give_up(&self, launch: &Launch, kernel: &Kernel, reason: &str) {
+        let mut known = self.known.lock();
+        let Some(known) = known.get_mut(&(launch.module.id, launch.function)) else { return };
+        for (_, compiled) in &mut known.variants {
+            if compiled.as_ref().is_ok_and(|known| known.id == kernel.id) {
+                *compiled = Err(reason.to_string());
+            }
+        }
     }
 
     fn compile(

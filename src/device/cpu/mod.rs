@@ -31,9 +31,9 @@ pub fn all_cores() -> Arc<dyn Device> {
     all_cores_with(std::thread::available_parallelism().map_or(1, usize::from))
 }
 
-/// The CPU with this many workers, at least one: the launching thread and `threads - 1` more.
+/// The CPU with this many workers, 1 to 1024: the launching thread and `threads - 1` more.
 pub fn all_cores_with(threads: usize) -> Arc<dyn Device> {
-    let workers = threads.max(1);
+    let workers = threads.clamp(1, 1024);
     let plural = if workers == 1 { "thread" } else { "threads" };
     CpuDevice::shared(DeviceKind::Cpu, format!("CPU ({workers} {plural})"), workers)
 }

@@ -51,14 +51,14 @@ struct Body {
 /// instance can run.
 pub fn slice(module: &Module, kernel: u32, tables: &mut dyn FnMut() -> Vec<Vec<TableEntry>>) -> Result<Slice, String> {
     check_module(module)?;
-    if let (Some(ty), Some(body)) = (module.function_type(kernel), module.body(kernel)) {
-        if !within_limits(ty, &body) {
-            return Err(format!(
-                "The function `{}` is too large for a loop around it, so the kernel runs in order in the caller's own \
-                 instance.",
-                module.function_name(kernel)
-            ));
-        }
+    let kernel_fits =
+        module.function_type(kernel).zip(module.body(kernel)).is_none_or(|(ty, body)| within_limits(ty, &body));
+    if !kernel_fits {
+        return Err(format!(
+            "The function `{}` is too large for a loop around it, so the kernel runs in order in the caller's own \
+             instance.",
+            module.function_name(kernel)
+        ));
     }
     let mut walk = Walk { module, slice: Slice::default(), entered: HashSet::new(), indirect: BTreeSet::new() };
     walk.follow(vec![kernel], true)?;
