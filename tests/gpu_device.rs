@@ -39,6 +39,7 @@ fn main() {
         ("fresh_buffers_are_zero", fresh_buffers_are_zero),
         ("one_buffer_twice", one_buffer_twice),
         ("the_least_trapping_iteration_is_reported", the_least_trapping_iteration_is_reported),
+        ("timed_launches_give_plausible_times", timed_launches_give_plausible_times),
         ("contexts_are_isolated", contexts_are_isolated),
         ("contexts_work_on_several_threads", contexts_work_on_several_threads),
         ("broken_shaders_are_errors", broken_shaders_are_errors),
@@ -51,7 +52,9 @@ fn main() {
     ];
     let mut trials: Vec<Trial> = tests.into_iter().map(|(name, test)| on_a_gpu(name, test)).collect();
     trials.push(Trial::test("an_unknown_adapter_is_an_error", || Ok(an_unknown_adapter_is_an_error()?)));
+    // They take long, and what they show is for people.
     trials.push(on_a_gpu("measure_rates", measure_rates).with_ignored_flag(true));
+    trials.push(on_a_gpu("the_largest_launch", the_largest_launch).with_ignored_flag(true));
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
@@ -258,6 +261,34 @@ fn the_least_trapping_iteration_is_reported() -> Outcome {
         let late = run([never, 130_000], 200_000)?.ok_or("no trap was seen")?;
         check(late.iteration == 130_000, format!("{late:?}"))?;
         check(run([never, 1000], 1000)?.is_none(), "an invocation beyond the last one ran")?;
+    }
+    Ok(())
+}
+
+fn timed_launches_give_plausible_times() -> Outcome {
+    const N: u32 = 100_000;
+    for transfers in [Transfers::Mapped, Transfers::Staged] {
+        let device = open(transfers)?;
+        let slow = shaders::prepare(&device, &shaders::SLOW)?;
+        let mut context = device.new_gpu_context();
+        let spec = buffer(1, N as usize * 4);
+        context.create_buffer(&spec)?;
+        let first = context.run(&slow, N, 1, &[spec])?;
+        // The pipeline was made before; the launch did not lift.
+        check(first.lift.is_zero() && first.compile.is_zero() && !first.run.is_zero(), format!("{first:?}"))?;
+        let start = Instant::now();
+        let times = context.time_runs(&slow, N, 1, &[spec], 3)?;
+        let wall = start.elapsed();
+        let sum: std::time::Duration = times.iter().sum();
+        check(times.len() == 3 && sum <= wall, format!("{times:?} are longer than the {wall:?} that went by"))?;
+        // The clock of the device and that of the host agree that most of the time went into the kernel.
+        check(sum * 4 > wall, format!("{times:?} are too short for the {wall:?} that went by"))?;
+        check(words(&context.bytes(&spec)?).iter().all(|times| *times == 4), "a timed launch missed invocations")?;
+        let trap = shaders::prepare(&device, &shaders::TRAP)?;
+        let from = buffer(2, 8);
+        context.fill(&from, bytemuck::cast_slice(&[5u32, u32::MAX]))?;
+        let trapped = context.time_runs(&trap, 10, 1, &[from], 1);
+        check(matches!(trapped, Err(LaunchError::Trap(trap)) if trap.iteration == 5), format!("{trapped:?}"))?;
     }
     Ok(())
 }
@@ -473,6 +504,19 @@ fn an_unknown_adapter_is_an_error() -> Outcome {
     Ok(())
 }
 
+/// Run with `--ignored`: four thousand million invocations, of which the last traps.
+fn the_largest_launch() -> Outcome {
+    let device = open(Transfers::Mapped)?;
+    let trap = shaders::prepare(&device, &shaders::TRAP)?;
+    let mut context = device.new_gpu_context();
+    let spec = buffer(1, 8);
+    context.fill(&spec, bytemuck::cast_slice(&[u32::MAX, u32::MAX - 1]))?;
+    let start = Instant::now();
+    let trapped = context.run(&trap, u32::MAX, 1, &[spec]);
+    println!("the largest launch takes {:?}", start.elapsed());
+    check(matches!(trapped, Err(LaunchError::Trap(trap)) if trap.iteration == u32::MAX - 1), format!("{trapped:?}"))
+}
+
 /// Run with `--ignored`: what launches and transfers cost.
 fn measure_rates() -> Outcome {
     for transfers in [Transfers::Mapped, Transfers::Staged] {
@@ -488,37 +532,44 @@ fn measure_rates() -> Outcome {
             let kernel = shaders::prepare(&device, source)?;
             context.write_buffer(small.id, 0, &[0xff; 256])?;
             context.run(&kernel, 1, 1, &[small])?;
-            let start = Instant::now();
-            for _ in 0..1000 {
-                context.run(&kernel, 1, 1, &[small])?;
-            }
-            println!("{transfers:?}: launch ({name}) {:?}", start.elapsed() / 1000);
-            let start = Instant::now();
-            for _ in 0..1000 {
+            let launch = best_of(|| context.run(&kernel, 1, 1, &[small]).map(drop).map_err(Failed::from))?;
+            println!("{transfers:?}: launch ({name}) {launch:.1} µs");
+            let round = best_of(|| {
                 context.write_buffer(small.id, 0, &[0xff; 256])?;
                 context.run(&kernel, 1, 1, &[small])?;
-                context.read_buffer(small.id, 0, &mut [0; 256])?;
-            }
-            println!("{transfers:?}: write 256 B, launch ({name}), read back {:?}", start.elapsed() / 1000);
+                Ok(context.read_buffer(small.id, 0, &mut [0; 256])?)
+            })?;
+            println!("{transfers:?}: write 256 B, launch ({name}), read back {round:.1} µs");
         }
-        let rate = |start: Instant| (5.0 * bytes_len() as f64) / start.elapsed().as_secs_f64() / 1e9;
-        let start = Instant::now();
-        for _ in 0..5 {
-            context.write_buffer(spec.id, 0, &bytes)?;
-        }
-        println!("{transfers:?}: write {:.1} GB/s", rate(start));
-        context.read_buffer(spec.id, 0, &mut bytes)?;
-        let start = Instant::now();
-        for _ in 0..5 {
-            context.read_buffer(spec.id, 0, &mut bytes)?;
-        }
-        println!("{transfers:?}: read {:.1} GB/s", rate(start));
+        let rate = |micros: f64| f64::from(64u32 << 20) / micros / 1e3;
+        let write = best_of(|| Ok(context.write_buffer(spec.id, 0, &bytes)?))?;
+        println!("{transfers:?}: write {:.1} GB/s", rate(write));
+        let read = best_of(|| Ok(context.read_buffer(spec.id, 0, &mut bytes)?))?;
+        println!("{transfers:?}: read {:.1} GB/s", rate(read));
         let software = device.info().kind == DeviceKind::SoftwareGpu;
+        let copied = best_of(|| {
+            std::hint::black_box(&mut bytes).copy_within(0..32 << 20, 32 << 20);
+            Ok(())
+        })?;
+        println!("memcpy {:.1} GB/s", rate(copied) / 2.0);
+        println!("{:?}\n{:?}", device.info(), device.options().features);
         println!("{} ({})", device.info().name, if software { "software" } else { "hardware" });
     }
     Ok(())
 }
 
-fn bytes_len() -> usize {
-    64 << 20
+/// Microseconds of one call: the least mean of 20 blocks, as others use the machine too.
+fn best_of(mut call: impl FnMut() -> Outcome) -> Result<f64, Failed> {
+    let once = Instant::now();
+    call()?;
+    let calls = (2e-3 / once.elapsed().as_secs_f64()).clamp(1.0, 50.0) as u32;
+    let mut best = f64::MAX;
+    for _ in 0..20 {
+        let start = Instant::now();
+        for _ in 0..calls {
+            call()?;
+        }
+        best = best.min(start.elapsed().as_secs_f64() * 1e6 / f64::from(calls));
+    }
+    Ok(best)
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use crate::device::DeviceError;
 use crate::device::gpu::{Adapter, Transfers};
+use crate::device::{DeviceError, DeviceKind};
 
 /// An open wgpu device and its queue. After a loss it is of no more use; [`generation`](Self::generation) tells what
 /// was made on it from what was made on the next one.
@@ -17,6 +17,9 @@ pub(crate) struct Connection {
     pub generation: u64,
     /// Nanoseconds per tick of the device's timestamps; `None` where it has none.
     pub tick: Option<f64>,
+    /// The driver runs on the CPU: the host's clock is as good as its own, and taking timestamps doubles the cost of a
+    /// small launch.
+    pub software: bool,
     /// How bytes reach buffers.
     pub transfers: Transfers,
     /// Staging buffers for reading, to be used again: a fresh one is four times slower.
@@ -57,7 +60,8 @@ impl Connection {
         let mappable = features.contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS);
         let transfers = if mappable { transfers } else { Transfers::Staged };
         let staging = Mutex::default();
-        Ok(Connection { device, queue, generation, tick, transfers, staging, name, lost })
+        let software = adapter.info().kind == DeviceKind::SoftwareGpu;
+        Ok(Connection { device, queue, generation, tick, software, transfers, staging, name, lost })
     }
 
     /// Whether the device has a feature.
@@ -74,6 +78,11 @@ impl Connection {
     pub fn gone(&self) -> DeviceError {
         let message = "this buffer was on the device before it was lost and opened anew; create it again".into();
         DeviceError::Lost { device: self.name.clone(), message }
+    }
+
+    /// The error of a lost device that can't be opened anew.
+    pub fn lost_for_good(&self, error: &DeviceError) -> DeviceError {
+        DeviceError::Lost { device: self.name.clone(), message: error.to_string() }
     }
 
     /// An error that says `message`.

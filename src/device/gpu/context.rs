@@ -19,6 +19,8 @@ pub struct GpuContext {
     buffers: HashMap<BufferId, GpuBuffer>,
     pub(crate) bind_groups: HashMap<BindGroupKey, wgpu::BindGroup>,
     pub(crate) scratch: Option<Scratch>,
+    /// Launches are timed by the device's clock, where it has one, even if that slows them down.
+    pub(crate) timed: bool,
 }
 
 /// The kernel (by its number) and the buffers of its bindings.
@@ -30,7 +32,7 @@ pub(crate) struct BindGroupKey {
 
 impl GpuContext {
     pub(crate) fn new(shared: Arc<Shared>) -> GpuContext {
-        GpuContext { shared, buffers: HashMap::new(), bind_groups: HashMap::new(), scratch: None }
+        GpuContext { shared, buffers: HashMap::new(), bind_groups: HashMap::new(), scratch: None, timed: false }
     }
 
     /// The open connection; what was made on an earlier one is dropped.

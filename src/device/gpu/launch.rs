@@ -1,9 +1,11 @@
 //! Launches: a kernel's invocations as dispatches, their time and their traps.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wavelift_translator::{BufferParam, Interface, Shape, TRAP_BINDING, immediate};
 
+use crate::device::gpu::Transfers;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::{BindGroupKey, GpuContext};
 use crate::device::gpu::pipeline::{Kernel, Pipeline, binding_refusal};
@@ -28,6 +30,8 @@ pub(crate) struct Scratch {
     /// The timestamps, then the trap record, for the host to read.
     readback: wgpu::Buffer,
     traps: wgpu::Buffer,
+    /// The host reads the trap record where it is.
+    traps_mapped: bool,
     trap_words: u32,
 }
 
@@ -48,9 +52,12 @@ impl Scratch {
                 (set, buffer("timestamps", RESOLVE_SIZE, Usage::QUERY_RESOLVE | Usage::COPY_SRC))
             });
             let readback = buffer("readback", TIMES_SIZE + trap_bytes, Usage::MAP_READ | Usage::COPY_DST);
-            let traps = buffer("traps", trap_bytes, Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST);
+            let traps_mapped = connection.transfers == Transfers::Mapped;
+            let map = if traps_mapped { Usage::MAP_READ } else { Usage::empty() };
+            let traps = buffer("traps", trap_bytes, Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST | map);
             connection.queue.write_buffer(&traps, 0, &vec![0xff; trap_bytes as usize]);
-            Ok(Scratch { generation: connection.generation, timestamps, readback, traps, trap_words })
+            let generation = connection.generation;
+            Ok(Scratch { generation, timestamps, readback, traps, traps_mapped, trap_words })
         })
     }
 
@@ -79,16 +86,21 @@ struct Ready<'a> {
     words: Vec<u32>,
     /// Most invocations of one dispatch, a multiple of the group size.
     dispatch: u64,
+    /// Whether the device's clock takes the time.
+    timed: bool,
 }
 
 impl GpuContext {
     /// Lifts the kernel, if it was not lifted before, and runs it.
     pub(crate) fn launch_lifted(&mut self, launch: &Launch) -> Result<LaunchTimes, LaunchError> {
-        let shared = self.shared.clone();
-        let (shape, _) = shape_of(&launch.buffers);
-        let (kernel, lift) = shared.kernels.get(&launch.module, launch.function, shape, &shared.options)?;
+        let (kernel, lift) = self.lifted(launch)?;
         let times = self.run(&kernel, launch.iterations, launch.block_size, &launch.buffers)?;
         Ok(LaunchTimes { lift, ..times })
+    }
+
+    fn lifted(&self, launch: &Launch) -> Result<(Arc<Kernel>, Duration), LaunchError> {
+        let (shape, _) = shape_of(&launch.buffers);
+        self.shared.kernels.get(&launch.module, launch.function, shape, &self.shared.options)
     }
 
     /// Runs a kernel on buffers of this context, in list order, and waits for its end.
@@ -104,7 +116,7 @@ impl GpuContext {
         let (_, slots) = shape_of(buffers);
         let interface = kernel.interface();
         let bound = self.check_bindings(&connection, interface, &slots)?;
-        let (pipeline, compile) = kernel.pipeline(&connection, self.shared.options.profile)?;
+        let (pipeline, mut compile) = kernel.pipeline(&connection, self.shared.options.profile)?;
         self.prepare_scratch(&connection, interface)?;
         let bind_group = self.bind_group(&connection, kernel, &pipeline, bound)?;
         let Some(scratch) = &self.scratch else {
@@ -118,15 +130,39 @@ impl GpuContext {
             interface,
             words: immediates(interface, iterations, block_size, &slots),
             dispatch: dispatch_limit(&connection, interface.workgroup_size),
+            timed: self.timed || !connection.software,
         };
+        if !compile.is_zero() {
+            compile += ready.warm_up()?;
+        }
         let run = ready.run_all(kernel, u64::from(iterations))?;
         Ok(LaunchTimes { lift: Duration::ZERO, compile, run })
     }
 
     /// Runs the launch `count` times and gives the run time of each: by the device's clock where it has one, else
     /// from submission to completion. For measurements.
+    ///
+    /// # Errors
+    /// As a launch's; what the launches before wrote stays.
     pub fn time_launches(&mut self, launch: &Launch, count: usize) -> Result<Vec<Duration>, LaunchError> {
-        (0..count).map(|_| self.launch_lifted(launch).map(|times| times.run)).collect()
+        let (kernel, _) = self.lifted(launch)?;
+        self.time_runs(&kernel, launch.iterations, launch.block_size, &launch.buffers, count)
+    }
+
+    /// The same for a kernel at hand.
+    #[doc(hidden)]
+    pub fn time_runs(
+        &mut self,
+        kernel: &Kernel,
+        iterations: u32,
+        block_size: u32,
+        buffers: &[BufferSpec],
+        count: usize,
+    ) -> Result<Vec<Duration>, LaunchError> {
+        self.timed = true;
+        let times = (0..count).map(|_| Ok(self.run(kernel, iterations, block_size, buffers)?.run)).collect();
+        self.timed = false;
+        times
     }
 
     /// The buffers of the interface's bindings, in their order.
@@ -213,6 +249,13 @@ impl Ready<'_> {
         Ok(run)
     }
 
+    /// Makes the driver compile the kernel: some do so at the first dispatch only. No invocation runs.
+    fn warm_up(&self) -> Result<Duration, DeviceError> {
+        let start = Instant::now();
+        self.submit(0, 0)?;
+        Ok(start.elapsed())
+    }
+
     /// Invocations `[first, first + count)` in one submission, and waits for it.
     fn submit(&self, first: u64, count: u64) -> Result<Outcome, DeviceError> {
         self.connection.guarded(0, || {
@@ -221,36 +264,47 @@ impl Ready<'_> {
             self.record(&mut encoder, first, count);
             self.record_readback(&mut encoder);
             let submission = self.connection.queue.submit([encoder.finish()]);
-            let size = self.readback_size();
-            if size == 0 {
+            let Some(slice) = self.readback() else {
                 let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
                 self.connection.poll(wait)?;
                 return Ok(Outcome { run: start.elapsed(), trap: None });
-            }
-            let from = if self.scratch.timestamps.is_some() { 0 } else { TIMES_SIZE };
-            let slice = self.scratch.readback.slice(from..from + size);
+            };
             self.connection.map(slice, wgpu::MapMode::Read, Some(submission))?;
             let wall = start.elapsed();
             let words = slice.get_mapped_range().map(|view| bytemuck::pod_collect_to_vec::<u8, u32>(&view));
-            self.scratch.readback.unmap();
+            slice.buffer().unmap();
             let words = words.map_err(|e| self.connection.failed(format!("A readback can't be mapped: {e}.")))?;
             Ok(self.outcome(&words, wall))
         })
     }
 
+    /// What the host reads after a submission: the trap record where it is, or what was copied to the readback.
+    fn readback(&self) -> Option<wgpu::BufferSlice<'_>> {
+        let (scratch, traps) = (self.scratch, self.trap_bytes());
+        match (self.timestamps().is_some(), traps) {
+            (true, _) => Some(scratch.readback.slice(..TIMES_SIZE + traps)),
+            (false, 0) => None,
+            (false, _) if scratch.traps_mapped => Some(scratch.traps.slice(..traps)),
+            (false, _) => Some(scratch.readback.slice(TIMES_SIZE..TIMES_SIZE + traps)),
+        }
+    }
+
+    fn timestamps(&self) -> Option<&(wgpu::QuerySet, wgpu::Buffer)> {
+        self.scratch.timestamps.as_ref().filter(|_| self.timed)
+    }
+
     fn record(&self, encoder: &mut wgpu::CommandEncoder, first: u64, count: u64) {
-        let timestamp_writes =
-            self.scratch.timestamps.as_ref().map(|(query_set, _)| wgpu::ComputePassTimestampWrites {
-                query_set,
-                beginning_of_pass_write_index: Some(0),
-                end_of_pass_write_index: Some(1),
-            });
+        let timestamp_writes = self.timestamps().map(|(query_set, _)| wgpu::ComputePassTimestampWrites {
+            query_set,
+            beginning_of_pass_write_index: Some(0),
+            end_of_pass_write_index: Some(1),
+        });
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
         pass.set_pipeline(&self.pipeline.compute);
         pass.set_bind_group(0, self.bind_group, &[]);
         let mut words = self.words.clone();
         let (mut at, end) = (first, first + count);
-        while at < end {
+        loop {
             let now = self.dispatch.min(end - at);
             // Both fit: a launch has fewer than 2^32 invocations.
             set_word(&mut words, immediate::FIRST, at as u32);
@@ -258,19 +312,24 @@ impl Ready<'_> {
             if !words.is_empty() {
                 pass.set_immediates(0, bytemuck::cast_slice(&words));
             }
-            pass.dispatch_workgroups(now.div_ceil(u64::from(self.interface.workgroup_size)) as u32, 1, 1);
+            // One group at least: that of the warm-up, whose invocations all return at once.
+            let groups = now.div_ceil(u64::from(self.interface.workgroup_size)).max(1);
+            pass.dispatch_workgroups(groups as u32, 1, 1);
             at += now;
+            if at >= end {
+                break;
+            }
         }
     }
 
     fn record_readback(&self, encoder: &mut wgpu::CommandEncoder) {
         let scratch = self.scratch;
-        if let Some((set, resolved)) = &scratch.timestamps {
+        if let Some((set, resolved)) = self.timestamps() {
             encoder.resolve_query_set(set, 0..2, resolved, 0);
             encoder.copy_buffer_to_buffer(resolved, 0, &scratch.readback, 0, TIMES_SIZE);
         }
         let trap_bytes = self.trap_bytes();
-        if trap_bytes > 0 {
+        if trap_bytes > 0 && !(scratch.traps_mapped && self.timestamps().is_none()) {
             encoder.copy_buffer_to_buffer(&scratch.traps, 0, &scratch.readback, TIMES_SIZE, trap_bytes);
         }
     }
@@ -279,12 +338,8 @@ impl Ready<'_> {
         self.interface.trap_sites.len() as u64 * 4
     }
 
-    fn readback_size(&self) -> u64 {
-        self.trap_bytes() + if self.scratch.timestamps.is_some() { TIMES_SIZE } else { 0 }
-    }
-
     fn outcome(&self, words: &[u32], wall: Duration) -> Outcome {
-        let (times, record) = match self.scratch.timestamps {
+        let (times, record) = match self.timestamps() {
             Some(_) => words.split_at((TIMES_SIZE / 4) as usize),
             None => (&words[..0], words),
         };

@@ -173,7 +173,9 @@ impl Shared {
         if current.lost().is_some() {
             let next = current.generation + 1;
             tracing::warn!(device = self.adapter.info().name, "the device was lost and is opened anew");
-            *current = Arc::new(Connection::open(&self.adapter, self.transfers, next)?);
+            let opened = Connection::open(&self.adapter, self.transfers, next);
+            // Still lost, to those above: what they hold on it is gone.
+            *current = Arc::new(opened.map_err(|error| current.lost_for_good(&error))?);
         }
         Ok(current.clone())
     }
