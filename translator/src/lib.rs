@@ -1,15 +1,45 @@
-//! Lifts WebAssembly kernels to SPIR-V compute shaders.
+//! Lifts WebAssembly kernels to SPIR-V compute shaders: Wasm bytes in, SPIR-V words and an [`Interface`] out.
+//!
+//! The crate does no input or output and knows neither a GPU API nor a Wasm runtime. The pipeline is [`translate`];
+//! the rules of the intermediate representation are [`ir`]'s.
+//!
+//! ```
+//! use wavelift_translator::{Module, Options, Shape, translate};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let module = Module::parse(wat::parse_str(
+//!     "(module (memory 1) (func $double (param i32 i32 i32 i32 i32) (local $p i32)
+//!        local.get 3 local.get 0 i32.const 4 i32.mul i32.add local.tee $p
+//!        local.get $p i32.load i32.const 2 i32.mul i32.store))",
+//! )?)?;
+//! let shader = translate(&module, 0, &Shape::distinct(1), &Options::default())?;
+//! assert_eq!(shader.words[0], 0x0723_0203); // SPIR-V's magic number
+//! # Ok(()) }
+//! ```
 
+mod analysis;
+pub mod backend;
+mod call_graph;
 pub mod error;
+mod frontend;
+mod inspect;
+pub mod ir;
 pub mod module;
 pub mod options;
+mod passes;
+mod structurize;
+#[doc(hidden)]
+pub mod testing;
 
 pub use error::{Error, Location, Result, TrapKind};
+pub use inspect::{AccessSummary, Inspection, MemoryRoot, inspect};
 pub use module::Module;
 pub use options::{
     Access, Binding, BufferParam, Features, FloatMode, Interface, Options, Profile, Shape, TRAP_BINDING, TrapSite,
     immediate,
 };
+
+use ir::Function;
+use ir::verify::{Stage, verify};
 
 /// A lifted kernel.
 #[derive(Clone, Debug)]
@@ -22,11 +52,95 @@ pub struct Shader {
     pub operators: u32,
 }
 
+/// Stack of the thread that lifts: passes recurse over regions, as deep as they nest.
+const STACK_BYTES: usize = 256 << 20;
+
 /// Lifts the kernel `function` of `module` for launches of this `shape`.
 ///
 /// # Errors
 /// [`Error::NotAKernel`] for a wrong type, [`Error::Unsupported`] for what can't be lifted,
 /// [`Error::Internal`] for a defect of the translator.
-pub fn translate(_module: &Module, function: u32, _shape: &Shape, _options: &Options) -> Result<Shader> {
-    Err(Error::NotAKernel(format!("There is no function {function}.")))
+pub fn translate(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Shader> {
+    on_deep_stack(|| {
+        let (strict, operators) = strict_form(module, function, shape, options)?;
+        let (words, interface) = backend::emit(&strict, shape, options)?;
+        Ok(Shader { words, interface, operators })
+    })
+}
+
+/// The kernel in strict form, as text: what `--emit ir` shows.
+///
+/// # Errors
+/// Those of [`translate`].
+pub fn emit_ir(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<String> {
+    on_deep_stack(|| Ok(strict_form(module, function, shape, options)?.0.to_string()))
+}
+
+/// The whole pipeline but for the backend. Also gives the number of operators before simplification.
+fn strict_form(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<(Function, u32)> {
+    let (kernel, operators) = simplified(module, function, shape, options)?;
+    let mut lowered = checked(passes::lower::lower(&kernel, module, shape, options)?, Stage::Lowered)?;
+    passes::simplify::simplify(&mut lowered);
+    passes::dead_code::remove(&mut lowered);
+    let lowered = checked(lowered, Stage::Lowered)?;
+    let strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
+    Ok((strict, operators))
+}
+
+/// The kernel as one simplified function of Wasm's operators.
+fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<(Function, u32)> {
+    check_kernel(module, function, shape)?;
+    let slice = call_graph::slice(module, function)?;
+    let mut kernel = checked(passes::inline::inline(&slice, function, options.max_operators)?, Stage::Inlined)?;
+    let operators = kernel.stmt_count() as u32;
+    for _ in 0..2 {
+        passes::simplify::simplify(&mut kernel);
+        passes::dead_code::remove(&mut kernel);
+    }
+    Ok((checked(kernel, Stage::Inlined)?, operators))
+}
+
+fn check_kernel(module: &Module, function: u32, shape: &Shape) -> Result<()> {
+    let name = || module.function_name(function);
+    let Some(ty) = module.function_type(function) else {
+        return Err(Error::NotAKernel(format!("There is no function {function} in the module.")));
+    };
+    if module.imported_function(function).is_some() {
+        return Err(Error::NotAKernel(format!("The function `{}` is imported from the host.", name())));
+    }
+    match module.kernel_buffers(function) {
+        Some(count) if count as usize == shape.buffers.len() => Ok(()),
+        Some(count) => Err(Error::NotAKernel(format!(
+            "The kernel `{}` takes {count} buffers, but {} are given.",
+            name(),
+            shape.buffers.len()
+        ))),
+        None => Err(Error::NotAKernel(format!(
+            "The function `{}` of type {ty} is no kernel: a kernel takes three i32 (iteration, iterations, block size), \
+             then two i32 (pointer, length) for each buffer, and returns nothing.",
+            name()
+        ))),
+    }
+}
+
+/// In debug builds verifies what a pass left; what breaks a rule is a defect of the pass.
+fn checked(function: Function, stage: Stage) -> Result<Function> {
+    if cfg!(debug_assertions) {
+        verify(&function, stage).map_err(|e| Error::Internal(e.to_string()))?;
+    }
+    Ok(function)
+}
+
+/// Runs on a thread whose stack holds the deepest nesting that the front end lets through.
+fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("wavelift-lift".into()).stack_size(STACK_BYTES);
+        let thread =
+            thread.spawn_scoped(scope, work).map_err(|e| Error::Internal(format!("no thread to lift on: {e}")))?;
+        thread.join().unwrap_or_else(|panic| {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            Err(Error::Internal(format!("a pass panicked: {text}")))
+        })
+    })
 }

@@ -1,0 +1,5 @@
+//! What is known about a function's values; nothing here changes a function.
+
+pub mod alignment;
+pub mod dataflow;
+pub mod roots;

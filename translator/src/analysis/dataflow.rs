@@ -1,0 +1,215 @@
+//! Sparse forward dataflow: one fact a value, recomputed when a fact it depends on changes.
+
+use std::collections::HashMap;
+
+use crate::ir::{Const, Exit, Function, Label, Op, RegionId, StmtKind, Value};
+
+/// An analysis: a lattice of facts and the facts of operators' results.
+///
+/// Facts may only fall: when an operand's fact falls, so does [`transfer`](Analysis::transfer)'s answer. A value is
+/// then visited at most as often as the lattice is high, and the whole takes time linear in the function's size.
+pub trait Analysis {
+    /// What is known of a value.
+    type Fact: Copy + Eq;
+
+    /// The fact of a value that nothing has reached yet; [`join`](Analysis::join) with it changes nothing.
+    const UNREACHED: Self::Fact;
+
+    /// What holds whichever of two values it is.
+    fn join(&mut self, a: Self::Fact, b: Self::Fact) -> Self::Fact;
+
+    /// The fact of an operator's result. `facts` are those of all values.
+    fn transfer(&mut self, op: &Op, args: &[Value], result: Value, facts: &[Self::Fact]) -> Self::Fact;
+
+    /// The fact of the function's parameter number `index`.
+    fn parameter(&mut self, index: usize) -> Self::Fact;
+
+    /// The fact of a result of a call.
+    fn call_result(&mut self) -> Self::Fact;
+}
+
+/// The regions that can be reached from the body, each once; a region comes before those below it.
+pub fn regions(function: &Function) -> Vec<RegionId> {
+    let mut seen = vec![false; function.regions.len()];
+    seen[function.body.index()] = true;
+    let mut order = vec![function.body];
+    let mut next = 0;
+    while next < order.len() {
+        for stmt in &function.region(order[next]).stmts {
+            for region in stmt.kind.regions() {
+                if !std::mem::replace(&mut seen[region.index()], true) {
+                    order.push(region);
+                }
+            }
+        }
+        next += 1;
+    }
+    order
+}
+
+/// The constant that each value is, where an `Op::Const` defines it.
+pub fn constants(function: &Function) -> Vec<Option<Const>> {
+    let mut constants = vec![None; function.values.len()];
+    for region in regions(function) {
+        for stmt in &function.region(region).stmts {
+            if let StmtKind::Op { op: Op::Const(constant), result: Some(result), .. } = &stmt.kind {
+                constants[result.index()] = Some(*constant);
+            }
+        }
+    }
+    constants
+}
+
+/// Where the values of exits arrive.
+pub struct Targets<'f> {
+    function: &'f Function,
+    /// What `Yield` of a region gives its values to: several statements may share a region.
+    yields: HashMap<RegionId, Vec<&'f [Value]>>,
+    breaks: HashMap<Label, &'f [Value]>,
+    continues: HashMap<Label, &'f [Value]>,
+}
+
+impl<'f> Targets<'f> {
+    /// Reads them off a function.
+    pub fn new(function: &'f Function) -> Self {
+        let mut targets =
+            Targets { function, yields: HashMap::new(), breaks: HashMap::new(), continues: HashMap::new() };
+        for region in regions(function) {
+            for stmt in &function.region(region).stmts {
+                targets.add(&stmt.kind);
+            }
+        }
+        targets
+    }
+
+    fn add(&mut self, kind: &'f StmtKind) {
+        let mut below = kind.regions();
+        below.sort_unstable();
+        below.dedup();
+        for region in below {
+            self.yields.entry(region).or_default().push(kind.results());
+        }
+        match kind {
+            StmtKind::Block { label, results, .. } => {
+                self.breaks.insert(*label, results);
+            }
+            StmtKind::Loop { label, body, results, .. } => {
+                self.breaks.insert(*label, results);
+                self.continues.insert(*label, &self.function.region(*body).params);
+            }
+            _ => {}
+        }
+    }
+
+    /// The values that `region`'s exit defines: one list in the order of the exit's own values for each statement that
+    /// the region stands in. Empty for returns and traps.
+    pub fn of_exit(&self, region: RegionId) -> Vec<&'f [Value]> {
+        match &self.function.region(region).exit {
+            Exit::Yield(_) => self.yields.get(&region).cloned().unwrap_or_default(),
+            Exit::Break(label, _) => self.breaks.get(label).copied().into_iter().collect(),
+            Exit::Continue(label, _) => self.continues.get(label).copied().into_iter().collect(),
+            Exit::Return(_) | Exit::Trap(_) => Vec::new(),
+        }
+    }
+}
+
+/// What depends on a value.
+#[derive(Clone, Copy)]
+enum User {
+    /// The operator at this place among [`Solver::ops`].
+    Op(usize),
+    /// A value it may become.
+    Join(Value),
+}
+
+struct Solver<'f, A: Analysis> {
+    analysis: A,
+    ops: Vec<(&'f Op, &'f [Value], Value)>,
+    users: Vec<Vec<User>>,
+    facts: Vec<A::Fact>,
+    changed: Vec<Value>,
+}
+
+/// The facts of all values, by index, and the analysis.
+pub fn solve<A: Analysis>(function: &Function, analysis: A) -> (Vec<A::Fact>, A) {
+    let mut solver = Solver {
+        analysis,
+        ops: Vec::new(),
+        users: vec![Vec::new(); function.values.len()],
+        facts: vec![A::UNREACHED; function.values.len()],
+        changed: Vec::new(),
+    };
+    for (index, param) in function.params.iter().enumerate() {
+        let fact = solver.analysis.parameter(index);
+        solver.lower_to(*param, fact);
+    }
+    let targets = Targets::new(function);
+    for id in regions(function) {
+        for stmt in &function.region(id).stmts {
+            solver.add_stmt(function, &stmt.kind);
+        }
+        for target in targets.of_exit(id) {
+            solver.add_joins(function.region(id).exit.values(), target);
+        }
+    }
+    for op in 0..solver.ops.len() {
+        solver.visit(op);
+    }
+    while let Some(value) = solver.changed.pop() {
+        for user in 0..solver.users[value.index()].len() {
+            match solver.users[value.index()][user] {
+                User::Op(op) => solver.visit(op),
+                User::Join(target) => solver.join_into(target, solver.facts[value.index()]),
+            }
+        }
+    }
+    (solver.facts, solver.analysis)
+}
+
+impl<'f, A: Analysis> Solver<'f, A> {
+    fn add_stmt(&mut self, function: &Function, kind: &'f StmtKind) {
+        match kind {
+            StmtKind::Op { op, args, result: Some(result) } => {
+                for arg in args {
+                    self.users[arg.index()].push(User::Op(self.ops.len()));
+                }
+                self.ops.push((op, args, *result));
+            }
+            StmtKind::Call { results, .. } => {
+                for result in results {
+                    let fact = self.analysis.call_result();
+                    self.lower_to(*result, fact);
+                }
+            }
+            StmtKind::Loop { inits, body, .. } => self.add_joins(inits, &function.region(*body).params),
+            _ => {}
+        }
+    }
+
+    fn add_joins(&mut self, from: &[Value], to: &[Value]) {
+        for (from, to) in from.iter().zip(to) {
+            self.users[from.index()].push(User::Join(*to));
+            if self.facts[from.index()] != A::UNREACHED {
+                self.changed.push(*from);
+            }
+        }
+    }
+
+    fn visit(&mut self, op: usize) {
+        let (op, args, result) = self.ops[op];
+        let fact = self.analysis.transfer(op, args, result, &self.facts);
+        self.lower_to(result, fact);
+    }
+
+    fn join_into(&mut self, target: Value, fact: A::Fact) {
+        let fact = self.analysis.join(self.facts[target.index()], fact);
+        self.lower_to(target, fact);
+    }
+
+    fn lower_to(&mut self, value: Value, fact: A::Fact) {
+        if self.facts[value.index()] != fact {
+            self.facts[value.index()] = fact;
+            self.changed.push(value);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Regions to structured blocks.
+
+use rspirv::spirv::{FunctionControl, LoopControl, SelectionControl, StorageClass, Word};
+
+use super::{Emitter, defect, spirv_name};
+use crate::error::{Error, Location, Result, TrapKind};
+use crate::ir::{Const, Exit, RegionId, StmtKind, Type, Value};
+use crate::options::{Profile, TrapSite};
+
+/// Where a region's exits lead.
+#[derive(Clone, Copy)]
+struct Targets {
+    /// Where `Yield` branches; `None`: it returns.
+    after: Option<Word>,
+    /// Merge and continue block of the innermost loop.
+    innermost: Option<(Word, Word)>,
+}
+
+impl Emitter<'_> {
+    /// The function that holds the body.
+    pub(super) fn emit_kernel(&mut self) -> Result<()> {
+        let word = self.ty(Type::I32);
+        let result = if self.usage.traps { word } else { self.b.type_void() };
+        let ty = self.b.type_function(result, [word]);
+        self.b.begin_function(result, Some(self.kernel), FunctionControl::NONE, ty).map_err(defect)?;
+        self.b.name(self.kernel, spirv_name(&self.function.name));
+        self.iteration = self.b.function_parameter(word).map_err(defect)?;
+        self.b.begin_block(None).map_err(defect)?;
+        let usage = self.usage;
+        for &var in &usage.vars {
+            let ty = self.function.vars[var as usize];
+            let ty_id = self.ty(ty);
+            let pointer = self.pointer_ty(StorageClass::Function, ty_id);
+            let zero = self.constant(Const::zero(ty));
+            self.vars[var as usize] = self.b.variable(pointer, None, StorageClass::Function, Some(zero));
+        }
+        for &immediate in &usage.immediates {
+            let id = self.load_immediate(immediate)?;
+            self.globals.loaded.insert(immediate, id);
+        }
+        self.emit_region(self.function.body, Targets { after: None, innermost: None })?;
+        self.b.end_function().map_err(defect)
+    }
+
+    /// Emits a region into the current block and those it opens; every block is ended after it.
+    fn emit_region(&mut self, id: RegionId, targets: Targets) -> Result<()> {
+        let function = self.function;
+        let region = function.region(id);
+        for (index, stmt) in region.stmts[..self.usage.reached_stmts(id)].iter().enumerate() {
+            let gets_past = self.usage.gets_past(id, index);
+            match &stmt.kind {
+                StmtKind::Op { op, args, result } => self.emit_op(op, args, *result)?,
+                StmtKind::If { cond, then, otherwise, .. } => {
+                    self.emit_if(*cond, *then, *otherwise, targets.innermost)?;
+                }
+                StmtKind::Loop { body, .. } => self.emit_loop(*body)?,
+                other => return Err(Error::Internal(format!("{other:?} reached the backend"))),
+            }
+            if !gets_past {
+                return self.emit_unreachable();
+            }
+        }
+        self.emit_exit(&region.exit, region.exit_at, targets)
+    }
+
+    /// Ends a block that control never enters.
+    fn emit_unreachable(&mut self) -> Result<()> {
+        match self.options.profile {
+            Profile::Vulkan => self.b.unreachable().map_err(defect),
+            // naga drops the instruction and then misses the return.
+            Profile::Portable => self.emit_return(0),
+        }
+    }
+
+    fn emit_exit(&mut self, exit: &Exit, at: Location, targets: Targets) -> Result<()> {
+        let target = match exit {
+            Exit::Yield(_) => targets.after,
+            Exit::Break(..) => targets.innermost.map(|(merge, _)| merge),
+            Exit::Continue(..) => targets.innermost.map(|(_, next)| next),
+            Exit::Return(_) => None,
+            Exit::Trap(kind) => {
+                let site = self.trap_site(at, *kind);
+                return self.emit_return(site + 1);
+            }
+        };
+        match target {
+            Some(target) => self.b.branch(target).map_err(defect),
+            None => self.emit_return(0),
+        }
+    }
+
+    /// Leaves the kernel; `outcome` is 0 or the number of a trap site plus one.
+    fn emit_return(&mut self, outcome: u32) -> Result<()> {
+        if self.usage.traps {
+            let outcome = self.u32_constant(outcome);
+            self.b.ret_value(outcome).map_err(defect)
+        } else {
+            self.b.ret().map_err(defect)
+        }
+    }
+
+    fn trap_site(&mut self, at: Location, kind: TrapKind) -> u32 {
+        let site = TrapSite { at, kind };
+        *self.site_numbers.entry(site).or_insert_with(|| {
+            self.trap_sites.push(site);
+            self.trap_sites.len() as u32 - 1
+        })
+    }
+
+    /// Whether a region does nothing and yields.
+    fn is_empty(&self, id: RegionId) -> bool {
+        let region = self.function.region(id);
+        region.stmts.is_empty() && matches!(region.exit, Exit::Yield(_))
+    }
+
+    /// Afterwards the merge block is open.
+    fn emit_if(
+        &mut self,
+        cond: Value,
+        then: RegionId,
+        otherwise: RegionId,
+        innermost: Option<(Word, Word)>,
+    ) -> Result<()> {
+        let cond = self.value(cond)?;
+        if self.is_empty(then) && self.is_empty(otherwise) {
+            return Ok(());
+        }
+        let merge = self.b.id();
+        let then_label = if self.is_empty(then) { merge } else { self.b.id() };
+        let else_label = if self.is_empty(otherwise) { merge } else { self.b.id() };
+        self.b.selection_merge(merge, SelectionControl::NONE).map_err(defect)?;
+        self.b.branch_conditional(cond, then_label, else_label, []).map_err(defect)?;
+        for (label, region) in [(then_label, then), (else_label, otherwise)] {
+            if label != merge {
+                self.b.begin_block(Some(label)).map_err(defect)?;
+                self.emit_region(region, Targets { after: Some(merge), innermost })?;
+            }
+        }
+        self.b.begin_block(Some(merge)).map_err(defect)?;
+        Ok(())
+    }
+
+    /// Afterwards the merge block is open.
+    fn emit_loop(&mut self, body: RegionId) -> Result<()> {
+        let (header, first, next, merge) = (self.b.id(), self.b.id(), self.b.id(), self.b.id());
+        self.b.branch(header).map_err(defect)?;
+        self.b.begin_block(Some(header)).map_err(defect)?;
+        self.b.loop_merge(merge, next, LoopControl::NONE, []).map_err(defect)?;
+        self.b.branch(first).map_err(defect)?;
+        self.b.begin_block(Some(first)).map_err(defect)?;
+        self.emit_region(body, Targets { after: None, innermost: Some((merge, next)) })?;
+        self.b.begin_block(Some(next)).map_err(defect)?;
+        self.b.branch(header).map_err(defect)?;
+        self.b.begin_block(Some(merge)).map_err(defect)?;
+        Ok(())
+    }
+}

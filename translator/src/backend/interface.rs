@@ -1,0 +1,194 @@
+//! What the host sees: buffers, immediates, the trap record, the entry point.
+
+use std::collections::BTreeMap;
+
+use rspirv::dr::Operand;
+use rspirv::spirv::{
+    BuiltIn, Capability, Decoration, ExecutionMode, ExecutionModel, FunctionControl, MemorySemantics, Op, Scope,
+    SelectionControl, StorageClass, Word,
+};
+
+use super::{Emitter, defect};
+use crate::error::Result;
+use crate::ir::Type;
+use crate::options::{Binding, Interface, Profile, Shape, TRAP_BINDING, immediate};
+
+/// Ids of the module's global variables.
+#[derive(Default)]
+pub(super) struct Globals {
+    /// Buffers by slot.
+    pub buffers: BTreeMap<u32, Word>,
+    /// The immediates, and the number of words declared.
+    immediates: Word,
+    immediate_words: u32,
+    /// Values of the immediates that the kernel's first block loaded, by word.
+    pub loaded: BTreeMap<u32, Word>,
+    /// The trap record; declared only where there is a trap.
+    trap_record: Option<Word>,
+    invocation_id: Word,
+}
+
+impl Emitter<'_> {
+    /// Declares the global variables.
+    pub(super) fn declare_interface(&mut self, shape: &Shape) {
+        debug_assert!(self.usage.slots.keys().all(|slot| *slot < shape.slots()));
+        self.b.capability(Capability::Shader);
+        self.declare_immediates();
+        if self.usage.traps {
+            let id = self.declare_buffer(TRAP_BINDING, true);
+            self.b.name(id, "trap_record");
+            self.globals.trap_record = Some(id);
+        }
+        let usage = self.usage;
+        for (&slot, &writable) in &usage.slots {
+            let id = self.declare_buffer(slot + 1, writable);
+            self.b.name(id, format!("buffer_{slot}"));
+            self.globals.buffers.insert(slot, id);
+        }
+        let vector = self.words_ty(3);
+        let pointer = self.pointer_ty(StorageClass::Input, vector);
+        let id = self.b.variable(pointer, None, StorageClass::Input, None);
+        self.b.decorate(id, Decoration::BuiltIn, [Operand::BuiltIn(BuiltIn::GlobalInvocationId)]);
+        self.globals.invocation_id = id;
+    }
+
+    /// The immediates up to the last word that is used (`main` uses the first two): one member a word, which every writer of naga's can name.
+    fn declare_immediates(&mut self) {
+        let last = self.usage.immediates.last().copied().unwrap_or(0).max(immediate::COUNT);
+        let word = self.ty(Type::I32);
+        let block = self.b.type_struct((0..=last).map(|_| word));
+        self.b.decorate(block, Decoration::Block, []);
+        for member in 0..=last {
+            self.b.member_decorate(block, member, Decoration::Offset, [Operand::LiteralBit32(4 * member)]);
+        }
+        let pointer = self.pointer_ty(StorageClass::PushConstant, block);
+        let id = self.b.variable(pointer, None, StorageClass::PushConstant, None);
+        self.b.name(id, "immediates");
+        self.globals.immediates = id;
+        self.globals.immediate_words = last + 1;
+    }
+
+    fn declare_buffer(&mut self, binding: u32, writable: bool) -> Word {
+        let block = self.buffer_block();
+        let pointer = self.pointer_ty(StorageClass::StorageBuffer, block);
+        let id = self.b.variable(pointer, None, StorageClass::StorageBuffer, None);
+        self.b.decorate(id, Decoration::DescriptorSet, [Operand::LiteralBit32(0)]);
+        self.b.decorate(id, Decoration::Binding, [Operand::LiteralBit32(binding)]);
+        if !writable {
+            self.b.decorate(id, Decoration::NonWritable, []);
+        }
+        if self.options.profile == Profile::Vulkan {
+            // Slots are distinct buffers, and naga does not know the decoration.
+            self.b.decorate(id, Decoration::Restrict, []);
+        }
+        id
+    }
+
+    /// Loads a word of the immediates in the current block.
+    pub(super) fn load_immediate(&mut self, word: u32) -> Result<Word> {
+        let ty = self.ty(Type::I32);
+        let pointer_ty = self.pointer_ty(StorageClass::PushConstant, ty);
+        let index = self.u32_constant(word);
+        let pointer = self.inst(Op::AccessChain, pointer_ty, &[self.globals.immediates, index])?;
+        self.inst(Op::Load, ty, &[pointer])
+    }
+
+    /// The entry point.
+    pub(super) fn emit_main(&mut self) -> Result<()> {
+        let void = self.b.type_void();
+        let main_ty = self.b.type_function(void, []);
+        let main = self.b.begin_function(void, None, FunctionControl::NONE, main_ty).map_err(defect)?;
+        self.declare_entry_point(main);
+        self.b.begin_block(None).map_err(defect)?;
+        let word = self.ty(Type::I32);
+        let vector = self.words_ty(3);
+        let ids = self.inst(Op::Load, vector, &[self.globals.invocation_id])?;
+        let operands = vec![Operand::IdRef(ids), Operand::LiteralBit32(0)];
+        let index = self.inst_of(Op::CompositeExtract, word, operands)?;
+        let count = self.load_immediate(immediate::COUNT)?;
+        let bool_ty = self.ty(Type::Bool);
+        let runs = self.inst(Op::ULessThan, bool_ty, &[index, count])?;
+        let (run, end) = (self.b.id(), self.b.id());
+        self.b.selection_merge(end, SelectionControl::NONE).map_err(defect)?;
+        self.b.branch_conditional(runs, run, end, []).map_err(defect)?;
+
+        self.b.begin_block(Some(run)).map_err(defect)?;
+        let first = self.load_immediate(immediate::FIRST)?;
+        let iteration = self.inst(Op::IAdd, word, &[first, index])?;
+        let outcome_ty = if self.usage.traps { word } else { void };
+        let outcome = self.b.function_call(outcome_ty, None, self.kernel, [iteration]).map_err(defect)?;
+        if let Some(record) = self.globals.trap_record {
+            self.record_trap(record, outcome, iteration)?;
+        }
+        self.b.branch(end).map_err(defect)?;
+
+        self.b.begin_block(Some(end)).map_err(defect)?;
+        self.b.ret().map_err(defect)?;
+        self.b.end_function().map_err(defect)
+    }
+
+    /// Lowers the site's word of the trap record to the iteration id, if the kernel trapped.
+    fn record_trap(&mut self, record: Word, outcome: Word, iteration: Word) -> Result<()> {
+        let (word, bool_ty) = (self.ty(Type::I32), self.ty(Type::Bool));
+        let (zero, one) = (self.u32_constant(0), self.u32_constant(1));
+        let trapped = self.inst(Op::INotEqual, bool_ty, &[outcome, zero])?;
+        let (trap, done) = (self.b.id(), self.b.id());
+        self.b.selection_merge(done, SelectionControl::NONE).map_err(defect)?;
+        self.b.branch_conditional(trapped, trap, done, []).map_err(defect)?;
+
+        self.b.begin_block(Some(trap)).map_err(defect)?;
+        let site = self.inst(Op::ISub, word, &[outcome, one])?;
+        let pointer = self.word_pointer(record, site)?;
+        let scope = self.u32_constant(Scope::Device as u32);
+        let semantics = self.u32_constant(MemorySemantics::RELAXED.bits());
+        self.b.atomic_u_min(word, None, pointer, scope, semantics, iteration).map_err(defect)?;
+        self.b.branch(done).map_err(defect)?;
+        self.b.begin_block(Some(done)).map_err(defect)?;
+        Ok(())
+    }
+
+    fn declare_entry_point(&mut self, main: Word) {
+        self.b.entry_point(ExecutionModel::GLCompute, main, "main", [self.globals.invocation_id]);
+        self.b.execution_mode(main, ExecutionMode::LocalSize, [self.options.workgroup_size, 1, 1]);
+        if !self.declares_strict_floats() {
+            return;
+        }
+        let f = &self.options.features;
+        let (f32, f64) = (self.types.has(Type::F32), self.types.has(Type::F64));
+        let modes = [
+            (
+                Capability::SignedZeroInfNanPreserve,
+                ExecutionMode::SignedZeroInfNanPreserve,
+                f.preserve_f32,
+                f.preserve_f64,
+            ),
+            (Capability::DenormPreserve, ExecutionMode::DenormPreserve, f.denorm_preserve_f32, f.denorm_preserve_f64),
+            (Capability::RoundingModeRTE, ExecutionMode::RoundingModeRTE, f.rounding_rte_f32, f.rounding_rte_f64),
+        ];
+        let mut declared = false;
+        for (capability, mode, has_f32, has_f64) in modes {
+            let widths = [(32, f32 && has_f32), (64, f64 && has_f64)];
+            if widths.iter().any(|(_, on)| *on) {
+                self.b.capability(capability);
+                declared = true;
+            }
+            for (width, _) in widths.iter().filter(|(_, on)| *on) {
+                self.b.execution_mode(main, mode, [*width]);
+            }
+        }
+        if declared {
+            self.b.extension("SPV_KHR_float_controls");
+        }
+    }
+
+    /// What the host binds and sets.
+    pub(super) fn interface(&self) -> Interface {
+        let binding = |(&slot, &writable)| Binding { binding: slot + 1, slot, writable };
+        Interface {
+            workgroup_size: self.options.workgroup_size,
+            bindings: self.usage.slots.iter().map(binding).collect(),
+            immediates_size: 4 * self.globals.immediate_words,
+            trap_sites: self.trap_sites.clone(),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Buffers, variables and immediates.
+
+use rspirv::spirv::{Op, StorageClass, Word};
+
+use super::{Emitter, defect};
+use crate::error::{Error, Result};
+use crate::ir::{Type, Var};
+
+impl Emitter<'_> {
+    /// The pointer to a word of a buffer.
+    pub(super) fn word_pointer(&mut self, buffer: Word, index: Word) -> Result<Word> {
+        let word = self.ty(Type::I32);
+        let pointer = self.pointer_ty(StorageClass::StorageBuffer, word);
+        let member = self.u32_constant(0);
+        self.inst(Op::AccessChain, pointer, &[buffer, member, index])
+    }
+
+    fn slot_pointer(&mut self, slot: u32, index: Word) -> Result<Word> {
+        match self.globals.buffers.get(&slot) {
+            Some(buffer) => self.word_pointer(*buffer, index),
+            None => Err(Error::Internal(format!("slot {slot} was not declared"))),
+        }
+    }
+
+    /// A word of a buffer.
+    pub(super) fn load_word(&mut self, slot: u32, index: Word) -> Result<Word> {
+        let pointer = self.slot_pointer(slot, index)?;
+        let word = self.ty(Type::I32);
+        self.inst(Op::Load, word, &[pointer])
+    }
+
+    /// Stores a word of a buffer.
+    pub(super) fn store_word(&mut self, slot: u32, index: Word, value: Word) -> Result<()> {
+        let pointer = self.slot_pointer(slot, index)?;
+        self.b.store(pointer, value, None, []).map_err(defect)
+    }
+
+    fn var_pointer(&self, var: Var) -> Result<Word> {
+        match self.vars.get(var.index()) {
+            Some(0) | None => Err(Error::Internal(format!("{var} was not declared"))),
+            Some(pointer) => Ok(*pointer),
+        }
+    }
+
+    /// The value of a variable.
+    pub(super) fn get_var(&mut self, var: Var) -> Result<Word> {
+        let pointer = self.var_pointer(var)?;
+        let ty = self.ty(self.function.vars[var.index()]);
+        self.inst(Op::Load, ty, &[pointer])
+    }
+
+    /// Sets a variable.
+    pub(super) fn set_var(&mut self, var: Var, value: Word) -> Result<()> {
+        let pointer = self.var_pointer(var)?;
+        self.b.store(pointer, value, None, []).map_err(defect)
+    }
+
+    /// A word of the immediates, loaded in the kernel's first block.
+    pub(super) fn immediate(&self, word: u32) -> Result<Word> {
+        let loaded = self.globals.loaded.get(&word).copied();
+        loaded.ok_or_else(|| Error::Internal(format!("word {word} of the immediates was not loaded")))
+    }
+}

@@ -1,0 +1,127 @@
+//! Types and constants, each declared once, when first needed.
+
+use std::collections::HashMap;
+
+use rspirv::dr::Operand;
+use rspirv::spirv::{Capability, Decoration, StorageClass, Word};
+
+use super::Emitter;
+use crate::ir::{Const, Type};
+
+/// Ids of what has been declared.
+#[derive(Default)]
+pub(super) struct Types {
+    scalars: HashMap<Type, Word>,
+    signed: HashMap<u32, Word>,
+    pointers: HashMap<(StorageClass, Word), Word>,
+    constants: HashMap<Const, Word>,
+    vectors: HashMap<u32, Word>,
+    buffer_block: Option<Word>,
+}
+
+impl Types {
+    /// Whether a type has been declared.
+    pub fn has(&self, ty: Type) -> bool {
+        self.scalars.contains_key(&ty)
+    }
+}
+
+impl Emitter<'_> {
+    /// The id of a type; integers are unsigned.
+    pub(super) fn ty(&mut self, ty: Type) -> Word {
+        if let Some(id) = self.types.scalars.get(&ty) {
+            return *id;
+        }
+        let id = match ty {
+            Type::Bool => self.b.type_bool(),
+            Type::I32 => self.b.type_int(32, 0),
+            Type::I64 => {
+                self.b.capability(Capability::Int64);
+                self.b.type_int(64, 0)
+            }
+            Type::F32 => self.b.type_float(32, None),
+            Type::F64 => {
+                self.b.capability(Capability::Float64);
+                self.b.type_float(64, None)
+            }
+        };
+        self.types.scalars.insert(ty, id);
+        id
+    }
+
+    /// The id of the signed integer type of the same size as `ty`.
+    pub(super) fn signed_ty(&mut self, ty: Type) -> Word {
+        // The capability for 64 bits comes with the unsigned type.
+        self.ty(ty.as_int());
+        let bits = ty.bits();
+        match self.types.signed.get(&bits) {
+            Some(id) => *id,
+            None => {
+                let id = self.b.type_int(bits, 1);
+                self.types.signed.insert(bits, id);
+                id
+            }
+        }
+    }
+
+    /// The id of the vector of `lanes` words.
+    pub(super) fn words_ty(&mut self, lanes: u32) -> Word {
+        let word = self.ty(Type::I32);
+        match self.types.vectors.get(&lanes) {
+            Some(id) => *id,
+            None => {
+                let id = self.b.type_vector(word, lanes);
+                self.types.vectors.insert(lanes, id);
+                id
+            }
+        }
+    }
+
+    /// The id of a pointer type.
+    pub(super) fn pointer_ty(&mut self, class: StorageClass, pointee: Word) -> Word {
+        match self.types.pointers.get(&(class, pointee)) {
+            Some(id) => *id,
+            None => {
+                let id = self.b.type_pointer(None, class, pointee);
+                self.types.pointers.insert((class, pointee), id);
+                id
+            }
+        }
+    }
+
+    /// The id of a constant.
+    pub(super) fn constant(&mut self, value: Const) -> Word {
+        if let Some(id) = self.types.constants.get(&value) {
+            return *id;
+        }
+        let ty = self.ty(value.ty());
+        let id = match value {
+            Const::Bool(true) => self.b.constant_true(ty),
+            Const::Bool(false) => self.b.constant_false(ty),
+            Const::I32(bits) | Const::F32(bits) => self.b.constant_bit32(ty, bits),
+            Const::I64(bits) | Const::F64(bits) => self.b.constant_bit64(ty, bits),
+        };
+        self.types.constants.insert(value, id);
+        id
+    }
+
+    /// The id of an `I32` constant.
+    pub(super) fn u32_constant(&mut self, value: u32) -> Word {
+        self.constant(Const::I32(value))
+    }
+
+    /// The block of a storage buffer: an unsized array of words. All buffers share it.
+    pub(super) fn buffer_block(&mut self) -> Word {
+        if let Some(id) = self.types.buffer_block {
+            return id;
+        }
+        let word = self.ty(Type::I32);
+        let array = self.b.type_runtime_array(word);
+        self.b.decorate(array, Decoration::ArrayStride, [Operand::LiteralBit32(4)]);
+        let id = self.b.type_struct([array]);
+        self.b.decorate(id, Decoration::Block, []);
+        self.b.member_decorate(id, 0, Decoration::Offset, [Operand::LiteralBit32(0)]);
+        self.types.buffer_block = Some(id);
+        id
+    }
+}

@@ -1,0 +1,204 @@
+//! What a function uses and which of its code can be reached: found before anything is emitted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::unsupported;
+use crate::error::{Error, Location, Result};
+use crate::ir::{Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type};
+use crate::options::{Access, Options, Shape, immediate};
+
+/// Most merge instructions nested in each other (SPIR-V's universal limit).
+const MAX_DEPTH: u32 = 1023;
+
+/// What a function in strict form uses.
+#[derive(Debug, Default)]
+pub(super) struct Usage {
+    /// Slots that are loaded or stored, and whether one is stored.
+    pub slots: BTreeMap<u32, bool>,
+    /// Words of the immediates that the body reads.
+    pub immediates: BTreeSet<u32>,
+    /// Variables that are read or set.
+    pub vars: BTreeSet<u32>,
+    /// Whether a trap can be reached.
+    pub traps: bool,
+    /// How much of each region can be reached.
+    reached: Vec<Reached>,
+}
+
+/// How much of a region can be reached.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reached {
+    stmts: usize,
+    exit: bool,
+}
+
+impl Usage {
+    /// Number of statements of a region that can be reached.
+    pub fn reached_stmts(&self, region: RegionId) -> usize {
+        self.reached[region.index()].stmts
+    }
+
+    /// Whether control can get past the statement with this number: to the next statement or the exit.
+    pub fn gets_past(&self, region: RegionId, stmt: usize) -> bool {
+        let reached = self.reached[region.index()];
+        stmt + 1 < reached.stmts || reached.exit
+    }
+}
+
+/// Finds what `function` uses.
+///
+/// # Errors
+/// [`Error::Unsupported`] for missing types and too deep nesting, [`Error::Internal`] for what is not strict form.
+pub(super) fn scan(function: &Function, shape: &Shape, options: &Options) -> Result<Usage> {
+    let usage = Usage { reached: vec![Reached::default(); function.regions.len()], ..Usage::default() };
+    let mut scanner = Scanner { function, shape, options, usage, loops: Vec::new() };
+    scanner.region(function.body, Place::Body, 0)?;
+    Ok(scanner.usage)
+}
+
+/// What a region is the body of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Body,
+    Arm,
+    Loop,
+}
+
+struct Scanner<'a> {
+    function: &'a Function,
+    shape: &'a Shape,
+    options: &'a Options,
+    usage: Usage,
+    /// The loops around, and whether a `Break` of each was reached.
+    loops: Vec<(Label, bool)>,
+}
+
+impl Scanner<'_> {
+    /// Whether control can leave the region by `Yield`.
+    fn region(&mut self, id: RegionId, place: Place, depth: u32) -> Result<bool> {
+        let function = self.function;
+        let Some(region) = function.regions.get(id.index()) else {
+            return Err(Error::Internal(format!("there is no region {id}")));
+        };
+        if !region.params.is_empty() {
+            return Err(not_strict(&format!("region {id} has parameters")));
+        }
+        for (index, stmt) in region.stmts.iter().enumerate() {
+            self.usage.reached[id.index()].stmts = index + 1;
+            if !self.stmt(stmt, depth)? {
+                return Ok(false);
+            }
+        }
+        self.usage.reached[id.index()].exit = true;
+        self.exit(&region.exit, place)
+    }
+
+    fn exit(&mut self, exit: &Exit, place: Place) -> Result<bool> {
+        if !exit.values().is_empty() {
+            return Err(not_strict("an exit hands on values"));
+        }
+        match exit {
+            Exit::Yield(_) if place == Place::Loop => return Err(not_strict("a loop's region yields")),
+            Exit::Yield(_) => return Ok(true),
+            Exit::Break(label, _) | Exit::Continue(label, _) => match self.loops.last_mut() {
+                Some((innermost, left)) if *innermost == *label => *left |= matches!(exit, Exit::Break(..)),
+                _ => return Err(not_strict(&format!("an exit names {label}, which is not the innermost loop"))),
+            },
+            Exit::Return(_) => {}
+            Exit::Trap(_) => self.usage.traps = true,
+        }
+        Ok(false)
+    }
+
+    /// Whether control can get past the statement.
+    fn stmt(&mut self, stmt: &Stmt, depth: u32) -> Result<bool> {
+        if !matches!(stmt.kind, StmtKind::Op { .. }) {
+            if !stmt.kind.results().is_empty() {
+                return Err(not_strict("a statement other than an operator has results"));
+            }
+            if depth >= MAX_DEPTH {
+                let what = format!("control flow nested deeper than {MAX_DEPTH} levels");
+                return Err(unsupported(self.function, what, Some(stmt.at)));
+            }
+        }
+        match &stmt.kind {
+            StmtKind::Op { op, args, result } => {
+                for value in args.iter().chain(result) {
+                    let Some(ty) = self.function.values.get(value.index()) else {
+                        return Err(Error::Internal(format!("there is no value {value}")));
+                    };
+                    self.supported(*ty, stmt.at)?;
+                }
+                self.op(op)?;
+                Ok(true)
+            }
+            StmtKind::If { cond, then, otherwise, .. } => {
+                if self.function.values.get(cond.index()) != Some(&Type::Bool) {
+                    return Err(not_strict("a condition is no Bool"));
+                }
+                let then = self.region(*then, Place::Arm, depth + 1)?;
+                let otherwise = self.region(*otherwise, Place::Arm, depth + 1)?;
+                Ok(then || otherwise)
+            }
+            StmtKind::Loop { label, inits, body, .. } => {
+                if !inits.is_empty() {
+                    return Err(not_strict("a loop has initial values"));
+                }
+                self.loops.push((*label, false));
+                self.region(*body, Place::Loop, depth + 1)?;
+                Ok(self.loops.pop().is_some_and(|(_, left)| left))
+            }
+            StmtKind::Call { .. } => Err(not_strict("a call is left")),
+            StmtKind::Block { .. } => Err(not_strict("a block is left")),
+            StmtKind::Switch { .. } => Err(not_strict("a switch is left")),
+        }
+    }
+
+    fn supported(&self, ty: Type, at: Location) -> Result<()> {
+        let features = &self.options.features;
+        let what = match ty {
+            Type::I64 if !features.int64 => "64-bit integers on this device",
+            Type::F64 if !features.float64 => "64-bit floats on this device",
+            _ => return Ok(()),
+        };
+        Err(unsupported(self.function, what, Some(at)))
+    }
+
+    fn op(&mut self, op: &Op) -> Result<()> {
+        match *op {
+            Op::Const(_) => {}
+            Op::Low(LowOp::LoadWord { slot }) => self.slot(slot, false)?,
+            Op::Low(LowOp::StoreWord { slot }) => self.slot(slot, true)?,
+            Op::Low(LowOp::Immediate(word)) => {
+                if word >= immediate::SLOTS + 2 * self.shape.slots() {
+                    return Err(Error::Internal(format!("there is no word {word} in the immediates")));
+                }
+                self.usage.immediates.insert(word);
+            }
+            Op::Low(LowOp::VarGet(var) | LowOp::VarSet(var)) => {
+                if var.index() >= self.function.vars.len() {
+                    return Err(Error::Internal(format!("there is no variable {var}")));
+                }
+                self.usage.vars.insert(var.0);
+            }
+            Op::Low(_) => {}
+            _ => return Err(not_strict(&format!("the operator {op:?} is not lowered"))),
+        }
+        Ok(())
+    }
+
+    fn slot(&mut self, slot: u32, stores: bool) -> Result<()> {
+        let Some(param) = self.shape.buffers.iter().find(|b| b.slot == slot) else {
+            return Err(Error::Internal(format!("the launch has no buffer slot {slot}")));
+        };
+        if stores && param.access == Access::Read {
+            return Err(Error::Internal(format!("a store to the read-only buffer slot {slot} did not become a trap")));
+        }
+        *self.usage.slots.entry(slot).or_insert(false) |= stores;
+        Ok(())
+    }
+}
+
+fn not_strict(what: &str) -> Error {
+    Error::Internal(format!("{what} in a function that is to be in strict form"))
+}

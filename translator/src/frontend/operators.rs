@@ -1,0 +1,94 @@
+//! Operators that are neither control nor calls.
+
+use wasmparser::{Operator, ValType};
+
+use super::{Lifter, memory, names, type_of};
+use crate::error::{Error, Result};
+use crate::ir::{Const, Op, WasmOp};
+
+impl Lifter<'_> {
+    pub(super) fn simple_operator(&mut self, op: &Operator<'_>) -> Result<()> {
+        if let Some(wasm) = WasmOp::from_wasmparser(op) {
+            let args = self.pop_many(wasm.params().len())?;
+            let result = self.list.wasm(&mut self.function, wasm, &args);
+            self.stack.push(result);
+            return Ok(());
+        }
+        if let Some(access) = memory::access(op) {
+            return self.memory_access(access);
+        }
+        match op {
+            Operator::Nop => Ok(()),
+            Operator::Drop => self.pop().map(|_| ()),
+            Operator::I32Const { value } => self.constant(Const::I32(*value as u32)),
+            Operator::I64Const { value } => self.constant(Const::I64(*value as u64)),
+            Operator::F32Const { value } => self.constant(Const::F32(value.bits())),
+            Operator::F64Const { value } => self.constant(Const::F64(value.bits())),
+            Operator::LocalGet { local_index } => {
+                self.stack.push(self.locals[*local_index as usize]);
+                Ok(())
+            }
+            Operator::LocalSet { local_index } => {
+                self.locals[*local_index as usize] = self.pop()?;
+                Ok(())
+            }
+            Operator::LocalTee { local_index } => {
+                let value = self.pop()?;
+                self.locals[*local_index as usize] = value;
+                self.stack.push(value);
+                Ok(())
+            }
+            Operator::Select | Operator::TypedSelect { .. } => {
+                let args = self.pop_many(3)?;
+                let ty = self.function.ty(args[0]);
+                let result = self.list.op(&mut self.function, Op::Select, &args, ty);
+                self.stack.push(result);
+                Ok(())
+            }
+            Operator::GlobalGet { global_index } => {
+                let ty = self.global_type(*global_index)?;
+                let ty = type_of(ty).ok_or_else(|| self.unsupported(format!("globals of type `{ty}`")))?;
+                let result = self.list.op(&mut self.function, Op::GlobalGet(*global_index), &[], ty);
+                self.stack.push(result);
+                Ok(())
+            }
+            Operator::GlobalSet { global_index } => {
+                let value = self.pop()?;
+                self.list.effect(Op::GlobalSet(*global_index), &[value]);
+                Ok(())
+            }
+            _ => Err(self.unsupported(format!("the operator `{}`", names::operator_name(op)))),
+        }
+    }
+
+    fn constant(&mut self, value: Const) -> Result<()> {
+        let value = self.list.constant(&mut self.function, value);
+        self.stack.push(value);
+        Ok(())
+    }
+
+    fn global_type(&self, index: u32) -> Result<ValType> {
+        let global = self.module.globals().get(index as usize);
+        Ok(global.ok_or_else(|| Error::Internal(format!("there is no global {index}")))?.ty)
+    }
+
+    fn memory_access(&mut self, op: Op) -> Result<()> {
+        if let Op::Load(access) | Op::Store(access) = op
+            && access.memory != 0
+        {
+            return Err(self.unsupported(format!("accesses of memory {} (only memory 0 can be lifted)", access.memory)));
+        }
+        match op {
+            Op::Load(access) => {
+                let address = self.pop()?;
+                let result = self.list.op(&mut self.function, op, &[address], access.ty);
+                self.stack.push(result);
+            }
+            _ => {
+                let args = self.pop_many(2)?;
+                self.list.effect(op, &args);
+            }
+        }
+        Ok(())
+    }
+}

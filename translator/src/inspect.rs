@@ -1,0 +1,121 @@
+//! What a kernel is made of, for people: whether it can be lifted, what memory it reaches, what it needs of a device.
+
+use std::collections::BTreeMap;
+
+use crate::analysis::roots::{Root, Roots, roots};
+use crate::ir::{Function, Op, Stmt, StmtKind, Type, Value};
+use crate::{Error, Module, Options, Result, Shape};
+
+/// Where a memory access goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MemoryRoot {
+    /// The kernel's buffer with this number, counted from 0 in parameter order.
+    Buffer(u32),
+    /// Linear memory, or a pointer that was loaded from memory.
+    LinearMemory,
+    /// An address that could be in one of several places.
+    Unknown,
+}
+
+impl std::fmt::Display for MemoryRoot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            MemoryRoot::Buffer(number) => write!(f, "buffer {number}"),
+            MemoryRoot::LinearMemory => f.write_str("linear memory"),
+            MemoryRoot::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
+/// The accesses of a kernel with one root, counted in the code (not in runs of it).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessSummary {
+    /// Where they go.
+    pub root: MemoryRoot,
+    /// Number of loads.
+    pub loads: u32,
+    /// Number of stores.
+    pub stores: u32,
+}
+
+/// What [`inspect`] finds.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// Operators after inlining and before simplification; `None` when lifting did not get so far.
+    pub operators: Option<u32>,
+    /// Memory accesses by root, buffers first.
+    pub accesses: Vec<AccessSummary>,
+    /// Whether 64-bit integers are used.
+    pub int64: bool,
+    /// Whether 64-bit floats are used.
+    pub float64: bool,
+    /// Size of the SPIR-V in words, or why the kernel can't be lifted.
+    pub verdict: Result<usize>,
+}
+
+/// Inspects a kernel as if launched with distinct read_write buffers.
+///
+/// # Errors
+/// [`Error::NotAKernel`] when the function has no kernel's type; all else is in [`Inspection::verdict`].
+pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Inspection> {
+    let shape = Shape::distinct(module.kernel_buffers(function).unwrap_or(0));
+    crate::check_kernel(module, function, &shape)?;
+    let mut inspection =
+        Inspection { operators: None, accesses: Vec::new(), int64: false, float64: false, verdict: Ok(0) };
+    match crate::on_deep_stack(|| crate::simplified(module, function, &shape, options)) {
+        Ok((kernel, operators)) => {
+            inspection.operators = Some(operators);
+            inspection.accesses = accesses(&kernel, &roots(&kernel, &shape));
+            let uses = |ty| live_values(&kernel).any(|v| kernel.ty(v) == ty);
+            inspection.int64 = uses(Type::I64);
+            inspection.float64 = uses(Type::F64);
+        }
+        Err(error) => {
+            inspection.verdict = Err(error);
+            return Ok(inspection);
+        }
+    }
+    inspection.verdict = crate::translate(module, function, &shape, options).map(|shader| shader.words.len());
+    if let Err(error @ Error::Internal(_)) = inspection.verdict {
+        return Err(error);
+    }
+    Ok(inspection)
+}
+
+/// Statements that the body reaches.
+fn statements(function: &Function) -> Vec<&Stmt> {
+    let mut found = Vec::new();
+    let mut todo = vec![function.body];
+    let mut seen = vec![false; function.regions.len()];
+    while let Some(id) = todo.pop() {
+        if !std::mem::replace(&mut seen[id.index()], true) {
+            let region = function.region(id);
+            found.extend(&region.stmts);
+            todo.extend(region.stmts.iter().flat_map(|stmt| stmt.kind.regions()));
+        }
+    }
+    found
+}
+
+fn live_values(function: &Function) -> impl Iterator<Item = Value> {
+    statements(function).into_iter().flat_map(|stmt| stmt.kind.results().iter().copied())
+}
+
+fn accesses(function: &Function, roots: &Roots) -> Vec<AccessSummary> {
+    let mut by_root: BTreeMap<MemoryRoot, (u32, u32)> = BTreeMap::new();
+    for stmt in statements(function) {
+        let StmtKind::Op { op: op @ (Op::Load(_) | Op::Store(_)), args, .. } = &stmt.kind else { continue };
+        let root = match roots.root_of(args[0]) {
+            Root::Slot(slot) => MemoryRoot::Buffer(slot),
+            Root::LinearMemory => MemoryRoot::LinearMemory,
+            Root::Unknown => MemoryRoot::Unknown,
+            Root::Unreached => continue,
+        };
+        let counts = by_root.entry(root).or_default();
+        match op {
+            Op::Load(_) => counts.0 += 1,
+            _ => counts.1 += 1,
+        }
+    }
+    by_root.into_iter().map(|(root, (loads, stores))| AccessSummary { root, loads, stores }).collect()
+}

@@ -1,0 +1,416 @@
+//! Constant folding, algebraic identities, global value numbering, conditions known at compile time (constant, or decided
+//! by a branch passed before), and results that are the same whichever way control came. Works at every stage before
+//! strict form; dead code is left for [`dead_code`](super::dead_code).
+
+use std::collections::HashMap;
+
+use crate::ir::eval::eval;
+use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
+
+/// Simplifies a function once; running it again may find more.
+pub fn simplify(function: &mut Function) {
+    let mut continues: HashMap<Label, Vec<RegionId>> = HashMap::new();
+    for (number, region) in function.regions.iter().enumerate() {
+        if let Exit::Continue(label, _) = &region.exit {
+            continues.entry(*label).or_default().push(RegionId(number as u32));
+        }
+    }
+    let count = function.values.len();
+    let mut pass = Simplifier {
+        subst: (0..count as u32).map(Value).collect(),
+        consts: vec![None; count],
+        defs: vec![None; count],
+        scope: vec![0; count],
+        active: vec![true],
+        scopes: vec![0],
+        continues,
+        breaks: HashMap::new(),
+        available: HashMap::new(),
+        undo: Vec::new(),
+        function,
+    };
+    let body = pass.function.body;
+    pass.region(body);
+}
+
+struct Simplifier<'f> {
+    function: &'f mut Function,
+    /// What each value is called now.
+    subst: Vec<Value>,
+    consts: Vec<Option<Const>>,
+    /// The operator and first two operands that define a value.
+    defs: Vec<Option<(Op, [Value; 2])>>,
+    /// The number of the region instance that defines a value.
+    scope: Vec<u32>,
+    /// Whether a region instance is still open, by number.
+    active: Vec<bool>,
+    scopes: Vec<u32>,
+    /// Regions that continue a loop.
+    continues: HashMap<Label, Vec<RegionId>>,
+    /// Regions, already simplified, that break to a label.
+    breaks: HashMap<Label, Vec<RegionId>>,
+    /// The value that holds what an operator gives for these operands.
+    available: HashMap<(Op, Vec<Value>), Value>,
+    /// What is to be forgotten when the open regions end, the innermost's last.
+    undo: Vec<Known>,
+}
+
+/// Something known until the end of a region.
+enum Known {
+    /// An entry of `available`.
+    Available(Op, Vec<Value>),
+    /// A condition decided by a branch that was passed.
+    Decided(Value),
+}
+
+impl Simplifier<'_> {
+    fn value(&self, value: Value) -> Value {
+        let mut value = value;
+        while self.subst[value.index()] != value {
+            value = self.subst[value.index()];
+        }
+        value
+    }
+
+    fn constant(&self, value: Value) -> Option<Const> {
+        self.consts[value.index()]
+    }
+
+    fn in_scope(&self, value: Value) -> bool {
+        self.active[self.scope[value.index()] as usize]
+    }
+
+    fn define(&mut self, value: Value) {
+        self.scope[value.index()] = self.scopes.last().copied().unwrap_or(0);
+    }
+
+    /// A value made by this pass.
+    fn fresh(&mut self, like: Value) -> Value {
+        let value = self.function.new_value(self.function.ty(like));
+        self.subst.push(value);
+        self.consts.push(None);
+        self.defs.push(None);
+        self.scope.push(0);
+        self.define(value);
+        value
+    }
+
+    fn region(&mut self, id: RegionId) {
+        let number = self.active.len() as u32;
+        self.active.push(true);
+        self.scopes.push(number);
+        let known = self.undo.len();
+        for param in self.function.region(id).params.clone() {
+            self.define(param);
+        }
+        let mut out = Vec::new();
+        let end = self.list(id, &mut out);
+        let (mut exit, exit_at) = end;
+        for value in exit.values_mut() {
+            *value = self.value(*value);
+        }
+        if let Exit::Break(label, _) = &exit {
+            self.breaks.entry(*label).or_default().push(id);
+        }
+        let region = self.function.region_mut(id);
+        region.stmts = out;
+        region.exit = exit;
+        region.exit_at = exit_at;
+        self.scopes.pop();
+        self.active[number as usize] = false;
+        for known in self.undo.drain(known..) {
+            match known {
+                Known::Available(op, args) => _ = self.available.remove(&(op, args)),
+                Known::Decided(cond) => self.consts[cond.index()] = None,
+            }
+        }
+    }
+
+    /// Simplifies a region's statements into `out`; returns the exit, which may come from a nested region that is
+    /// known to be taken.
+    fn list(&mut self, id: RegionId, out: &mut Vec<Stmt>) -> (Exit, crate::Location) {
+        let stmts = std::mem::take(&mut self.function.region_mut(id).stmts);
+        for mut stmt in stmts {
+            for arg in stmt.kind.args_mut() {
+                *arg = self.value(*arg);
+            }
+            if let Some(taken) = self.known_way(&stmt.kind) {
+                let results = stmt.kind.results().to_vec();
+                match self.list(taken, out) {
+                    (Exit::Yield(values), _) => self.replace_all(&results, &values),
+                    end => return end,
+                }
+                continue;
+            }
+            self.statement(stmt, out);
+        }
+        let region = self.function.region(id);
+        (region.exit.clone(), region.exit_at)
+    }
+
+    fn replace_all(&mut self, results: &[Value], values: &[Value]) {
+        for (result, value) in results.iter().zip(values) {
+            self.subst[result.index()] = self.value(*value);
+        }
+    }
+
+    /// The region that a branch with a constant condition takes.
+    fn known_way(&self, kind: &StmtKind) -> Option<RegionId> {
+        match kind {
+            StmtKind::If { cond, then, otherwise, .. } => match self.constant(*cond)? {
+                Const::I32(0) | Const::Bool(false) => Some(*otherwise),
+                _ => Some(*then),
+            },
+            StmtKind::Switch { index, cases, default, .. } => match self.constant(*index)? {
+                Const::I32(index) => Some(cases.get(index as usize).copied().unwrap_or(*default)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn statement(&mut self, mut stmt: Stmt, out: &mut Vec<Stmt>) {
+        match &mut stmt.kind {
+            StmtKind::Op { op, args, result } => {
+                if let Some(result) = *result {
+                    self.define(result);
+                    if self.operator(op, args, result) {
+                        return;
+                    }
+                }
+            }
+            StmtKind::Call { results, .. } => {
+                for result in results.clone() {
+                    self.define(result);
+                }
+            }
+            StmtKind::If { cond, then, otherwise, .. } => {
+                while let Some(inner) = self.negated(*cond) {
+                    *cond = inner;
+                    std::mem::swap(then, otherwise);
+                }
+                let (then, otherwise) = (*then, *otherwise);
+                self.region(then);
+                self.region(otherwise);
+            }
+            StmtKind::Block { body, .. } => {
+                let body = *body;
+                self.region(body);
+            }
+            StmtKind::Loop { label, inits, body, .. } => {
+                let (label, inits, body) = (*label, inits.clone(), *body);
+                self.constant_params(label, &inits, body);
+                self.region(body);
+            }
+            StmtKind::Switch { .. } => {
+                let mut regions = stmt.kind.regions();
+                regions.sort_unstable();
+                regions.dedup();
+                for region in regions {
+                    self.region(region);
+                }
+            }
+        }
+        let is_operator = matches!(stmt.kind, StmtKind::Op { .. } | StmtKind::Call { .. });
+        let merged = if is_operator { Vec::new() } else { self.merged_results(&stmt.kind) };
+        let at = stmt.at;
+        self.learn(&stmt.kind);
+        out.push(stmt);
+        for (result, constant) in merged {
+            let value = self.fresh(result);
+            self.consts[value.index()] = Some(constant);
+            self.subst[result.index()] = value;
+            out.push(Stmt {
+                kind: StmtKind::Op { op: Op::Const(constant), args: Vec::new(), result: Some(value) },
+                at,
+            });
+        }
+    }
+
+    /// Behind an `if` of which one arm never comes out, the condition is decided.
+    fn learn(&mut self, kind: &StmtKind) {
+        let StmtKind::If { cond, then, otherwise, .. } = kind else { return };
+        let yields = |region: &RegionId| matches!(self.function.region(*region).exit, Exit::Yield(_));
+        // Only a `Bool` is decided by "not false"; an `I32` that is not zero may be any other number.
+        let decided = match (yields(then), yields(otherwise), self.function.ty(*cond)) {
+            (true, false, Type::Bool) => Const::Bool(true),
+            (false, true, ty) => Const::zero(ty),
+            _ => return,
+        };
+        if self.consts[cond.index()].is_none() {
+            self.consts[cond.index()] = Some(decided);
+            self.undo.push(Known::Decided(*cond));
+        }
+    }
+
+    /// The value that already holds what this operator gives; else remembers that `result` does from here on.
+    fn numbered(&mut self, op: &Op, args: &[Value], result: Value) -> Option<Value> {
+        let depends_on_state =
+            matches!(op, Op::Load(_) | Op::GlobalGet(_) | Op::Low(LowOp::LoadWord { .. } | LowOp::VarGet(_)));
+        if depends_on_state || !(op.is_pure() || matches!(op, Op::Wasm(_))) {
+            return None;
+        }
+        let key = (*op, args.to_vec());
+        if let Some(known) = self.available.get(&key) {
+            return Some(*known);
+        }
+        self.undo.push(Known::Available(key.0, key.1.clone()));
+        self.available.insert(key, result);
+        None
+    }
+
+    /// Finds a construct's results that are one value whichever way control came. A value that is still in scope
+    /// replaces the result at once; results that are one constant are returned.
+    fn merged_results(&mut self, kind: &StmtKind) -> Vec<(Value, Const)> {
+        let mut sources: Vec<Vec<Value>> = Vec::new();
+        for region in kind.regions() {
+            if let Exit::Yield(values) = &self.function.region(region).exit {
+                sources.push(values.clone());
+            }
+        }
+        if let StmtKind::Block { label, .. } | StmtKind::Loop { label, .. } = kind {
+            for region in self.breaks.remove(label).unwrap_or_default() {
+                sources.push(self.function.region(region).exit.values().to_vec());
+            }
+        }
+        let mut constants = Vec::new();
+        for (number, result) in kind.results().to_vec().into_iter().enumerate() {
+            self.define(result);
+            let Some(first) = sources.first().map(|s| self.value(s[number])) else { continue };
+            if sources.iter().all(|s| self.value(s[number]) == first) && self.in_scope(first) {
+                self.subst[result.index()] = first;
+            } else if let Some(constant) = self.constant(first)
+                && sources.iter().all(|s| self.constant(self.value(s[number])) == Some(constant))
+            {
+                constants.push((result, constant));
+            }
+        }
+        constants
+    }
+
+    /// Replaces a loop's parameters that no iteration changes.
+    fn constant_params(&mut self, label: Label, inits: &[Value], body: RegionId) {
+        let params = self.function.region(body).params.clone();
+        let continues = self.continues.get(&label).cloned().unwrap_or_default();
+        for (number, (param, init)) in params.iter().zip(inits).enumerate() {
+            let unchanged = continues.iter().all(|region| match &self.function.region(*region).exit {
+                Exit::Continue(l, values) if *l == label => {
+                    let value = self.value(values[number]);
+                    value == *param || value == *init
+                }
+                _ => true,
+            });
+            if unchanged {
+                self.subst[param.index()] = *init;
+            }
+        }
+    }
+
+    /// The value that is zero exactly when the condition holds.
+    fn negated(&self, cond: Value) -> Option<Value> {
+        match self.defs[cond.index()]? {
+            (Op::Wasm(WasmOp::I32Eqz), [inner, _]) => Some(inner),
+            (Op::Low(LowOp::BNot), [inner, _]) => Some(inner),
+            _ => None,
+        }
+    }
+
+    /// Simplifies an operator in place; true if its result was replaced by another value.
+    fn operator(&mut self, op: &mut Op, args: &mut Vec<Value>, result: Value) -> bool {
+        if let Some(value) = self.fold(op, args) {
+            *op = Op::Const(value);
+            args.clear();
+            self.consts[result.index()] = Some(value);
+        } else {
+            self.canonical_order(op, args);
+        }
+        if let Some(same) = self.identity(op, args).or_else(|| self.numbered(op, args, result)) {
+            self.subst[result.index()] = same;
+            return true;
+        }
+        let first = args.first().copied().unwrap_or(result);
+        let second = args.get(1).copied().unwrap_or(first);
+        self.defs[result.index()] = Some((*op, [first, second]));
+        false
+    }
+
+    fn fold(&self, op: &Op, args: &[Value]) -> Option<Const> {
+        if let Op::Const(value) = op {
+            return Some(*value);
+        }
+        let args: Option<Vec<Const>> = args.iter().map(|a| self.constant(*a)).collect();
+        let args = args.filter(|args| !args.is_empty())?;
+        eval(op, &args).ok()
+    }
+
+    /// Constants to the right.
+    fn canonical_order(&self, op: &Op, args: &mut [Value]) {
+        use WasmOp::*;
+        let commutes = match op {
+            Op::Wasm(op) => matches!(
+                op,
+                I32Add
+                    | I32Mul
+                    | I32And
+                    | I32Or
+                    | I32Xor
+                    | I32Eq
+                    | I32Ne
+                    | I64Add
+                    | I64Mul
+                    | I64And
+                    | I64Or
+                    | I64Xor
+                    | I64Eq
+                    | I64Ne
+            ),
+            Op::Low(op) => {
+                matches!(op, LowOp::IAdd | LowOp::IMul | LowOp::And | LowOp::Or | LowOp::Xor | LowOp::Eq | LowOp::Ne)
+            }
+            _ => false,
+        };
+        if commutes && args.len() == 2 && self.constant(args[0]).is_some() && self.constant(args[1]).is_none() {
+            args.swap(0, 1);
+        }
+    }
+
+    /// The operand that an operator is equal to.
+    fn identity(&self, op: &Op, args: &[Value]) -> Option<Value> {
+        use WasmOp::*;
+        match (op, args) {
+            (Op::Select, [a, b, cond]) => match self.constant(*cond) {
+                Some(Const::I32(0)) => Some(*b),
+                Some(_) => Some(*a),
+                None => (a == b).then_some(*a),
+            },
+            (Op::Low(LowOp::Select), [cond, a, b]) => match self.constant(*cond) {
+                Some(Const::Bool(false)) => Some(*b),
+                Some(_) => Some(*a),
+                None => (a == b).then_some(*a),
+            },
+            (Op::Low(LowOp::BNot), [a]) => self.negated(*a),
+            (_, [a, b]) => {
+                let right = match self.constant(*b)? {
+                    Const::I32(v) => i64::from(v as i32),
+                    Const::I64(v) => v as i64,
+                    _ => return None,
+                };
+                let neutral = match op {
+                    Op::Wasm(
+                        I32Add | I32Sub | I32Or | I32Xor | I32Shl | I32ShrS | I32ShrU | I32Rotl | I32Rotr | I64Add
+                        | I64Sub | I64Or | I64Xor | I64Shl | I64ShrS | I64ShrU | I64Rotl | I64Rotr,
+                    )
+                    | Op::Low(
+                        LowOp::IAdd | LowOp::ISub | LowOp::Or | LowOp::Xor | LowOp::Shl | LowOp::ShrS | LowOp::ShrU,
+                    ) => 0,
+                    Op::Wasm(I32Mul | I64Mul | I32DivU | I64DivU | I32DivS | I64DivS)
+                    | Op::Low(LowOp::IMul | LowOp::UDiv) => 1,
+                    Op::Wasm(I32And | I64And) | Op::Low(LowOp::And) => -1,
+                    _ => return None,
+                };
+                (right == neutral).then_some(*a)
+            }
+            _ => None,
+        }
+    }
+}

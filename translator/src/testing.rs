@@ -1,0 +1,36 @@
+//! The pipeline's stages one by one, for the tests that compare them.
+
+use std::collections::HashMap;
+
+use crate::ir::Function;
+use crate::{Module, Options, Result, Shape, call_graph, passes, structurize};
+
+/// What the pipeline makes of a kernel on its way.
+#[derive(Debug)]
+pub struct Stages {
+    /// As the front end leaves them: the kernel and what it calls, by index.
+    pub lifted: HashMap<u32, Function>,
+    /// One function.
+    pub inlined: Function,
+    /// Without dead code.
+    pub simplified: Function,
+    /// Operators of the machine only.
+    pub lowered: Function,
+    /// As the backend takes it.
+    pub strict: Function,
+}
+
+/// Runs the pipeline up to the backend, for distinct read_write buffers and default options.
+///
+/// # Errors
+/// Those of [`translate`](crate::translate).
+pub fn stages(module: &Module, kernel: u32) -> Result<Stages> {
+    let options = Options::default();
+    let shape = Shape::distinct(module.kernel_buffers(kernel).unwrap_or(0));
+    let slice = call_graph::slice(module, kernel)?;
+    let inlined = passes::inline::inline(&slice, kernel, options.max_operators)?;
+    let (simplified, _) = crate::simplified(module, kernel, &shape, &options)?;
+    let lowered = passes::lower::lower(&simplified, module, &shape, &options)?;
+    let strict = structurize::structurize(lowered.clone())?;
+    Ok(Stages { lifted: slice.functions, inlined, simplified, lowered, strict })
+}
