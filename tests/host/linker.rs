@@ -31,10 +31,6 @@ fn call<P: wasmtime::WasmParams>(store: &mut Store<Data>, instance: &wasmtime::I
     function.call(store, p).unwrap()
 }
 
-fn set(store: &mut Store<Data>, instance: &wasmtime::Instance, address: i32, value: i32) {
-    instance.get_typed_func::<(i32, i32), ()>(&mut *store, "store").unwrap().call(store, (address, value)).unwrap();
-}
-
 /// Makes a buffer and leaves its handle at 256.
 fn buffer(store: &mut Store<Data>, instance: &wasmtime::Instance) -> i32 {
     assert_eq!(call(store, instance, "get_device", (0, 0)), 0);
