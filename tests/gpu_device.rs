@@ -23,9 +23,10 @@ use wavelift::memory::AddressSpace;
 use wavelift_translator as translator;
 
 type Outcome = Result<(), Failed>;
+type Test = fn() -> Outcome;
 
 fn main() {
-    let tests: Vec<(&str, fn() -> Outcome)> = vec![
+    let tests: [(&str, Test); 23] = [
         ("saxpy_beyond_one_dispatch", saxpy_beyond_one_dispatch),
         ("every_invocation_runs_exactly_once", every_invocation_runs_exactly_once),
         ("slow_launches_are_cut_and_stay_right", slow_launches_are_cut_and_stay_right),
@@ -51,14 +52,14 @@ fn main() {
         ("hand_written_shaders_run_and_are_timed", hand_written_shaders_run_and_are_timed),
     ];
     let mut trials: Vec<Trial> = tests.into_iter().map(|(name, test)| on_a_gpu(name, test)).collect();
-    trials.push(Trial::test("an_unknown_adapter_is_an_error", || Ok(an_unknown_adapter_is_an_error()?)));
+    trials.push(Trial::test("an_unknown_adapter_is_an_error", an_unknown_adapter_is_an_error));
     // They take long, and what they show is for people.
     trials.push(on_a_gpu("measure_rates", measure_rates).with_ignored_flag(true));
     trials.push(on_a_gpu("the_largest_launch", the_largest_launch).with_ignored_flag(true));
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
-fn on_a_gpu(name: &str, test: fn() -> Outcome) -> Trial {
+fn on_a_gpu(name: &str, test: Test) -> Trial {
     Trial::ignorable_test(name, move || match adapter() {
         Err(reason) => Ok(Completion::ignored_with(reason)),
         Ok(_) => test().map(|()| Completion::Completed),
@@ -142,7 +143,12 @@ fn the_portable_profile_gives_the_same() -> Outcome {
     context.fill(&specs[1], bytemuck::cast_slice(&[0.5f32, 0.5, 0.5]))?;
     context.run(&saxpy, 3, 1, &specs)?;
     let got: Vec<f32> = bytemuck::pod_collect_to_vec(&context.bytes(&specs[1])?);
-    check(got == [3.0, 5.5, 8.0], format!("{got:?}"))
+    check(got == [3.0, 5.5, 8.0], format!("{got:?}"))?;
+    let trap = shaders::prepare(&device, &shaders::TRAP)?;
+    let from = buffer(2, 8);
+    context.fill(&from, bytemuck::cast_slice(&[90u32, 70]))?;
+    let trapped = context.run(&trap, 100, 1, &[from]);
+    check(matches!(trapped, Err(LaunchError::Trap(trap)) if trap.iteration == 70), format!("{trapped:?}"))
 }
 
 /// Writes and reads of every small length at every small offset, against a copy in the host's memory.

@@ -3,6 +3,8 @@
 use std::panic::catch_unwind;
 use std::sync::OnceLock;
 
+use wavelift_translator::{Profile, immediate};
+
 use crate::device::gpu::{Transfers, features};
 use crate::device::{DeviceError, DeviceInfo, DeviceKind};
 
@@ -10,7 +12,7 @@ use crate::device::{DeviceError, DeviceInfo, DeviceKind};
 const OLDEST_LAVAPIPE: (u32, u32) = (25, 0);
 
 /// Words of the immediates before the slots' addresses and lengths, and words of a slot.
-const HEAD_WORDS: u32 = wavelift_translator::immediate::SLOTS;
+const HEAD_WORDS: u32 = immediate::SLOTS;
 const SLOT_WORDS: u32 = 2;
 
 /// A GPU of this machine, or a driver that acts as one.
@@ -145,9 +147,17 @@ impl Adapter {
         is_lavapipe(&self.info.name, &self.wgpu.get_info().driver)
     }
 
+    /// The profile to lift for: the one asked for, if the driver takes SPIR-V as it is. (Metal and DX12 drivers take
+    /// shaders as they are too, but in languages of their own.)
+    pub(crate) fn profile(&self, asked: Profile) -> Profile {
+        let passthrough = self.wgpu.features().contains(wgpu::Features::PASSTHROUGH_SHADERS);
+        if self.wgpu.get_info().backend == wgpu::Backend::Vulkan && passthrough { asked } else { Profile::Portable }
+    }
+
     /// Mapping saves a copy where the host's memory is the device's; elsewhere every kernel would pay for it.
     pub(crate) fn best_transfers(&self) -> Transfers {
-        let shares_memory = matches!(self.info.kind, DeviceKind::SoftwareGpu | DeviceKind::IntegratedGpu);
+        let shares_memory =
+            matches!(self.wgpu.get_info().device_type, wgpu::DeviceType::Cpu | wgpu::DeviceType::IntegratedGpu);
         let mappable = self.wgpu.features().contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS);
         if shares_memory && mappable { Transfers::Mapped } else { Transfers::Staged }
     }

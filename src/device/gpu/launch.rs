@@ -234,7 +234,7 @@ impl Ready<'_> {
         let group = u64::from(self.interface.workgroup_size);
         let (mut first, mut run) = (0, Duration::ZERO);
         while first < iterations {
-            let budget = kernel.pace.budget(self.dispatch).next_multiple_of(group);
+            let budget = kernel.pace.budget().next_multiple_of(group);
             let count = budget.min(iterations - first);
             let outcome = self.submit(first, count)?;
             // Later submissions have higher iteration ids: the least one is here.

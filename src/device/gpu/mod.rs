@@ -99,8 +99,7 @@ impl GpuDevice {
         adapter.check()?;
         let transfers = transfers.unwrap_or(adapter.best_transfers());
         let connection = Arc::new(Connection::open(adapter, transfers, 0)?);
-        let profile =
-            if connection.has(wgpu::Features::PASSTHROUGH_SHADERS) { options.profile } else { Profile::Portable };
+        let profile = adapter.profile(options.profile);
         let features = features::of(adapter, &connection, profile)?;
         let limit = adapter.info().max_workgroup_size;
         let options = translator::Options {

@@ -8,21 +8,26 @@ use std::time::Duration;
 const SLICE: Duration = Duration::from_millis(50);
 /// Fewest invocations of a submission: smaller ones would leave a GPU idle.
 const FEWEST: u64 = 1 << 16;
+/// Invocations of a kernel's very first submission, of whose speed nothing is known.
+const FIRST: u64 = 1 << 18;
 
 /// What was learned of a kernel's speed. Shared by all launches of the kernel.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pace {
-    /// Invocations; 0 while nothing is known.
+    /// Invocations of the next submission.
     budget: AtomicU64,
 }
 
+impl Default for Pace {
+    fn default() -> Pace {
+        Pace { budget: AtomicU64::new(FIRST) }
+    }
+}
+
 impl Pace {
-    /// Invocations of the next submission, given that one dispatch can hold `dispatch`.
-    pub fn budget(&self, dispatch: u64) -> u64 {
-        match self.budget.load(Ordering::Relaxed) {
-            0 => dispatch,
-            known => known,
-        }
+    /// Invocations of the next submission.
+    pub fn budget(&self) -> u64 {
+        self.budget.load(Ordering::Relaxed)
     }
 
     /// Takes note that `count` invocations, of `budget` allowed, ran for `took`.
@@ -52,15 +57,20 @@ mod tests {
     #[test]
     fn submissions_shrink_and_grow_towards_the_slice() {
         let pace = Pace::default();
-        assert_eq!(pace.budget(4_000_000), 4_000_000);
+        assert_eq!(pace.budget(), FIRST);
+        pace.learn(FIRST, FIRST, Duration::from_millis(10));
+        assert_eq!(pace.budget(), FIRST * 5);
         pace.learn(4_000_000, 4_000_000, Duration::from_secs(1));
-        assert_eq!(pace.budget(4_000_000), 200_000);
+        assert_eq!(pace.budget(), 200_000);
         pace.learn(200_000, 200_000, Duration::from_millis(1));
-        assert_eq!(pace.budget(4_000_000), 1_600_000);
+        assert_eq!(pace.budget(), 1_600_000);
         // The short rest of a launch says nothing about a full submission.
         pace.learn(1_600_000, 10, Duration::from_micros(50));
-        assert_eq!(pace.budget(4_000_000), 1_600_000);
+        assert_eq!(pace.budget(), 1_600_000);
         pace.learn(1_600_000, 1_600_000, Duration::from_secs(1000));
-        assert_eq!(pace.budget(4_000_000), FEWEST);
+        assert_eq!(pace.budget(), FEWEST);
+        // Ids of a submission have 32 bits.
+        pace.set(u64::MAX);
+        assert_eq!(pace.budget(), u64::from(u32::MAX));
     }
 }
