@@ -46,7 +46,7 @@ pub enum Error {
     #[error("The SPIR-V is not valid: {0}. This is a defect of Wavelift.")]
     Invalid(String),
     /// The kernel needs what the language does not have.
-    #[error("{language} has no {what}, which the kernel needs. Write the kernel in another language.")]
+    #[error("{language} has no {what}, which the kernel needs. Ask for another language.")]
     Missing {
         /// The language's name.
         language: &'static str,
@@ -98,16 +98,18 @@ fn write_here(shader: &Shader, language: Language) -> Result<String, Error> {
         .map_err(|error| Error::Invalid(chain(error.as_inner())))?;
     let text = match language {
         Language::Wgsl => wgsl::write_string(&module, &info, wgsl::WriterFlags::empty()).map_err(|error| chain(&error)),
-        Language::Msl => {
-            let double = |ty: &naga::Type| ty.inner.scalar() == Some(naga::Scalar::F64);
-            if module.types.iter().any(|(_, ty)| double(ty)) {
-                return Err(Error::Missing { language: "MSL", what: "64-bit floats" });
-            }
-            write_msl(&module, &info, &shader.interface)
+        // naga's MSL writer panics at them; its HLSL writer takes their bits for their values.
+        Language::Msl | Language::Hlsl if has_f64(&module) => {
+            return Err(Error::Missing { language: language.name(), what: "64-bit floats as naga writes it" });
         }
+        Language::Msl => write_msl(&module, &info, &shader.interface),
         Language::Hlsl => write_hlsl(&module, &info, &shader.interface),
     };
     text.map_err(|message| Error::Write { language: language.name(), message })
+}
+
+fn has_f64(module: &naga::Module) -> bool {
+    module.types.iter().any(|(_, ty)| ty.inner.scalar() == Some(naga::Scalar::F64))
 }
 
 /// Binding numbers in use, and whether the shader stores to each.
@@ -147,6 +149,8 @@ fn write_msl(module: &naga::Module, info: &ModuleInfo, interface: &Interface) ->
             binding_array: unchecked,
         },
         force_loop_bounding: false,
+        // The kernel has its own, and naga's don't compile for 64 bits.
+        emit_int_div_checks: false,
         ..Default::default()
     };
     let (text, written) =

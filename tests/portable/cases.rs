@@ -168,6 +168,42 @@ pub fn operators() -> Vec<Case> {
     cases
 }
 
+/// Operators whose results have a sign, each as an operand of operators that go by a sign, their own.
+pub fn pairs() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (ty, other) in [("i32", "i64"), ("i64", "i32")] {
+        let mut producers =
+            vec![(format!("{ty}.trunc_sat_f32_s"), Type::F32), (format!("{ty}.trunc_sat_f32_u"), Type::F32)];
+        let own = if ty == "i32" { Type::I32 } else { Type::I64 };
+        producers.extend(["extend8_s", "extend16_s"].map(|name| (format!("{ty}.{name}"), own)));
+        let with = |name: &str| (format!("{ty}.const -3 {ty}.{name}"), own);
+        producers.extend(["div_s", "rem_s", "div_u", "shr_s", "sub"].map(with));
+        match ty {
+            "i64" => producers
+                .extend([("i64.extend_i32_s".to_string(), Type::I32), ("i64.extend_i32_u".to_string(), Type::I32)]),
+            _ => producers.push(("i32.wrap_i64".to_string(), Type::I64)),
+        }
+        let mut consumers =
+            vec![(format!("f32.convert_{ty}_s"), Type::F32), (format!("f32.convert_{ty}_u"), Type::F32)];
+        let with = |right: i32, result: Type| move |name: &str| (format!("{ty}.const {right} {ty}.{name}"), result);
+        consumers.extend(["shr_s", "shr_u", "rem_u"].map(with(35, own)));
+        consumers.extend(["div_s", "div_u", "rem_s"].map(with(-5, own)));
+        consumers.extend(["lt_s", "lt_u"].map(with(-5, Type::I32)));
+        if other == "i64" {
+            consumers.extend(["i64.extend_i32_s", "i64.extend_i32_u"].map(|name| (name.to_string(), Type::I64)));
+        }
+        for (producer, param) in &producers {
+            // All consumers in one kernel would share a value; each gets the operand as an expression of its own.
+            let consume = |(consumer, result): &(String, Type)| {
+                let body = format!("{producer} {consumer}");
+                value_kernel(&body, &body, &[*param], *result)
+            };
+            cases.extend(consumers.iter().map(consume));
+        }
+    }
+    cases
+}
+
 /// A kernel whose invocation `i` loads from byte `i`: all alignments, and traps at the end.
 fn load_kernel(load: &str) -> Case {
     let ty = &load[..3];
