@@ -12,7 +12,7 @@ mod reference;
 use cases::Case;
 use cpp::Kernel;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use reference::Outcome;
+use reference::difference;
 use wavelift::text::{self, Language};
 use wavelift_translator::{Options, Profile, Shape, translate};
 
@@ -58,23 +58,6 @@ fn kernel(case: &Case, language: Language) -> Result<Kernel<'_>, String> {
     let shader = translate(&case.module, case.kernel, &shape, &options).map_err(|e| format!("{}: {e}", case.name))?;
     let text = text::write(&shader, language).map_err(|e| format!("{}: {e}", case.name))?;
     Ok(Kernel { case, text, interface: shader.interface })
-}
-
-/// What differs, as text; `None` if nothing does.
-fn difference(case: &Case, expected: &Outcome, got: &Outcome) -> Option<String> {
-    if expected.traps != got.traps {
-        return Some(format!("traps: {:?} should be {:?}", got.traps, expected.traps));
-    }
-    let nan = |word: u32| f32::from_bits(word).is_nan();
-    for (slot, (want, have)) in expected.buffers.iter().zip(&got.buffers).enumerate() {
-        let any_nan = case.any_nan && slot + 1 == expected.buffers.len();
-        for (index, (want, have)) in want.iter().zip(have).enumerate() {
-            if want != have && !(any_nan && nan(*want) && nan(*have)) {
-                return Some(format!("word {index} of buffer {slot} is {have:#x} and should be {want:#x}"));
-            }
-        }
-    }
-    None
 }
 
 /// The cases that differ, with their texts.

@@ -62,3 +62,20 @@ pub fn run(case: &Case) -> Result<Outcome, String> {
     outcome.buffers = space.buffers.iter().map(|buffer| bytemuck::pod_collect_to_vec(buffer.bytes())).collect();
     Ok(outcome)
 }
+
+/// What differs, as text; `None` if nothing does.
+pub fn difference(case: &Case, expected: &Outcome, got: &Outcome) -> Option<String> {
+    if expected.traps != got.traps {
+        return Some(format!("traps: {:?} should be {:?}", got.traps, expected.traps));
+    }
+    let nan = |word: u32| f32::from_bits(word).is_nan();
+    for (slot, (want, have)) in expected.buffers.iter().zip(&got.buffers).enumerate() {
+        let any_nan = case.any_nan && slot + 1 == expected.buffers.len();
+        for (index, (want, have)) in want.iter().zip(have).enumerate() {
+            if want != have && !(any_nan && nan(*want) && nan(*have)) {
+                return Some(format!("word {index} of buffer {slot} is {have:#x} and should be {want:#x}"));
+            }
+        }
+    }
+    None
+}
