@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 use comfy_table::{Table, presets};
-use wavelift::translator::{self, Options, Shape};
+use wavelift::translator::{self, AccessSummary, Inspection, Options};
 
 use crate::cli::InspectArguments;
 
-/// Prints a table of the kernels in a module's function table.
+/// Prints a table of the kernels in a module's function table, and below it why some can't be lifted.
 pub fn run(arguments: &InspectArguments) -> Result<i32> {
     let module = super::parse_file(&arguments.module)?;
     let kernels = module.kernels();
@@ -21,19 +21,21 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
     table.set_header(["index", "kernel", "buffers", "operators", "accesses", "needs", "lifts"]);
     let mut reasons = Vec::new();
     for function in kernels {
-        let kernel = inspect(&module, function);
-        let lifts = match &kernel.reason {
-            None => "yes".to_string(),
-            Some(_) => format!("no [{}]", reasons.len() + 1),
+        let kernel = translator::inspect(&module, function, &Options::default())?;
+        let lifts = match &kernel.verdict {
+            Ok(words) => format!("yes, {words} words"),
+            Err(error) => {
+                reasons.push(error.to_string());
+                format!("no [{}]", reasons.len())
+            }
         };
-        reasons.extend(kernel.reason);
         table.add_row([
             function.to_string(),
             module.function_name(function),
             module.kernel_buffers(function).unwrap_or(0).to_string(),
-            kernel.operators,
-            kernel.roots,
-            kernel.features,
+            kernel.operators.map_or_else(|| "-".to_string(), |count| count.to_string()),
+            accesses(&kernel),
+            needs(&kernel).to_string(),
             lifts,
         ]);
     }
@@ -44,48 +46,25 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
     Ok(0)
 }
 
-/// What is said of one kernel.
-struct Findings {
-    /// Operators after inlining.
-    operators: String,
-    /// What its memory accesses are rooted in.
-    roots: String,
-    /// Features of a device that it needs.
-    features: String,
-    /// Why it can't be lifted, if it can't.
-    reason: Option<String>,
-}
-
-/// Lifts the kernel for distinct read_write buffers and a device with all features, and says what came of it.
-fn inspect(module: &translator::Module, function: u32) -> Findings {
-    let shape = Shape::distinct(module.kernel_buffers(function).unwrap_or(0));
-    match translator::translate(module, function, &shape, &Options::default()) {
-        Ok(shader) => Findings {
-            operators: shader.operators.to_string(),
-            roots: roots(&shader.interface),
-            features: features(&shader.words),
-            reason: None,
-        },
-        Err(error) => {
-            let none = || "-".to_string();
-            Findings { operators: none(), roots: none(), features: none(), reason: Some(error.to_string()) }
-        }
-    }
-}
-
-fn roots(interface: &translator::Interface) -> String {
-    let root = |binding: &translator::Binding| {
-        let access = if binding.writable { "read_write" } else { "read" };
-        format!("buffer {} ({access})", binding.slot)
+/// Where the kernel's accesses go, a line for each root.
+fn accesses(kernel: &Inspection) -> String {
+    let counted = |count: u32, what: &str| match count {
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
     };
-    let roots: Vec<String> = interface.bindings.iter().map(root).collect();
-    if roots.is_empty() { "none".to_string() } else { roots.join(", ") }
+    let line = |access: &AccessSummary| {
+        format!("{}: {}, {}", access.root, counted(access.loads, "load"), counted(access.stores, "store"))
+    };
+    let lines: Vec<String> = kernel.accesses.iter().map(line).collect();
+    if lines.is_empty() { "-".to_string() } else { lines.join("\n") }
 }
 
-/// The capabilities that the SPIR-V declares, apart from those that every shader has.
-fn features(words: &[u32]) -> String {
-    let Ok(module) = rspirv::dr::load_words(words) else { return "?".to_string() };
-    let capabilities = module.capabilities.iter().flat_map(|c| &c.operands).map(|operand| operand.to_string());
-    let capabilities: Vec<String> = capabilities.filter(|c| c != "Shader").collect();
-    if capabilities.is_empty() { "none".to_string() } else { capabilities.join(", ") }
+/// What the kernel needs of a device beyond 32-bit numbers.
+fn needs(kernel: &Inspection) -> &'static str {
+    match (kernel.int64, kernel.float64) {
+        (true, true) => "i64, f64",
+        (true, false) => "i64",
+        (false, true) => "f64",
+        (false, false) => "-",
+    }
 }
