@@ -36,7 +36,7 @@ pub fn run() -> Result<i32> {
             _ => table.add_row(row),
         };
     }
-    println!("{table}");
+    super::print(&table.to_string())?;
     Ok(0)
 }
 

@@ -11,9 +11,9 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
     let module = super::parse_file(&arguments.module)?;
     let kernels = module.kernels();
     if kernels.is_empty() {
-        println!(
-            "The module has no kernels: no function of type (i32, i32, i32, (i32, i32)*) is in an element segment."
-        );
+        super::print(
+            "The module has no kernels: no function of type (i32, i32, i32, (i32, i32)*) is in an element segment.",
+        )?;
         return Ok(0);
     }
     let mut table = Table::new();
@@ -39,9 +39,9 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
             lifts,
         ]);
     }
-    println!("{table}");
+    super::print(&table.to_string())?;
     for (i, reason) in reasons.iter().enumerate() {
-        println!("[{}] {reason}", i + 1);
+        super::print(&format!("[{}] {reason}", i + 1))?;
     }
     Ok(0)
 }

@@ -108,7 +108,7 @@ fn a_kernel_that_calls_the_host_runs_in_the_guest() {
         assert_eq!(launches.len(), 1);
         assert!(launches[0].fallback.is_some());
         // The buffer is not left in the guest's own memory.
-        assert_eq!(guest.fault("load", &[-4]).contains("out of bounds"), true);
+        assert!(guest.fault("load", &[-4]).contains("out of bounds"));
     }
 }
 
