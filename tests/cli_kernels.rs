@@ -41,8 +41,8 @@ fn inspect_says_what_each_kernel_does_and_why_one_can_not_be_lifted() {
     let said = text(&output.stdout);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let line = |kernel: &str| said.lines().find(|line| line.contains(kernel)).unwrap_or_default().to_string();
-    assert!(line(" copies ").contains("buffer 0: 1 load, 0 stores") && line(" copies ").contains("yes"), "{said}");
-    assert!(said.contains("buffer 1: 0 loads, 1 store"), "{said}");
+    assert!(line(" copies ").contains("buffer 0: 1 load") && line(" copies ").contains("yes"), "{said}");
+    assert!(said.contains("buffer 1: 1 store"), "{said}");
     assert!(line(" wide ").contains("i64") && line(" wide ").contains("yes"), "{said}");
     assert!(line(" yields ").contains("no [1]"), "{said}");
     let reason = said.lines().last().unwrap();

@@ -2,11 +2,11 @@
 
 use anyhow::Result;
 use comfy_table::{Table, presets};
-use wavelift::translator::{self, AccessSummary, Inspection, Options};
+use wavelift::translator::{self, AccessSummary, Module, Options};
 
 use crate::cli::InspectArguments;
 
-/// Prints a table of the kernels in a module's function table, and below it why some can't be lifted.
+/// Prints a table of the kernels in a module's function table.
 pub fn run(arguments: &InspectArguments) -> Result<i32> {
     let module = super::parse_file(&arguments.module)?;
     let kernels = module.kernels();
@@ -21,21 +21,19 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
     table.set_header(["index", "kernel", "buffers", "operators", "accesses", "needs", "lifts"]);
     let mut reasons = Vec::new();
     for function in kernels {
-        let kernel = translator::inspect(&module, function, &Options::default())?;
-        let lifts = match &kernel.verdict {
-            Ok(words) => format!("yes, {words} words"),
-            Err(error) => {
-                reasons.push(error.to_string());
-                format!("no [{}]", reasons.len())
-            }
+        let kernel = inspect(&module, function)?;
+        let lifts = match &kernel.reason {
+            None => "yes".to_string(),
+            Some(_) => format!("no [{}]", reasons.len() + 1),
         };
+        reasons.extend(kernel.reason);
         table.add_row([
             function.to_string(),
             module.function_name(function),
             module.kernel_buffers(function).unwrap_or(0).to_string(),
-            kernel.operators.map_or_else(|| "-".to_string(), |count| count.to_string()),
-            accesses(&kernel),
-            needs(&kernel).to_string(),
+            kernel.operators,
+            kernel.accesses,
+            kernel.needs,
             lifts,
         ]);
     }
@@ -46,25 +44,39 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
     Ok(0)
 }
 
-/// Where the kernel's accesses go, a line for each root.
-fn accesses(kernel: &Inspection) -> String {
-    let counted = |count: u32, what: &str| match count {
-        1 => format!("1 {what}"),
-        _ => format!("{count} {what}s"),
-    };
-    let line = |access: &AccessSummary| {
-        format!("{}: {}, {}", access.root, counted(access.loads, "load"), counted(access.stores, "store"))
-    };
-    let lines: Vec<String> = kernel.accesses.iter().map(line).collect();
-    if lines.is_empty() { "-".to_string() } else { lines.join("\n") }
+/// What is said of one kernel.
+struct Findings {
+    /// Operators after inlining.
+    operators: String,
+    /// What its memory accesses are rooted in, and how many there are in the code.
+    accesses: String,
+    /// Features of a device that it needs.
+    needs: String,
+    /// Why it can't be lifted, if it can't.
+    reason: Option<String>,
 }
 
-/// What the kernel needs of a device beyond 32-bit numbers.
-fn needs(kernel: &Inspection) -> &'static str {
-    match (kernel.int64, kernel.float64) {
-        (true, true) => "i64, f64",
-        (true, false) => "i64",
-        (false, true) => "f64",
-        (false, false) => "-",
-    }
+/// Inspects the kernel for distinct read_write buffers and a device with all features.
+fn inspect(module: &Module, function: u32) -> anyhow::Result<Findings> {
+    let found = translator::inspect(module, function, &Options::default())?;
+    let mut needs = Vec::new();
+    needs.extend(found.int64.then_some("i64"));
+    needs.extend(found.float64.then_some("f64"));
+    Ok(Findings {
+        operators: found.operators.map_or_else(|| "-".to_string(), |count| count.to_string()),
+        accesses: found.accesses.iter().map(access).collect::<Vec<_>>().join("\n"),
+        needs: needs.join(", "),
+        reason: found.verdict.err().map(|error| error.to_string()),
+    })
+}
+
+fn access(summary: &AccessSummary) -> String {
+    let count = |number: u32, one: &str| match number {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        _ => Some(format!("{number} {one}s")),
+    };
+    let counts: Vec<String> =
+        [count(summary.loads, "load"), count(summary.stores, "store")].into_iter().flatten().collect();
+    format!("{}: {}", summary.root, counts.join(", "))
 }
