@@ -16,7 +16,9 @@
 //! # Ok(()) }
 //! ```
 
-mod analysis;
+#[doc(hidden)]
+pub mod analysis;
+#[doc(hidden)]
 pub mod backend;
 mod call_graph;
 pub mod error;
@@ -25,7 +27,8 @@ mod inspect;
 pub mod ir;
 pub mod module;
 pub mod options;
-mod passes;
+#[doc(hidden)]
+pub mod passes;
 mod structurize;
 #[doc(hidden)]
 pub mod testing;
@@ -82,6 +85,7 @@ fn strict_form(module: &Module, function: u32, shape: &Shape, options: &Options)
     let mut lowered = checked(passes::lower::lower(&kernel, module, shape, options)?, Stage::Lowered)?;
     passes::simplify::simplify(&mut lowered);
     passes::dead_code::remove(&mut lowered);
+    passes::merge_checks::merge_checks(&mut lowered);
     let lowered = checked(lowered, Stage::Lowered)?;
     let strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
     Ok((strict, operators))
