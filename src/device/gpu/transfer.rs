@@ -13,7 +13,8 @@ const SMALLEST_STAGING: u64 = 4096;
 /// Most staging buffers kept for reuse.
 const MAX_STAGING: usize = 4;
 
-/// A storage buffer on one connection.
+/// A storage buffer on one connection. A clone is the same buffer.
+#[derive(Clone)]
 pub(crate) struct GpuBuffer {
     pub wgpu: wgpu::Buffer,
     /// The connection's generation.
