@@ -6,3 +6,4 @@ pub mod lower;
 pub mod merge_checks;
 pub mod rebase;
 pub mod simplify;
+pub mod widen;

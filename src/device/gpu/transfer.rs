@@ -6,6 +6,8 @@ use crate::device::gpu::connection::Connection;
 
 /// Copies between buffers start and end on words.
 const WORD: u64 = wgpu::COPY_BUFFER_ALIGNMENT;
+/// Buffers are padded to a multiple of this: the widest load of a kernel, in bytes.
+const ELEMENT: u64 = 16;
 /// Largest piece of a staged transfer: bounds the memory that staging takes.
 const PIECE: usize = 32 << 20;
 /// Smallest staging buffer.
@@ -35,8 +37,8 @@ impl GpuBuffer {
         if mapped {
             usage |= wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::MAP_WRITE;
         }
-        // Kernels access words, and a binding can't be empty.
-        let padded = size.next_multiple_of(WORD).max(WORD);
+        // Kernels load up to four words at a time, and a binding can't be empty.
+        let padded = size.next_multiple_of(ELEMENT).max(ELEMENT);
         if padded > connection.device.limits().max_buffer_size {
             return Err(connection.out_of_memory(size));
         }

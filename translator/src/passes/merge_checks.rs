@@ -101,6 +101,7 @@ fn may_move(op: &Op) -> bool {
                 | LowOp::URem
                 | LowOp::SRem
                 | LowOp::LoadWord { .. }
+                | LowOp::LoadLane { .. }
                 | LowOp::StoreWord { .. }
                 | LowOp::VarGet(_)
                 | LowOp::VarSet(_)
