@@ -87,6 +87,8 @@ struct Emitter<'a> {
     kernel: Word,
     /// The kernel's parameter.
     iteration: Word,
+    /// Four words that the current region or one around it has loaded: slot, index and the vector.
+    quads: Vec<(u32, Word, Word)>,
     trap_sites: Vec<TrapSite>,
     site_numbers: HashMap<TrapSite, u32>,
 }
@@ -109,6 +111,7 @@ impl<'a> Emitter<'a> {
             globals: interface::Globals::default(),
             kernel,
             iteration: 0,
+            quads: Vec::new(),
             trap_sites: Vec::new(),
             site_numbers: HashMap::new(),
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::ir::Function;
-use crate::{Module, Options, Result, Shape, call_graph, passes, structurize};
+use crate::{Module, Options, Result, Shape, call_graph, passes};
 
 /// What the pipeline makes of a kernel on its way.
 #[derive(Debug)]
@@ -31,6 +31,6 @@ pub fn stages(module: &Module, kernel: u32) -> Result<Stages> {
     let inlined = passes::inline::inline(&slice, kernel, options.max_operators)?;
     let (simplified, _) = crate::simplified(module, kernel, &shape, &options)?;
     let lowered = passes::lower::lower(&simplified, module, &shape, &options)?;
-    let strict = structurize::structurize(lowered.clone())?;
+    let strict = crate::strict_form(module, kernel, &shape, &options)?.function;
     Ok(Stages { lifted: slice.functions, inlined, simplified, lowered, strict })
 }
