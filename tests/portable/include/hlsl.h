@@ -3,14 +3,24 @@
 #include "launch.h"
 
 using uint = uint32_t;
-WAVELIFT_VECTORS(uint, uint2, uint3)
+WAVELIFT_VECTORS(uint, uint2, uint3, uint4)
 
 struct ByteAddressBuffer {
     size_t binding;
     uint Load(uint offset) const { return launch::word(binding, offset); }
+    uint2 Load2(uint offset) const { return uint2(Load(offset), Load(offset + 4)); }
+    uint4 Load4(uint offset) const { return uint4(Load(offset), Load(offset + 4), Load(offset + 8), Load(offset + 12)); }
 };
 struct RWByteAddressBuffer : ByteAddressBuffer {
     void Store(uint offset, uint value) const { launch::word(binding, offset) = value; }
+    void Store2(uint offset, uint2 value) const {
+        Store(offset, value.x);
+        Store(offset + 4, value.y);
+    }
+    void Store4(uint offset, uint4 value) const {
+        Store2(offset, uint2(value.x, value.y));
+        Store2(offset + 8, uint2(value.z, value.w));
+    }
     void InterlockedMin(uint offset, uint value, uint &old) const {
         uint &word = launch::word(binding, offset);
         old = word;
@@ -19,6 +29,8 @@ struct RWByteAddressBuffer : ByteAddressBuffer {
 };
 
 template <class From> uint asuint(From value) { return launch::bits<uint>(value); }
+inline uint2 asuint(uint2 value) { return value; }
+inline uint4 asuint(uint4 value) { return value; }
 template <class From> int asint(From value) { return launch::bits<int>(value); }
 template <class From> float asfloat(From value) { return launch::bits<float>(value); }
 

@@ -9,9 +9,11 @@
 #include <type_traits>
 #include <vector>
 
-#define WAVELIFT_VECTORS(T, T2, T3) \
-    struct T2 { T x, y; explicit T2(T s) : x(s), y(s) {} T2(T a, T b) : x(a), y(b) {} }; \
-    struct T3 { T x = 0, y = 0, z = 0; T3() = default; T3(T a, T b, T c) : x(a), y(b), z(c) {} };
+// The vector types of both languages, as far as kernels use them: made, taken apart, loaded and stored.
+#define WAVELIFT_VECTORS(T, T2, T3, T4) \
+    struct T2 { T x = 0, y = 0; T2() = default; T2(T a, T b) : x(a), y(b) {} }; \
+    struct T3 { T x = 0, y = 0, z = 0; T3() = default; T3(T a, T b, T c) : x(a), y(b), z(c) {} }; \
+    struct T4 { T x = 0, y = 0, z = 0, w = 0; T4() = default; T4(T a, T b, T c, T d) : x(a), y(b), z(c), w(d) {} };
 
 namespace launch {
 
