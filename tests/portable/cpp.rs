@@ -14,7 +14,7 @@ use crate::reference::{self, Outcome};
 /// A program may take this long; a loop that does not end is a defect of the text.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Bytes that the header gives an entry of the trap record before a launch.
+/// What a word of the trap record is before a launch.
 const NO_TRAP: u32 = u32::MAX;
 
 /// A kernel as text, with what its launch needs.
@@ -24,9 +24,10 @@ pub struct Kernel<'a> {
     pub interface: Interface,
 }
 
-/// Whether there is a C++ compiler.
+/// Whether there is GNU's C++ compiler; others that go by its name don't know all of the flags.
 pub fn have_compiler() -> bool {
-    Command::new("g++").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+    let version = Command::new("g++").arg("--version").stderr(Stdio::null()).output();
+    version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("Free Software Foundation"))
 }
 
 /// Compiles the kernels as one program, runs one launch of each, and gives what each left behind.

@@ -42,7 +42,7 @@ fn main() {
 
 fn compiled(name: &str, test: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> Trial {
     Trial::ignorable_test(name, || match cpp::have_compiler() {
-        false => Ok(Completion::ignored_with("this machine has no `g++` to compile the text with")),
+        false => Ok(Completion::ignored_with("this machine has no GNU `g++` to compile the text with")),
         true => on_deep_stack(test).map(|()| Completion::Completed),
     })
 }
@@ -108,6 +108,20 @@ fn wgsl_is_read_again() -> Result<(), Failed> {
         naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all())
             .validate(&module)
             .map_err(|e| format!("{}: {e}\n{text}", case.name))?;
+    }
+    Ok(())
+}
+
+fn the_command_writes_text() -> Result<(), Failed> {
+    let guest = format!("{}/examples/guests/nbody.wasm", env!("CARGO_MANIFEST_DIR"));
+    for (form, entry) in [("wgsl", "@compute"), ("msl", "kernel void main_("), ("hlsl", "[numthreads(64, 1, 1)]")] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_wavelift"))
+            .args(["translate", &guest, "--kernel", "nbody", "--emit", form, "-o", "-"])
+            .output()?;
+        let text = String::from_utf8(output.stdout)?;
+        if !output.status.success() || !text.contains(entry) {
+            return Err(format!("{form}: {text}{}", String::from_utf8_lossy(&output.stderr)).into());
+        }
     }
     Ok(())
 }
