@@ -116,7 +116,7 @@ fn run(guest: &Guest, way: Way) -> Result<(), Failed> {
     let mut instance = Instance::new(&runtime, &module, wasi.build_p1())?;
     let code = instance.start()?;
     check(code == 0, format!("the exit code is {code}"))?;
-    check_report(guest, way, strict, &instance.report())
+    check_report(guest, way, strict, instance.report())
 }
 
 fn check_report(guest: &Guest, way: Way, strict: bool, report: &Report) -> Result<(), Failed> {

@@ -128,6 +128,8 @@ impl Case {
     pub fn check(&self, engine: Engine) -> Result<usize, String> {
         let mut session = engine.open(&self.program)?;
         for run in &self.runs {
+            let full = run.contents.iter().zip(&self.program.buffers).all(|(c, b)| c.len() == b.size as usize);
+            assert!(full, "bytes that a launch before left are no input");
             let end = session.run(&run.contents, run.iterations)?;
             match &end {
                 End::Refused(message) if engine.is_gpu() => {

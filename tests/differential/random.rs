@@ -15,10 +15,12 @@ const CONTROL_KERNELS: u64 = 60;
 const CONTROL_ROWS: u32 = 48;
 /// Kernels with more stores are left out: a software GPU compiles them for seconds.
 const MOST_STORES: usize = 42;
+/// Kernels with fewer loops and branches are left out: they show nothing new.
+const LEAST_BRANCHES: usize = 4;
 
-const EXPRESSION_KERNELS: u64 = 40;
+const EXPRESSION_KERNELS: u64 = 60;
 const EXPRESSION_ROWS: u32 = 256;
-const OPERATORS: usize = 14;
+const OPERATORS: usize = 24;
 
 fn first_seed() -> u64 {
     match std::env::var("WAVELIFT_FIRST_SEED") {
@@ -33,7 +35,7 @@ pub fn control() -> Vec<Case> {
     let mut seed = first_seed();
     while (cases.len() as u64) < CONTROL_KERNELS {
         let text = control_text(seed);
-        if text.matches(".store").count() <= MOST_STORES {
+        if text.matches(".store").count() <= MOST_STORES && branches(&text) >= LEAST_BRANCHES {
             let buffers = vec![BufferShape::bits(CONTROL_ROWS * random_control::BYTES)];
             let program = Program::new(format!("{text};; seed {seed}\n"), buffers);
             cases.push(case(program, vec![vec![0; (CONTROL_ROWS * random_control::BYTES) as usize]], CONTROL_ROWS));
@@ -41,6 +43,11 @@ pub fn control() -> Vec<Case> {
         seed += 1;
     }
     cases
+}
+
+/// Loops and branches of a kernel.
+fn branches(text: &str) -> usize {
+    ["loop", "br ", "br_if", "br_table"].iter().map(|operator| text.matches(operator).count()).sum()
 }
 
 fn control_text(seed: u64) -> String {
