@@ -20,6 +20,7 @@ mod operators;
 mod plain_wasmtime;
 mod planted;
 mod random;
+mod rewriting;
 
 mod values;
 
@@ -36,7 +37,7 @@ struct Suite {
     cases: LazyLock<Vec<Case>>,
 }
 
-static SUITES: [Suite; 9] = [
+static SUITES: [Suite; 10] = [
     Suite { name: "operators_i32", cases: LazyLock::new(|| operators::cases("i32")) },
     Suite { name: "operators_i64", cases: LazyLock::new(|| operators::cases("i64")) },
     Suite { name: "operators_f32", cases: LazyLock::new(|| operators::cases("f32")) },
@@ -44,6 +45,7 @@ static SUITES: [Suite; 9] = [
     Suite { name: "select", cases: LazyLock::new(operators::selects) },
     Suite { name: "loads", cases: LazyLock::new(memory::loads) },
     Suite { name: "stores", cases: LazyLock::new(memory::stores) },
+    Suite { name: "rewriting", cases: LazyLock::new(rewriting::cases) },
     Suite { name: "control", cases: LazyLock::new(random::control) },
     Suite { name: "expressions", cases: LazyLock::new(random::expressions) },
 ];

@@ -87,7 +87,8 @@ fn expression(seed: u64) -> Case {
     case(Program::new(format!("{text};; seed {seed}\n"), buffers), contents, EXPRESSION_ROWS)
 }
 
-fn case(program: Program, contents: Vec<Vec<u8>>, iterations: u32) -> Case {
+/// A program with one launch.
+pub fn case(program: Program, contents: Vec<Vec<u8>>, iterations: u32) -> Case {
     let expected = PlainWasmtime::new(&program).and_then(|mut session| session.run(&contents, iterations));
     let expected = expected.unwrap_or_else(|error| panic!("{error}\n{}", program.text));
     Case { program, runs: vec![Run { contents, iterations, expected }], exact_bounds: false }
