@@ -102,11 +102,15 @@ impl Lowerer<'_> {
             if low == LowOp::FDiv {
                 args.iter_mut().for_each(|arg| *arg = self.hidden_if_constant(*arg));
             }
-            // `a - a` and `a / a` are not always 0 and 1. Where rewriting can't be forbidden, not even equal values that
-            // came about in different ways may be seen as equal.
-            let cancels = matches!(low, LowOp::FSub | LowOp::FDiv);
-            if cancels && (is_rewritten || args[0] == args[1]) {
-                args[1] = self.launder(args[1]);
+            // `a - a`, `-a + a` and `a / a` are not always 0 and 1. Where rewriting can't be forbidden, not even equal
+            // values that came about in different ways may be seen as equal.
+            let cancels = match low {
+                LowOp::FSub | LowOp::FDiv => is_rewritten || args[0] == args[1],
+                LowOp::FAdd => is_rewritten,
+                _ => false,
+            };
+            if cancels {
+                args[1] = self.launder_operand(args[1]);
             }
         }
         let result = self.same(low, &args);
@@ -146,6 +150,16 @@ impl Lowerer<'_> {
         let zero = self.once(Once::Zero(ty.as_int()));
         let bits = self.bits(value);
         let hidden = self.same(LowOp::Xor, &[bits, zero]);
+        self.low(LowOp::Bitcast(ty), &[hidden], ty)
+    }
+
+    /// The same for an operand, which may have been laundered when it was computed: a second exclusive or would undo
+    /// the first, a sum does not.
+    fn launder_operand(&mut self, value: Value) -> Value {
+        let ty = self.function.ty(value);
+        let zero = self.once(Once::Zero(ty.as_int()));
+        let bits = self.bits(value);
+        let hidden = self.same(LowOp::IAdd, &[bits, zero]);
         self.low(LowOp::Bitcast(ty), &[hidden], ty)
     }
 
