@@ -260,6 +260,29 @@ fn each_operator_passes_both_readers_in_the_portable_profile() {
     }
 }
 
+/// Integer widths of the signed types that a module declares.
+fn signed_widths(words: &[u32]) -> Vec<u32> {
+    let module = rspirv::dr::load_words(words).unwrap();
+    let ints = module.types_global_values.iter().filter(|i| i.class.opcode == Spv::TypeInt);
+    let width = |inst: &Instruction| match inst.operands[..] {
+        [Operand::LiteralBit32(width), Operand::LiteralBit32(1)] => Some(width),
+        _ => None,
+    };
+    ints.filter_map(width).collect()
+}
+
+#[test]
+fn no_64_bit_integer_is_signed_in_the_portable_profile() {
+    let mut signed = 0;
+    for (op, params, result) in cases() {
+        let function = one_operator(op, &params, result);
+        assert!(!signed_widths(&emit_words(&function, &portable())).contains(&64), "{op:?} {params:?}");
+        signed += u32::from(signed_widths(&emit_words(&function, &Options::default())).contains(&64));
+    }
+    // SDiv, SRem, ShrS, SMin, SMax, SLt, SLe, ExtendS, and two conversions each way.
+    assert_eq!(signed, 12, "what the other profile does with signed types");
+}
+
 #[test]
 fn operands_keep_their_order() {
     for op in [LowOp::ISub, LowOp::UDiv, LowOp::ULt, LowOp::Shl] {
