@@ -7,9 +7,12 @@
 
 mod control;
 mod convert;
+mod division;
+mod emulation;
 mod float;
 mod integer;
 mod memory;
+mod significand;
 
 use std::collections::HashMap;
 
