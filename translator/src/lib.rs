@@ -25,7 +25,8 @@ mod inspect;
 pub mod ir;
 pub mod module;
 pub mod options;
-mod passes;
+#[doc(hidden)]
+pub mod passes;
 mod structurize;
 #[doc(hidden)]
 pub mod testing;
@@ -34,8 +35,8 @@ pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, inspect};
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, Features, FloatMode, FloatSupport, Interface, MAX_GUESS_ERROR, Options, Profile, Shape,
-    TRAP_BINDING, TrapSite, immediate,
+    Access, Binding, BufferParam, Features, FloatMode, FloatSupport, Interface, MAX_GUESS_ERROR, Options, Profile,
+    Shape, TRAP_BINDING, TrapSite, immediate,
 };
 
 use ir::Function;

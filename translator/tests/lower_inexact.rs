@@ -145,7 +145,8 @@ fn edges(ty: Type) -> Vec<u64> {
     let (fraction, one) = if ty == Type::F64 { (52, 1f64.to_bits()) } else { (23, u64::from(1f32.to_bits())) };
     let unit = 1u64 << fraction;
     let mut bits = vec![0, 1, 2, 3, unit / 2, unit - 2, unit - 1, infinity(ty), infinity(ty) + unit / 2];
-    let exponents = [1, 2, 3, fraction, fraction + 1, one / unit - 1, one / unit, one / unit + 1, one / unit + fraction];
+    let exponents =
+        [1, 2, 3, fraction, fraction + 1, one / unit - 1, one / unit, one / unit + 1, one / unit + fraction];
     for exponent in exponents.into_iter().chain([infinity(ty) / unit - 1]) {
         bits.extend([0, 1, unit / 3, unit / 2, unit - 1].map(|part| exponent * unit + part));
     }
@@ -159,6 +160,14 @@ fn edges(ty: Type) -> Vec<u64> {
 fn operands(ty: Type, pairs: usize) -> Vec<[u64; 2]> {
     let edges = edges(ty);
     let mut operands: Vec<[u64; 2]> = edges.iter().flat_map(|a| edges.iter().map(move |b| [*a, *b])).collect();
+    if ty == Type::F64 {
+        // What becomes a subnormal `f32`, or lies half-way between two, or next to that.
+        for x in (1..32).chain([0x7f_ffff, 0x80_0000, 0x7f7f_ffff]).map(|bits| f64::from(f32::from_bits(bits))) {
+            let half = f64::from(f32::from_bits(1)) / 2.0;
+            let around = [x, x + half, (x + half).next_up(), (x + half).next_down()];
+            operands.extend(around.map(|x| [x.to_bits(), (-x).to_bits()]));
+        }
+    }
     let mut random = Random(7);
     let mask = u64::MAX >> (64 - ty.bits());
     let (fraction, one) = if ty == Type::F64 { (52, 1f64.to_bits()) } else { (23, u64::from(1f32.to_bits())) };
@@ -186,8 +195,31 @@ impl Random {
 const FLOAT_OPERATORS: &[WasmOp] = {
     use WasmOp::*;
     &[
-        F32Add, F32Sub, F32Mul, F32Div, F32Sqrt, F32Ceil, F32Floor, F32Trunc, F32Nearest, F32Min, F32Max, F32Lt, F32Eq,
-        F64Add, F64Sub, F64Mul, F64Div, F64Sqrt, F64Ceil, F64Floor, F64Trunc, F64Nearest, F64Min, F64Le, F32DemoteF64,
+        F32Add,
+        F32Sub,
+        F32Mul,
+        F32Div,
+        F32Sqrt,
+        F32Ceil,
+        F32Floor,
+        F32Trunc,
+        F32Nearest,
+        F32Min,
+        F32Max,
+        F32Lt,
+        F32Eq,
+        F64Add,
+        F64Sub,
+        F64Mul,
+        F64Div,
+        F64Sqrt,
+        F64Ceil,
+        F64Floor,
+        F64Trunc,
+        F64Nearest,
+        F64Min,
+        F64Le,
+        F32DemoteF64,
         F64PromoteF32,
     ]
 };
@@ -223,7 +255,7 @@ fn careless_devices_give_exact_results() {
     for device in devices {
         for op in FLOAT_OPERATORS {
             for profile in [Profile::Vulkan, Profile::Portable] {
-                if let (_, Some([a, b])) = check_on(device, *op, profile, 200) {
+                if let (_, Some([a, b])) = check_on(device, *op, profile, 100) {
                     panic!("{device:?}: `{}` of {a:#x} and {b:#x} is wrong", op.text());
                 }
             }
@@ -286,7 +318,8 @@ fn only_what_needs_it_is_corrected() {
 fn relaxed_and_fast_modes_take_the_devices_own() {
     let features = Device { quotient_error: 1, sum_error: 1, flushes: true }.features();
     for float in [FloatMode::Relaxed, FloatMode::Fast] {
-        for (op, low) in [(WasmOp::F32Div, LowOp::FDiv), (WasmOp::F32Sqrt, LowOp::FSqrt), (WasmOp::F32Add, LowOp::FAdd)] {
+        for (op, low) in [(WasmOp::F32Div, LowOp::FDiv), (WasmOp::F32Sqrt, LowOp::FSqrt), (WasmOp::F32Add, LowOp::FAdd)]
+        {
             let (function, shape) = kernel(op);
             let lowered = lowered(&function, &shape, &Options { float, features, ..Options::default() }).unwrap();
             assert_eq!(count(&lowered, |op| *op == low), 1, "{lowered}");

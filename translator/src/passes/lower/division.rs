@@ -34,10 +34,8 @@ impl Lowerer<'_> {
         let sign = self.op_with_int(LowOp::And, sign, format.sign);
         let bits = self.pack(sign, exponent, significand, format);
 
-        let (a_zero, a_infinite) =
-            (self.has_magnitude(a, 0, format), self.has_magnitude(a, format.infinity, format));
-        let (b_zero, b_infinite) =
-            (self.has_magnitude(b, 0, format), self.has_magnitude(b, format.infinity, format));
+        let (a_zero, a_infinite) = (self.has_magnitude(a, 0, format), self.has_magnitude(a, format.infinity, format));
+        let (b_zero, b_infinite) = (self.has_magnitude(b, 0, format), self.has_magnitude(b, format.infinity, format));
         let specials = Specials {
             zero: self.bool(LowOp::BOr, &[a_zero, b_infinite]),
             infinite: self.bool(LowOp::BOr, &[a_infinite, b_zero]),

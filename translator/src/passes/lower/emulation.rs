@@ -55,8 +55,7 @@ impl Lowerer<'_> {
         let addend = self.shift_right_sticky(addend, distance);
         let signs = self.same(LowOp::Xor, &[a, b]);
         let opposite = self.test_int(LowOp::SLt, signs, 0);
-        let (sum, difference) =
-            (self.same(LowOp::IAdd, &[augend, addend]), self.same(LowOp::ISub, &[augend, addend]));
+        let (sum, difference) = (self.same(LowOp::IAdd, &[augend, addend]), self.same(LowOp::ISub, &[augend, addend]));
         let sum = self.select(opposite, difference, sum);
 
         let leading = self.highest_bit(sum);
