@@ -174,7 +174,7 @@ impl Generator {
         let (zero, minus_zero) = (self.constant(0.0), self.constant(-0.0));
         let (one, two) = (self.constant(1.0), self.constant(2.0));
         let minus_one = self.constant(-1.0);
-        match self.random.below(22) {
+        match self.random.below(27) {
             0 => self.apply("sub", &[&self.apply("add", &[x, &y]), x]),
             1 => self.apply("add", &[&self.apply("sub", &[x, &y]), &y]),
             2 => self.apply("sub", &[x, x]),
@@ -196,6 +196,11 @@ impl Generator {
             18 => self.apply("mul", &[x, &minus_one]),
             19 => self.apply("max", &[&self.apply("min", &[x, &one]), &zero]),
             20 => self.apply("add", &[x, x]),
+            21 => self.apply("sub", &[&self.apply("mul", &[x, &one]), x]),
+            22 => self.apply("sub", &[x, &self.apply("mul", &[x, &one])]),
+            23 => self.apply("div", &[&self.apply("add", &[x, &minus_zero]), x]),
+            24 => self.apply("div", &[x, &self.apply("div", &[x, &one])]),
+            25 => self.apply("sub", &[&self.apply("add", &[x, &zero]), &self.apply("mul", &[x, &one])]),
             // The sign comes from memory: that of a computed NaN is left open.
             _ => self.apply("copysign", &[x, &operand]),
         }

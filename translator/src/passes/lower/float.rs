@@ -1,5 +1,5 @@
 //! Float operators. What a driver may round, reorder or treat NaN in its own way is computed on integer bits, or
-//! hidden from the driver behind an exclusive or with a zero that it does not know.
+//! hidden from the driver behind the addition of an integer zero that it does not know.
 
 use super::{Lowerer, Once, float_bits};
 use crate::error::Result;
@@ -115,8 +115,9 @@ impl Lowerer<'_> {
             // `a - a` and `a / a` are not always 0 and 1. Where rewriting can't be forbidden, not even equal values that
             // came about in different ways may be seen as equal.
             let cancels = matches!(low, LowOp::FSub | LowOp::FDiv);
+            // The zero is not the one that results are laundered with, else `x * 1 - x` would still be `a - a`.
             if cancels && (is_rewritten || args[0] == args[1]) {
-                args[1] = self.launder(args[1]);
+                args[1] = self.launder_with(args[1], Once::OtherZero(self.function.ty(args[1]).as_int()));
             }
         }
         let result = self.same(low, &args);
@@ -150,12 +151,18 @@ impl Lowerer<'_> {
         }
     }
 
-    /// The same float, of which the driver no longer knows how it was computed.
+    /// The same float, of which the driver no longer knows how it was computed. What is laundered twice differs from
+    /// what is laundered once: of two exclusive ors, drivers would see that the second takes the first back, and of two
+    /// ors, that the second changes nothing.
     pub(super) fn launder(&mut self, value: Value) -> Value {
+        self.launder_with(value, Once::Zero(self.function.ty(value).as_int()))
+    }
+
+    fn launder_with(&mut self, value: Value, zero: Once) -> Value {
         let ty = self.function.ty(value);
-        let zero = self.once(Once::Zero(ty.as_int()));
+        let zero = self.once(zero);
         let bits = self.bits(value);
-        let hidden = self.same(LowOp::Xor, &[bits, zero]);
+        let hidden = self.same(LowOp::IAdd, &[bits, zero]);
         self.low(LowOp::Bitcast(ty), &[hidden], ty)
     }
 
