@@ -44,10 +44,9 @@ impl Lowerer<'_> {
             F32ReinterpretI32 | F64ReinterpretI64 => LowOp::Bitcast(to),
             F32ConvertI32S | F32ConvertI64S | F64ConvertI32S | F64ConvertI64S => LowOp::SToF(to),
             F32ConvertI32U | F32ConvertI64U | F64ConvertI32U | F64ConvertI64U => LowOp::UToF(to),
-            F32DemoteF64 | F64PromoteF32 => {
-                self.check_exact(op)?;
-                LowOp::FToF(to)
-            }
+            F32DemoteF64 if self.is_corrected(op)? => return Ok(Some(self.demoted(args[0]))),
+            F64PromoteF32 if self.is_corrected(op)? => return Ok(Some(self.promoted(args[0]))),
+            F32DemoteF64 | F64PromoteF32 => LowOp::FToF(to),
             _ => return Ok(None),
         };
         let result = self.low(low, args, to);
