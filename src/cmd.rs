@@ -1,5 +1,6 @@
 //! One file for each subcommand.
 
+pub mod conformance;
 pub mod devices;
 pub mod inspect;
 pub mod run;

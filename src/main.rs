@@ -13,7 +13,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let outcome = match cli::Cli::parse().command {
         cli::Command::Run(arguments) => cmd::run::run(&arguments),
-        cli::Command::Devices => cmd::devices::run(),
+        cli::Command::Devices(arguments) if arguments.conformance => cmd::conformance::run(&arguments),
+        cli::Command::Devices(_) => cmd::devices::run(),
         cli::Command::Inspect(arguments) => cmd::inspect::run(&arguments),
         cli::Command::Translate(arguments) => cmd::translate::run(&arguments),
     };

@@ -464,11 +464,16 @@ fn the_probe_agrees_with_what_is_known() -> Outcome {
     let device = open(Transfers::Mapped)?;
     let (features, probed) = (device.options().features, device.probe()?);
     let known = [
-        (features.exact_div_f32, probed.div_f32, "f32 division"),
-        (features.exact_sqrt_f32, probed.sqrt_f32, "f32 square root"),
-        (features.subnormals_f32, probed.subnormals_f32, "f32 subnormals"),
-        (features.exact_div_f64, probed.div_f64, "f64 division"),
-        (features.exact_sqrt_f64, probed.sqrt_f64, "f64 square root"),
+        (features.exact_div_f32, probed.f32.division, "f32 division"),
+        (features.exact_sqrt_f32, probed.f32.square_root, "f32 square root"),
+        (features.subnormals_f32, probed.f32.subnormals, "f32 subnormals"),
+        (features.exact_arithmetic_f32, probed.f32.arithmetic, "f32 arithmetic"),
+        (features.close_f32, probed.f32.close, "f32 guesses"),
+        (features.exact_div_f64, probed.f64.division, "f64 division"),
+        (features.exact_sqrt_f64, probed.f64.square_root, "f64 square root"),
+        (features.subnormals_f64, probed.f64.subnormals, "f64 subnormals"),
+        (features.exact_arithmetic_f64, probed.f64.arithmetic, "f64 arithmetic"),
+        (features.close_f64, probed.f64.close, "f64 guesses"),
     ];
     for (known, probed, what) in known {
         check(known == probed, format!("{what}: taken to be exact: {known}, found by the probe: {probed}"))?;

@@ -143,6 +143,12 @@ impl Case {
     }
 
     /// The launch's part that the lifted kernel depends on.
+    /// The launch's immediates, but for those of a single dispatch.
+    pub fn immediates(&self) -> Vec<u32> {
+        let slots = self.specs().into_iter().flat_map(|spec| [spec.address, spec.size]);
+        [0, 0, self.iterations, GROUP, 0].into_iter().chain(slots).collect()
+    }
+
     pub fn shape(&self) -> Shape {
         let buffers = (0..).zip(&self.buffers).map(|(slot, b)| BufferParam { slot, access: b.access });
         Shape { buffers: buffers.collect() }

@@ -44,8 +44,8 @@ pub fn lifting(device: &GpuDevice, adapter: &Adapter, cases: &[Case], float: Flo
         ]);
     }
     let note = format!(
-        "Lift: WebAssembly to SPIR-V, median of {LIFTS}. Compile: the driver's work from the module to the end of a \
-         first dispatch of one group, once, in a new process with MESA_SHADER_CACHE_DISABLE=true."
+        "Lift: WebAssembly to SPIR-V, median of {LIFTS}. Compile: from the module (of \
+         WebAssembly: with lifting) to the end of a first dispatch of one group, once, in a new process with MESA_SHADER_CACHE_DISABLE=true."
     );
     let columns = vec!["kernel", "lift", "operators", "SPIR-V words", "trap sites", "compile lifted", "compile WGSL"];
     Ok(Table { title: "Lift and compile times".into(), note, columns, rows })

@@ -44,11 +44,17 @@ pub fn options(device: &GpuDevice, float: FloatMode) -> Options {
     Options { float, workgroup_size: GROUP, ..*device.options() }
 }
 
-/// The lifted kernel as the driver holds it.
+/// The lifted kernel as the driver holds it, in the form that a launch takes: without the checks that its parameters
+/// prove.
 pub fn lift(device: &GpuDevice, case: &Case, float: FloatMode) -> Result<Arc<Kernel>> {
     let (module, function) = case.kernel()?;
-    let shader = translate(&module.wasm, function, &case.shape(), &options(device, float))?;
-    // SAFETY: the words come from the translator, lifted for this device, as in a launch.
+    let lift = |options| translate(&module.wasm, function, &case.shape(), &options);
+    let options = options(device, float);
+    let mut shader = lift(options)?;
+    if shader.launch_checks.hold(&case.immediates(), case.iterations) {
+        shader = lift(Options { checks_proved: true, ..options })?;
+    }
+    // SAFETY: the words come from the translator, lifted for this device, as in a launch whose checks hold.
     Ok(unsafe { device.prepare(shader) }?)
 }
 

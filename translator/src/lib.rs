@@ -38,8 +38,8 @@ pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, inspect};
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, Features, FloatMode, Interface, Options, Profile, Shape, TRAP_BINDING, TrapSite,
-    immediate,
+    Access, Binding, BufferParam, Features, FloatMode, FloatSupport, Interface, MAX_GUESS_ERROR, Options, Profile,
+    Shape, TRAP_BINDING, TrapSite, immediate,
 };
 
 use ir::Function;

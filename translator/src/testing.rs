@@ -20,6 +20,14 @@ pub struct Stages {
     pub strict: Function,
 }
 
+/// The kernel and what it calls as the front end leaves them, by index: also for kernels that later passes refuse.
+///
+/// # Errors
+/// Those of the front end.
+pub fn lifted(module: &Module, kernel: u32) -> Result<HashMap<u32, Function>> {
+    Ok(call_graph::slice(module, kernel)?.functions)
+}
+
 /// Runs the pipeline up to the backend, for distinct read_write buffers and default options.
 ///
 /// # Errors

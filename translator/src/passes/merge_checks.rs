@@ -2,16 +2,20 @@
 //!
 //! Lowering puts a branch in front of each access. Where nothing between two checks has an effect, the later one may be
 //! decided with the earlier: its condition is computed before, one branch tests whether any holds, and only behind that
-//! branch is it found which was the first. The invocation traps at the same operator as before.
+//! branch is it found which was the first. The invocation traps at the same operator as before. A check that another
+//! implies, as those of a structure's members but the last, costs the branch nothing.
 
 use std::collections::HashSet;
 
+use crate::analysis::alignment::{Alignment, alignment};
+use crate::analysis::dataflow;
 use crate::error::{Location, TrapKind};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
+use crate::ir::{Const, Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
 
 /// Merges the checks of lowered code.
 pub fn merge_checks(function: &mut Function) {
+    let facts = Facts::new(function);
     let mut todo = vec![function.body];
     let mut seen = HashSet::new();
     while let Some(id) = todo.pop() {
@@ -21,7 +25,7 @@ pub fn merge_checks(function: &mut Function) {
         let stmts = std::mem::take(&mut function.region_mut(id).stmts);
         // Not the regions that merging makes: what runs when a merged check fails is as it should be.
         todo.extend(stmts.iter().flat_map(|stmt| stmt.kind.regions()));
-        let stmts = merge_list(function, stmts);
+        let stmts = merge_list(function, &facts, stmts);
         function.region_mut(id).stmts = stmts;
     }
 }
@@ -58,13 +62,56 @@ struct Run {
     defined_behind: HashSet<Value>,
 }
 
-fn merge_list(function: &mut Function, stmts: Vec<Stmt>) -> Vec<Stmt> {
+/// What is known of the conditions.
+struct Facts {
+    alignment: Alignment,
+    constants: Vec<Option<Const>>,
+    /// The operator and operands of each value that has two.
+    defs: Vec<Option<(LowOp, [Value; 2])>>,
+}
+
+impl Facts {
+    fn new(function: &Function) -> Self {
+        Facts {
+            alignment: alignment(function),
+            constants: dataflow::constants(function),
+            defs: dataflow::binary_operators(function),
+        }
+    }
+
+    fn def(&self, value: Value) -> Option<(LowOp, [Value; 2])> {
+        self.defs.get(value.index()).copied().flatten()
+    }
+
+    /// A value as another plus a constant.
+    fn sum(&self, value: Value) -> (Value, u32) {
+        if let Some((LowOp::IAdd, [base, more])) = self.def(value)
+            && let Some(Const::I32(more)) = self.constants[more.index()]
+        {
+            return (base, more);
+        }
+        (value, 0)
+    }
+
+    /// Whether `a` can hold only where `b` does. Both are `limit <= offset`; the offsets differ by a constant, and their
+    /// sums do not wrap, as the constants fit into the low bits that the common part leaves zero.
+    fn implies(&self, a: Value, b: Value) -> bool {
+        let (Some((LowOp::ULe, [limit, x])), Some((LowOp::ULe, [other, y]))) = (self.def(a), self.def(b)) else {
+            return false;
+        };
+        let ((base, less), (same, more)) = (self.sum(x), self.sum(y));
+        let zeros = self.alignment.trailing_zeros(base);
+        limit == other && base == same && less < more && zeros < 32 && more < 1 << zeros
+    }
+}
+
+fn merge_list(function: &mut Function, facts: &Facts, stmts: Vec<Stmt>) -> Vec<Stmt> {
     let mut out = Vec::with_capacity(stmts.len());
     let mut run = Run::default();
     for stmt in stmts {
         if let Some(found) = check(function, &stmt) {
             if run.defined_behind.contains(&found.cond) {
-                run.flush(function, &mut out);
+                run.flush(function, facts, &mut out);
             }
             run.checks.push(found);
             continue;
@@ -82,10 +129,10 @@ fn merge_list(function: &mut Function, stmts: Vec<Stmt>) -> Vec<Stmt> {
         run.defined_behind.extend(stmt.kind.results());
         run.behind.push(stmt);
         if effect {
-            run.flush(function, &mut out);
+            run.flush(function, facts, &mut out);
         }
     }
-    run.flush(function, &mut out);
+    run.flush(function, facts, &mut out);
     out
 }
 
@@ -111,14 +158,15 @@ fn may_move(op: &Op) -> bool {
 }
 
 impl Run {
-    fn flush(&mut self, function: &mut Function, out: &mut Vec<Stmt>) {
+    fn flush(&mut self, function: &mut Function, facts: &Facts, out: &mut Vec<Stmt>) {
         let Run { checks, before, behind, .. } = std::mem::take(self);
         out.extend(before);
         if let Some((first, others)) = checks.split_first() {
             let mut list = ListBuilder::new(first.at);
-            let any = others
-                .iter()
-                .fold(first.cond, |any, check| list.low(function, LowOp::BOr, &[any, check.cond], Type::Bool));
+            let needed = |check: &&Check| !checks.iter().any(|other| facts.implies(check.cond, other.cond));
+            let conds = checks.iter().filter(needed).map(|check| check.cond);
+            let any = conds.reduce(|any, cond| list.low(function, LowOp::BOr, &[any, cond], Type::Bool));
+            let any = any.unwrap_or(first.cond);
             let then = failing(function, first, others);
             let otherwise = ListBuilder::new(first.at).finish(function, Exit::Yield(Vec::new()));
             list.push(StmtKind::If { cond: any, then, otherwise, results: Vec::new() });

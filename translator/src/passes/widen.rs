@@ -44,17 +44,11 @@ struct Facts {
 
 impl Facts {
     fn new(function: &Function) -> Self {
-        let mut defs = vec![None; function.values.len()];
-        for region in &function.regions {
-            for stmt in &region.stmts {
-                if let StmtKind::Op { op: Op::Low(op), args, result: Some(result) } = &stmt.kind
-                    && let [a, b] = args[..]
-                {
-                    defs[result.index()] = Some((*op, [a, b]));
-                }
-            }
+        Facts {
+            alignment: alignment(function),
+            constants: dataflow::constants(function),
+            defs: dataflow::binary_operators(function),
         }
-        Facts { alignment: alignment(function), constants: dataflow::constants(function), defs }
     }
 
     fn constant(&self, value: Value) -> Option<u32> {
