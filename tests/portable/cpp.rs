@@ -17,6 +17,15 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// What a word of the trap record is before a launch.
 const NO_TRAP: u32 = u32::MAX;
 
+/// What the program's floats are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Floats {
+    /// As IEEE 754 says.
+    Exact,
+    /// Subnormal operands and results are taken for zero (x86 only).
+    Flushed,
+}
+
 /// A kernel as text, with what its launch needs.
 pub struct Kernel<'a> {
     pub case: &'a Case,
@@ -31,7 +40,7 @@ pub fn have_compiler() -> bool {
 }
 
 /// Compiles the kernels as one program, runs one launch of each, and gives what each left behind.
-pub fn run(kernels: &[Kernel<'_>], language: Language) -> Result<Vec<Outcome>, String> {
+pub fn run(kernels: &[Kernel<'_>], language: Language, floats: Floats) -> Result<Vec<Outcome>, String> {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let (source, binary) = (folder.path().join("kernels.cpp"), folder.path().join("kernels"));
     std::fs::write(&source, program(kernels, language)?).map_err(|e| e.to_string())?;
@@ -40,6 +49,7 @@ pub fn run(kernels: &[Kernel<'_>], language: Language) -> Result<Vec<Outcome>, S
         .args(["-std=c++20", "-O1", "-ffp-contract=off", "-fwrapv", "-fno-strict-aliasing", "-w"])
         // Literals without a suffix are floats in both languages.
         .arg("-fsingle-precision-constant")
+        .args((floats == Floats::Flushed).then_some("-DWAVELIFT_FLUSH_SUBNORMALS"))
         .arg(format!("-I{}/tests/portable/include", env!("CARGO_MANIFEST_DIR")))
         .arg("-o")
         .args([&binary, &source])
