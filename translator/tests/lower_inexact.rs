@@ -164,7 +164,7 @@ fn integers(ty: Type) -> Vec<[u64; 2]> {
     let mut values = vec![0, 1, u64::MAX];
     for bit in 1..64 {
         values.extend([1 << bit, (1 << bit) - 1, (1 << bit) + 1, random.next() >> bit]);
-        values.extend([24, 53].map(|bits: u32| ((1u64 << bit) | (1u64 << bit).checked_shr(bits).unwrap_or(0))));
+        values.extend([24, 53].map(|bits: u32| (1u64 << bit) | (1u64 << bit).checked_shr(bits).unwrap_or(0)));
     }
     let mask = u64::MAX >> (64 - ty.bits());
     values.iter().flat_map(|value| [[value & mask, 0], [value.wrapping_neg() & mask, 0]]).collect()
