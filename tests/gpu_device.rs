@@ -469,6 +469,7 @@ fn the_probe_agrees_with_what_is_known() -> Outcome {
         (features.subnormals_f32, probed.f32.subnormals, "f32 subnormals"),
         (features.exact_arithmetic_f32, probed.f32.arithmetic, "f32 arithmetic"),
         (features.close_f32, probed.f32.close, "f32 guesses"),
+        (features.exact_conversions_f32, probed.conversions, "conversions to f32"),
         (features.exact_div_f64, probed.f64.division, "f64 division"),
         (features.exact_sqrt_f64, probed.f64.square_root, "f64 square root"),
         (features.subnormals_f64, probed.f64.subnormals, "f64 subnormals"),

@@ -81,6 +81,8 @@ impl Random {
 /// Makes expressions of one float type.
 pub struct Generator {
     pub ty: Type,
+    /// Whether there may be 64-bit floats in expressions of 32-bit ones.
+    pub wide: bool,
     pub random: Random,
 }
 
@@ -157,7 +159,7 @@ impl Generator {
             Type::F64 => (I32TruncSatF64S, I32TruncSatF64U),
             _ => (I32TruncSatF32S, I32TruncSatF32U),
         };
-        match (self.random.below(4), self.ty) {
+        match (self.random.below(if self.wide { 4 } else { 2 }), self.ty) {
             (0, _) => self.apply("convert_i32_s", &[&apply(to_signed, x)]),
             (1, _) => self.apply("convert_i32_u", &[&apply(to_unsigned, x)]),
             (2, Type::F64) => apply(F64PromoteF32, &apply(F32DemoteF64, x)),

@@ -29,8 +29,11 @@ fn main() {
     for (profile, suffix) in [(Profile::Vulkan, "vulkan"), (Profile::Portable, "portable")] {
         let mut trial = |name: &str, test: Box<dyn FnOnce(&Adapter) -> Tested + Send>| {
             let name = format!("{name}_{suffix}");
-            trials.push(Trial::ignorable_test(name, move || match gpu::adapters().into_iter().next() {
+            trials.push(Trial::ignorable_test(name.clone(), move || match gpu::adapters().into_iter().next() {
                 None => Ok(Completion::ignored_with("this machine has no GPU driver; install Mesa 25 or newer")),
+                Some(adapter) if name.contains("f64") && !has_64_bits(&adapter) => {
+                    Ok(Completion::ignored_with("this GPU has no 64-bit types"))
+                }
                 Some(adapter) => test(&adapter).map(|()| Completion::Completed),
             }));
         };
@@ -41,7 +44,22 @@ fn main() {
         trial("expressions_f32", Box::new(move |adapter| expressions(adapter, profile, Type::F32)));
         trial("expressions_f64", Box::new(move |adapter| expressions(adapter, profile, Type::F64)));
     }
+    for (name, test, shown_only) in [
+        ("the_command_checks_an_adapter", the_command as fn(&Adapter) -> Tested, false),
+        ("measure_costs", costs, true),
+    ] {
+        let test = move || match gpu::adapters().into_iter().next() {
+            None => Ok(Completion::ignored_with("this machine has no GPU driver; install Mesa 25 or newer")),
+            Some(adapter) => test(&adapter).map(|()| Completion::Completed),
+        };
+        // What takes long and is for people runs with `--ignored`.
+        trials.push(Trial::ignorable_test(name, test).with_ignored_flag(shown_only));
+    }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn has_64_bits(adapter: &Adapter) -> bool {
+    adapter.info().int64 && adapter.info().float64
 }
 
 fn divides_carelessly(features: &mut Features) {
@@ -61,6 +79,8 @@ fn rounds_carelessly(features: &mut Features) {
     flushes(features);
     features.exact_arithmetic_f32 = false;
     features.exact_arithmetic_f64 = false;
+    features.exact_conversions_f32 = false;
+    features.exact_conversions_i64 = false;
 }
 
 fn open(adapter: &Adapter, profile: Profile, change: fn(&mut Features)) -> Result<GpuDevice, Failed> {
@@ -74,6 +94,7 @@ fn operators(adapter: &Adapter, profile: Profile, random: usize, change: fn(&mut
     for check in device.check_floats(random)? {
         let name = check.operator.text();
         match check.outcome {
+            Outcome::NotLifted if name.contains("64") && !has_64_bits(adapter) => {}
             Outcome::NotLifted => return Err(format!("`{name}` was not lifted").into()),
             Outcome::Ran { rows, first: Some([a, b]), wrong: count, .. } => {
                 wrong.push(format!("`{name}`: {count} of {rows}, first of {a:#x}, {b:#x}"));
@@ -88,11 +109,11 @@ fn operators(adapter: &Adapter, profile: Profile, random: usize, change: fn(&mut
     if !wrong.is_empty() {
         return Err(wrong.join("\n").into());
     }
-    let support = device.options().features.float_support(WasmOp::F64Div);
-    let expects_correction = device.options().features.exact_div_f64;
-    match (support == FloatSupport::Native) == expects_correction && (corrected > 0) != expects_correction {
+    let features = device.options().features;
+    let to_correct = WasmOp::ALL.iter().filter(|op| features.float_support(**op) == FloatSupport::Corrected).count();
+    match (to_correct == 0) == (corrected == 0) && corrected <= to_correct {
         true => Ok(()),
-        false => Err(format!("{corrected} operators were corrected").into()),
+        false => Err(format!("{corrected} operators were corrected, of {to_correct} that need it").into()),
     }
 }
 
@@ -104,7 +125,8 @@ fn expressions(adapter: &Adapter, profile: Profile, ty: Type) -> Tested {
     };
     let mut wrong = Vec::new();
     for seed in 0..kernels as u64 {
-        let mut generator = Generator { ty, random: Random(seed * 2 + u64::from(ty == Type::F64)) };
+        let mut generator =
+            Generator { ty, wide: has_64_bits(adapter), random: Random(seed * 2 + u64::from(ty == Type::F64)) };
         let expressions: Vec<Rc<Expr>> = (0..EXPRESSIONS).map(|i| generator.tree(2 + i as u32 % 3)).collect();
         let tuples = tuples(ty, &mut generator.random);
         let got = run(&device, ty, &expressions, &tuples)?;
@@ -208,4 +230,83 @@ fn is_nan(value: Const) -> bool {
         Const::F64(bits) => f64::from_bits(bits).is_nan(),
         _ => false,
     }
+}
+
+fn the_command(_adapter: &Adapter) -> Tested {
+    let command = |arguments: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_wavelift"))
+            .args(["devices", "--conformance"])
+            .args(arguments)
+            .output()
+    };
+    let output = command(&["--adapter", "0", "--profile", "portable"])?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    for part in ["f64", "sqrt", "i32.trunc_sat_u", "all equal WebAssembly's"] {
+        if !text.contains(part) {
+            return Err(format!("`{part}` is not in\n{text}\n{}", String::from_utf8_lossy(&output.stderr)).into());
+        }
+    }
+    let unknown = command(&["--adapter", "no such adapter"])?;
+    let refused = String::from_utf8_lossy(&unknown.stderr).contains("There is no GPU adapter");
+    if output.status.success() && refused && !unknown.status.success() {
+        return Ok(());
+    }
+    Err("the exit codes are not what the results are".into())
+}
+
+/// A change of a device's features.
+type Change = fn(&mut Features);
+
+/// Prints nanoseconds per operator, natively, corrected and on integers.
+fn costs(adapter: &Adapter) -> Tested {
+    const COUNT: u32 = 1 << 20;
+    let ways: [(&str, Change); 4] = [
+        ("native", |_| {}),
+        ("corrected", divides_carelessly),
+        ("without subnormals", flushes),
+        ("on integers", rounds_carelessly),
+    ];
+    for profile in [Profile::Vulkan, Profile::Portable] {
+        for name in ["f32.div", "f32.sqrt", "f32.add", "f32.mul", "f64.div", "f64.sqrt", "f64.add", "f64.mul"] {
+            let mut line = format!("{profile:?} {name}:");
+            for (way, change) in ways {
+                let device = open(adapter, profile, change)?;
+                // With one operator and with none: loads, stores and checks are in both.
+                let nanos = time(&device, name, COUNT, true)? - time(&device, name, COUNT, false)?;
+                line += &format!(" {way} {:.2} ns", nanos / f64::from(COUNT));
+            }
+            println!("{line}");
+        }
+    }
+    Ok(())
+}
+
+/// Nanoseconds of a launch that applies an operator eight times to each of many floats, divided by eight.
+fn time(device: &GpuDevice, name: &str, count: u32, with_operator: bool) -> Result<f64, Failed> {
+    const TIMES: usize = 8;
+    let ty = &name[..3];
+    let second = if name.ends_with("sqrt") { "" } else { "(local.get $y)" };
+    let step = format!("(local.set $x ({name} (local.get $x) {second}))").repeat(if with_operator { TIMES } else { 0 });
+    let text = format!(
+        "(module (memory 1) (func (param $i i32) (param i32 i32) (param $p i32) (param i32) (local $x {ty}) (local $y {ty})
+         (local.set $p (i32.add (local.get $p) (i32.shl (local.get $i) (i32.const 3))))
+         (local.set $x ({ty}.load (local.get $p))) (local.set $y ({ty}.const 1.0009765625))
+         (local.set $y ({ty}.add (local.get $x) (local.get $y))) {step}
+         ({ty}.store (local.get $p) (local.get $x))))"
+    );
+    let module = Module::parse(wat::parse_str(&text)?)?;
+    let shader = translate(&module, 0, &Shape::distinct(1), device.options())?;
+    // SAFETY: the words are the translator's: valid SPIR-V with a bounds check on every access.
+    let kernel = unsafe { device.prepare(shader) }?;
+    let spec = BufferSpec { id: BufferId(0), address: 0x4000_0000, size: count * 8, access: Access::ReadWrite };
+    let mut context = device.new_gpu_context();
+    context.create_buffer(&spec)?;
+    let mut best = f64::MAX;
+    for _ in 0..8 {
+        let one = if ty == "f64" { 1.5f64.to_bits() } else { u64::from(1.5f32.to_bits()) };
+        context.write_buffer(spec.id, 0, &one.to_le_bytes().repeat(count as usize))?;
+        let times = context.time_runs(&kernel, count, 1, &[spec], 1)?;
+        best = times.iter().map(|time| time.as_secs_f64()).fold(best, f64::min);
+    }
+    Ok(best * 1e9 / TIMES as f64)
 }

@@ -77,9 +77,13 @@ pub struct Features {
     pub exact_arithmetic_f32: bool,
     /// Sums and products of normal `f64` numbers, where they are normal, are correctly rounded.
     pub exact_arithmetic_f64: bool,
-    /// `f32` quotients and roots of normal numbers, where they are normal, are within [`MAX_GUESS_ERROR`].
+    /// Conversions of 32-bit integers to `f32` are correctly rounded.
+    pub exact_conversions_f32: bool,
+    /// Conversions of 64-bit integers to floats are correctly rounded.
+    pub exact_conversions_i64: bool,
+    /// `f32` quotients and roots of numbers of ordinary size (2^-8 to 2^64) are within [`MAX_GUESS_ERROR`].
     pub close_f32: bool,
-    /// `f64` quotients and roots of normal numbers, where they are normal, are within [`MAX_GUESS_ERROR`].
+    /// `f64` quotients and roots of numbers of ordinary size are within [`MAX_GUESS_ERROR`].
     pub close_f64: bool,
     /// `f32` division is correctly rounded.
     pub exact_div_f32: bool,
@@ -116,6 +120,8 @@ impl Features {
             }
             F32DemoteF64 | F64PromoteF32 => self.subnormals_f32 && self.subnormals_f64,
             F32Ceil | F32Floor | F32Trunc | F32Nearest | F64Ceil | F64Floor | F64Trunc | F64Nearest => subnormals,
+            F32ConvertI32S | F32ConvertI32U => self.exact_conversions_f32,
+            F32ConvertI64S | F32ConvertI64U | F64ConvertI64S | F64ConvertI64U => self.exact_conversions_i64,
             _ => true,
         };
         if exact { Native } else { Corrected }
@@ -136,6 +142,8 @@ impl Features {
             subnormals_f64: true,
             exact_arithmetic_f32: true,
             exact_arithmetic_f64: true,
+            exact_conversions_f32: true,
+            exact_conversions_i64: true,
             close_f32: true,
             close_f64: true,
             exact_div_f32: true,

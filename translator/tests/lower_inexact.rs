@@ -28,6 +28,8 @@ impl Device {
             subnormals_f64: !self.flushes,
             exact_arithmetic_f32: self.sum_error == 0,
             exact_arithmetic_f64: self.sum_error == 0,
+            exact_conversions_f32: self.sum_error == 0,
+            exact_conversions_i64: self.sum_error == 0,
             exact_div_f32: divides,
             exact_sqrt_f32: divides,
             exact_div_f64: divides,
@@ -156,8 +158,23 @@ fn edges(ty: Type) -> Vec<u64> {
     bits.iter().flat_map(|bits| [*bits, bits | sign]).collect()
 }
 
+/// Integers of every length: all ones, a one and zeros, and half-way cases next to each other.
+fn integers(ty: Type) -> Vec<[u64; 2]> {
+    let mut random = Random(3);
+    let mut values = vec![0, 1, u64::MAX];
+    for bit in 1..64 {
+        values.extend([1 << bit, (1 << bit) - 1, (1 << bit) + 1, random.next() >> bit]);
+        values.extend([24, 53].map(|bits: u32| (1u64 << bit) | (1u64 << bit).checked_shr(bits).unwrap_or(0)));
+    }
+    let mask = u64::MAX >> (64 - ty.bits());
+    values.iter().flat_map(|value| [[value & mask, 0], [value.wrapping_neg() & mask, 0]]).collect()
+}
+
 /// Edge values, each with each, and pairs of random bits, of random significands near one exponent, and of subnormals.
 fn operands(ty: Type, pairs: usize) -> Vec<[u64; 2]> {
+    if !ty.is_float() {
+        return integers(ty);
+    }
     let edges = edges(ty);
     let mut operands: Vec<[u64; 2]> = edges.iter().flat_map(|a| edges.iter().map(move |b| [*a, *b])).collect();
     if ty == Type::F64 {
@@ -221,6 +238,13 @@ const FLOAT_OPERATORS: &[WasmOp] = {
         F64Le,
         F32DemoteF64,
         F64PromoteF32,
+        F32ConvertI32S,
+        F32ConvertI32U,
+        F32ConvertI64S,
+        F32ConvertI64U,
+        F64ConvertI32S,
+        F64ConvertI64S,
+        F64ConvertI64U,
     ]
 };
 
@@ -283,6 +307,15 @@ fn a_careless_device_taken_for_an_exact_one_is_seen() {
     for op in [WasmOp::F32Mul, WasmOp::F64Add, WasmOp::F32Floor, WasmOp::F32DemoteF64, WasmOp::F64PromoteF32] {
         assert!(seen(Device { flushes: true, ..Device::default() }, op), "{}", op.text());
     }
+}
+
+#[test]
+fn conversions_on_integers_use_no_conversion() {
+    let device = Device { sum_error: 1, ..Device::default() };
+    let (function, shape) = kernel(WasmOp::F32ConvertI64S);
+    let options = Options { features: device.features(), ..Options::default() };
+    let lowered = lowered(&function, &shape, &options).unwrap();
+    assert_eq!(count(&lowered, |op| matches!(op, LowOp::SToF(_) | LowOp::UToF(_))), 0, "{lowered}");
 }
 
 /// A guess beyond what is promised to be corrected is not: the bound says something.

@@ -10,7 +10,7 @@ use crate::device::gpu::connection::Connection;
 use crate::device::gpu::probe::{self, Exactness, Findings};
 
 /// What lavapipe from Mesa 25 on was measured to do; the probe agrees (see the tests).
-const LAVAPIPE: Findings = Findings { f32: Exactness::ALL, f64: Exactness::ALL };
+const LAVAPIPE: Findings = Findings { f32: Exactness::ALL, f64: Exactness::ALL, conversions: true };
 
 /// The features of an open device for shaders of this profile.
 pub(crate) fn of(adapter: &Adapter, connection: &Arc<Connection>, profile: Profile) -> Result<Features, DeviceError> {
@@ -34,6 +34,9 @@ pub(crate) fn of(adapter: &Adapter, connection: &Arc<Connection>, profile: Profi
         subnormals_f64: found.f64.subnormals && float64,
         exact_arithmetic_f32: found.f32.arithmetic,
         exact_arithmetic_f64: found.f64.arithmetic && float64,
+        exact_conversions_f32: found.conversions,
+        // Not probed: elsewhere they are computed on integers.
+        exact_conversions_i64: adapter.is_lavapipe(),
         close_f32: found.f32.close,
         close_f64: found.f64.close && float64,
         exact_div_f32: found.f32.division,

@@ -30,9 +30,12 @@ pub struct Exactness {
     pub subnormals: bool,
     /// Products and sums of normal numbers, where they are normal, are correctly rounded.
     pub arithmetic: bool,
-    /// Quotients and roots of normal numbers, where they are normal, are near enough to be corrected.
+    /// Quotients and roots of numbers of ordinary size (2^-8 to 2^64) are near enough to be corrected.
     pub close: bool,
 }
+
+/// Sizes of the numbers that corrections let a device divide.
+const ORDINARY: std::ops::Range<f64> = 1.0 / 256.0..18_446_744_073_709_551_616.0;
 
 impl Exactness {
     /// All of it.
@@ -47,6 +50,8 @@ pub struct Findings {
     pub f32: Exactness,
     /// 64-bit floats; nothing holds where the device has none.
     pub f64: Exactness,
+    /// Conversions of 32-bit integers to 32-bit floats are correctly rounded.
+    pub conversions: bool,
 }
 
 const F32_SHADER: &str = "
@@ -67,6 +72,15 @@ const F64_SHADER: &str = "
     let a = input[id.x].x;
     let b = input[id.x].y;
     output[id.x] = vec4<f64>(a / b, sqrt(a), a * b, a + b);
+}";
+
+const CONVERSION_SHADER: &str = "
+@group(0) @binding(0) var<storage, read_write> input: array<u32>;
+@group(0) @binding(1) var<storage, read_write> output: array<vec2<u32>>;
+@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    if id.x >= arrayLength(&input) { return; }
+    let x = input[id.x];
+    output[id.x] = bitcast<vec2<u32>>(vec2<f32>(f32(x), f32(bitcast<i32>(x))));
 }";
 
 /// The findings for an adapter: measured at the first call in this process, on a connection to it.
@@ -90,13 +104,16 @@ pub(crate) fn run(connection: &Arc<Connection>) -> Result<Findings, DeviceError>
     let results = bytemuck::pod_collect_to_vec::<u8, [u32; 4]>(&bytes);
     let results: Vec<[u64; 4]> = results.iter().map(|row| row.map(u64::from)).collect();
     let f32 = judge::<f32>(&pairs, &results);
+    let integers: Vec<u32> = operands::pairs(Type::I32, RANDOM_PAIRS).iter().flatten().map(|x| *x as u32).collect();
+    let bytes = run_shader(connection, CONVERSION_SHADER, bytemuck::cast_slice(&integers), integers.len(), 8)?;
+    let conversions = judge_conversions(&integers, &bytemuck::pod_collect_to_vec::<u8, [u32; 2]>(&bytes));
     if !connection.has(wgpu::Features::SHADER_F64) {
-        return Ok(Findings { f32, f64: Exactness::default() });
+        return Ok(Findings { f32, f64: Exactness::default(), conversions });
     }
     let pairs = operands::pairs(Type::F64, RANDOM_PAIRS);
     let bytes = run_shader(connection, F64_SHADER, bytemuck::cast_slice(&pairs), pairs.len(), 32)?;
     let f64 = judge::<f64>(&pairs, &bytemuck::pod_collect_to_vec::<u8, [u64; 4]>(&bytes));
-    Ok(Findings { f32, f64 })
+    Ok(Findings { f32, f64, conversions })
 }
 
 fn run_shader(
@@ -115,6 +132,7 @@ fn run_shader(
 /// A float type of the host, whose operations are correctly rounded.
 trait Float: Copy {
     fn of_bits(bits: u64) -> Self;
+    fn is_ordinary(self) -> bool;
     /// Quotient, root, product and sum, as bits.
     fn right(a: Self, b: Self) -> [u64; 4];
     fn is_normal(self) -> bool;
@@ -127,6 +145,9 @@ macro_rules! float {
         impl Float for $float {
             fn of_bits(bits: u64) -> Self {
                 $float::from_bits(bits as $bits)
+            }
+            fn is_ordinary(self) -> bool {
+                ORDINARY.contains(&f64::from(self.abs()))
             }
             fn right(a: Self, b: Self) -> [u64; 4] {
                 [a / b, a.sqrt(), a * b, a + b].map(|x| x.to_bits() as u64)
@@ -147,6 +168,12 @@ macro_rules! float {
 float!(f32, u32);
 float!(f64, u64);
 
+/// Whether a device's conversions, from unsigned and from signed integers, are right.
+fn judge_conversions(integers: &[u32], results: &[[u32; 2]]) -> bool {
+    let right = |x: u32| [(x as f32).to_bits(), (x as i32 as f32).to_bits()];
+    results.len() == integers.len() && integers.iter().zip(results).all(|(x, got)| *got == right(*x))
+}
+
 /// Compares a device's quotients, roots, products and sums with the right ones.
 fn judge<F: Float>(pairs: &[[u64; 2]], results: &[[u64; 4]]) -> Exactness {
     // Fewer results than pairs would be no evidence.
@@ -161,8 +188,8 @@ fn judge<F: Float>(pairs: &[[u64; 2]], results: &[[u64; 4]]) -> Exactness {
         exact.division &= same(0);
         exact.square_root &= same(1);
         for (i, takes_b) in [(0, true), (1, false)] {
-            let normal = a.is_normal() && (b.is_normal() || !takes_b) && F::of_bits(right[i]).is_normal();
-            exact.close &= !normal || got[i].abs_diff(right[i]) <= MAX_GUESS_ERROR;
+            let ordinary = a.is_ordinary() && (b.is_ordinary() || !takes_b) && !F::of_bits(right[i]).is_nan();
+            exact.close &= !ordinary || got[i].abs_diff(right[i]) <= MAX_GUESS_ERROR;
         }
         for i in [2, 3] {
             let result = F::of_bits(right[i]);
@@ -190,8 +217,8 @@ mod tests {
         let (pairs, right) = rows::<F>(ty);
         assert_eq!(judge::<F>(&pairs, &right), Exactness::ALL);
         let is_plain = |row: &[u64; 4]| row.iter().all(|bits| F::of_bits(*bits).is_normal());
-        let normal = |[a, b]: &[u64; 2]| F::of_bits(*a).is_normal() && F::of_bits(*b).is_normal();
-        let row = (0..pairs.len()).find(|row| normal(&pairs[*row]) && is_plain(&right[*row])).unwrap();
+        let ordinary = |[a, b]: &[u64; 2]| F::of_bits(*a).is_ordinary() && F::of_bits(*b).is_ordinary();
+        let row = (0..pairs.len()).find(|row| ordinary(&pairs[*row]) && is_plain(&right[*row])).unwrap();
         let wrong = |column: usize, bits: u64| {
             let mut results = right.clone();
             results[row][column] ^= bits;
@@ -209,6 +236,15 @@ mod tests {
     fn right_results_are_exact_and_one_wrong_bit_is_seen() {
         one_wrong_bit_is_seen::<f32>(Type::F32);
         one_wrong_bit_is_seen::<f64>(Type::F64);
+    }
+
+    #[test]
+    fn a_conversion_that_is_cut_off_is_seen() {
+        let integers = [0, 1, 0x0100_0001, 0xffff_ffff, 0x8000_0000];
+        let mut results = integers.map(|x| [(x as f32).to_bits(), (x as i32 as f32).to_bits()]);
+        assert!(judge_conversions(&integers, &results) && !judge_conversions(&integers, &results[1..]));
+        results[3][0] -= 1;
+        assert!(!judge_conversions(&integers, &results));
     }
 
     #[test]

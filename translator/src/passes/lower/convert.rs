@@ -42,6 +42,12 @@ impl Lowerer<'_> {
         let low = match op {
             I32ReinterpretF32 | I64ReinterpretF64 => return Ok(Some(self.bits(args[0]))),
             F32ReinterpretI32 | F64ReinterpretI64 => LowOp::Bitcast(to),
+            F32ConvertI32S | F32ConvertI64S | F64ConvertI64S if self.is_corrected(op)? => {
+                return Ok(Some(self.converted(args[0], true, to)));
+            }
+            F32ConvertI32U | F32ConvertI64U | F64ConvertI64U if self.is_corrected(op)? => {
+                return Ok(Some(self.converted(args[0], false, to)));
+            }
             F32ConvertI32S | F32ConvertI64S | F64ConvertI32S | F64ConvertI64S => LowOp::SToF(to),
             F32ConvertI32U | F32ConvertI64U | F64ConvertI32U | F64ConvertI64U => LowOp::UToF(to),
             F32DemoteF64 if self.is_corrected(op)? => return Ok(Some(self.demoted(args[0]))),

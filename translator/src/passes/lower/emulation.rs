@@ -180,6 +180,41 @@ impl Lowerer<'_> {
         self.low(LowOp::Bitcast(Type::F64), &[wide], Type::F64)
     }
 
+    /// An integer of at least the float's size to the nearest float.
+    pub(super) fn converted(&mut self, value: Value, signed: bool, to: Type) -> Value {
+        let (from, format) = (self.function.ty(value), Format::of(to));
+        let size = u64::from(from.bits());
+        let (magnitude, sign) = if signed {
+            let negative = self.shift_by(LowOp::ShrS, value, size - 1);
+            let flipped = self.same(LowOp::Xor, &[value, negative]);
+            (self.same(LowOp::ISub, &[flipped, negative]), self.op_with_int(LowOp::And, value, 1 << (size - 1)))
+        } else {
+            (value, self.int(from, 0))
+        };
+        let leading = self.highest_bit(magnitude);
+        let top = self.int(from, size - 1);
+        let to_top = self.same(LowOp::ISub, &[top, leading]);
+        // Of 0, which is taken out below, this would be the whole size.
+        let to_top = self.op_with_int(LowOp::And, to_top, size - 1);
+        let significand = self.same(LowOp::Shl, &[magnitude, to_top]);
+        let surplus = self.int(from, size - format.extended_precision());
+        let significand = self.shift_right_sticky(significand, surplus);
+        let (leading, significand, sign) = match (from, format.int) {
+            (Type::I64, Type::I32) => (
+                self.low(LowOp::Wrap, &[leading], Type::I32),
+                self.low(LowOp::Wrap, &[significand], Type::I32),
+                self.low(LowOp::High, &[sign], Type::I32),
+            ),
+            _ => (leading, significand, sign),
+        };
+        let exponent = self.op_with_int(LowOp::IAdd, leading, format.bias());
+        let bits = self.pack(sign, exponent, significand, format);
+        let is_zero = self.test_int(LowOp::Eq, magnitude, 0);
+        let zero = self.int(format.int, 0);
+        let bits = self.select(is_zero, zero, bits);
+        self.low(LowOp::Bitcast(to), &[bits], to)
+    }
+
     /// A float that rounds to the same integers as the given one and is no subnormal.
     pub(super) fn without_subnormals(&mut self, value: Value) -> Value {
         let format = Format::of(self.function.ty(value));
