@@ -190,6 +190,12 @@ pub enum Emit {
     SpirvAsm,
     /// The translator's intermediate form.
     Ir,
+    /// WebGPU's text, of the portable profile.
+    Wgsl,
+    /// Metal's text, of the portable profile.
+    Msl,
+    /// DX12's text, of the portable profile.
+    Hlsl,
 }
 
 fn parse_variable(text: &str) -> Result<(String, String), String> {

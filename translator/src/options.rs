@@ -176,6 +176,8 @@ pub struct Options {
     pub features: Features,
     /// Invocations of a group (one dimension), 1 to the device's limit.
     pub workgroup_size: u32,
+    /// Leave out the checks of [`LaunchChecks`](crate::LaunchChecks): the host has proved that they hold.
+    pub checks_proved: bool,
     /// Most operators of a kernel after inlining; more is `Unsupported`.
     pub max_operators: u32,
 }
@@ -187,6 +189,7 @@ impl Default for Options {
             float: FloatMode::default(),
             features: Features::all(),
             workgroup_size: 64,
+            checks_proved: false,
             max_operators: 1_000_000,
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wavelift_translator::{Features, Profile};
 
 use crate::device::DeviceError;
-use crate::device::gpu::Adapter;
+use crate::device::gpu::adapter::{self, Adapter};
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::probe::{self, Exactness, Findings};
 
@@ -20,7 +20,7 @@ pub(crate) fn of(adapter: &Adapter, connection: &Arc<Connection>, profile: Profi
         Profile::Vulkan => vulkan::float_controls(adapter.wgpu()),
         Profile::Portable => FloatControls::default(),
     };
-    let float64 = connection.has(wgpu::Features::SHADER_F64);
+    let float64 = adapter::has_f64(adapter.wgpu());
     Ok(Features {
         int64: connection.has(wgpu::Features::SHADER_INT64),
         float64,

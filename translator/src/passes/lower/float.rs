@@ -112,11 +112,15 @@ impl Lowerer<'_> {
             if low == LowOp::FDiv {
                 args.iter_mut().for_each(|arg| *arg = self.hidden_if_constant(*arg));
             }
-            // `a - a` and `a / a` are not always 0 and 1. Where rewriting can't be forbidden, not even equal values that
-            // came about in different ways may be seen as equal.
-            let cancels = matches!(low, LowOp::FSub | LowOp::FDiv);
-            // The zero is not the one that results are laundered with, else `x * 1 - x` would still be `a - a`.
-            if cancels && (is_rewritten || args[0] == args[1]) {
+            // `a - a`, `-a + a` and `a / a` are not always 0 and 1. Where rewriting can't be forbidden, not even equal
+            // values that came about in different ways may be seen as equal.
+            let cancels = match low {
+                LowOp::FSub | LowOp::FDiv => is_rewritten || args[0] == args[1],
+                LowOp::FAdd => is_rewritten,
+                _ => false,
+            };
+            if cancels {
+                // The zero is not the one that results are laundered with, else `x * 1 - x` would still be `a - a`.
                 args[1] = self.launder_with(args[1], Once::OtherZero(self.function.ty(args[1]).as_int()));
             }
         }
