@@ -34,3 +34,19 @@ pub fn stages(module: &Module, kernel: u32) -> Result<Stages> {
     let strict = structurize::structurize(lowered.clone())?;
     Ok(Stages { lifted: slice.functions, inlined, simplified, lowered, strict })
 }
+
+/// The kernel and what it calls as the front end leaves them, by index.
+///
+/// # Errors
+/// Those of [`translate`](crate::translate), as far as the front end gives them.
+pub fn lifted(module: &Module, kernel: u32) -> Result<HashMap<u32, Function>> {
+    crate::on_deep_stack(|| Ok(call_graph::slice(module, kernel)?.functions))
+}
+
+/// The kernel as the backend takes it.
+///
+/// # Errors
+/// Those of [`translate`](crate::translate).
+pub fn strict(module: &Module, kernel: u32, shape: &Shape, options: &Options) -> Result<Function> {
+    crate::on_deep_stack(|| Ok(crate::strict_form(module, kernel, shape, options)?.0))
+}
