@@ -40,10 +40,10 @@ pub fn count(folder: &Path) -> Result<Option<BTreeMap<String, Count>>, Failed> {
 }
 
 /// Every file has as many assertions, and as many about numbers, as these tests find in it; and the committed results
-/// leave none out.
+/// (`rows`, where they are to be looked at) leave none out.
 pub fn agrees<'f>(
     files: impl Iterator<Item = &'f TestFile<'static>>,
-    rows: &Rows,
+    rows: Option<&Rows>,
     engines: &[&str],
 ) -> Result<Completion, Failed> {
     let folder = tempfile::tempdir()?;
@@ -62,7 +62,8 @@ pub fn agrees<'f>(
         if counted != Some(found) {
             wrong.push(format!("{name}: found {found:?}, counted {counted:?}"));
         }
-        for engine in engines.iter().filter(|_| found.assertions > 0) {
+        let Some(rows) = rows.filter(|_| found.assertions > 0) else { continue };
+        for engine in engines {
             let row = rows.get(&(name.to_string(), engine.to_string()));
             let expected = row.map(|row| row.expected);
             let skipped = row.map_or(0, |row| row.skipped());

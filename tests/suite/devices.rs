@@ -119,12 +119,16 @@ impl DeviceEngine {
 }
 
 impl Engine for DeviceEngine {
+    /// A GPU lifts; what the CPU device does not run shows at the launch.
+    fn lifts(&self, module: &ModuleCases, function: &FunctionCases) -> Result<(), Stopped> {
+        let Some(options) = &self.options else { return Ok(()) };
+        let shape = Shape::distinct(2);
+        let lifted = translator::translate(&module.guest.wasm, function.kernel.index, &shape, options);
+        lifted.map(|_| ()).map_err(|error| Skip::of_refusal(&error).map_or_else(Stopped::Broken, Stopped::Skip))
+    }
+
     fn run(&mut self, module: &ModuleCases, function: &FunctionCases) -> Result<Vec<Observed>, Stopped> {
-        if let Some(options) = &self.options {
-            let shape = Shape::distinct(2);
-            let lifted = translator::translate(&module.guest.wasm, function.kernel.index, &shape, options);
-            lifted.map_err(|error| Skip::of_refusal(&error).map_or_else(Stopped::Broken, Stopped::Skip))?;
-        }
+        self.lifts(module, function)?;
         let returns = |case: &&Case| matches!(case.expectation, Expectation::Values(_));
         let together: Vec<&Case> = function.cases.iter().filter(returns).collect();
         let mut values = Vec::new().into_iter();
@@ -151,7 +155,9 @@ impl Engine for DeviceEngine {
 
 fn stopped(error: LaunchError) -> Stopped {
     match error {
-        LaunchError::NeedsCaller(_) => Stopped::Skip(Skip::NeedsCaller),
+        LaunchError::NeedsCaller(reason) => {
+            Skip::of_need(&reason).map_or_else(|| Stopped::Broken(reason.clone()), Stopped::Skip)
+        }
         other => Stopped::Broken(other.to_string()),
     }
 }

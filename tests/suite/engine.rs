@@ -17,6 +17,9 @@ pub enum Stopped {
 
 /// Something that runs kernels.
 pub trait Engine {
+    /// Whether it would run a function, found out without running it.
+    fn lifts(&self, module: &ModuleCases, function: &FunctionCases) -> Result<(), Stopped>;
+
     /// Runs all cases of a function; as many outcomes as cases.
     fn run(&mut self, module: &ModuleCases, function: &FunctionCases) -> Result<Vec<Observed>, Stopped>;
 }
@@ -43,6 +46,22 @@ impl Tally {
 
     fn skip(&mut self, skip: &Skip, count: usize) {
         *self.skipped.entry(skip.to_string()).or_default() += count;
+    }
+
+    /// Counts a function as passed if the engine would run it.
+    pub fn add_unrun(&mut self, engine: &dyn Engine, module: &ModuleCases, function: &FunctionCases) {
+        let count = function.cases.len();
+        match engine.lifts(module, function) {
+            Ok(()) => {
+                self.run += count;
+                self.passed += count;
+            }
+            Err(Stopped::Skip(skip)) => self.skip(&skip, count),
+            Err(Stopped::Broken(message)) => {
+                self.run += count;
+                self.failures.push(format!("module {}, `{}`: {message}", module.number, function.name));
+            }
+        }
     }
 
     /// Runs a function's cases and counts.

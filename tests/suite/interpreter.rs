@@ -3,21 +3,27 @@
 use wavelift::device::{Access, GlobalValue};
 use wavelift::translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift::translator::ir::{Const, Function};
-use wavelift::translator::{Options, Shape, immediate, testing};
+use wavelift::translator::{Options, Profile, Shape, immediate, testing};
 
 use crate::cases::{FunctionCases, ModuleCases, Observed};
 use crate::engine::{Engine, Stopped};
 use crate::reason::Skip;
 use crate::records;
+use crate::valid;
 
 /// Loop iterations and calls of one invocation.
 const FUEL: u64 = 1 << 26;
 
-/// Interprets each case in the lifted form; also in the form that the backend takes, if the kernel has one, and both
+/// Interprets each case in the lifted form; also in the forms that the backend takes, if the kernel has them, and all
 /// must give the same.
 pub struct Interpreter;
 
 impl Engine for Interpreter {
+    fn lifts(&self, module: &ModuleCases, function: &FunctionCases) -> Result<(), Stopped> {
+        let lifted = testing::lifted(&module.guest.wasm, function.kernel.index);
+        lifted.map(|_| ()).map_err(|error| Skip::of_refusal(&error).map_or_else(Stopped::Broken, Stopped::Skip))
+    }
+
     fn run(&mut self, module: &ModuleCases, function: &FunctionCases) -> Result<Vec<Observed>, Stopped> {
         let (wasm, kernel) = (&module.guest.wasm, function.kernel.index);
         let refused = |error| Skip::of_refusal(&error).map_or_else(Stopped::Broken, Stopped::Skip);
@@ -25,16 +31,20 @@ impl Engine for Interpreter {
         let resolve = |index: u32| lifted.get(&index);
         let Some(entry) = resolve(kernel) else { return Err(Stopped::Broken("The kernel was not lifted.".into())) };
         let observed = interpret_all(module, function, entry, &resolve, false)?;
-        let strict = match testing::strict(wasm, kernel, &Shape::distinct(2), &Options::default()) {
-            Ok(strict) => strict,
-            Err(error) => return Skip::of_refusal(&error).map(|_| observed).map_err(Stopped::Broken),
-        };
-        let lowered = interpret_all(module, function, &strict, &|_| None, true)?;
-        // Where NaNs are open, both forms compute with the same `eval`.
-        match observed == lowered {
-            true => Ok(observed),
-            false => Err(Stopped::Broken(format!("Lifted code gives {observed:x?}, lowered code {lowered:x?}."))),
+        for profile in [Profile::Vulkan, Profile::Portable] {
+            let options = Options { profile, features: valid::features(profile), ..Options::default() };
+            let strict = match testing::strict(wasm, kernel, &Shape::distinct(2), &options) {
+                Ok(strict) => strict,
+                Err(error) => return Skip::of_refusal(&error).map(|_| observed).map_err(Stopped::Broken),
+            };
+            let lowered = interpret_all(module, function, &strict, &|_| None, true)?;
+            // Both forms compute with the same `eval`, NaNs too.
+            if observed != lowered {
+                let message = format!("Lifted code gives {observed:x?}, lowered code for {profile:?} {lowered:x?}.");
+                return Err(Stopped::Broken(message));
+            }
         }
+        Ok(observed)
     }
 }
 

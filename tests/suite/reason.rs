@@ -18,7 +18,7 @@ pub enum Skip {
     /// What it says holds only after what the script did before, or the state of its module is not known.
     Stateful,
     /// The kernel runs in order in the caller's own instance, so on no device.
-    NeedsCaller,
+    NeedsCaller(&'static str),
     /// An operator that the front end does not lift.
     Operator(String),
     /// A value or global whose type is no number.
@@ -45,7 +45,7 @@ impl fmt::Display for Skip {
             Skip::ReferenceValues => "reference values",
             Skip::Imports => "imports",
             Skip::Stateful => "stateful",
-            Skip::NeedsCaller => "needs caller",
+            Skip::NeedsCaller(what) => return write!(f, "needs caller: {what}"),
             Skip::Operator(name) => return write!(f, "operator not lifted: {name}"),
             Skip::ReferenceTypes => "reference types",
             Skip::Recursion => "recursion",
@@ -83,7 +83,27 @@ const OPERATORS: [&str; 21] = [
     "select",
 ];
 
+/// What only the caller's own instance runs.
+const NEEDS: [&str; 8] = [
+    "has `memory.grow`",
+    "has `memory.init`",
+    "has `data.drop`",
+    "has an operator on a table",
+    "has an operator on references",
+    "has a `select` of references",
+    "has a global of a reference type",
+    "has values of reference types",
+];
+
 impl Skip {
+    /// What the CPU device's refusal stands for, if it is known.
+    pub fn of_need(reason: &str) -> Option<Skip> {
+        NEEDS
+            .into_iter()
+            .find(|need| reason.contains(need))
+            .map(|need| Skip::NeedsCaller(need.trim_start_matches("has ")))
+    }
+
     /// What a refusal of the translator stands for.
     ///
     /// # Errors
@@ -106,8 +126,11 @@ impl Skip {
             ("mutable globals", Skip::MutableGlobals),
             ("64-bit integers on this device", Skip::WideTypes),
             ("64-bit floats on this device", Skip::WideTypes),
-            ("exact", Skip::InexactFloats),
+            ("correctly rounded", Skip::InexactFloats),
         ];
+        if what.contains("of subnormal numbers") {
+            return Ok(Skip::InexactFloats);
+        }
         let found = prefixes.into_iter().find(|(prefix, _)| what.starts_with(prefix));
         found.map(|(_, skip)| skip).ok_or_else(|| error.to_string())
     }

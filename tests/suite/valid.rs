@@ -41,7 +41,7 @@ fn check_function(module: &ModuleCases, function: &FunctionCases, profile: Profi
 }
 
 /// naga rejects float controls, so no device offers them to the portable profile.
-fn features(profile: Profile) -> Features {
+pub fn features(profile: Profile) -> Features {
     let all = Features::all();
     match profile {
         Profile::Vulkan => all,
