@@ -17,7 +17,7 @@ pub enum Command {
     /// Run a module; its exit code is the command's.
     Run(RunArguments),
     /// List the GPU adapters and the CPU with what each can do.
-    Devices,
+    Devices(DevicesArguments),
     /// List a module's kernels: whether each can be lifted, or exactly why not.
     Inspect(InspectArguments),
     /// Lift one kernel and write the result.
@@ -72,6 +72,22 @@ pub struct RunArguments {
     /// How exact floats are on GPUs.
     #[arg(long = "float", value_enum, default_value_t = FloatMode::Strict)]
     pub float_mode: FloatMode,
+}
+
+#[derive(Debug, Args)]
+pub struct DevicesArguments {
+    /// Run every float operator on each GPU, compare with WebAssembly's results, and print which the GPU rounds exactly
+    /// by itself, which are corrected, and which are left to the CPU. Takes seconds.
+    #[arg(long)]
+    pub conformance: bool,
+
+    /// Only this GPU: an index of `wavelift devices`, or a part of a name.
+    #[arg(long, value_name = "NAME|INDEX", requires = "conformance")]
+    pub adapter: Option<String>,
+
+    /// The form of SPIR-V that GPUs get.
+    #[arg(long, value_enum, default_value_t = Profile::Vulkan, requires = "conformance")]
+    pub profile: Profile,
 }
 
 #[derive(Debug, Args)]
@@ -150,8 +166,10 @@ impl From<Profile> for wavelift::translator::Profile {
 pub enum FloatMode {
     /// Equal to WebAssembly bit for bit, NaN payloads excepted.
     Strict,
-    /// Contraction allowed; division and square root are the device's.
+    /// Sums, products, quotients and roots as the device gives them; contraction allowed.
     Relaxed,
+    /// As relaxed, and min and max of NaN or of zeros give either operand.
+    Fast,
 }
 
 impl From<FloatMode> for wavelift::translator::FloatMode {
@@ -159,6 +177,7 @@ impl From<FloatMode> for wavelift::translator::FloatMode {
         match mode {
             FloatMode::Strict => wavelift::translator::FloatMode::Strict,
             FloatMode::Relaxed => wavelift::translator::FloatMode::Relaxed,
+            FloatMode::Fast => wavelift::translator::FloatMode::Fast,
         }
     }
 }
@@ -171,6 +190,12 @@ pub enum Emit {
     SpirvAsm,
     /// The translator's intermediate form.
     Ir,
+    /// WebGPU's text, of the portable profile.
+    Wgsl,
+    /// Metal's text, of the portable profile.
+    Msl,
+    /// DX12's text, of the portable profile.
+    Hlsl,
 }
 
 fn parse_variable(text: &str) -> Result<(String, String), String> {

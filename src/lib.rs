@@ -30,6 +30,7 @@ mod kernel;
 pub mod memory;
 pub mod report;
 mod runtime;
+pub mod text;
 mod trap;
 
 pub use error::{Error, Result};

@@ -13,23 +13,17 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let outcome = match cli::Cli::parse().command {
         cli::Command::Run(arguments) => cmd::run::run(&arguments),
-        cli::Command::Devices => cmd::devices::run(),
+        cli::Command::Devices(arguments) if arguments.conformance => cmd::conformance::run(&arguments),
+        cli::Command::Devices(_) => cmd::devices::run(),
         cli::Command::Inspect(arguments) => cmd::inspect::run(&arguments),
         cli::Command::Translate(arguments) => cmd::translate::run(&arguments),
     };
     match outcome {
-        Ok(code) => exit_with(code),
+        // A code that the system can't express is still no success.
+        Ok(code) => u8::try_from(code).map_or(ExitCode::FAILURE, ExitCode::from),
         Err(error) => {
-            eprintln!("wavelift: {error:#}");
+            cmd::say(&format!("wavelift: {error:#}"));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// The guest's exit code is the command's; where the system's are narrower, a failure stays one.
-fn exit_with(code: i32) -> ExitCode {
-    match u8::try_from(code) {
-        Ok(code) => ExitCode::from(code),
-        Err(_) => std::process::exit(code),
     }
 }

@@ -3,9 +3,11 @@
 //! One file of 4 GiB holds it: the byte at file offset `a` is the byte at address `a`. The guest's own view of it shows
 //! linear memory only; a worker of the CPU device has a view that shows linear memory and the launch's buffers. What a
 //! view does not show faults, and a fault in compiled Wasm is a trap. So no launch copies linear memory.
+//!
+//! Where the system is no Unix there are no views: every space is detached, and the CPU device says that it can't work.
 
-#[cfg(not(all(unix, target_pointer_width = "64")))]
-compile_error!("Wavelift needs a 64-bit Unix: its memory is built on mmap.");
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("Wavelift needs a 64-bit system: an address space takes 8 GiB of addresses.");
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,7 +18,15 @@ use parking_lot::Mutex;
 use crate::device::BufferSpec;
 
 mod linear_memory;
+#[cfg(unix)]
 mod mapping;
+#[cfg(not(unix))]
+#[path = "memory/no_mapping.rs"]
+mod mapping;
+// So that its tests run wherever tests run.
+#[cfg(all(unix, test))]
+#[allow(dead_code)]
+mod no_mapping;
 mod ranges;
 
 pub(crate) use linear_memory::{WorkerMemories, with_view};
@@ -241,8 +251,12 @@ pub fn memory_creator() -> Arc<dyn wasmtime::MemoryCreator> {
     Arc::new(GuestMemories)
 }
 
-/// Sets an engine up for [`memory_creator`], with addresses that need no bounds checks.
+/// Sets an engine up for [`memory_creator`], with addresses that need no bounds checks. Where the system is no Unix the
+/// engine keeps memory of its own, and launches need a GPU.
 pub fn configure(config: &mut wasmtime::Config) -> &mut wasmtime::Config {
+    if cfg!(not(unix)) {
+        return config;
+    }
     config.with_host_memory(memory_creator());
     configure_addresses(config)
 }

@@ -347,6 +347,19 @@ fn translates_only_kernels() {
 }
 
 #[test]
+fn a_reader_that_goes_away() {
+    for arguments in [&["devices"][..], &["--help"]] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wavelift"));
+        let piped = command.args(arguments).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = piped.spawn().unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(stderr(&output), "");
+        assert!(output.status.code().is_some());
+    }
+}
+
+#[test]
 fn usage_errors() {
     for arguments in [&[][..], &["fly"], &["run"], &["translate", "x.wasm"]] {
         let output = wavelift(arguments);

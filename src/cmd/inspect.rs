@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use comfy_table::{Table, presets};
-use wavelift::translator::{self, Options, Shape};
+use wavelift::translator::{self, AccessSummary, Module, Options};
 
 use crate::cli::InspectArguments;
 
@@ -11,9 +11,9 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
     let module = super::parse_file(&arguments.module)?;
     let kernels = module.kernels();
     if kernels.is_empty() {
-        println!(
-            "The module has no kernels: no function of type (i32, i32, i32, (i32, i32)*) is in an element segment."
-        );
+        super::print(
+            "The module has no kernels: no function of type (i32, i32, i32, (i32, i32)*) is in an element segment.",
+        )?;
         return Ok(0);
     }
     let mut table = Table::new();
@@ -21,7 +21,7 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
     table.set_header(["index", "kernel", "buffers", "operators", "accesses", "needs", "lifts"]);
     let mut reasons = Vec::new();
     for function in kernels {
-        let kernel = inspect(&module, function);
+        let kernel = inspect(&module, function)?;
         let lifts = match &kernel.reason {
             None => "yes".to_string(),
             Some(_) => format!("no [{}]", reasons.len() + 1),
@@ -32,14 +32,14 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
             module.function_name(function),
             module.kernel_buffers(function).unwrap_or(0).to_string(),
             kernel.operators,
-            kernel.roots,
-            kernel.features,
+            kernel.accesses,
+            kernel.needs,
             lifts,
         ]);
     }
-    println!("{table}");
+    super::print(&table.to_string())?;
     for (i, reason) in reasons.iter().enumerate() {
-        println!("[{}] {reason}", i + 1);
+        super::print(&format!("[{}] {reason}", i + 1))?;
     }
     Ok(0)
 }
@@ -48,44 +48,35 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
 struct Findings {
     /// Operators after inlining.
     operators: String,
-    /// What its memory accesses are rooted in.
-    roots: String,
+    /// What its memory accesses are rooted in, and how many there are in the code.
+    accesses: String,
     /// Features of a device that it needs.
-    features: String,
+    needs: String,
     /// Why it can't be lifted, if it can't.
     reason: Option<String>,
 }
 
-/// Lifts the kernel for distinct read_write buffers and a device with all features, and says what came of it.
-fn inspect(module: &translator::Module, function: u32) -> Findings {
-    let shape = Shape::distinct(module.kernel_buffers(function).unwrap_or(0));
-    match translator::translate(module, function, &shape, &Options::default()) {
-        Ok(shader) => Findings {
-            operators: shader.operators.to_string(),
-            roots: roots(&shader.interface),
-            features: features(&shader.words),
-            reason: None,
-        },
-        Err(error) => {
-            let none = || "-".to_string();
-            Findings { operators: none(), roots: none(), features: none(), reason: Some(error.to_string()) }
-        }
-    }
+/// Inspects the kernel for distinct read_write buffers and a device with all features.
+fn inspect(module: &Module, function: u32) -> anyhow::Result<Findings> {
+    let found = translator::inspect(module, function, &Options::default())?;
+    let mut needs = Vec::new();
+    needs.extend(found.int64.then_some("i64"));
+    needs.extend(found.float64.then_some("f64"));
+    Ok(Findings {
+        operators: found.operators.map_or_else(|| "-".to_string(), |count| count.to_string()),
+        accesses: found.accesses.iter().map(access).collect::<Vec<_>>().join("\n"),
+        needs: needs.join(", "),
+        reason: found.verdict.err().map(|error| error.to_string()),
+    })
 }
 
-fn roots(interface: &translator::Interface) -> String {
-    let root = |binding: &translator::Binding| {
-        let access = if binding.writable { "read_write" } else { "read" };
-        format!("buffer {} ({access})", binding.slot)
+fn access(summary: &AccessSummary) -> String {
+    let count = |number: u32, one: &str| match number {
+        0 => None,
+        1 => Some(format!("1 {one}")),
+        _ => Some(format!("{number} {one}s")),
     };
-    let roots: Vec<String> = interface.bindings.iter().map(root).collect();
-    if roots.is_empty() { "none".to_string() } else { roots.join(", ") }
-}
-
-/// The capabilities that the SPIR-V declares, apart from those that every shader has.
-fn features(words: &[u32]) -> String {
-    let Ok(module) = rspirv::dr::load_words(words) else { return "?".to_string() };
-    let capabilities = module.capabilities.iter().flat_map(|c| &c.operands).map(|operand| operand.to_string());
-    let capabilities: Vec<String> = capabilities.filter(|c| c != "Shader").collect();
-    if capabilities.is_empty() { "none".to_string() } else { capabilities.join(", ") }
+    let counts: Vec<String> =
+        [count(summary.loads, "load"), count(summary.stores, "store")].into_iter().flatten().collect();
+    format!("{}: {}", summary.root, counts.join(", "))
 }

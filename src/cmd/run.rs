@@ -13,15 +13,22 @@ pub fn run(arguments: &RunArguments) -> Result<i32> {
     let module = Module::from_file(&runtime, &arguments.module)?;
     let mut instance = Instance::new(&runtime, &module, wasi(arguments)?)?;
     let outcome = match &arguments.invoke {
-        None => instance.start(),
-        Some(name) => invoke(&mut instance, name, &arguments.arguments),
+        None => instance.start().map(|code| (code, Vec::new())),
+        Some(name) => {
+            let called = instance.initialize().and_then(|()| instance.invoke(name, &arguments.arguments));
+            called.map(|results| (0, results))
+        }
     };
     if arguments.report {
-        eprintln!("{}", instance.report());
+        super::say(&instance.report().to_string());
     }
     match outcome {
         Err(wavelift::Error::Exit(code)) => Ok(code),
-        other => Ok(other?),
+        Err(error) => Err(error.into()),
+        Ok((code, results)) => {
+            results.iter().try_for_each(|result| super::print(result))?;
+            Ok(code)
+        }
     }
 }
 
@@ -33,17 +40,9 @@ fn config(arguments: &RunArguments) -> Config {
         verify: arguments.verify,
         profile: arguments.profile.into(),
         float: arguments.float_mode.into(),
-        notice: Notice::new(|message| eprintln!("wavelift: {message}")),
+        notice: Notice::new(|message| super::say(&format!("wavelift: {message}"))),
         ..Config::default()
     }
-}
-
-fn invoke(instance: &mut Instance, name: &str, arguments: &[String]) -> Result<i32, wavelift::Error> {
-    instance.initialize()?;
-    for result in instance.invoke(name, arguments)? {
-        println!("{result}");
-    }
-    Ok(0)
 }
 
 fn wasi(arguments: &RunArguments) -> Result<WasiP1Ctx> {

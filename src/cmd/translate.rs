@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 use rspirv::binary::Disassemble;
-use wavelift::translator::{self, Options, Shape};
+use wavelift::text::{self, Language};
+use wavelift::translator::{self, Options, Profile, Shape};
 
 use crate::cli::{Emit, TranslateArguments};
 
@@ -34,9 +35,25 @@ pub fn run(arguments: &TranslateArguments) -> Result<i32> {
                 .map_err(|error| anyhow!("The SPIR-V that was made can't be read back: {error}."))?;
             format!("{}\n", parsed.disassemble()).into_bytes()
         }
+        Emit::Wgsl => write_text(&module, function, &shape, options, Language::Wgsl)?,
+        Emit::Msl => write_text(&module, function, &shape, options, Language::Msl)?,
+        Emit::Hlsl => write_text(&module, function, &shape, options, Language::Hlsl)?,
     };
     write(&arguments.output, &output)?;
     Ok(0)
+}
+
+/// The kernel as text, which is made from the portable profile whatever the profile asked for.
+fn write_text(
+    module: &translator::Module,
+    function: u32,
+    shape: &Shape,
+    options: Options,
+    language: Language,
+) -> Result<Vec<u8>> {
+    let options = Options { profile: Profile::Portable, ..options };
+    let shader = translator::translate(module, function, shape, &options)?;
+    Ok(text::write(&shader, language)?.into_bytes())
 }
 
 fn find_kernel(module: &translator::Module, wanted: &str) -> Result<u32> {

@@ -74,13 +74,19 @@ pub(crate) struct Buffer {
     pub upload: Duration,
 }
 
+/// A device, and what the guest has on it.
+struct Opened {
+    device: Arc<dyn Device>,
+    context: Box<dyn Context>,
+}
+
 /// The state itself.
 pub(crate) struct Core {
     pub runtime: Runtime,
     pub module: Module,
     pub(super) imports: Imports,
     space: Option<Arc<AddressSpace>>,
-    contexts: HashMap<DeviceSlot, (Arc<dyn Device>, Box<dyn Context>)>,
+    contexts: HashMap<DeviceSlot, Opened>,
     devices: HandleTable<DeviceSlot>,
     pub buffers: HandleTable<Buffer>,
     pub last_device: Option<DeviceSlot>,
@@ -115,10 +121,10 @@ impl Core {
         if !self.contexts.contains_key(&slot) {
             let device = self.runtime.devices().open(slot)?;
             let context = device.new_context(self.space()?)?;
-            self.contexts.insert(slot, (device, context));
+            self.contexts.insert(slot, Opened { device, context });
         }
         match self.contexts.get_mut(&slot) {
-            Some((_, context)) => Ok(&mut **context),
+            Some(opened) => Ok(&mut *opened.context),
             None => Err(HostFault::AddressSpace("A context is missing.".to_string()).into()),
         }
     }
@@ -126,7 +132,7 @@ impl Core {
     /// A device's name.
     pub fn device_name(&self, slot: DeviceSlot) -> String {
         match self.contexts.get(&slot) {
-            Some((device, _)) => device.info().name.clone(),
+            Some(opened) => opened.device.info().name.clone(),
             None => self.runtime.devices().open(slot).map_or_else(|_| "?".to_string(), |d| d.info().name.clone()),
         }
     }

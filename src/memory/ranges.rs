@@ -106,7 +106,7 @@ mod tests {
         assert_eq!(ranges.allocate(0xfffe_0000, 0), Some(65536));
         let mut ranges = Ranges::default();
         assert_eq!(ranges.allocate(3 << 30, 2 << 30), None);
-        assert!(ranges.allocate(2 << 30, 2 << 30).is_some());
+        assert_eq!(ranges.allocate((2 << 30) - 65536, 2 << 30), Some(2 << 30));
         assert_eq!(ranges.allocate(1, 2 << 30), None);
     }
 
@@ -114,10 +114,11 @@ mod tests {
     fn a_full_space_says_so() {
         let mut ranges = Ranges::default();
         let mut count = 0;
-        while let Some(address) = ranges.allocate(256, 0) {
+        while let Some(address) = ranges.allocate(15 << 16, 0) {
             assert!(address >= 65536);
             count += 1;
         }
-        assert_eq!(count, 32767, "every other page, the first and the last not among them");
+        assert_eq!(count, 4095, "sixteen pages each with the gap, without the first and the last page");
+        assert!(ranges.allocate(1 << 16, 0).is_some_and(|address| address < 16 << 16), "what is left at the bottom");
     }
 }

@@ -215,6 +215,56 @@ fn stacks_are_private_to_a_worker() {
 }
 
 #[test]
+fn a_counter_is_no_stack_pointer() {
+    let mut guest = Guest::new(
+        &parallel(),
+        r#"(module (memory (export "memory") 1)
+          (global $left (export "left") (mut i32) (i32.const 41))
+          (global $base (export "base") (mut i32) (i32.const 1000))
+          (data (i32.const 1004) "\07")
+          (func (export "kernel") (param i32 i32 i32 i32 i32) (local $n i32)
+            (global.set $left (local.tee $n (i32.sub (global.get $left) (i32.const 1))))
+            (i32.store (i32.add (local.get 3) (i32.shl (local.get 0) (i32.const 2)))
+              (i32.add (local.get $n) (i32.load offset=4 (global.get $base))))))"#,
+    );
+    let buffer = guest.buffer(400, Access::Write);
+    guest.launch("kernel", 100, &[buffer]).unwrap();
+    assert_eq!(guest.words(buffer), [47; 100]);
+}
+
+#[test]
+fn two_globals_that_could_be_the_stack_pointer_need_the_caller() {
+    let wat = |names: [&str; 2]| {
+        format!(
+            r#"(module (memory (export "memory") 1)
+              (global {} (export "a") (mut i32) (i32.const 4096)) (global {} (export "b") (mut i32) (i32.const 8192))
+              (func (export "kernel") (param i32 i32 i32)
+                (i32.store (i32.sub (global.get 0) (i32.const 16)) (local.get 0))
+                (i32.store (i32.add (global.get 1) (i32.const -16)) (local.get 0))))"#,
+            names[0], names[1]
+        )
+    };
+    let mut guest = Guest::new(&parallel(), &wat(["", ""]));
+    assert!(guest.reason("kernel", 1, &[]).contains("__stack_pointer"));
+    let mut guest = Guest::new(&parallel(), &wat(["$__stack_pointer", ""]));
+    guest.launch("kernel", 1, &[]).unwrap();
+    let mut guest = Guest::new(&parallel(), &wat(["", "$__stack_pointer"]));
+    guest.launch("kernel", 5, &[]).unwrap();
+    assert_eq!(guest.word(8192 - 16), 0, "the stack is elsewhere");
+}
+
+#[test]
+fn a_kernel_that_leaves_no_room_for_the_loop_needs_the_caller() {
+    let locals = |count: usize| {
+        format!(r#"(module (func (export "kernel") (param i32 i32 i32) (local {})))"#, "i32 ".repeat(count))
+    };
+    let mut guest = Guest::new(&parallel(), &locals(49_997));
+    assert!(guest.reason("kernel", 1, &[]).contains("too large"));
+    let mut guest = Guest::new(&parallel(), &locals(10_000));
+    guest.launch("kernel", 10, &[]).unwrap();
+}
+
+#[test]
 fn devices_say_what_they_are() {
     let cpu = cpu::all_cores_with(4);
     assert_eq!((cpu.info().kind, cpu.info().name.as_str()), (DeviceKind::Cpu, "CPU (4 threads)"));

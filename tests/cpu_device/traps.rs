@@ -123,7 +123,7 @@ fn a_call_that_never_comes_back_is_a_trap() {
     );
     let trap = guest.trap("kernel", 100, &[]);
     assert_eq!((trap.iteration, trap.kind), (40, TrapKind::Unreachable));
-    assert_eq!(trap.at.offset, guest.operator_offset("kernel", 5), "the call");
+    assert_eq!(trap.at.offset, guest.operator_offset("kernel", 6), "the `unreachable` behind the call");
 }
 
 #[test]

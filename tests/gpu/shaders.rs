@@ -118,7 +118,7 @@ pub fn compile(source: &Source) -> Result<Shader, Failed> {
         immediates_size: 20 + 8 * source.slots,
         trap_sites: source.sites.to_vec(),
     };
-    Ok(Shader { words, interface, operators: 0 })
+    Ok(Shader { words, interface, operators: 0, launch_checks: Default::default() })
 }
 
 /// `args.slots[s].x` and `.y` to the members that stand for them: an array in the immediates would need padding.

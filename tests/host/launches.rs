@@ -1,14 +1,20 @@
-//! What launches do, on the CPU and in order.
+//! What launches do, on the CPU, in order, and on a GPU where this machine has one.
 
 use wavelift::{DeviceChoice, Error};
 
 use super::{Guest, filled, table};
 
-const DEVICES: [DeviceChoice; 2] = [DeviceChoice::Cpu, DeviceChoice::Sequential];
+fn devices() -> Vec<DeviceChoice> {
+    let mut devices = vec![DeviceChoice::Cpu, DeviceChoice::Sequential];
+    if !wavelift::device::gpu::adapters().is_empty() {
+        devices.push(DeviceChoice::Gpu);
+    }
+    devices
+}
 
 #[test]
 fn fills_and_doubles() {
-    for device in DEVICES {
+    for device in devices() {
         let mut guest = Guest::on(device);
         let (a, b) = (guest.buffer(400, 2), guest.buffer(400, 1));
         assert_eq!(guest.launch(table::FILL, 100, &[], &[a]).unwrap(), 0);
@@ -20,7 +26,7 @@ fn fills_and_doubles() {
 
 #[test]
 fn a_buffer_in_both_lists() {
-    for device in DEVICES {
+    for device in devices() {
         let mut guest = Guest::on(device);
         let buffer = guest.buffer(40, 2);
         guest.set_words(buffer, &[1, 2, 3, 4, 5]);
@@ -39,7 +45,7 @@ fn zero_iterations() {
 
 #[test]
 fn linear_memory_without_buffers() {
-    for device in DEVICES {
+    for device in devices() {
         let mut guest = Guest::on(device);
         assert_eq!(guest.launch(table::MEMORY, 9, &[], &[]).unwrap(), 0);
         let words: Vec<i32> = (0..10).map(|i| guest.load(4096 + 4 * i)).collect();
@@ -61,7 +67,7 @@ fn tables_changed_at_run_time() {
 
 #[test]
 fn a_store_to_a_read_buffer_traps() {
-    for device in DEVICES {
+    for device in devices() {
         let mut guest = Guest::on(device);
         let buffer = guest.buffer(16, 0);
         let error = guest.launch(table::FILL, 4, &[buffer], &[]).unwrap_err();
@@ -74,7 +80,7 @@ fn a_store_to_a_read_buffer_traps() {
 fn a_trap_names_kernel_offset_and_lowest_iteration() {
     let module = wavelift::translator::Module::parse(wat::parse_str(super::DRIVER).unwrap()).unwrap();
     let body = module.body(module.find_function("traps").unwrap()).unwrap().range();
-    for device in DEVICES {
+    for device in devices() {
         let mut guest = Guest::on(device);
         let buffer = guest.buffer(16, 2);
         let error = guest.launch(table::TRAPS, 100_000, &[], &[buffer]).unwrap_err();
@@ -91,7 +97,7 @@ fn a_trap_names_kernel_offset_and_lowest_iteration() {
 
 #[test]
 fn a_kernel_that_calls_the_host_runs_in_the_guest() {
-    for device in DEVICES {
+    for device in devices() {
         let mut guest = Guest::on(device);
         let buffer = guest.buffer(32, 2);
         assert_eq!(guest.launch(table::CALLS_HOST, 8, &[], &[buffer]).unwrap(), 0);
@@ -102,7 +108,7 @@ fn a_kernel_that_calls_the_host_runs_in_the_guest() {
         assert_eq!(launches.len(), 1);
         assert!(launches[0].fallback.is_some());
         // The buffer is not left in the guest's own memory.
-        assert_eq!(guest.fault("load", &[-4]).contains("out of bounds"), true);
+        assert!(guest.fault("load", &[-4]).contains("out of bounds"));
     }
 }
 

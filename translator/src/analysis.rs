@@ -2,4 +2,5 @@
 
 pub mod alignment;
 pub mod dataflow;
+pub mod launch_checks;
 pub mod roots;

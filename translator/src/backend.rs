@@ -7,7 +7,8 @@
 //!
 //! # Rules
 //! - Integers are unsigned; what depends on a sign is done on values of the signed type, bit-cast there and back,
-//!   because naga goes by the declared sign and not by the instruction.
+//!   because naga goes by the declared sign and not by the instruction. 64-bit integers in the portable profile are
+//!   unsigned throughout, because naga's HLSL loses their casts.
 //! - Values meet in `Function` variables only; there is no phi. A variable starts as zero, so that a path that
 //!   reads before it writes sees no other invocation's bytes.
 //! - A loop's header holds nothing but its merge instruction, and its continue block nothing but the branch back.
@@ -25,6 +26,7 @@ mod memory;
 mod operator;
 mod types;
 mod usage;
+mod wide;
 
 use std::collections::HashMap;
 
@@ -85,6 +87,8 @@ struct Emitter<'a> {
     kernel: Word,
     /// The kernel's parameter.
     iteration: Word,
+    /// Four words that the current region or one around it has loaded: slot, index and the vector.
+    quads: Vec<(u32, Word, Word)>,
     trap_sites: Vec<TrapSite>,
     site_numbers: HashMap<TrapSite, u32>,
 }
@@ -107,6 +111,7 @@ impl<'a> Emitter<'a> {
             globals: interface::Globals::default(),
             kernel,
             iteration: 0,
+            quads: Vec::new(),
             trap_sites: Vec::new(),
             site_numbers: HashMap::new(),
         }

@@ -16,7 +16,9 @@
 //! # Ok(()) }
 //! ```
 
-mod analysis;
+#[doc(hidden)]
+pub mod analysis;
+#[doc(hidden)]
 pub mod backend;
 mod call_graph;
 pub mod error;
@@ -25,17 +27,19 @@ mod inspect;
 pub mod ir;
 pub mod module;
 pub mod options;
-mod passes;
+#[doc(hidden)]
+pub mod passes;
 mod structurize;
 #[doc(hidden)]
 pub mod testing;
 
+pub use analysis::launch_checks::LaunchChecks;
 pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, inspect};
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, Features, FloatMode, Interface, Options, Profile, Shape, TRAP_BINDING, TrapSite,
-    immediate,
+    Access, Binding, BufferParam, Features, FloatMode, FloatSupport, Interface, MAX_GUESS_ERROR, Options, Profile,
+    Shape, TRAP_BINDING, TrapSite, immediate,
 };
 
 use ir::Function;
@@ -50,6 +54,9 @@ pub struct Shader {
     pub interface: Interface,
     /// Operators lifted, after inlining and before simplification.
     pub operators: u32,
+    /// Checks that the host may decide before a launch, to run a shader without them
+    /// ([`Options::checks_proved`]) where they hold. Empty in that shader itself.
+    pub launch_checks: LaunchChecks,
 }
 
 /// Stack of the thread that lifts: passes recurse over regions, as deep as they nest.
@@ -62,9 +69,9 @@ const STACK_BYTES: usize = 256 << 20;
 /// [`Error::Internal`] for a defect of the translator.
 pub fn translate(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Shader> {
     on_deep_stack(|| {
-        let (strict, operators) = strict_form(module, function, shape, options)?;
-        let (words, interface) = backend::emit(&strict, shape, options)?;
-        Ok(Shader { words, interface, operators })
+        let Strict { function, operators, launch_checks } = strict_form(module, function, shape, options)?;
+        let (words, interface) = backend::emit(&function, shape, options)?;
+        Ok(Shader { words, interface, operators, launch_checks })
     })
 }
 
@@ -73,18 +80,33 @@ pub fn translate(module: &Module, function: u32, shape: &Shape, options: &Option
 /// # Errors
 /// Those of [`translate`].
 pub fn emit_ir(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<String> {
-    on_deep_stack(|| Ok(strict_form(module, function, shape, options)?.0.to_string()))
+    on_deep_stack(|| Ok(strict_form(module, function, shape, options)?.function.to_string()))
 }
 
-/// The whole pipeline but for the backend. Also gives the number of operators before simplification.
-fn strict_form(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<(Function, u32)> {
+/// What the backend takes, and what is known besides.
+struct Strict {
+    function: Function,
+    /// Operators before simplification.
+    operators: u32,
+    launch_checks: LaunchChecks,
+}
+
+/// The whole pipeline but for the backend.
+fn strict_form(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Strict> {
     let (kernel, operators) = simplified(module, function, shape, options)?;
     let mut lowered = checked(passes::lower::lower(&kernel, module, shape, options)?, Stage::Lowered)?;
     passes::simplify::simplify(&mut lowered);
+    let (mut launch_checks, conditions) = analysis::launch_checks::launch_checks(&lowered);
+    if options.checks_proved {
+        passes::simplify::simplify_knowing(&mut lowered, &conditions);
+        launch_checks = LaunchChecks::default();
+    }
     passes::dead_code::remove(&mut lowered);
+    passes::merge_checks::merge_checks(&mut lowered);
+    passes::widen::widen(&mut lowered);
     let lowered = checked(lowered, Stage::Lowered)?;
     let strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
-    Ok((strict, operators))
+    Ok(Strict { function: strict, operators, launch_checks })
 }
 
 /// The kernel as one simplified function of Wasm's operators.

@@ -28,15 +28,27 @@ pub enum Profile {
     Portable,
 }
 
-/// How exact floats are.
+/// How exact floats are. In every mode conversions to integers are checked, a float that is only moved or reinterpreted
+/// keeps its bits, and an integer result never depends on the mode but through floats.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum FloatMode {
-    /// Equal to Wasm bit for bit, NaN payloads excepted.
+    /// Equal to Wasm bit for bit, NaN payloads excepted: what the device does not round as IEEE 754 says is corrected or
+    /// computed on integers, and what can't be is [`Error::Unsupported`](crate::Error::Unsupported).
     #[default]
     Strict,
-    /// Multiplications and additions may be contracted; division and square root are the device's.
+    /// Sums, products, quotients and roots are the device's own, with the accuracy that its API promises (Vulkan: 2.5
+    /// units in the last place for a quotient). The driver may contract a product and a sum into one rounding, may take
+    /// subnormals for zero, and may rewrite expressions as if there were no NaN, infinity or negative zero. Min and max
+    /// stay exact.
     Relaxed,
+    /// As relaxed, and `min` and `max` are a comparison and a selection: where an operand is NaN, or both are zeros of
+    /// different sign, they give either operand.
+    Fast,
 }
+
+/// The largest error, in units in the last place, of a device's quotient or root that can still be corrected. All APIs
+/// promise less: Vulkan, with the widest bounds, 2.5 for a quotient and about 5 for a root.
+pub const MAX_GUESS_ERROR: u64 = 8;
 
 /// What the device has, as far as the shader's text depends on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -59,6 +71,16 @@ pub struct Features {
     pub rounding_rte_f64: bool,
     /// The device's `f32` arithmetic keeps subnormals, whether or not that may be declared.
     pub subnormals_f32: bool,
+    /// The device's `f64` arithmetic keeps subnormals, whether or not that may be declared.
+    pub subnormals_f64: bool,
+    /// Sums and products of normal `f32` numbers, where they are normal, are correctly rounded.
+    pub exact_arithmetic_f32: bool,
+    /// Sums and products of normal `f64` numbers, where they are normal, are correctly rounded.
+    pub exact_arithmetic_f64: bool,
+    /// `f32` quotients and roots of normal numbers, where they are normal, are within [`MAX_GUESS_ERROR`].
+    pub close_f32: bool,
+    /// `f64` quotients and roots of normal numbers, where they are normal, are within [`MAX_GUESS_ERROR`].
+    pub close_f64: bool,
     /// `f32` division is correctly rounded.
     pub exact_div_f32: bool,
     /// `f32` square root is correctly rounded.
@@ -70,6 +92,35 @@ pub struct Features {
 }
 
 impl Features {
+    /// How this operator comes to be exact in strict mode.
+    pub fn float_support(&self, op: crate::ir::WasmOp) -> FloatSupport {
+        use crate::ir::WasmOp::*;
+        use FloatSupport::{Corrected, Native, Unsupported};
+        let ty = if op.result().is_float() { op.result() } else { op.params()[0] };
+        let is_f64 = ty == crate::ir::Type::F64;
+        let pick = |of_f32: bool, of_f64: bool| if is_f64 { of_f64 } else { of_f32 };
+        let subnormals = pick(self.subnormals_f32, self.subnormals_f64);
+        let exact = match op {
+            F32Div | F64Div | F32Sqrt | F64Sqrt => {
+                let is_division = matches!(op, F32Div | F64Div);
+                let quotients = pick(self.exact_div_f32, self.exact_div_f64);
+                let exact = if is_division { quotients } else { pick(self.exact_sqrt_f32, self.exact_sqrt_f64) };
+                return match exact && subnormals {
+                    true => Native,
+                    false if pick(self.close_f32, self.close_f64) => Corrected,
+                    false => Unsupported,
+                };
+            }
+            F32Add | F32Sub | F32Mul | F64Add | F64Sub | F64Mul => {
+                subnormals && pick(self.exact_arithmetic_f32, self.exact_arithmetic_f64)
+            }
+            F32DemoteF64 | F64PromoteF32 => self.subnormals_f32 && self.subnormals_f64,
+            F32Ceil | F32Floor | F32Trunc | F32Nearest | F64Ceil | F64Floor | F64Trunc | F64Nearest => subnormals,
+            _ => true,
+        };
+        if exact { Native } else { Corrected }
+    }
+
     /// Everything: what lavapipe has, and what tests without a device lift for.
     pub fn all() -> Self {
         Features {
@@ -82,12 +133,28 @@ impl Features {
             rounding_rte_f32: true,
             rounding_rte_f64: true,
             subnormals_f32: true,
+            subnormals_f64: true,
+            exact_arithmetic_f32: true,
+            exact_arithmetic_f64: true,
+            close_f32: true,
+            close_f64: true,
             exact_div_f32: true,
             exact_sqrt_f32: true,
             exact_div_f64: true,
             exact_sqrt_f64: true,
         }
     }
+}
+
+/// How a device comes to give an operator's exact result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FloatSupport {
+    /// Its own instruction gives it.
+    Native,
+    /// Its own result is corrected, or the operator is computed on integers.
+    Corrected,
+    /// It can't.
+    Unsupported,
 }
 
 /// How to lift.
@@ -101,6 +168,8 @@ pub struct Options {
     pub features: Features,
     /// Invocations of a group (one dimension), 1 to the device's limit.
     pub workgroup_size: u32,
+    /// Leave out the checks of [`LaunchChecks`](crate::LaunchChecks): the host has proved that they hold.
+    pub checks_proved: bool,
     /// Most operators of a kernel after inlining; more is `Unsupported`.
     pub max_operators: u32,
 }
@@ -112,6 +181,7 @@ impl Default for Options {
             float: FloatMode::default(),
             features: Features::all(),
             workgroup_size: 64,
+            checks_proved: false,
             max_operators: 1_000_000,
         }
     }

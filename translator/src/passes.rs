@@ -3,5 +3,7 @@
 pub mod dead_code;
 pub mod inline;
 pub mod lower;
+pub mod merge_checks;
 pub mod rebase;
 pub mod simplify;
+pub mod widen;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::ir::Function;
-use crate::{Module, Options, Result, Shape, call_graph, passes, structurize};
+use crate::{Module, Options, Result, Shape, call_graph, passes};
 
 /// What the pipeline makes of a kernel on its way.
 #[derive(Debug)]
@@ -20,6 +20,14 @@ pub struct Stages {
     pub strict: Function,
 }
 
+/// The kernel and what it calls as the front end leaves them, by index: also for kernels that later passes refuse.
+///
+/// # Errors
+/// Those of the front end.
+pub fn lifted(module: &Module, kernel: u32) -> Result<HashMap<u32, Function>> {
+    Ok(call_graph::slice(module, kernel)?.functions)
+}
+
 /// Runs the pipeline up to the backend, for distinct read_write buffers and default options.
 ///
 /// # Errors
@@ -31,16 +39,8 @@ pub fn stages(module: &Module, kernel: u32) -> Result<Stages> {
     let inlined = passes::inline::inline(&slice, kernel, options.max_operators)?;
     let (simplified, _) = crate::simplified(module, kernel, &shape, &options)?;
     let lowered = passes::lower::lower(&simplified, module, &shape, &options)?;
-    let strict = structurize::structurize(lowered.clone())?;
+    let strict = crate::strict_form(module, kernel, &shape, &options)?.function;
     Ok(Stages { lifted: slice.functions, inlined, simplified, lowered, strict })
-}
-
-/// The kernel and what it calls as the front end leaves them, by index.
-///
-/// # Errors
-/// Those of [`translate`](crate::translate), as far as the front end gives them.
-pub fn lifted(module: &Module, kernel: u32) -> Result<HashMap<u32, Function>> {
-    crate::on_deep_stack(|| Ok(call_graph::slice(module, kernel)?.functions))
 }
 
 /// The kernel as the backend takes it.
@@ -48,5 +48,5 @@ pub fn lifted(module: &Module, kernel: u32) -> Result<HashMap<u32, Function>> {
 /// # Errors
 /// Those of [`translate`](crate::translate).
 pub fn strict(module: &Module, kernel: u32, shape: &Shape, options: &Options) -> Result<Function> {
-    crate::on_deep_stack(|| Ok(crate::strict_form(module, kernel, shape, options)?.0))
+    crate::on_deep_stack(|| Ok(crate::strict_form(module, kernel, shape, options)?.function))
 }

@@ -96,6 +96,7 @@ fn expected(op: LowOp) -> Becomes {
         LowOp::BNot => Core(Spv::LogicalNot, false),
         LowOp::Select => Core(Spv::Select, false),
         LowOp::LoadWord { .. } | LowOp::VarGet(_) => Core(Spv::Load, false),
+        LowOp::LoadLane { .. } => Core(Spv::CompositeExtract, false),
         LowOp::StoreWord { .. } | LowOp::VarSet(_) => Core(Spv::Store, false),
         LowOp::Immediate(_) | LowOp::IterationId => Nothing,
     }
@@ -137,6 +138,7 @@ fn cases() -> Vec<(LowOp, Vec<Type>, Option<Type>)> {
         cases.push((VarSet(Var(number as u32)), vec![t], None));
     }
     cases.push((LoadWord { slot: 0 }, vec![I32], Some(I32)));
+    cases.push((LoadLane { slot: 2, lane: 3 }, vec![I32], Some(I32)));
     cases.push((StoreWord { slot: 1 }, vec![I32, I32], None));
     cases.push((Immediate(4), vec![], Some(I32)));
     cases.push((IterationId, vec![], Some(I32)));
@@ -199,7 +201,7 @@ fn one_operator(op: LowOp, params: &[Type], result: Option<Type>) -> Function {
 }
 
 fn emit_words(function: &Function, options: &Options) -> Vec<u32> {
-    backend::emit(function, &Shape::distinct(2), options).unwrap_or_else(|e| panic!("{e}")).0
+    backend::emit(function, &Shape::distinct(3), options).unwrap_or_else(|e| panic!("{e}")).0
 }
 
 fn portable() -> Options {
@@ -247,7 +249,7 @@ fn each_operator_becomes_its_instruction() {
         let operands: Vec<u32> = ids(inst).skip(skip).take(if op == LowOp::ShrS { 1 } else { 3 }).collect();
         assert!(operands.iter().all(|id| signed.contains(id) == wants_signed), "{op:?} {params:?}: sign of operands");
     }
-    assert_eq!(seen.len(), 61, "an operator has no case");
+    assert_eq!(seen.len(), 62, "an operator has no case");
 }
 
 #[test]
@@ -256,6 +258,29 @@ fn each_operator_passes_both_readers_in_the_portable_profile() {
         let words = emit_words(&one_operator(op, &params, result), &portable());
         common::assert_portable(&words);
     }
+}
+
+/// Integer widths of the signed types that a module declares.
+fn signed_widths(words: &[u32]) -> Vec<u32> {
+    let module = rspirv::dr::load_words(words).unwrap();
+    let ints = module.types_global_values.iter().filter(|i| i.class.opcode == Spv::TypeInt);
+    let width = |inst: &Instruction| match inst.operands[..] {
+        [Operand::LiteralBit32(width), Operand::LiteralBit32(1)] => Some(width),
+        _ => None,
+    };
+    ints.filter_map(width).collect()
+}
+
+#[test]
+fn no_64_bit_integer_is_signed_in_the_portable_profile() {
+    let mut signed = 0;
+    for (op, params, result) in cases() {
+        let function = one_operator(op, &params, result);
+        assert!(!signed_widths(&emit_words(&function, &portable())).contains(&64), "{op:?} {params:?}");
+        signed += u32::from(signed_widths(&emit_words(&function, &Options::default())).contains(&64));
+    }
+    // SDiv, SRem, ShrS, SMin, SMax, SLt, SLe, ExtendS, and two conversions each way.
+    assert_eq!(signed, 12, "what the other profile does with signed types");
 }
 
 #[test]

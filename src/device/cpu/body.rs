@@ -234,8 +234,10 @@ impl<'w, 'm> Writer<'w, 'm> {
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
             let (operator, offset) = operators.read_with_offset()?;
-            self.map.offsets.push((self.code.byte_len() as u32, offset as u32));
             let cut = matches!(operator, Operator::Call { .. }) && next_is_unreachable(&operators);
+            // A call that never comes back traps at the `unreachable` behind it, as it does on every device.
+            let offset = if cut { operators.original_position() } else { offset };
+            self.map.offsets.push((self.code.byte_len() as u32, offset as u32));
             if cut || matches!(operator, Operator::Unreachable) {
                 self.trap(offset as u32);
             } else if let Some(reason) = self.reason_against(&operator, offset as u32) {

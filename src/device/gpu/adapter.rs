@@ -163,6 +163,21 @@ impl Adapter {
     }
 }
 
+/// Whether kernels may use `f64`. naga's MSL writer panics at it, and its HLSL writer takes the bits of an `f64` for its
+/// value without a word, so a driver's support counts on Vulkan only.
+pub(crate) fn has_f64(adapter: &wgpu::Adapter) -> bool {
+    adapter.get_info().backend == wgpu::Backend::Vulkan && adapter.features().contains(wgpu::Features::SHADER_F64)
+}
+
+/// The API's name; says so where nobody has run Wavelift on it so far.
+fn backend_name(backend: wgpu::Backend) -> String {
+    match backend {
+        wgpu::Backend::Vulkan => "Vulkan".into(),
+        wgpu::Backend::Dx12 => "DX12 (untested)".into(),
+        other => format!("{other:?} (untested)"),
+    }
+}
+
 fn device_info(adapter: &wgpu::Adapter) -> DeviceInfo {
     let (info, features, limits) = (adapter.get_info(), adapter.features(), adapter.limits());
     let kind = match info.device_type {
@@ -178,13 +193,10 @@ fn device_info(adapter: &wgpu::Adapter) -> DeviceInfo {
     DeviceInfo {
         name: info.name.clone(),
         kind,
-        backend: match info.backend {
-            wgpu::Backend::Dx12 => "DX12".into(),
-            other => format!("{other:?}"),
-        },
+        backend: backend_name(info.backend),
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
         int64: features.contains(wgpu::Features::SHADER_INT64),
-        float64: features.contains(wgpu::Features::SHADER_F64),
+        float64: has_f64(adapter),
         int8: features::has_8bit_storage(adapter),
         int16: features.contains(wgpu::Features::SHADER_I16),
         subgroup: subgroups.then_some((info.subgroup_min_size, info.subgroup_max_size)),
@@ -253,6 +265,13 @@ mod tests {
         assert!(lavapipe_refusal(name, "", "").unwrap().contains("unknown version"));
         assert_eq!(lavapipe_refusal(name, "llvmpipe", "Mesa 25.0.7-2~bpo12+1 (LLVM 15.0.6)"), None);
         assert_eq!(lavapipe_refusal("AMD Radeon RX 6600", "radv", "Mesa 22.3.6"), None);
+    }
+
+    #[test]
+    fn backends_that_nobody_ran_are_called_untested() {
+        assert_eq!(backend_name(wgpu::Backend::Vulkan), "Vulkan");
+        assert_eq!(backend_name(wgpu::Backend::Metal), "Metal (untested)");
+        assert_eq!(backend_name(wgpu::Backend::Dx12), "DX12 (untested)");
     }
 
     #[test]

@@ -69,7 +69,7 @@ mod tests {
         let bindings = (0..).zip(declared).map(|(slot, b)| Binding { binding: *b, slot, writable: true }).collect();
         let trap_sites = if traps { vec![site] } else { vec![] };
         let interface = Interface { workgroup_size: 1, bindings, immediates_size: 20, trap_sites };
-        Shader { words, interface, operators: 0 }
+        Shader { words, interface, operators: 0, launch_checks: Default::default() }
     }
 
     fn bindings_in(words: &[u32]) -> Vec<u32> {

@@ -5,23 +5,22 @@ use std::sync::Arc;
 use wavelift_translator::{Features, Profile};
 
 use crate::device::DeviceError;
-use crate::device::gpu::Adapter;
+use crate::device::gpu::adapter::{self, Adapter};
 use crate::device::gpu::connection::Connection;
-use crate::device::gpu::probe::{self, Exactness};
+use crate::device::gpu::probe::{self, Exactness, Findings};
 
 /// What lavapipe from Mesa 25 on was measured to do; the probe agrees (see the tests).
-const LAVAPIPE: Exactness =
-    Exactness { div_f32: true, sqrt_f32: true, subnormals_f32: true, div_f64: true, sqrt_f64: true };
+const LAVAPIPE: Findings = Findings { f32: Exactness::ALL, f64: Exactness::ALL };
 
 /// The features of an open device for shaders of this profile.
 pub(crate) fn of(adapter: &Adapter, connection: &Arc<Connection>, profile: Profile) -> Result<Features, DeviceError> {
-    let exact = if adapter.is_lavapipe() { LAVAPIPE } else { probe::run(connection)? };
+    let found = if adapter.is_lavapipe() { LAVAPIPE } else { probe::cached(adapter, connection)? };
     // naga rejects SPIR-V that declares float controls.
     let controls = match profile {
         Profile::Vulkan => vulkan::float_controls(adapter.wgpu()),
         Profile::Portable => FloatControls::default(),
     };
-    let float64 = connection.has(wgpu::Features::SHADER_F64);
+    let float64 = adapter::has_f64(adapter.wgpu());
     Ok(Features {
         int64: connection.has(wgpu::Features::SHADER_INT64),
         float64,
@@ -31,11 +30,16 @@ pub(crate) fn of(adapter: &Adapter, connection: &Arc<Connection>, profile: Profi
         denorm_preserve_f64: controls.denorm_f64 && float64,
         rounding_rte_f32: controls.rte_f32,
         rounding_rte_f64: controls.rte_f64 && float64,
-        subnormals_f32: exact.subnormals_f32,
-        exact_div_f32: exact.div_f32,
-        exact_sqrt_f32: exact.sqrt_f32,
-        exact_div_f64: exact.div_f64 && float64,
-        exact_sqrt_f64: exact.sqrt_f64 && float64,
+        subnormals_f32: found.f32.subnormals,
+        subnormals_f64: found.f64.subnormals && float64,
+        exact_arithmetic_f32: found.f32.arithmetic,
+        exact_arithmetic_f64: found.f64.arithmetic && float64,
+        close_f32: found.f32.close,
+        close_f64: found.f64.close && float64,
+        exact_div_f32: found.f32.division,
+        exact_sqrt_f32: found.f32.square_root,
+        exact_div_f64: found.f64.division && float64,
+        exact_sqrt_f64: found.f64.square_root && float64,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use wavelift_translator as translator;
 use wavelift_translator::{BufferParam, Interface, Shape, TRAP_BINDING, immediate};
 
 use crate::device::gpu::Transfers;
@@ -98,9 +99,18 @@ impl GpuContext {
         Ok(LaunchTimes { lift, ..times })
     }
 
+    /// The kernel for this launch: the form without the checks that the launch's parameters prove, where they do.
     fn lifted(&self, launch: &Launch) -> Result<(Arc<Kernel>, Duration), LaunchError> {
-        let (shape, _) = shape_of(&launch.buffers);
-        self.shared.kernels.get(&launch.module, launch.function, shape, &self.shared.options)
+        let (shape, slots) = shape_of(&launch.buffers);
+        let options = self.shared.options;
+        let get = |shape, options| self.shared.kernels.get(&launch.module, launch.function, shape, options);
+        let (kernel, lift) = get(shape.clone(), &options)?;
+        let checks = &kernel.shader.launch_checks;
+        if checks.is_empty() || !checks.hold(&all_immediates(launch, &slots), launch.iterations) {
+            return Ok((kernel, lift));
+        }
+        let (kernel, again) = get(shape, &translator::Options { checks_proved: true, ..options })?;
+        Ok((kernel, lift + again))
     }
 
     /// Runs a kernel on buffers of this context, in list order, and waits for its end.
@@ -371,9 +381,18 @@ fn shape_of(buffers: &[BufferSpec]) -> (Shape, Vec<BufferSpec>) {
     (shape, slots)
 }
 
+/// All immediates of a launch, apart from those of a single dispatch.
+fn all_immediates(launch: &Launch, slots: &[BufferSpec]) -> Vec<u32> {
+    let words = immediate::SLOTS as usize + 2 * slots.len();
+    fill(vec![0; words], launch.iterations, launch.block_size, slots)
+}
+
 /// The immediates as the shader declares them.
 fn immediates(interface: &Interface, iterations: u32, block_size: u32, slots: &[BufferSpec]) -> Vec<u32> {
-    let mut words = vec![0; (interface.immediates_size / 4) as usize];
+    fill(vec![0; (interface.immediates_size / 4) as usize], iterations, block_size, slots)
+}
+
+fn fill(mut words: Vec<u32>, iterations: u32, block_size: u32, slots: &[BufferSpec]) -> Vec<u32> {
     set_word(&mut words, immediate::ITERATIONS, iterations);
     set_word(&mut words, immediate::BLOCK_SIZE, block_size);
     set_word(&mut words, immediate::ZERO, 0);

@@ -6,10 +6,12 @@
 
 mod adapter;
 mod bindings;
+mod conformance;
 mod connection;
 mod context;
 mod features;
 mod launch;
+mod operands;
 mod pace;
 mod pipeline;
 mod probe;
@@ -22,15 +24,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use wavelift_translator as translator;
-use wavelift_translator::{FloatMode, Profile};
+use wavelift_translator::{Features, FloatMode, Profile};
 
 use crate::device::{Context, Device, DeviceError, DeviceInfo, LaunchError};
 use crate::memory::AddressSpace;
 
 pub use adapter::{Adapter, NoAdapter, adapters, find};
+pub use conformance::{OperatorCheck, Outcome};
 pub use context::GpuContext;
 pub use pipeline::Kernel;
-pub use probe::Exactness;
+pub use probe::{Exactness, Findings};
 
 use connection::Connection;
 use pipeline::KernelCache;
@@ -96,11 +99,23 @@ impl GpuDevice {
         options: &GpuOptions,
         transfers: Option<Transfers>,
     ) -> Result<GpuDevice, DeviceError> {
+        GpuDevice::open_changed(adapter, options, transfers, |_| {})
+    }
+
+    /// The same with the device's features changed, as if it lacked some.
+    #[doc(hidden)]
+    pub fn open_changed(
+        adapter: &Adapter,
+        options: &GpuOptions,
+        transfers: Option<Transfers>,
+        change: impl FnOnce(&mut Features),
+    ) -> Result<GpuDevice, DeviceError> {
         adapter.check()?;
         let transfers = transfers.unwrap_or(adapter.best_transfers());
         let connection = Arc::new(Connection::open(adapter, transfers, 0)?);
         let profile = adapter.profile(options.profile);
-        let features = features::of(adapter, &connection, profile)?;
+        let mut features = features::of(adapter, &connection, profile)?;
+        change(&mut features);
         let limit = adapter.info().max_workgroup_size;
         let options = translator::Options {
             profile,
@@ -139,8 +154,17 @@ impl GpuDevice {
 
     /// Measures what floats do on this device, whatever is known of it.
     #[doc(hidden)]
-    pub fn probe(&self) -> Result<Exactness, DeviceError> {
+    pub fn probe(&self) -> Result<Findings, DeviceError> {
         probe::run(&self.shared.connection()?)
+    }
+
+    /// Runs every operator that takes or gives floats, lifted as kernels are, on edge values and on `random` pairs of
+    /// each sort, and compares with the host's results. Not among them: those that trap, and reinterpretation.
+    ///
+    /// # Errors
+    /// [`LaunchError::Internal`] for a defect of the translator, [`LaunchError::Device`] if the device fails.
+    pub fn check_floats(&self, random: usize) -> Result<Vec<OperatorCheck>, LaunchError> {
+        conformance::run(self, random)
     }
 
     /// Destroys the driver's device under all contexts, as an unplugged GPU does.

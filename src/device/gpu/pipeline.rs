@@ -155,6 +155,7 @@ struct Key {
     module: u64,
     function: u32,
     shape: Shape,
+    checks_proved: bool,
 }
 
 /// A kernel that is lifted once, whoever asks first; a refusal is kept as well.
@@ -184,7 +185,8 @@ impl KernelCache {
             if entries.len() >= SWEEP_AT {
                 entries.retain(|_, entry| entry.module.strong_count() > 0);
             }
-            let key = Key { module: module.id, function, shape: shape.clone() };
+            let checks_proved = options.checks_proved;
+            let key = Key { module: module.id, function, shape: shape.clone(), checks_proved };
             let fresh = || Entry { module: Arc::downgrade(module), kernel: Arc::default() };
             entries.entry(key).or_insert_with(fresh).clone()
         };

@@ -1,16 +1,16 @@
 //! Hand-written WGSL kernels on the same device: the baseline that lifted kernels are measured against.
 //!
-//! Bindings of set 0: storage buffers at 0, 1, …, in order, then, if there are parameters, one uniform buffer.
+//! A shader's bindings are those of set 0, numbered from 0 in the order in which they are given.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::device::DeviceError;
-use crate::device::gpu::GpuDevice;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::launch::elapsed;
 use crate::device::gpu::shader_module;
 use crate::device::gpu::transfer::{GpuBuffer, read_staged};
+use crate::device::gpu::{GpuContext, GpuDevice};
+use crate::device::{BufferId, DeviceError};
 
 /// Smallest uniform buffer that every device takes.
 const UNIFORM_ALIGNMENT: usize = 16;
@@ -25,6 +25,15 @@ pub struct WgslKernel {
 pub struct WgslBuffer {
     connection: Arc<Connection>,
     buffer: GpuBuffer,
+}
+
+/// What a shader's binding is.
+#[derive(Clone, Copy)]
+pub enum WgslBinding<'a> {
+    /// A storage buffer.
+    Storage(&'a WgslBuffer),
+    /// A uniform buffer of its own with these bytes, padded with zeros to a multiple of 16.
+    Uniform(&'a [u8]),
 }
 
 /// A kernel with its buffers and parameters.
@@ -88,18 +97,29 @@ impl WgslKernel {
     /// Binds buffers in order, and the bytes of the uniform buffer after them (none if `params` is empty). The shader
     /// must use exactly these bindings.
     pub fn bind(&self, buffers: &[&WgslBuffer], params: &[u8]) -> Result<WgslLaunch, DeviceError> {
+        let mut bindings: Vec<_> = buffers.iter().map(|buffer| WgslBinding::Storage(buffer)).collect();
+        if !params.is_empty() {
+            bindings.push(WgslBinding::Uniform(params));
+        }
+        self.bind_all(&bindings)
+    }
+
+    /// Binds these in order. The shader must use exactly these bindings.
+    pub fn bind_all(&self, bindings: &[WgslBinding<'_>]) -> Result<WgslLaunch, DeviceError> {
         let connection = self.connection.clone();
         let device = &connection.device;
-        let (bind_group, clock) = connection.guarded(params.len() as u64, || {
-            let mut entries: Vec<_> = (0..)
-                .zip(buffers)
-                .map(|(binding, b)| wgpu::BindGroupEntry { binding, resource: b.buffer.wgpu.as_entire_binding() })
+        let (bind_group, clock) = connection.guarded(0, || {
+            let buffers: Vec<wgpu::Buffer> = bindings
+                .iter()
+                .map(|binding| match binding {
+                    WgslBinding::Storage(buffer) => buffer.buffer.wgpu.clone(),
+                    WgslBinding::Uniform(bytes) => self.uniform(bytes),
+                })
                 .collect();
-            let uniform = (!params.is_empty()).then(|| self.uniform(params));
-            if let Some(uniform) = &uniform {
-                let binding = entries.len() as u32;
-                entries.push(wgpu::BindGroupEntry { binding, resource: uniform.as_entire_binding() });
-            }
+            let entries: Vec<_> = (0..)
+                .zip(&buffers)
+                .map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() })
+                .collect();
             let layout = self.pipeline.get_bind_group_layout(0);
             let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &layout, entries: &entries };
             let clock = connection.tick.map(|_| {
@@ -129,6 +149,13 @@ impl WgslKernel {
 }
 
 impl WgslBuffer {
+    /// A buffer of a context, shared with it: a lifted kernel and its twin then work on the very same memory.
+    pub fn shared(context: &mut GpuContext, id: BufferId) -> Result<WgslBuffer, DeviceError> {
+        let connection = context.connection()?;
+        let buffer = context.buffer(&connection, id)?.clone();
+        Ok(WgslBuffer { connection, buffer })
+    }
+
     /// The buffer's bytes, after all launches before.
     pub fn read(&self) -> Result<Vec<u8>, DeviceError> {
         let mut bytes = vec![0; self.buffer.size as usize];
@@ -147,10 +174,29 @@ impl WgslLaunch {
     /// submission to completion.
     pub fn dispatch(&self, groups: [u32; 3]) -> Result<Duration, DeviceError> {
         let connection = &self.connection;
-        let wall = connection.guarded(0, || {
+        let wall = self.submit(groups, self.clock.as_ref())?;
+        let (Some((_, resolved)), Some(tick)) = (&self.clock, connection.tick) else { return Ok(wall) };
+        let mut bytes = [0; 16];
+        read_staged(connection, resolved, 0, &mut bytes)?;
+        Ok(elapsed(&bytemuck::cast::<[u8; 16], [u32; 4]>(bytes), tick).unwrap_or(wall))
+    }
+
+    /// Runs `groups` workgroups, waits, and gives the host's time from recording to completion: what the least
+    /// launch costs that wgpu can make.
+    pub fn dispatch_untimed(&self, groups: [u32; 3]) -> Result<Duration, DeviceError> {
+        self.submit(groups, None)
+    }
+
+    fn submit(
+        &self,
+        groups: [u32; 3],
+        clock: Option<&(wgpu::QuerySet, wgpu::Buffer)>,
+    ) -> Result<Duration, DeviceError> {
+        let connection = &self.connection;
+        connection.guarded(0, || {
             let start = Instant::now();
             let mut encoder = connection.device.create_command_encoder(&Default::default());
-            let timestamp_writes = self.clock.as_ref().map(|(query_set, _)| wgpu::ComputePassTimestampWrites {
+            let timestamp_writes = clock.map(|(query_set, _)| wgpu::ComputePassTimestampWrites {
                 query_set,
                 beginning_of_pass_write_index: Some(0),
                 end_of_pass_write_index: Some(1),
@@ -160,17 +206,13 @@ impl WgslLaunch {
             pass.set_bind_group(0, &self.bind_group, &[]);
             pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
             drop(pass);
-            if let Some((set, resolved)) = &self.clock {
+            if let Some((set, resolved)) = clock {
                 encoder.resolve_query_set(set, 0..2, resolved, 0);
             }
             let submission = connection.queue.submit([encoder.finish()]);
             connection.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None })?;
             Ok(start.elapsed())
-        })?;
-        let (Some((_, resolved)), Some(tick)) = (&self.clock, connection.tick) else { return Ok(wall) };
-        let mut bytes = [0; 16];
-        read_staged(connection, resolved, 0, &mut bytes)?;
-        Ok(elapsed(&bytemuck::cast::<[u8; 16], [u32; 4]>(bytes), tick).unwrap_or(wall))
+        })
     }
 
     /// The run times of `count` dispatches, one after the other.

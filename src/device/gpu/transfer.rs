@@ -6,6 +6,8 @@ use crate::device::gpu::connection::Connection;
 
 /// Copies between buffers start and end on words.
 const WORD: u64 = wgpu::COPY_BUFFER_ALIGNMENT;
+/// Buffers are padded to a multiple of this: the widest load of a kernel, in bytes.
+const ELEMENT: u64 = 16;
 /// Largest piece of a staged transfer: bounds the memory that staging takes.
 const PIECE: usize = 32 << 20;
 /// Smallest staging buffer.
@@ -13,7 +15,8 @@ const SMALLEST_STAGING: u64 = 4096;
 /// Most staging buffers kept for reuse.
 const MAX_STAGING: usize = 4;
 
-/// A storage buffer on one connection.
+/// A storage buffer on one connection. A clone is the same buffer.
+#[derive(Clone)]
 pub(crate) struct GpuBuffer {
     pub wgpu: wgpu::Buffer,
     /// The connection's generation.
@@ -34,8 +37,8 @@ impl GpuBuffer {
         if mapped {
             usage |= wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::MAP_WRITE;
         }
-        // Kernels access words, and a binding can't be empty.
-        let padded = size.next_multiple_of(WORD).max(WORD);
+        // Kernels load up to four words at a time, and a binding can't be empty.
+        let padded = size.next_multiple_of(ELEMENT).max(ELEMENT);
         if padded > connection.device.limits().max_buffer_size {
             return Err(connection.out_of_memory(size));
         }

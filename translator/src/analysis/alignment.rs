@@ -81,6 +81,24 @@ impl TrailingZeros<'_> {
     }
 }
 
+impl TrailingZeros<'_> {
+    fn low(&self, op: LowOp, args: &[Value], bits: u32, facts: &[u32]) -> u32 {
+        let zeros = |arg: usize| facts[args[arg].index()];
+        let amount = || self.constant(args[1]).map(|amount| amount as u32);
+        match op {
+            LowOp::IAdd | LowOp::ISub | LowOp::Or | LowOp::Xor => zeros(0).min(zeros(1)),
+            LowOp::UMin | LowOp::UMax | LowOp::SMin | LowOp::SMax => zeros(0).min(zeros(1)),
+            LowOp::IMul => (zeros(0) + zeros(1)).min(bits),
+            LowOp::And => zeros(0).max(zeros(1)),
+            LowOp::Shl => (zeros(0) + amount().unwrap_or(0)).min(bits),
+            LowOp::ShrU | LowOp::ShrS if zeros(0) >= bits => bits,
+            LowOp::ShrU | LowOp::ShrS => amount().map_or(0, |amount| zeros(0).saturating_sub(amount)),
+            LowOp::Select => zeros(1).min(zeros(2)),
+            _ => 0,
+        }
+    }
+}
+
 /// Sign extension from `width` bits keeps the low bits; where all of them are zero, so is the result.
 fn extended(zeros: u32, width: u32, bits: u32) -> u32 {
     if zeros >= width { bits } else { zeros }
@@ -105,7 +123,7 @@ impl Analysis for TrailingZeros<'_> {
                 Some(slot) if slot % 2 == 0 => BUFFER_ALIGNMENT_BITS,
                 _ => 0,
             },
-            Op::Low(LowOp::IAdd | LowOp::ISub) => facts[args[0].index()].min(facts[args[1].index()]),
+            Op::Low(op) => self.low(*op, args, int_bits(self.function.ty(result)), facts),
             _ => 0,
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::ir::{Const, Exit, Function, Label, Op, RegionId, StmtKind, Value};
+use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, StmtKind, Value};
 
 /// An analysis: a lattice of facts and the facts of operators' results.
 ///
@@ -45,6 +45,21 @@ pub fn regions(function: &Function) -> Vec<RegionId> {
         next += 1;
     }
     order
+}
+
+/// The lowered operator and the operands of each value that one with two operands defines.
+pub fn binary_operators(function: &Function) -> Vec<Option<(LowOp, [Value; 2])>> {
+    let mut defs = vec![None; function.values.len()];
+    for region in &function.regions {
+        for stmt in &region.stmts {
+            if let StmtKind::Op { op: Op::Low(op), args, result: Some(result) } = &stmt.kind
+                && let [a, b] = args[..]
+            {
+                defs[result.index()] = Some((*op, [a, b]));
+            }
+        }
+    }
+    defs
 }
 
 /// The constant that each value is, where an `Op::Const` defines it.

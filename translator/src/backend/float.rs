@@ -77,6 +77,8 @@ impl Emitter<'_> {
         let from = self.operand_ty(args)?;
         let [value] = self.operands(args)?;
         match op {
+            LowOp::FToS(to) if self.is_unsigned_only(to) => self.emit_float_to_wide(from, value),
+            LowOp::SToF(to) if self.is_unsigned_only(from) => self.emit_wide_to_float(to, value),
             LowOp::FToS(to) => {
                 let signed_ty = self.signed_ty(to);
                 let id = self.inst(Op::ConvertFToS, signed_ty, &[value])?;

@@ -39,6 +39,9 @@ impl Emitter<'_> {
             let ty = self.ty(ty);
             return self.inst(opcode, ty, &[a, b]);
         }
+        if self.is_unsigned_only(ty) {
+            return self.emit_wide_arithmetic(op, a, b);
+        }
         let signed_ty = self.signed_ty(ty);
         let (a, b) = (self.cast_signed(ty, a)?, self.cast_signed(ty, b)?);
         let result = self.inst(opcode, signed_ty, &[a, b])?;
@@ -56,6 +59,9 @@ impl Emitter<'_> {
         if !signed {
             let ty = self.ty(ty);
             return self.inst(opcode, ty, &[value, amount]);
+        }
+        if self.is_unsigned_only(ty) {
+            return self.emit_wide_arithmetic(LowOp::ShrS, value, amount);
         }
         let signed_ty = self.signed_ty(ty);
         let value = self.cast_signed(ty, value)?;
@@ -95,6 +101,9 @@ impl Emitter<'_> {
         if !signed {
             return self.glsl(function, ty_id, &[a, b]);
         }
+        if self.is_unsigned_only(ty) {
+            return self.emit_wide_extreme(op, a, b);
+        }
         let signed_ty = self.signed_ty(ty);
         let (a, b) = (self.cast_signed(ty, a)?, self.cast_signed(ty, b)?);
         let result = self.glsl(function, signed_ty, &[a, b])?;
@@ -115,6 +124,9 @@ impl Emitter<'_> {
             other => return Err(wrong_emitter(other)),
         };
         if matches!(op, LowOp::SLt | LowOp::SLe) {
+            if self.is_unsigned_only(ty) {
+                return self.emit_wide_comparison(op, a, b);
+            }
             (a, b) = (self.cast_signed(ty, a)?, self.cast_signed(ty, b)?);
         }
         let bool_ty = self.ty(Type::Bool);
@@ -132,6 +144,7 @@ impl Emitter<'_> {
         match op {
             LowOp::Wrap => self.inst(Op::UConvert, word, &[value]),
             LowOp::ExtendU => self.inst(Op::UConvert, double, &[value]),
+            LowOp::ExtendS if self.is_unsigned_only(Type::I64) => self.emit_wide_extension(value),
             LowOp::ExtendS => {
                 let signed_ty = self.signed_ty(Type::I64);
                 let value = self.cast_signed(Type::I32, value)?;
@@ -152,7 +165,8 @@ impl Emitter<'_> {
         }
     }
 
-    fn emit_pack(&mut self, low: Word, high: Word) -> Result<Word> {
+    /// Two words as one integer.
+    pub(super) fn emit_pack(&mut self, low: Word, high: Word) -> Result<Word> {
         let double = self.ty(Type::I64);
         if self.options.profile == Profile::Vulkan {
             let pair_ty = self.words_ty(2);

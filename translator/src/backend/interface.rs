@@ -35,13 +35,14 @@ impl Emitter<'_> {
         self.b.capability(Capability::Shader);
         self.declare_immediates();
         if self.usage.traps {
-            let id = self.declare_buffer(TRAP_BINDING, true);
+            let id = self.declare_buffer(TRAP_BINDING, true, 1);
             self.b.name(id, "trap_record");
             self.globals.trap_record = Some(id);
         }
         let usage = self.usage;
         for (&slot, &writable) in &usage.slots {
-            let id = self.declare_buffer(slot + 1, writable);
+            let lanes = if usage.wide.contains(&slot) { 4 } else { 1 };
+            let id = self.declare_buffer(slot + 1, writable, lanes);
             self.b.name(id, format!("buffer_{slot}"));
             self.globals.buffers.insert(slot, id);
         }
@@ -68,8 +69,8 @@ impl Emitter<'_> {
         self.globals.immediate_words = last + 1;
     }
 
-    fn declare_buffer(&mut self, binding: u32, writable: bool) -> Word {
-        let block = self.buffer_block();
+    fn declare_buffer(&mut self, binding: u32, writable: bool, lanes: u32) -> Word {
+        let block = self.buffer_block(lanes);
         let pointer = self.pointer_ty(StorageClass::StorageBuffer, block);
         let id = self.b.variable(pointer, None, StorageClass::StorageBuffer, None);
         self.b.decorate(id, Decoration::DescriptorSet, [Operand::LiteralBit32(0)]);

@@ -1,10 +1,11 @@
 //! Buffers, variables and immediates.
 
+use rspirv::dr::Operand;
 use rspirv::spirv::{Op, StorageClass, Word};
 
 use super::{Emitter, defect};
 use crate::error::{Error, Result};
-use crate::ir::{Type, Var};
+use crate::ir::{Type, Value, Var};
 
 impl Emitter<'_> {
     /// The pointer to a word of a buffer.
@@ -27,6 +28,29 @@ impl Emitter<'_> {
         let pointer = self.slot_pointer(slot, index)?;
         let word = self.ty(Type::I32);
         self.inst(Op::Load, word, &[pointer])
+    }
+
+    /// A word of a slot that is loaded four words at a time. The four are loaded once in a region and those below it:
+    /// nothing stores to such a slot.
+    pub(super) fn load_lane(&mut self, slot: u32, args: &[Value], lane: u32) -> Result<Word> {
+        let [quad] = self.operands(args)?;
+        let word = self.ty(Type::I32);
+        let loaded = self.quads.iter().rev().find(|(s, q, _)| (*s, *q) == (slot, quad)).map(|(_, _, id)| *id);
+        let vector = match loaded {
+            Some(vector) => vector,
+            None => {
+                let vector_ty = self.words_ty(4);
+                let pointer_ty = self.pointer_ty(StorageClass::StorageBuffer, vector_ty);
+                let buffer = self.globals.buffers.get(&slot).copied();
+                let buffer = buffer.ok_or_else(|| Error::Internal(format!("slot {slot} was not declared")))?;
+                let member = self.u32_constant(0);
+                let pointer = self.inst(Op::AccessChain, pointer_ty, &[buffer, member, quad])?;
+                let vector = self.inst(Op::Load, vector_ty, &[pointer])?;
+                self.quads.push((slot, quad, vector));
+                vector
+            }
+        };
+        self.inst_of(Op::CompositeExtract, word, vec![Operand::IdRef(vector), Operand::LiteralBit32(lane)])
     }
 
     /// Stores a word of a buffer.

@@ -81,6 +81,7 @@ impl Emitter<'_> {
                 let [index] = self.operands(args)?;
                 self.load_word(slot, index)?
             }
+            LoadLane { slot, lane } => self.load_lane(slot, args, lane)?,
             StoreWord { slot } => {
                 let [index, value] = self.operands(args)?;
                 self.store_word(slot, index, value)?;

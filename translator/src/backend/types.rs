@@ -16,7 +16,8 @@ pub(super) struct Types {
     pointers: HashMap<(StorageClass, Word), Word>,
     constants: HashMap<Const, Word>,
     vectors: HashMap<u32, Word>,
-    buffer_block: Option<Word>,
+    /// By number of words of an element.
+    buffer_blocks: HashMap<u32, Word>,
 }
 
 impl Types {
@@ -110,18 +111,18 @@ impl Emitter<'_> {
         self.constant(Const::I32(value))
     }
 
-    /// The block of a storage buffer: an unsized array of words. All buffers share it.
-    pub(super) fn buffer_block(&mut self) -> Word {
-        if let Some(id) = self.types.buffer_block {
-            return id;
+    /// The block of a storage buffer: an unsized array of words, or of vectors of `lanes` words.
+    pub(super) fn buffer_block(&mut self, lanes: u32) -> Word {
+        if let Some(id) = self.types.buffer_blocks.get(&lanes) {
+            return *id;
         }
-        let word = self.ty(Type::I32);
-        let array = self.b.type_runtime_array(word);
-        self.b.decorate(array, Decoration::ArrayStride, [Operand::LiteralBit32(4)]);
+        let element = if lanes == 1 { self.ty(Type::I32) } else { self.words_ty(lanes) };
+        let array = self.b.type_runtime_array(element);
+        self.b.decorate(array, Decoration::ArrayStride, [Operand::LiteralBit32(4 * lanes)]);
         let id = self.b.type_struct([array]);
         self.b.decorate(id, Decoration::Block, []);
         self.b.member_decorate(id, 0, Decoration::Offset, [Operand::LiteralBit32(0)]);
-        self.types.buffer_block = Some(id);
+        self.types.buffer_blocks.insert(lanes, id);
         id
     }
 }

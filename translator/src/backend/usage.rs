@@ -15,6 +15,10 @@ const MAX_DEPTH: u32 = 1023;
 pub(super) struct Usage {
     /// Slots that are loaded or stored, and whether one is stored.
     pub slots: BTreeMap<u32, bool>,
+    /// Slots that are loaded four words at a time.
+    pub wide: BTreeSet<u32>,
+    /// Slots that are accessed word by word.
+    narrow: BTreeSet<u32>,
     /// Words of the immediates that the body reads.
     pub immediates: BTreeSet<u32>,
     /// Variables that are read or set.
@@ -167,8 +171,9 @@ impl Scanner<'_> {
     fn op(&mut self, op: &Op) -> Result<()> {
         match *op {
             Op::Const(_) => {}
-            Op::Low(LowOp::LoadWord { slot }) => self.slot(slot, false)?,
-            Op::Low(LowOp::StoreWord { slot }) => self.slot(slot, true)?,
+            Op::Low(LowOp::LoadWord { slot }) => self.slot(slot, false, false)?,
+            Op::Low(LowOp::LoadLane { slot, .. }) => self.slot(slot, false, true)?,
+            Op::Low(LowOp::StoreWord { slot }) => self.slot(slot, true, false)?,
             Op::Low(LowOp::Immediate(word)) => {
                 if word >= immediate::SLOTS + 2 * self.shape.slots() {
                     return Err(Error::Internal(format!("there is no word {word} in the immediates")));
@@ -187,7 +192,7 @@ impl Scanner<'_> {
         Ok(())
     }
 
-    fn slot(&mut self, slot: u32, stores: bool) -> Result<()> {
+    fn slot(&mut self, slot: u32, stores: bool, wide: bool) -> Result<()> {
         let Some(param) = self.shape.buffers.iter().find(|b| b.slot == slot) else {
             return Err(Error::Internal(format!("the launch has no buffer slot {slot}")));
         };
@@ -195,6 +200,14 @@ impl Scanner<'_> {
             return Err(Error::Internal(format!("a store to the read-only buffer slot {slot} did not become a trap")));
         }
         *self.usage.slots.entry(slot).or_insert(false) |= stores;
+        let (these, others) = match wide {
+            true => (&mut self.usage.wide, &self.usage.narrow),
+            false => (&mut self.usage.narrow, &self.usage.wide),
+        };
+        these.insert(slot);
+        if others.contains(&slot) {
+            return Err(Error::Internal(format!("slot {slot} is accessed both by words and by four of them")));
+        }
         Ok(())
     }
 }

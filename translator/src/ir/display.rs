@@ -69,6 +69,7 @@ impl fmt::Display for LowOp {
             LowOp::FToF(ty) => write!(f, "low.ftof {ty}"),
             LowOp::Bitcast(ty) => write!(f, "low.bitcast {ty}"),
             LowOp::LoadWord { slot } => write!(f, "low.load_word slot={slot}"),
+            LowOp::LoadLane { slot, lane } => write!(f, "low.load_lane slot={slot} lane={lane}"),
             LowOp::StoreWord { slot } => write!(f, "low.store_word slot={slot}"),
             LowOp::Immediate(word) => write!(f, "low.immediate {word}"),
             LowOp::IterationId => write!(f, "low.iteration_id"),

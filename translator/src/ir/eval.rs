@@ -289,8 +289,13 @@ wasm_float_binary! {
 
 fn low(op: LowOp, args: &[Const]) -> Result<Const, EvalError> {
     use LowOp as L;
-    if let L::LoadWord { .. } | L::StoreWord { .. } | L::Immediate(_) | L::IterationId | L::VarGet(_) | L::VarSet(_) =
-        op
+    if let L::LoadWord { .. }
+    | L::LoadLane { .. }
+    | L::StoreWord { .. }
+    | L::Immediate(_)
+    | L::IterationId
+    | L::VarGet(_)
+    | L::VarSet(_) = op
     {
         return Err(NotPure);
     }

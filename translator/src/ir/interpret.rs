@@ -414,6 +414,11 @@ impl<'f> Machine<'_, 'f> {
                 let word = self.memory.load_word(*slot, *index).ok_or_else(|| outside(slot, index))?;
                 Some(Const::I32(word))
             }
+            (LowOp::LoadLane { slot, lane }, [Const::I32(quad)]) => {
+                let index = quad.wrapping_mul(4) | lane;
+                let word = self.memory.load_word(*slot, index).ok_or_else(|| outside(slot, &index))?;
+                Some(Const::I32(word))
+            }
             (LowOp::StoreWord { slot }, [Const::I32(index), Const::I32(value)]) => {
                 self.memory.store_word(*slot, *index, *value).ok_or_else(|| outside(slot, index))?;
                 None

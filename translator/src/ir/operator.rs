@@ -360,6 +360,14 @@ pub enum LowOp {
         /// Which of the launch's distinct buffers.
         slot: u32,
     },
+    /// Word `lane` of four adjacent ones of a buffer's slot. Operand: the index of the four, in units of four words; the
+    /// word lies within the buffer. A slot is accessed in this way only, or not at all, and then it is not stored to.
+    LoadLane {
+        /// Which of the launch's distinct buffers.
+        slot: u32,
+        /// 0 to 3.
+        lane: u32,
+    },
     /// Stores a word. Operands: index in words, within the buffer; the value `I32`.
     StoreWord {
         /// Which of the launch's distinct buffers.

@@ -487,7 +487,7 @@ impl LowOp {
             (L::Pack64, [I32, I32]) => I64,
             (L::BAnd | L::BOr, [Bool, Bool]) | (L::BNot, [Bool]) => Bool,
             (L::Select, [Bool, a, b]) if a == b => *a,
-            (L::LoadWord { .. }, [I32]) => I32,
+            (L::LoadWord { .. } | L::LoadLane { lane: 0..=3, .. }, [I32]) => I32,
             (L::StoreWord { .. }, [I32, I32]) => return Some(None),
             (L::Immediate(_) | L::IterationId, []) => I32,
             (L::VarGet(var), []) => *vars.get(var.index())?,

@@ -7,9 +7,12 @@
 
 mod control;
 mod convert;
+mod division;
+mod emulation;
 mod float;
 mod integer;
 mod memory;
+mod significand;
 
 use std::collections::HashMap;
 
@@ -80,6 +83,8 @@ enum Once {
     Limit { slot: u32, bytes: u32 },
     /// The integer 0, not known before run time.
     Zero(Type),
+    /// Another such 0, not known to be equal to the first.
+    OtherZero(Type),
     /// A float constant, not known before run time.
     Hidden(Const),
 }
@@ -350,11 +355,22 @@ impl Lowerer<'_> {
                 self.at_start(|l| l.low(LowOp::ExtendU, &[zero], Type::I64))
             }
             Once::Zero(_) => self.once(Once::Immediate(immediate::ZERO)),
+            Once::OtherZero(Type::I64) => {
+                let zero = self.once(Once::OtherZero(Type::I32));
+                self.at_start(|l| l.low(LowOp::ExtendU, &[zero], Type::I64))
+            }
+            Once::OtherZero(_) => {
+                let zero = self.once(Once::Immediate(immediate::ZERO));
+                self.at_start(|l| {
+                    let id = l.low(LowOp::IterationId, &[], Type::I32);
+                    l.same(LowOp::And, &[zero, id])
+                })
+            }
             Once::Hidden(constant) => {
                 let zero = self.once(Once::Zero(constant.ty().as_int()));
                 self.at_start(|l| {
                     let bits = l.int(constant.ty().as_int(), float_bits(constant));
-                    let hidden = l.same(LowOp::Xor, &[bits, zero]);
+                    let hidden = l.same(LowOp::IAdd, &[bits, zero]);
                     l.low(LowOp::Bitcast(constant.ty()), &[hidden], constant.ty())
                 })
             }

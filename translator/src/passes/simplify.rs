@@ -9,6 +9,11 @@ use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKin
 
 /// Simplifies a function once; running it again may find more.
 pub fn simplify(function: &mut Function) {
+    simplify_knowing(function, &[]);
+}
+
+/// The same, with these `Bool` values known to be false.
+pub fn simplify_knowing(function: &mut Function, false_values: &[Value]) {
     let mut continues: HashMap<Label, Vec<RegionId>> = HashMap::new();
     for (number, region) in function.regions.iter().enumerate() {
         if let Exit::Continue(label, _) = &region.exit {
@@ -29,6 +34,9 @@ pub fn simplify(function: &mut Function) {
         undo: Vec::new(),
         function,
     };
+    for value in false_values {
+        pass.consts[value.index()] = Some(Const::Bool(false));
+    }
     let body = pass.function.body;
     pass.region(body);
 }
@@ -245,8 +253,12 @@ impl Simplifier<'_> {
 
     /// The value that already holds what this operator gives; else remembers that `result` does from here on.
     fn numbered(&mut self, op: &Op, args: &[Value], result: Value) -> Option<Value> {
-        let depends_on_state =
-            matches!(op, Op::Load(_) | Op::GlobalGet(_) | Op::Low(LowOp::LoadWord { .. } | LowOp::VarGet(_)));
+        let depends_on_state = matches!(
+            op,
+            Op::Load(_)
+                | Op::GlobalGet(_)
+                | Op::Low(LowOp::LoadWord { .. } | LowOp::LoadLane { .. } | LowOp::VarGet(_))
+        );
         if depends_on_state || !(op.is_pure() || matches!(op, Op::Wasm(_))) {
             return None;
         }

@@ -41,17 +41,17 @@ impl Lowerer<'_> {
         let to = op.result();
         let low = match op {
             I32ReinterpretF32 | I64ReinterpretF64 => return Ok(Some(self.bits(args[0]))),
-            F32ReinterpretI32 | F64ReinterpretI64 => return Ok(Some(self.low(LowOp::Bitcast(to), args, to))),
+            F32ReinterpretI32 | F64ReinterpretI64 => LowOp::Bitcast(to),
             F32ConvertI32S | F32ConvertI64S | F64ConvertI32S | F64ConvertI64S => LowOp::SToF(to),
             F32ConvertI32U | F32ConvertI64U | F64ConvertI32U | F64ConvertI64U => LowOp::UToF(to),
-            F32DemoteF64 | F64PromoteF32 => {
-                self.check_exact(op)?;
-                LowOp::FToF(to)
-            }
+            F32DemoteF64 if self.is_corrected(op)? => return Ok(Some(self.demoted(args[0]))),
+            F64PromoteF32 if self.is_corrected(op)? => return Ok(Some(self.promoted(args[0]))),
+            F32DemoteF64 | F64PromoteF32 => LowOp::FToF(to),
             _ => return Ok(None),
         };
         let result = self.low(low, args, to);
-        // A counter of a loop that the driver unrolls would become a constant, and 0 among them.
+        // A counter of a loop that the driver unrolls would become a constant, and 0 among them; a driver knows other
+        // integers, too, where the translator does not.
         Ok(Some(if self.is_strict() { self.launder(result) } else { result }))
     }
 

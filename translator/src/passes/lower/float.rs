@@ -1,9 +1,10 @@
 //! Float operators. What a driver may round, reorder or treat NaN in its own way is computed on integer bits, or
-//! hidden from the driver behind an exclusive or with a zero that it does not know.
+//! hidden from the driver behind the addition of an integer zero that it does not know.
 
 use super::{Lowerer, Once, float_bits};
 use crate::error::Result;
 use crate::ir::{Const, LowOp, Type, Value, WasmOp};
+use crate::options::{FloatMode, FloatSupport, MAX_GUESS_ERROR};
 
 /// Bit patterns of a float type.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,8 @@ impl Lowerer<'_> {
             F32Abs | F64Abs => self.on_bits(args[0], LowOp::And, |format| format.magnitude),
             F32Neg | F64Neg => self.on_bits(args[0], LowOp::Xor, |format| format.sign),
             F32Copysign | F64Copysign => self.copysign(args[0], args[1]),
+            F32Min | F64Min if self.is_fast() => self.chosen(args[0], args[1], [args[0], args[1]]),
+            F32Max | F64Max if self.is_fast() => self.chosen(args[1], args[0], [args[0], args[1]]),
             F32Min | F64Min => self.min_max(LowOp::SMin, args[0], args[1]),
             F32Max | F64Max => self.min_max(LowOp::SMax, args[0], args[1]),
             F32Ceil | F64Ceil => self.rounded(LowOp::FCeil, op, args)?,
@@ -58,59 +61,71 @@ impl Lowerer<'_> {
         }))
     }
 
-    /// Refuses what the device would not compute exactly though strict mode asks for it.
-    pub(super) fn check_exact(&self, op: WasmOp) -> Result<()> {
+    /// Whether an operator must be corrected, or computed on integers, to be exact on this device; an error where that
+    /// is not possible.
+    pub(super) fn is_corrected(&self, op: WasmOp) -> Result<bool> {
         if !self.is_strict() {
-            return Ok(());
+            return Ok(false);
         }
-        let features = self.options.features;
-        let correctly_rounded = match op {
-            WasmOp::F32Div => features.exact_div_f32,
-            WasmOp::F32Sqrt => features.exact_sqrt_f32,
-            WasmOp::F64Div => features.exact_div_f64,
-            WasmOp::F64Sqrt => features.exact_sqrt_f64,
-            _ => true,
-        };
-        if !correctly_rounded {
-            let own = if matches!(op, WasmOp::F32Div | WasmOp::F64Div) { "division" } else { "square root" };
-            return Err(self.unsupported(format!(
-                "correctly rounded `{}` on this device; `--float relaxed` uses the device's own {own}",
-                op.text()
-            )));
+        match self.options.features.float_support(op) {
+            FloatSupport::Native => Ok(false),
+            FloatSupport::Corrected => Ok(true),
+            FloatSupport::Unsupported => {
+                let own = if matches!(op, WasmOp::F32Div | WasmOp::F64Div) { "division" } else { "square root" };
+                Err(self.unsupported(format!(
+                    "correctly rounded `{}` on this device, whose own {own} is off by more than {MAX_GUESS_ERROR} units \
+                     in the last place; `--float relaxed` uses it as it is",
+                    op.text()
+                )))
+            }
         }
-        let uses_f32 = op.result() == Type::F32 || op.params().contains(&Type::F32);
-        if uses_f32 && !features.subnormals_f32 {
-            return Err(self.unsupported(format!(
-                "`{}` of subnormal numbers on this device, which takes them for zero; `--float relaxed` allows that",
-                op.text()
-            )));
-        }
-        Ok(())
     }
 
     fn rounded(&mut self, low: LowOp, op: WasmOp, args: &[Value]) -> Result<Value> {
-        self.check_exact(op)?;
-        Ok(self.same(low, args))
+        let value = if self.is_corrected(op)? { self.without_subnormals(args[0]) } else { args[0] };
+        Ok(self.same(low, &[value]))
     }
 
     fn arithmetic(&mut self, low: LowOp, op: WasmOp, args: &[Value]) -> Result<Value> {
-        self.check_exact(op)?;
+        if !self.is_corrected(op)? {
+            return Ok(self.native(low, args));
+        }
+        let is_f64 = op.result() == Type::F64;
+        let features = self.options.features;
+        let exact = if is_f64 { features.exact_arithmetic_f64 } else { features.exact_arithmetic_f32 };
+        Ok(match low {
+            LowOp::FDiv => self.corrected_quotient(args[0], args[1]),
+            LowOp::FSqrt => self.corrected_root(args[0]),
+            _ => {
+                let native = exact.then(|| self.native(low, args));
+                self.emulated(low, args, native)
+            }
+        })
+    }
+
+    /// The device's own instruction, protected from rewriting.
+    fn native(&mut self, low: LowOp, args: &[Value]) -> Value {
         let mut args = args.to_vec();
-        let is_rewritten = self.is_rewritten(op.result());
+        let is_rewritten = self.is_rewritten(self.function.ty(args[0]));
         if self.is_strict() {
             // Drivers divide by a constant as a product, and 1 by something as an approximate reciprocal.
             if low == LowOp::FDiv {
                 args.iter_mut().for_each(|arg| *arg = self.hidden_if_constant(*arg));
             }
-            // `a - a` and `a / a` are not always 0 and 1. Where rewriting can't be forbidden, not even equal values that
-            // came about in different ways may be seen as equal.
-            let cancels = matches!(low, LowOp::FSub | LowOp::FDiv);
-            if cancels && (is_rewritten || args[0] == args[1]) {
-                args[1] = self.launder(args[1]);
+            // `a - a`, `-a + a` and `a / a` are not always 0 and 1. Where rewriting can't be forbidden, not even equal
+            // values that came about in different ways may be seen as equal.
+            let cancels = match low {
+                LowOp::FSub | LowOp::FDiv => is_rewritten || args[0] == args[1],
+                LowOp::FAdd => is_rewritten,
+                _ => false,
+            };
+            if cancels {
+                // The zero is not the one that results are laundered with, else `x * 1 - x` would still be `a - a`.
+                args[1] = self.launder_with(args[1], Once::OtherZero(self.function.ty(args[1]).as_int()));
             }
         }
         let result = self.same(low, &args);
-        Ok(if is_rewritten { self.launder(result) } else { result })
+        if is_rewritten { self.launder(result) } else { result }
     }
 
     /// Whether drivers rewrite operators with this constant so that the result can change: `x + 0` to `x`, `x * 0` to 0.
@@ -140,12 +155,18 @@ impl Lowerer<'_> {
         }
     }
 
-    /// The same float, of which the driver no longer knows how it was computed.
+    /// The same float, of which the driver no longer knows how it was computed. What is laundered twice differs from
+    /// what is laundered once: of two exclusive ors, drivers would see that the second takes the first back, and of two
+    /// ors, that the second changes nothing.
     pub(super) fn launder(&mut self, value: Value) -> Value {
+        self.launder_with(value, Once::Zero(self.function.ty(value).as_int()))
+    }
+
+    fn launder_with(&mut self, value: Value, zero: Once) -> Value {
         let ty = self.function.ty(value);
-        let zero = self.once(Once::Zero(ty.as_int()));
+        let zero = self.once(zero);
         let bits = self.bits(value);
-        let hidden = self.same(LowOp::Xor, &[bits, zero]);
+        let hidden = self.same(LowOp::IAdd, &[bits, zero]);
         self.low(LowOp::Bitcast(ty), &[hidden], ty)
     }
 
@@ -181,7 +202,17 @@ impl Lowerer<'_> {
         self.bool(LowOp::ULt, &[infinity, magnitude])
     }
 
-    fn either_nan(&mut self, a: Value, b: Value, format: Format) -> Value {
+    fn is_fast(&self) -> bool {
+        self.options.float == FloatMode::Fast
+    }
+
+    /// The first where `a < b`, else the second.
+    fn chosen(&mut self, a: Value, b: Value, [first, second]: [Value; 2]) -> Value {
+        let less = self.bool(LowOp::FLt, &[a, b]);
+        self.select(less, first, second)
+    }
+
+    pub(super) fn either_nan(&mut self, a: Value, b: Value, format: Format) -> Value {
         let (a, b) = (self.is_nan(a, format), self.is_nan(b, format));
         self.bool(LowOp::BOr, &[a, b])
     }
@@ -227,7 +258,9 @@ impl Lowerer<'_> {
     /// are no NaNs.
     pub(super) fn float_test(&mut self, op: LowOp, a: Value, b: Value) -> Value {
         let format = Format::of(self.function.ty(a));
-        let flushes = self.is_strict() && format.ty == Type::F32 && !self.options.features.subnormals_f32;
+        let features = self.options.features;
+        let keeps = if format.ty == Type::F64 { features.subnormals_f64 } else { features.subnormals_f32 };
+        let flushes = self.is_strict() && !keeps;
         if !self.is_rewritten(format.ty) && !flushes {
             return self.bool(op, &[a, b]);
         }

@@ -1,0 +1,286 @@
+//! Lifted kernels against hand-written shaders: one process, one device, the same buffers, in turns.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum;
+use wavelift::device::gpu::raw::{WgslBinding, WgslBuffer, WgslKernel, WgslLaunch};
+use wavelift::device::gpu::{GpuContext, GpuDevice, Kernel};
+use wavelift::device::{BufferId, BufferSpec, Context as _};
+use wavelift::translator::{FloatMode, Options, translate};
+
+use crate::cases::{self, Case, GROUP};
+use crate::output::{Cell, Table};
+use crate::stats::{Summary, summarize};
+
+/// Fewest rounds, unless each variant has run for `LONG` before.
+const ROUNDS: usize = 15;
+const LONG: f64 = 2.0;
+/// Rounds before those that count.
+const WARM_UP: usize = 2;
+
+/// One way to run a case.
+enum Variant {
+    Lifted(Arc<Kernel>),
+    Wgsl(WgslLaunch),
+}
+
+/// A case on a device: its buffers, and its variants with their names.
+struct Bench<'a> {
+    case: &'a Case,
+    specs: Vec<BufferSpec>,
+    context: GpuContext,
+    variants: Vec<(String, Variant)>,
+    clock: Clock,
+}
+
+/// The times of a variant, round by round, under its name.
+type Rounds = Vec<(String, Vec<f64>)>;
+
+/// How the lifted kernels are made.
+pub fn options(device: &GpuDevice, float: FloatMode) -> Options {
+    Options { float, workgroup_size: GROUP, ..*device.options() }
+}
+
+/// The lifted kernel as the driver holds it, in the form that a launch takes: without the checks that its parameters
+/// prove.
+pub fn lift(device: &GpuDevice, case: &Case, float: FloatMode) -> Result<Arc<Kernel>> {
+    let (module, function) = case.kernel()?;
+    let lift = |options| translate(&module.wasm, function, &case.shape(), &options);
+    let options = options(device, float);
+    let mut shader = lift(options)?;
+    if shader.launch_checks.hold(&case.immediates(), case.iterations) {
+        shader = lift(Options { checks_proved: true, ..options })?;
+    }
+    // SAFETY: the words come from the translator, lifted for this device, as in a launch whose checks hold.
+    Ok(unsafe { device.prepare(shader) }?)
+}
+
+/// A file of SPIR-V words in place of the lifted ones, on the same bindings.
+fn edited(device: &GpuDevice, case: &Case, path: &Path) -> Result<Arc<Kernel>> {
+    let bytes = std::fs::read(path).with_context(|| format!("`{}` can't be read", path.display()))?;
+    let (module, function) = case.kernel()?;
+    let mut shader = translate(&module.wasm, function, &case.shape(), &options(device, FloatMode::Strict))?;
+    ensure!(bytes.len() % 4 == 0, "`{}` is no SPIR-V", path.display());
+    shader.words = bytes.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect();
+    // SAFETY: whoever names a file here vouches for it, as the option's description says.
+    Ok(unsafe { device.prepare(shader) }?)
+}
+
+/// The hand-written shader on the context's buffers.
+pub fn bind(device: &GpuDevice, case: &Case, context: &mut GpuContext, checked: bool) -> Result<WgslLaunch> {
+    let source = case.shader()?;
+    let kernel = match checked {
+        true => WgslKernel::new(device, &source)?,
+        // SAFETY: the shaders return where there is no element, and count their loops up to a parameter.
+        false => unsafe { WgslKernel::new_unchecked(device, &source) }?,
+    };
+    let ids = case.specs().into_iter().map(|spec| WgslBuffer::shared(context, spec.id));
+    let buffers = ids.collect::<Result<Vec<_>, _>>()?;
+    let binding = |(buffer, shared)| {
+        let buffer: &cases::Buffer = buffer;
+        if buffer.params { WgslBinding::Uniform(&buffer.bytes) } else { WgslBinding::Storage(shared) }
+    };
+    let bindings: Vec<_> = case.buffers.iter().zip(&buffers).map(binding).collect();
+    Ok(kernel.bind_all(&bindings)?)
+}
+
+/// Creates a case's buffers.
+pub fn create(case: &Case, context: &mut GpuContext) -> Result<()> {
+    case.specs().iter().try_for_each(|spec| Ok(context.create_buffer(spec)?))
+}
+
+/// What is measured of each case, and how.
+pub struct Plan {
+    /// Float modes of the lifted kernels.
+    pub floats: Vec<FloatMode>,
+    /// Edited forms of a lifted kernel, of the same interface.
+    pub edited: Vec<PathBuf>,
+    /// What takes the time.
+    pub clock: Clock,
+}
+
+/// What takes the time of a launch.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum Clock {
+    /// The device's clock.
+    Device,
+    /// This process's time on the CPU (Linux): of a software driver, what other programs on the machine disturb least.
+    Cpu,
+}
+
+/// Measures the cases.
+pub fn measure(device: &GpuDevice, cases: &[Case], plan: &Plan) -> Result<Table> {
+    let mut rows = Vec::new();
+    for case in cases {
+        eprintln!("{}: lifted and hand-written ...", case.name);
+        let rounds = Bench::new(device, case, plan)?.run().with_context(|| format!("kernel `{}`", case.name))?;
+        rows.extend(rows_of(case, &rounds));
+    }
+    let clock = if plan.clock == Clock::Device { "the device's clock" } else { "the process's CPU time" };
+    let note = "Resident kernel time of one launch, by CLOCK. `WGSL` is the shader as wgpu compiles it by \
+                default, `WGSL, unchecked` the same without wgpu's bounds and loop checks. The variants take turns on the \
+                same buffers; time is the median, spread half the distance between the quartiles. A ratio is the \
+                median over all turns of WGSL's time divided by the lifted kernel's time: above 1, the lifted kernel is \
+                faster. Outputs are compared before and after.";
+    Ok(Table {
+        title: "Lifted kernels against hand-written WGSL".into(),
+        note: note.replace("CLOCK", clock),
+        columns: vec!["kernel", "size", "variant", "time", "spread", "runs", "WGSL / it", "WGSL, unchecked / it"],
+        rows,
+    })
+}
+
+fn float_name(float: FloatMode) -> &'static str {
+    match float {
+        FloatMode::Strict => "lifted, strict",
+        FloatMode::Relaxed => "lifted, relaxed",
+    }
+}
+
+impl<'a> Bench<'a> {
+    fn new(device: &GpuDevice, case: &'a Case, plan: &Plan) -> Result<Bench<'a>> {
+        let mut context = device.new_gpu_context();
+        create(case, &mut context)?;
+        let mut variants = Vec::new();
+        for float in &plan.floats {
+            variants.push((float_name(*float).to_string(), Variant::Lifted(lift(device, case, *float)?)));
+        }
+        for path in &plan.edited {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            variants.push((format!("lifted, edited: {name}"), Variant::Lifted(edited(device, case, path)?)));
+        }
+        for (name, checked) in [("WGSL", true), ("WGSL, unchecked", false)] {
+            variants.push((name.to_string(), Variant::Wgsl(bind(device, case, &mut context, checked)?)));
+        }
+        Ok(Bench { case, specs: case.specs(), context, variants, clock: plan.clock })
+    }
+
+    /// Each variant's times, round by round.
+    fn run(&mut self) -> Result<Rounds> {
+        self.compare_outputs()?;
+        let count = self.variants.len();
+        for round in 0..WARM_UP * count {
+            self.launch(round % count)?;
+        }
+        let mut times = vec![Vec::new(); count];
+        loop {
+            let rounds = times[0].len();
+            let least = times.iter().map(|t: &Vec<f64>| t.iter().sum::<f64>()).fold(f64::INFINITY, f64::min);
+            if least >= LONG || (rounds >= ROUNDS && least >= LONG / 2.0) {
+                break;
+            }
+            // Another one begins each time: what runs before must not favour one.
+            for turn in 0..count {
+                let index = (rounds + turn) % count;
+                times[index].push(self.launch(index)?);
+            }
+        }
+        self.compare_outputs()?;
+        Ok(self.variants.iter().map(|(name, _)| name.clone()).zip(times).collect())
+    }
+
+    /// Seconds of one launch.
+    fn launch(&mut self, index: usize) -> Result<f64> {
+        let before = self.cpu_seconds()?;
+        let by_device = self.launch_on_device(index)?.as_secs_f64();
+        let after = self.cpu_seconds()?;
+        Ok(if self.clock == Clock::Cpu { after - before } else { by_device })
+    }
+
+    /// The time that all threads of this process have spent on the CPU; 0 where nobody wants it.
+    fn cpu_seconds(&self) -> Result<f64> {
+        let mut nanoseconds = 0;
+        if self.clock == Clock::Cpu {
+            for thread in std::fs::read_dir("/proc/self/task").context("no CPU times on this system")? {
+                // A thread that has ended meanwhile has no file any more.
+                let text = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+                nanoseconds += text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0u64);
+            }
+        }
+        Ok(nanoseconds as f64 * 1e-9)
+    }
+
+    fn launch_on_device(&mut self, index: usize) -> Result<Duration> {
+        match &self.variants[index].1 {
+            Variant::Wgsl(launch) => Ok(launch.dispatch(self.case.groups())?),
+            Variant::Lifted(kernel) => {
+                // One submission, as the shader's.
+                kernel.set_pace(u64::MAX);
+                let times = self.context.time_runs(kernel, self.case.iterations, GROUP, &self.specs, 1)?;
+                Ok(times.iter().sum())
+            }
+        }
+    }
+
+    /// Runs each variant once on fresh buffers: all must give what the first one gives.
+    fn compare_outputs(&mut self) -> Result<()> {
+        let mut first: Option<(String, Vec<Vec<u8>>)> = None;
+        for index in 0..self.variants.len() {
+            for (spec, buffer) in self.specs.iter().zip(&self.case.buffers) {
+                self.context.write_buffer(spec.id, 0, &buffer.bytes)?;
+            }
+            self.launch(index)?;
+            let ids: Vec<BufferId> = self.specs.iter().map(|spec| spec.id).collect();
+            let outputs = ids.iter().map(|id| self.bytes(*id)).collect::<Result<Vec<_>>>()?;
+            let name = self.variants[index].0.clone();
+            match &first {
+                None => {
+                    let changed = outputs.iter().zip(&self.case.buffers).any(|(now, before)| *now != before.bytes);
+                    ensure!(changed, "the kernel changed no buffer");
+                    first = Some((name, outputs));
+                }
+                Some((of, expected)) => {
+                    for (number, (got, expected)) in outputs.iter().zip(expected).enumerate() {
+                        self.require_same(&format!("buffer {number} of `{name}` against `{of}`"), got, expected)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn bytes(&mut self, id: BufferId) -> Result<Vec<u8>> {
+        let size = self.specs.iter().find(|spec| spec.id == id).map_or(0, |spec| spec.size);
+        let mut bytes = vec![0; size as usize];
+        self.context.read_buffer(id, 0, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn require_same(&self, what: &str, got: &[u8], expected: &[u8]) -> Result<()> {
+        let words = got.chunks_exact(4).zip(expected.chunks_exact(4));
+        let different = words.clone().filter(|(a, b)| a != b).count();
+        let allowed = (self.case.tolerance * words.len() as f64) as usize;
+        ensure!(different <= allowed, "{what}: {different} of {} words differ, {allowed} may", words.len());
+        Ok(())
+    }
+}
+
+fn rows_of(case: &Case, rounds: &Rounds) -> Vec<Vec<Cell>> {
+    let of = |name: &str| rounds.iter().find(|(n, _)| *n == name).map(|(_, times)| times);
+    let ratio = |baseline: &str, times: &[f64]| {
+        let pairs = of(baseline)?.iter().zip(times).map(|(base, time)| base / time);
+        summarize(&pairs.collect::<Vec<_>>()).map(|ratios| ratios.median)
+    };
+    let row = |(name, times): &(String, Vec<f64>)| {
+        let Summary { median, spread, count } = summarize(times)?;
+        let ratios = ["WGSL", "WGSL, unchecked"].map(|baseline| match name.starts_with("lifted") {
+            true => ratio(baseline, times).map_or(Cell::Nothing, Cell::Ratio),
+            false => Cell::Nothing,
+        });
+        let [checked, unchecked] = ratios;
+        Some(vec![
+            Cell::Text(case.name.into()),
+            Cell::Text(case.size.clone()),
+            Cell::Text(name.clone()),
+            Cell::Seconds(median),
+            Cell::Share(spread),
+            Cell::Count(count as u64),
+            checked,
+            unchecked,
+        ])
+    };
+    rounds.iter().filter_map(row).collect()
+}

@@ -1,0 +1,85 @@
+//! `wavelift inspect` and `wavelift translate` on kernels that can be lifted and kernels that can't.
+
+use std::process::{Command, Output};
+
+const MODULE: &str = r#"(module
+  (import "wasi_snapshot_preview1" "sched_yield" (func $sched_yield (result i32)))
+  (memory (export "memory") 1)
+  (table 3 funcref)
+  (elem (i32.const 0) $copies $wide $yields)
+  (func $copies (param $i i32) (param i32 i32) (param $p i32) (param i32) (param $q i32) (param i32)
+    (i32.store
+      (i32.add (local.get $q) (i32.shl (local.get $i) (i32.const 2)))
+      (i32.load (i32.add (local.get $p) (i32.shl (local.get $i) (i32.const 2))))))
+  (func $wide (param $i i32) (param i32 i32) (param $p i32) (param i32)
+    (i64.store
+      (i32.add (local.get $p) (i32.shl (local.get $i) (i32.const 3)))
+      (i64.mul (i64.extend_i32_u (local.get $i)) (i64.const 0x100000001))))
+  (func $yields (param i32 i32 i32) (drop (call $sched_yield))))"#;
+
+fn wavelift(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_wavelift")).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A folder with the module above in it, and the module's path.
+fn module() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kernels.wat");
+    std::fs::write(&path, MODULE).unwrap();
+    let path = path.display().to_string();
+    (folder, path)
+}
+
+#[test]
+fn inspect_says_what_each_kernel_does_and_why_one_can_not_be_lifted() {
+    let (_folder, module) = module();
+    let output = wavelift(&["inspect", &module]);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let line = |kernel: &str| said.lines().find(|line| line.contains(kernel)).unwrap_or_default().to_string();
+    assert!(line(" copies ").contains("buffer 0: 1 load") && line(" copies ").contains("yes"), "{said}");
+    assert!(said.contains("buffer 1: 1 store"), "{said}");
+    assert!(line(" wide ").contains("i64") && line(" wide ").contains("yes"), "{said}");
+    assert!(line(" yields ").contains("no [1]"), "{said}");
+    let reason = said.lines().last().unwrap();
+    assert!(
+        reason.starts_with("[1] ") && reason.contains("sched_yield") && reason.contains("byte offset 0x"),
+        "{said}"
+    );
+}
+
+#[test]
+fn translate_writes_each_form() {
+    let (folder, module) = module();
+    let to = folder.path().join("out");
+    let emit = |form: &str, kernel: &str| {
+        let output = wavelift(&["translate", &module, "--kernel", kernel, "--emit", form, "-o", to.to_str().unwrap()]);
+        assert!(output.status.success(), "{form}: {}", text(&output.stderr));
+        std::fs::read(&to).unwrap()
+    };
+    let spirv = emit("spirv", "copies");
+    assert_eq!(spirv[..4], 0x0723_0203u32.to_le_bytes());
+    assert_eq!(emit("spirv", "1"), spirv, "the kernel's index names it, too");
+    let assembly = text(&emit("spirv-asm", "copies"));
+    assert!(assembly.contains("OpEntryPoint GLCompute") && assembly.contains("OpStore"), "{assembly}");
+    let ir = text(&emit("ir", "wide"));
+    assert!(ir.contains("`wide`"), "{ir}");
+}
+
+#[test]
+fn translate_says_why_not() {
+    let (folder, module) = module();
+    let to = folder.path().join("out");
+    let output = wavelift(&["translate", &module, "--kernel", "yields", "-o", to.to_str().unwrap()]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.contains("sched_yield") && said.contains("byte offset 0x") && said.lines().count() == 1, "{said}");
+    assert!(!to.exists());
+    let nowhere = folder.path().join("no").join("folder");
+    let output = wavelift(&["translate", &module, "--kernel", "copies", "-o", nowhere.to_str().unwrap()]);
+    assert!(!output.status.success() && text(&output.stderr).contains("can't be written"), "{output:?}");
+}

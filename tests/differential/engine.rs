@@ -1,0 +1,134 @@
+//! What runs kernels: each engine takes a program and runs launches of it.
+
+use std::process::{Command, Stdio};
+use std::sync::{Arc, OnceLock};
+
+use wavelift::device::gpu::{self, Adapter, GpuDevice, GpuOptions};
+use wavelift::device::{Access, Device, cpu};
+use wavelift_translator::{Options, Profile};
+
+use crate::case::{Case, End, Program};
+use crate::interpreter::{Form, Interpreter};
+use crate::on_devices::OnDevice;
+use crate::oracle;
+
+/// A program made ready on an engine.
+pub trait Session {
+    /// Runs one launch on buffers with these bytes.
+    ///
+    /// # Errors
+    /// What failed, where the engine itself is at fault.
+    fn run(&mut self, contents: &[Vec<u8>], iterations: u32) -> Result<End, String>;
+}
+
+/// What is compared with plain Wasmtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// The interpreter, on the functions as lifted.
+    Lifted,
+    /// The interpreter, on what the backend gets.
+    Strict,
+    /// One CPU worker.
+    Sequential,
+    /// Three CPU workers.
+    Cpu,
+    /// The GPU, SPIR-V as it is.
+    Vulkan,
+    /// The GPU, through naga.
+    Portable,
+}
+
+impl Engine {
+    pub const ALL: [Engine; 6] =
+        [Engine::Lifted, Engine::Strict, Engine::Sequential, Engine::Cpu, Engine::Vulkan, Engine::Portable];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Lifted => "interpreter",
+            Engine::Strict => "interpreter_strict_form",
+            Engine::Sequential => "sequential",
+            Engine::Cpu => "cpu",
+            Engine::Vulkan => "gpu_vulkan",
+            Engine::Portable => "gpu_portable",
+        }
+    }
+
+    pub fn is_gpu(self) -> bool {
+        matches!(self, Engine::Vulkan | Engine::Portable)
+    }
+
+    /// Why it is not on this machine.
+    pub fn missing(self) -> Option<String> {
+        if !self.is_gpu() || adapter().is_some() {
+            return None;
+        }
+        Some("this machine has no GPU driver; install Mesa 25 or newer for its software one".into())
+    }
+
+    /// Whether a case is for this engine.
+    pub fn takes(self, case: &Case) -> bool {
+        match self {
+            Engine::Sequential | Engine::Cpu => !case.exact_bounds,
+            // The stages are made for buffers that may be written, and only for what can be lifted.
+            Engine::Strict => {
+                let writable = case.program.buffers.iter().all(|b| b.access == Access::ReadWrite);
+                writable && case.program.refused.is_none()
+            }
+            Engine::Lifted | Engine::Vulkan | Engine::Portable => true,
+        }
+    }
+
+    /// Makes a program ready.
+    pub fn open(self, program: &Program) -> Result<Box<dyn Session>, String> {
+        Ok(match self {
+            Engine::Lifted => Box::new(Interpreter::new(program, Form::Lifted)?),
+            Engine::Strict => Box::new(Interpreter::new(program, Form::Strict)?),
+            Engine::Sequential | Engine::Cpu => Box::new(OnDevice::new(&cpu_device(self), program)?),
+            Engine::Vulkan => Box::new(OnDevice::new(gpu_device(Profile::Vulkan)?, program)?),
+            Engine::Portable => Box::new(OnDevice::new(gpu_device(Profile::Portable)?, program)?),
+        })
+    }
+}
+
+fn cpu_device(engine: Engine) -> Arc<dyn Device> {
+    static ALL: OnceLock<Arc<dyn Device>> = OnceLock::new();
+    static ONE: OnceLock<Arc<dyn Device>> = OnceLock::new();
+    match engine {
+        Engine::Sequential => ONE.get_or_init(cpu::sequential).clone(),
+        _ => ALL.get_or_init(|| cpu::all_cores_with(3)).clone(),
+    }
+}
+
+/// The best adapter of this machine.
+pub fn adapter() -> Option<&'static Adapter> {
+    static ADAPTER: OnceLock<Option<Adapter>> = OnceLock::new();
+    ADAPTER.get_or_init(|| gpu::adapters().into_iter().next()).as_ref()
+}
+
+/// The GPU, opened once for a profile.
+pub fn gpu_device(profile: Profile) -> Result<&'static GpuDevice, String> {
+    static DEVICES: [OnceLock<Result<GpuDevice, String>>; 2] = [OnceLock::new(), OnceLock::new()];
+    let open = || {
+        let adapter = adapter().ok_or("there is no adapter")?;
+        let device = GpuDevice::open(adapter, &GpuOptions { profile, ..GpuOptions::default() });
+        device.map_err(|error| error.to_string())
+    };
+    DEVICES[usize::from(profile == Profile::Portable)].get_or_init(open).as_ref().map_err(String::clone)
+}
+
+/// How kernels are lifted here in both profiles: for the GPU if there is one, else for one that has everything.
+pub fn translator_options() -> [Options; 2] {
+    [Profile::Vulkan, Profile::Portable].map(|profile| match gpu_device(profile) {
+        Ok(device) => *device.options(),
+        Err(_) => Options { profile, ..Options::default() },
+    })
+}
+
+/// Why `spirv-val` can't be asked.
+pub fn spirv_val_missing() -> Option<String> {
+    if std::env::var_os(oracle::NO_SPIRV_VAL).is_some() {
+        return Some(format!("{} is set", oracle::NO_SPIRV_VAL));
+    }
+    let found = Command::new("spirv-val").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    found.err().map(|error| format!("`spirv-val` can't be run: {error}; install it (Debian: spirv-tools)"))
+}

@@ -1,0 +1,90 @@
+//! The interpreter of the intermediate representation as an engine.
+
+use std::collections::HashMap;
+
+use wavelift::device::KernelTrap;
+use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
+use wavelift_translator::ir::{Const, Function};
+use wavelift_translator::{immediate, testing};
+
+use crate::case::{BufferShape, End, LINEAR_MEMORY, Program};
+use crate::engine::Session;
+use crate::on_devices::BLOCK_SIZE;
+
+/// Where in the pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Wasm's operators, calls and all.
+    Lifted,
+    /// What the backend gets.
+    Strict,
+}
+
+/// A program in the interpreter.
+pub struct Interpreter {
+    form: Form,
+    kernel: Function,
+    others: HashMap<u32, Function>,
+    addresses: Vec<u32>,
+    buffers: Vec<BufferShape>,
+}
+
+impl Interpreter {
+    pub fn new(program: &Program, form: Form) -> Result<Interpreter, String> {
+        let (module, kernel) = (&program.module.wasm, program.kernel);
+        let (kernel, others) = match form {
+            Form::Lifted => {
+                let mut functions = testing::lifted(module, kernel).map_err(|error| error.to_string())?;
+                (functions.remove(&kernel).ok_or("the kernel was not lifted")?, functions)
+            }
+            Form::Strict => {
+                let stages = testing::stages(module, kernel).map_err(|error| error.to_string())?;
+                (stages.strict, HashMap::new())
+            }
+        };
+        Ok(Interpreter::of(program, form, kernel, others))
+    }
+
+    /// The same with the function at hand.
+    pub fn of(program: &Program, form: Form, kernel: Function, others: HashMap<u32, Function>) -> Interpreter {
+        Interpreter { form, kernel, others, addresses: program.addresses(), buffers: program.buffers.clone() }
+    }
+
+    fn space(&self, contents: &[Vec<u8>]) -> Space {
+        let mut space = Space { linear: vec![0; LINEAR_MEMORY as usize], buffers: Vec::new() };
+        for ((address, shape), bytes) in self.addresses.iter().zip(&self.buffers).zip(contents) {
+            let mut bytes = bytes.clone();
+            bytes.resize(shape.size as usize, 0);
+            space.buffers.push(Buffer::new(*address, shape.access, &bytes));
+        }
+        space
+    }
+}
+
+impl Session for Interpreter {
+    fn run(&mut self, contents: &[Vec<u8>], iterations: u32) -> Result<End, String> {
+        let mut space = self.space(contents);
+        let pairs = self.addresses.iter().zip(&self.buffers).flat_map(|(address, b)| [*address, b.size]);
+        let pairs: Vec<u32> = pairs.collect();
+        let mut immediates = vec![0, iterations, iterations, BLOCK_SIZE, 0];
+        assert_eq!(immediates.len(), immediate::SLOTS as usize);
+        immediates.extend(&pairs);
+        for iteration in 0..iterations {
+            let mut args = Vec::new();
+            if self.form == Form::Lifted {
+                args.extend([iteration, iterations, BLOCK_SIZE].iter().chain(&pairs).map(|x| Const::I32(*x)));
+            }
+            let invocation = Invocation { immediates: &immediates, iteration, ..Invocation::default() };
+            let others = |callee| self.others.get(&callee);
+            match interpret::run(&self.kernel, &args, &invocation, &mut space, &others) {
+                Ok(_) => {}
+                Err(Stop::Trap { kind, at }) => return Ok(End::Trapped(KernelTrap { at, kind, iteration })),
+                Err(other) => return Err(format!("iteration {iteration}: {other}\n{}", self.kernel)),
+            }
+        }
+        if space.linear.iter().any(|byte| *byte != 0) {
+            return Err("linear memory was written".into());
+        }
+        Ok(End::Done(space.buffers.iter().map(|buffer| buffer.bytes().to_vec()).collect()))
+    }
+}

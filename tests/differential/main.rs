@@ -1,0 +1,107 @@
+//! One meaning on every engine: kernels run in plain Wasmtime, in the interpreter of the intermediate representation,
+//! on the CPU devices and on a GPU in both profiles, and end alike: with equal bytes (two NaNs are equal), or with the
+//! same trap of the same iteration at the same place.
+//!
+//! Each test is a suite of kernels on one engine, named `suite::engine`. An engine that this machine lacks shows as
+//! ignored. `WAVELIFT_FIRST_SEED=N` makes the random suites start at another seed than 0.
+
+#[path = "../../translator/tests/common/mod.rs"]
+mod oracle;
+#[path = "../../translator/tests/random_control/mod.rs"]
+mod random_control;
+
+mod case;
+mod engine;
+mod expressions;
+mod interpreter;
+mod memory;
+mod on_devices;
+mod operators;
+mod plain_wasmtime;
+mod planted;
+mod random;
+mod rewriting;
+
+mod values;
+
+use std::sync::LazyLock;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use case::Case;
+use engine::Engine;
+
+/// A named list of cases, made when first asked for.
+struct Suite {
+    name: &'static str,
+    cases: LazyLock<Vec<Case>>,
+}
+
+static SUITES: [Suite; 10] = [
+    Suite { name: "operators_i32", cases: LazyLock::new(|| operators::cases("i32")) },
+    Suite { name: "operators_i64", cases: LazyLock::new(|| operators::cases("i64")) },
+    Suite { name: "operators_f32", cases: LazyLock::new(|| operators::cases("f32")) },
+    Suite { name: "operators_f64", cases: LazyLock::new(|| operators::cases("f64")) },
+    Suite { name: "select", cases: LazyLock::new(operators::selects) },
+    Suite { name: "loads", cases: LazyLock::new(memory::loads) },
+    Suite { name: "stores", cases: LazyLock::new(memory::stores) },
+    Suite { name: "rewriting", cases: LazyLock::new(rewriting::cases) },
+    Suite { name: "control", cases: LazyLock::new(random::control) },
+    Suite { name: "expressions", cases: LazyLock::new(random::expressions) },
+];
+
+fn main() {
+    let mut trials = Vec::new();
+    for suite in &SUITES {
+        for engine in Engine::ALL {
+            let test = move || match engine.missing() {
+                Some(reason) => Ok(Completion::ignored_with(reason)),
+                None => run(suite, engine).map(|()| Completion::Completed),
+            };
+            trials.push(Trial::ignorable_test(format!("{}::{}", suite.name, engine.name()), test));
+        }
+        trials.push(Trial::ignorable_test(
+            format!("{}::spirv_val", suite.name),
+            move || match engine::spirv_val_missing() {
+                Some(reason) => Ok(Completion::ignored_with(reason)),
+                None => validate(suite).map(|()| Completion::Completed),
+            },
+        ));
+    }
+    trials.extend(planted::trials());
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+/// Runs all cases on one engine; every case that fails is in the message.
+fn run(suite: &Suite, engine: Engine) -> Result<(), Failed> {
+    let (mut launches, mut wrong) = (0, Vec::new());
+    for case in suite.cases.iter().filter(|case| engine.takes(case)) {
+        match case.check(engine) {
+            Ok(count) => launches += count,
+            Err(message) => wrong.push(format!("{message}\n{}", case.program.text)),
+        }
+    }
+    if !wrong.is_empty() {
+        let count = wrong.len();
+        wrong.truncate(3);
+        return Err(format!("{count} kernels differ from Wasmtime, among them\n{}", wrong.join("\n")).into());
+    }
+    if launches == 0 { Err("no kernel was run".into()) } else { Ok(()) }
+}
+
+/// What the translator emits for the cases is valid SPIR-V, in both profiles.
+fn validate(suite: &Suite) -> Result<(), Failed> {
+    let mut validated = 0;
+    for case in suite.cases.iter() {
+        for options in engine::translator_options() {
+            match case.program.translate(&options) {
+                Ok(shader) => oracle::spirv_val(&shader.words).map_err(|message| {
+                    format!("{message}\n{}\n{}", case.program.text, oracle::disassemble(&shader.words))
+                })?,
+                Err(error) => case.program.expect_refusal(&error.to_string())?,
+            }
+            validated += 1;
+        }
+    }
+    if validated == 0 { Err("no module was validated".into()) } else { Ok(()) }
+}

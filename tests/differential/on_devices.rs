@@ -1,0 +1,102 @@
+//! Launches through the runtime's own seam, with an address space that no guest's memory is mapped into.
+
+use wavelift::device::{BufferId, BufferSpec, Caller, Context, Device, GlobalValue, Launch, LaunchError, TableEntry};
+use wavelift::memory::AddressSpace;
+
+use crate::case::{End, LINEAR_MEMORY, Program};
+use crate::engine::Session;
+
+/// A program on a device.
+pub struct OnDevice {
+    context: Box<dyn Context>,
+    launch: Launch,
+}
+
+/// What the kernels here are passed as the block size.
+pub const BLOCK_SIZE: u32 = 7;
+
+impl OnDevice {
+    pub fn new(device: &(impl AsDevice + ?Sized), program: &Program) -> Result<OnDevice, String> {
+        let space = AddressSpace::detached().map_err(|error| error.to_string())?;
+        let mut context = device.device().new_context(space.clone()).map_err(|error| error.to_string())?;
+        let mut buffers = Vec::new();
+        for (id, shape) in (0..).zip(&program.buffers) {
+            let address = space.allocate(shape.size, LINEAR_MEMORY).ok_or("the address space is full")?;
+            let spec = BufferSpec { id: BufferId(id), address, size: shape.size, access: shape.access };
+            context.create_buffer(&spec).map_err(|error| error.to_string())?;
+            buffers.push(spec);
+        }
+        let launch = Launch {
+            module: program.module.clone(),
+            function: program.kernel,
+            iterations: 1,
+            block_size: BLOCK_SIZE,
+            buffers,
+        };
+        Ok(OnDevice { context, launch })
+    }
+}
+
+impl Session for OnDevice {
+    fn run(&mut self, contents: &[Vec<u8>], iterations: u32) -> Result<End, String> {
+        for (spec, bytes) in self.launch.buffers.iter().zip(contents) {
+            self.context.write_buffer(spec.id, 0, bytes).map_err(|error| error.to_string())?;
+        }
+        self.launch.iterations = iterations;
+        match self.context.launch(&self.launch, &mut EmptyPage) {
+            Ok(_) => {}
+            Err(LaunchError::Trap(trap)) => return Ok(End::Trapped(trap)),
+            Err(LaunchError::Unsupported(reason)) => return Ok(End::Refused(reason)),
+            Err(error) => return Err(error.to_string()),
+        }
+        let mut all = Vec::new();
+        for spec in &self.launch.buffers {
+            let mut bytes = vec![0; spec.size as usize];
+            self.context.read_buffer(spec.id, 0, &mut bytes).map_err(|error| error.to_string())?;
+            all.push(bytes);
+        }
+        Ok(End::Done(all))
+    }
+}
+
+/// Devices in whatever hands they are.
+pub trait AsDevice {
+    fn device(&self) -> &dyn Device;
+}
+
+impl AsDevice for std::sync::Arc<dyn Device> {
+    fn device(&self) -> &dyn Device {
+        &**self
+    }
+}
+
+impl AsDevice for wavelift::device::gpu::GpuDevice {
+    fn device(&self) -> &dyn Device {
+        self
+    }
+}
+
+/// A caller with one page of zeroes that no kernel here writes, and with neither globals nor tables.
+struct EmptyPage;
+
+impl Caller for EmptyPage {
+    fn memory_size(&mut self) -> u64 {
+        LINEAR_MEMORY
+    }
+
+    fn read_memory(&mut self, _offset: u64, out: &mut [u8]) {
+        out.fill(0);
+    }
+
+    fn write_memory(&mut self, offset: u64, data: &[u8]) {
+        assert!(data.iter().all(|byte| *byte == 0), "linear memory was written at {offset}");
+    }
+
+    fn global(&mut self, _index: u32) -> Option<GlobalValue> {
+        None
+    }
+
+    fn table(&mut self, _index: u32) -> Vec<TableEntry> {
+        Vec::new()
+    }
+}

@@ -1,0 +1,77 @@
+//! The reference: the guest's own bytes in Wasmtime, one call for each invocation. The memory is the whole address
+//! space, so that buffers stand where the devices have them; it has no holes, so bounds are not its business.
+
+use std::sync::OnceLock;
+
+use wasmtime::{Engine, Func, Instance, Memory, Store, Trap, Val, WasmBacktrace};
+use wavelift::device::{KernelTrap, Location, TrapKind};
+
+use crate::case::{End, Program};
+use crate::engine::Session;
+use crate::on_devices::BLOCK_SIZE;
+
+/// Pages beyond the first that make a memory of 4 GiB.
+const MORE_PAGES: u64 = (1 << 16) - 1;
+
+/// A program in Wasmtime.
+pub struct PlainWasmtime {
+    store: Store<()>,
+    memory: Memory,
+    kernel: Func,
+    /// Address and size of each buffer.
+    buffers: Vec<(u32, u32)>,
+}
+
+impl PlainWasmtime {
+    pub fn new(program: &Program) -> Result<PlainWasmtime, String> {
+        PlainWasmtime::instantiate(program).map_err(|error| format!("{error:?}"))
+    }
+
+    fn instantiate(program: &Program) -> wasmtime::Result<PlainWasmtime> {
+        static ENGINE: OnceLock<Engine> = OnceLock::new();
+        let engine = ENGINE.get_or_init(Engine::default);
+        let module = wasmtime::Module::new(engine, program.module.wasm.bytes())?;
+        let mut store = Store::new(engine, ());
+        let instance = Instance::new(&mut store, &module, &[])?;
+        let memory = instance.get_memory(&mut store, "memory").expect("an exported memory");
+        memory.grow(&mut store, MORE_PAGES)?;
+        let kernel = instance.get_func(&mut store, "kernel").expect("an exported kernel");
+        let sizes = program.buffers.iter().map(|buffer| buffer.size);
+        Ok(PlainWasmtime { store, memory, kernel, buffers: program.addresses().into_iter().zip(sizes).collect() })
+    }
+}
+
+impl Session for PlainWasmtime {
+    fn run(&mut self, contents: &[Vec<u8>], iterations: u32) -> Result<End, String> {
+        for ((address, _), bytes) in self.buffers.iter().zip(contents) {
+            self.memory.data_mut(&mut self.store)[*address as usize..][..bytes.len()].copy_from_slice(bytes);
+        }
+        let tail = self.buffers.iter().flat_map(|(address, size)| [*address, *size]);
+        let mut arguments: Vec<Val> =
+            [0, iterations, BLOCK_SIZE].into_iter().chain(tail).map(|x| Val::I32(x as i32)).collect();
+        for iteration in 0..iterations {
+            arguments[0] = Val::I32(iteration as i32);
+            if let Err(error) = self.kernel.call(&mut self.store, &arguments, &mut []) {
+                let (kind, at) = trap_of(&error).ok_or_else(|| format!("no trap: {error:?}"))?;
+                return Ok(End::Trapped(KernelTrap { at, kind, iteration }));
+            }
+        }
+        let data = self.memory.data(&self.store);
+        let bytes = |(address, size): &(u32, u32)| data[*address as usize..][..*size as usize].to_vec();
+        Ok(End::Done(self.buffers.iter().map(bytes).collect()))
+    }
+}
+
+fn trap_of(error: &wasmtime::Error) -> Option<(TrapKind, Location)> {
+    let kind = match error.downcast_ref::<Trap>()? {
+        Trap::UnreachableCodeReached => TrapKind::Unreachable,
+        Trap::MemoryOutOfBounds => TrapKind::OutOfBounds,
+        Trap::IntegerDivisionByZero => TrapKind::DivideByZero,
+        Trap::IntegerOverflow => TrapKind::IntegerOverflow,
+        Trap::BadConversionToInteger => TrapKind::BadConversion,
+        _ => return None,
+    };
+    let frame = error.downcast_ref::<WasmBacktrace>()?.frames().first()?;
+    let at = Location { function: frame.func_index(), offset: frame.module_offset()? as u32 };
+    Some((kind, at))
+}

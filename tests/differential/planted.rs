@@ -1,0 +1,223 @@
+//! A bug planted in each engine is seen: the comparison would not pass by itself.
+
+use std::collections::HashMap;
+
+use libtest_mimic::{Completion, Failed, Trial};
+use wavelift::device::gpu::GpuContext;
+use wavelift::device::{BufferId, BufferSpec, Context, KernelTrap, LaunchError, Location, TrapKind};
+use wavelift::memory::AddressSpace;
+use wavelift_translator::ir::{Op, StmtKind, WasmOp};
+use wavelift_translator::{Profile, Shader, testing};
+
+use crate::case::{BufferShape, Case, End, LINEAR_MEMORY, Lanes, Program, compare};
+use crate::engine::{self, Engine, Session};
+use crate::interpreter::{Form, Interpreter};
+use crate::on_devices::BLOCK_SIZE;
+use crate::{operators, oracle};
+
+/// Instructions of SPIR-V.
+const OP_BITWISE_OR: u32 = 197;
+const OP_BITWISE_XOR: u32 = 198;
+
+pub fn trials() -> Vec<Trial> {
+    let on_gpu = |name: &str, test: fn() -> Result<(), Failed>| {
+        Trial::ignorable_test(name, move || match Engine::Vulkan.missing() {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => test().map(|()| Completion::Completed),
+        })
+    };
+    vec![
+        Trial::test("planted::the_comparison_sees_each_difference", the_comparison_sees_each_difference),
+        Trial::test("planted::a_wrong_operator_in_the_interpreter", in_the_interpreter),
+        Trial::test("planted::a_wrong_operator_on_the_cpu", on_the_cpu),
+        on_gpu("planted::a_wrong_word_of_spirv", in_spirv),
+        on_gpu("planted::a_wrong_trap_site", in_trap_sites),
+        Trial::ignorable_test("planted::a_broken_module_for_spirv_val", || match engine::spirv_val_missing() {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => for_spirv_val().map(|()| Completion::Completed),
+        }),
+    ]
+}
+
+fn check(right: bool, message: impl Into<String>) -> Result<(), Failed> {
+    if right { Ok(()) } else { Err(message.into().into()) }
+}
+
+/// The right session passes, the wrong one fails with a message that holds `part`.
+fn sees(case: &Case, right: &mut dyn Session, wrong: &mut dyn Session, part: &str) -> Result<(), Failed> {
+    let first_failure = |session: &mut dyn Session| -> Result<(), String> {
+        for run in &case.runs {
+            let end = session.run(&run.contents, run.iterations)?;
+            compare(&run.expected, &end, &case.program.buffers)?;
+        }
+        Ok(())
+    };
+    first_failure(right)?;
+    match first_failure(wrong) {
+        Ok(()) => Err("the planted bug was not seen".into()),
+        Err(message) => check(message.contains(part), format!("`{message}` does not say `{part}`")),
+    }
+}
+
+fn the_comparison_sees_each_difference() -> Result<(), Failed> {
+    let shape = |lanes| [BufferShape { lanes, ..BufferShape::bits(16) }];
+    let done = |words: [u32; 4]| End::Done(vec![words.iter().flat_map(|word| word.to_le_bytes()).collect()]);
+    let equal = |a: [u32; 4], b, lanes| compare(&done(a), &done(b), &shape(lanes)).is_ok();
+    let (quiet, payload, one) = (0x7fc0_0000, 0xff80_0001, 0x3f80_0000);
+    let nan = [quiet, one, 0, 0];
+    check(equal(nan, [payload, one, 0, 0], Lanes::F32), "two NaNs are equal")?;
+    check(!equal(nan, [payload, one, 0, 0], Lanes::Bits), "as bits two NaNs differ")?;
+    check(!equal(nan, [0x7f80_0000, one, 0, 0], Lanes::F32), "infinity is no NaN")?;
+    check(!equal(nan, [quiet, one + 1, 0, 0], Lanes::F32), "one bit is a difference")?;
+    check(!equal(nan, [quiet, one, 0, 0x8000_0000], Lanes::F32), "zeroes have signs")?;
+    check(equal([1, 0x7ff8_0000, 0, 0], [0, 0xfff8_0000, 0, 0], Lanes::F64), "so are 64-bit ones")?;
+    check(!equal([0, 0x7ff0_0000, 0, 0], [0, 0xfff8_0000, 0, 0], Lanes::F64), "infinity is no 64-bit NaN")?;
+    let trap = KernelTrap { at: Location { function: 1, offset: 9 }, kind: TrapKind::DivideByZero, iteration: 3 };
+    let others = [
+        End::Trapped(KernelTrap { iteration: 2, ..trap }),
+        End::Trapped(KernelTrap { kind: TrapKind::IntegerOverflow, ..trap }),
+        End::Trapped(KernelTrap { at: Location { function: 1, offset: 10 }, ..trap }),
+        done([0; 4]),
+        End::Refused("no".into()),
+    ];
+    for other in others {
+        check(compare(&End::Trapped(trap), &other, &[]).is_err(), format!("{other:?} is not {trap:?}"))?;
+    }
+    check(compare(&End::Trapped(trap), &End::Trapped(trap), &[]).is_ok(), "equal traps are equal")
+}
+
+fn in_the_interpreter() -> Result<(), Failed> {
+    let case = operators::one(WasmOp::I32Xor);
+    let program = &case.program;
+    let mut function = testing::lifted(&program.module.wasm, program.kernel)?
+        .remove(&program.kernel)
+        .ok_or("the kernel was not lifted")?;
+    let mut right = Interpreter::of(program, Form::Lifted, function.clone(), HashMap::new());
+    let stmts = function.regions.iter_mut().flat_map(|region| &mut region.stmts);
+    for stmt in stmts {
+        if let StmtKind::Op { op, .. } = &mut stmt.kind
+            && *op == Op::Wasm(WasmOp::I32Xor)
+        {
+            *op = Op::Wasm(WasmOp::I32Or);
+        }
+    }
+    let mut wrong = Interpreter::of(program, Form::Lifted, function, HashMap::new());
+    sees(&case, &mut right, &mut wrong, "buffer 2")
+}
+
+fn on_the_cpu() -> Result<(), Failed> {
+    let case = operators::one(WasmOp::I32Xor);
+    let text = case.program.text.replace("i32.xor", "i32.or");
+    let wrong = Program::new(text, case.program.buffers.clone());
+    for engine in [Engine::Sequential, Engine::Cpu] {
+        sees(&case, &mut *engine.open(&case.program)?, &mut *engine.open(&wrong)?, "buffer 2")?;
+    }
+    Ok(())
+}
+
+fn in_spirv() -> Result<(), Failed> {
+    for profile in [Profile::Vulkan, Profile::Portable] {
+        let case = operators::one(WasmOp::I32Xor);
+        let shader = case.program.translate(engine::gpu_device(profile)?.options())?;
+        let mut wrong = shader.clone();
+        let at = only_instruction(&wrong.words, OP_BITWISE_XOR)?;
+        wrong.words[at] = wrong.words[at] & 0xffff_0000 | OP_BITWISE_OR;
+        // SAFETY: the other instruction has the same operands and is valid, too.
+        let (mut right, mut wrong) =
+            unsafe { (Prepared::new(profile, &case.program, shader)?, Prepared::new(profile, &case.program, wrong)?) };
+        sees(&case, &mut right, &mut wrong, "buffer 2")?;
+    }
+    Ok(())
+}
+
+fn in_trap_sites() -> Result<(), Failed> {
+    let case = operators::one(WasmOp::I32DivU);
+    let shader = case.program.translate(engine::gpu_device(Profile::Vulkan)?.options())?;
+    let mut wrong = shader.clone();
+    let by_zero = |site: &&mut wavelift_translator::TrapSite| site.kind == TrapKind::DivideByZero;
+    let site = wrong.interface.trap_sites.iter_mut().find(by_zero).ok_or("a division has a trap site")?;
+    site.at.offset += 1;
+    // SAFETY: the words are the translator's.
+    let (mut right, mut wrong) = unsafe {
+        let profile = Profile::Vulkan;
+        (Prepared::new(profile, &case.program, shader)?, Prepared::new(profile, &case.program, wrong)?)
+    };
+    sees(&case, &mut right, &mut wrong, "DivideByZero")
+}
+
+fn for_spirv_val() -> Result<(), Failed> {
+    let case = operators::one(WasmOp::I32Xor);
+    for options in engine::translator_options() {
+        let mut words = case.program.translate(&options)?.words;
+        oracle::spirv_val(&words)?;
+        let at = only_instruction(&words, OP_BITWISE_XOR)?;
+        // Its first operand becomes an id that nothing defines.
+        words[at + 3] = words[3];
+        words[3] += 1;
+        let said = oracle::spirv_val(&words).err().ok_or("spirv-val took a module with an undefined id")?;
+        check(said.contains("not been defined"), said)?;
+    }
+    Ok(())
+}
+
+/// Where the only instruction of this number stands in a module.
+fn only_instruction(words: &[u32], opcode: u32) -> Result<usize, Failed> {
+    let (mut at, mut found) = (5, Vec::new());
+    while at < words.len() {
+        if words[at] & 0xffff == opcode {
+            found.push(at);
+        }
+        at += (words[at] >> 16).max(1) as usize;
+    }
+    match found[..] {
+        [at] => Ok(at),
+        _ => Err(format!("{} instructions {opcode} where one should be", found.len()).into()),
+    }
+}
+
+/// A shader at hand on the GPU.
+struct Prepared {
+    context: GpuContext,
+    kernel: std::sync::Arc<wavelift::device::gpu::Kernel>,
+    specs: Vec<BufferSpec>,
+}
+
+impl Prepared {
+    /// # Safety
+    /// As `GpuDevice::prepare`: the shader must be valid and keep within its buffers.
+    unsafe fn new(profile: Profile, program: &Program, shader: Shader) -> Result<Prepared, Failed> {
+        let device = engine::gpu_device(profile)?;
+        // SAFETY: the caller vouches for the shader.
+        let kernel = unsafe { device.prepare(shader) }?;
+        let mut context = device.new_gpu_context();
+        let space = AddressSpace::detached()?;
+        let mut specs = Vec::new();
+        for (id, shape) in (0..).zip(&program.buffers) {
+            let address = space.allocate(shape.size, LINEAR_MEMORY).ok_or("the address space is full")?;
+            let spec = BufferSpec { id: BufferId(id), address, size: shape.size, access: shape.access };
+            context.create_buffer(&spec)?;
+            specs.push(spec);
+        }
+        Ok(Prepared { context, kernel, specs })
+    }
+}
+
+impl Session for Prepared {
+    fn run(&mut self, contents: &[Vec<u8>], iterations: u32) -> Result<End, String> {
+        for (spec, bytes) in self.specs.iter().zip(contents) {
+            self.context.write_buffer(spec.id, 0, bytes).map_err(|error| error.to_string())?;
+        }
+        match self.context.run(&self.kernel, iterations, BLOCK_SIZE, &self.specs) {
+            Ok(_) => {}
+            Err(LaunchError::Trap(trap)) => return Ok(End::Trapped(trap)),
+            Err(error) => return Err(error.to_string()),
+        }
+        let mut all = Vec::new();
+        for spec in &self.specs {
+            let mut bytes = vec![0; spec.size as usize];
+            self.context.read_buffer(spec.id, 0, &mut bytes).map_err(|error| error.to_string())?;
+            all.push(bytes);
+        }
+        Ok(End::Done(all))
+    }
+}

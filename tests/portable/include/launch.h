@@ -1,0 +1,82 @@
+// The host of shader text that is compiled as C++: reads launches from standard input, runs them on the CPU and writes
+// the buffers to standard output, all as 32-bit words.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <type_traits>
+#include <vector>
+
+// The vector types of both languages, as far as kernels use them: made, taken apart, loaded and stored.
+#define WAVELIFT_VECTORS(T, T2, T3, T4) \
+    struct T2 { T x = 0, y = 0; T2() = default; T2(T a, T b) : x(a), y(b) {} }; \
+    struct T3 { T x = 0, y = 0, z = 0; T3() = default; T3(T a, T b, T c) : x(a), y(b), z(c) {} }; \
+    struct T4 { T x = 0, y = 0, z = 0, w = 0; T4() = default; T4(T a, T b, T c, T d) : x(a), y(b), z(c), w(d) {} };
+
+namespace launch {
+
+// The buffers of the launch at hand: the trap record, the slots, the immediates.
+inline std::vector<std::vector<uint32_t>> buffers;
+
+[[noreturn]] inline void fail(const char *message, size_t number) {
+    fprintf(stderr, "%s (%zu)\n", message, number);
+    exit(1);
+}
+
+inline uint32_t *data(size_t index) {
+    if (index >= buffers.size()) {
+        fail("the shader binds a buffer that the launch does not have", index);
+    }
+    return buffers[index].data();
+}
+
+// The word at a byte offset, which must be within the buffer.
+inline uint32_t &word(size_t index, size_t offset) {
+    data(index);
+    if (offset % 4 != 0 || offset / 4 >= buffers[index].size()) {
+        fail("the shader leaves its buffer at this byte", offset);
+    }
+    return buffers[index][offset / 4];
+}
+
+template <class To, class From> To bits(From value) {
+    static_assert(sizeof(To) == sizeof(From));
+    To to;
+    memcpy(&to, &value, sizeof to);
+    return to;
+}
+
+inline uint32_t read_word() {
+    uint32_t word;
+    if (fread(&word, sizeof word, 1, stdin) != 1) {
+        fail("the launches end early", 0);
+    }
+    return word;
+}
+
+// Runs one launch of each kernel; a kernel is called with the x of the invocation's id.
+inline int run_all(void (*const *kernels)(uint32_t invocations), size_t count) {
+    for (size_t kernel = 0; kernel < count; kernel++) {
+        uint32_t invocations = read_word();
+        buffers.resize(read_word());
+        for (auto &buffer : buffers) {
+            buffer.resize(read_word());
+            for (auto &word : buffer) {
+                word = read_word();
+            }
+        }
+#ifdef WAVELIFT_FLUSH_SUBNORMALS
+        // Flush results to zero, take operands for zero.
+        __builtin_ia32_ldmxcsr(__builtin_ia32_stmxcsr() | 0x8040);
+#endif
+        kernels[kernel](invocations);
+        for (auto &buffer : buffers) {
+            fwrite(buffer.data(), sizeof(uint32_t), buffer.size(), stdout);
+        }
+    }
+    return fflush(stdout) == 0 ? 0 : 1;
+}
+
+} // namespace launch

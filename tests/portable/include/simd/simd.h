@@ -1,0 +1,1 @@
+// The shaders use nothing of Metal's simd library.

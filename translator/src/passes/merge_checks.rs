@@ -1,0 +1,192 @@
+//! Merges the checks of a straight run of code into one branch.
+//!
+//! Lowering puts a branch in front of each access. Where nothing between two checks has an effect, the later one may be
+//! decided with the earlier: its condition is computed before, one branch tests whether any holds, and only behind that
+//! branch is it found which was the first. The invocation traps at the same operator as before. A check that another
+//! implies, as those of a structure's members but the last, costs the branch nothing.
+
+use std::collections::HashSet;
+
+use crate::analysis::alignment::{Alignment, alignment};
+use crate::analysis::dataflow;
+use crate::error::{Location, TrapKind};
+use crate::ir::builder::ListBuilder;
+use crate::ir::{Const, Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
+
+/// Merges the checks of lowered code.
+pub fn merge_checks(function: &mut Function) {
+    let facts = Facts::new(function);
+    let mut todo = vec![function.body];
+    let mut seen = HashSet::new();
+    while let Some(id) = todo.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        let stmts = std::mem::take(&mut function.region_mut(id).stmts);
+        // Not the regions that merging makes: what runs when a merged check fails is as it should be.
+        todo.extend(stmts.iter().flat_map(|stmt| stmt.kind.regions()));
+        let stmts = merge_list(function, &facts, stmts);
+        function.region_mut(id).stmts = stmts;
+    }
+}
+
+/// A branch that traps when its condition holds, and else does nothing.
+#[derive(Clone, Copy)]
+struct Check {
+    cond: Value,
+    kind: TrapKind,
+    at: Location,
+}
+
+fn check(function: &Function, stmt: &Stmt) -> Option<Check> {
+    let StmtKind::If { cond, then, otherwise, results } = &stmt.kind else { return None };
+    let (then, otherwise) = (function.region(*then), function.region(*otherwise));
+    let passes = otherwise.stmts.is_empty() && matches!(otherwise.exit, Exit::Yield(_));
+    match then.exit {
+        Exit::Trap(kind) if passes && then.stmts.is_empty() && results.is_empty() => {
+            Some(Check { cond: *cond, kind, at: then.exit_at })
+        }
+        _ => None,
+    }
+}
+
+/// The checks found since the last effect, and what was moved in front of them.
+#[derive(Default)]
+struct Run {
+    checks: Vec<Check>,
+    /// Computations that stand before the merged check.
+    before: Vec<Stmt>,
+    /// What stands behind it.
+    behind: Vec<Stmt>,
+    /// Values that what stands behind defines.
+    defined_behind: HashSet<Value>,
+}
+
+/// What is known of the conditions.
+struct Facts {
+    alignment: Alignment,
+    constants: Vec<Option<Const>>,
+    /// The operator and operands of each value that has two.
+    defs: Vec<Option<(LowOp, [Value; 2])>>,
+}
+
+impl Facts {
+    fn new(function: &Function) -> Self {
+        Facts {
+            alignment: alignment(function),
+            constants: dataflow::constants(function),
+            defs: dataflow::binary_operators(function),
+        }
+    }
+
+    fn def(&self, value: Value) -> Option<(LowOp, [Value; 2])> {
+        self.defs.get(value.index()).copied().flatten()
+    }
+
+    /// A value as another plus a constant.
+    fn sum(&self, value: Value) -> (Value, u32) {
+        if let Some((LowOp::IAdd, [base, more])) = self.def(value)
+            && let Some(Const::I32(more)) = self.constants[more.index()]
+        {
+            return (base, more);
+        }
+        (value, 0)
+    }
+
+    /// Whether `a` can hold only where `b` does. Both are `limit <= offset`; the offsets differ by a constant, and their
+    /// sums do not wrap, as the constants fit into the low bits that the common part leaves zero.
+    fn implies(&self, a: Value, b: Value) -> bool {
+        let (Some((LowOp::ULe, [limit, x])), Some((LowOp::ULe, [other, y]))) = (self.def(a), self.def(b)) else {
+            return false;
+        };
+        let ((base, less), (same, more)) = (self.sum(x), self.sum(y));
+        let zeros = self.alignment.trailing_zeros(base);
+        limit == other && base == same && less < more && zeros < 32 && more < 1 << zeros
+    }
+}
+
+fn merge_list(function: &mut Function, facts: &Facts, stmts: Vec<Stmt>) -> Vec<Stmt> {
+    let mut out = Vec::with_capacity(stmts.len());
+    let mut run = Run::default();
+    for stmt in stmts {
+        if let Some(found) = check(function, &stmt) {
+            if run.defined_behind.contains(&found.cond) {
+                run.flush(function, facts, &mut out);
+            }
+            run.checks.push(found);
+            continue;
+        }
+        if run.checks.is_empty() {
+            out.push(stmt);
+            continue;
+        }
+        let movable = matches!(&stmt.kind, StmtKind::Op { op, .. } if may_move(op));
+        if movable && !stmt.kind.args().iter().any(|arg| run.defined_behind.contains(arg)) {
+            run.before.push(stmt);
+            continue;
+        }
+        let effect = !matches!(&stmt.kind, StmtKind::Op { op, .. } if op.is_pure());
+        run.defined_behind.extend(stmt.kind.results());
+        run.behind.push(stmt);
+        if effect {
+            run.flush(function, facts, &mut out);
+        }
+    }
+    run.flush(function, facts, &mut out);
+    out
+}
+
+/// Whether an operator may be computed though a check in front of it fails: it must have a result for all operands, and
+/// depend on them alone.
+fn may_move(op: &Op) -> bool {
+    match op {
+        Op::Const(_) => true,
+        Op::Low(op) => !matches!(
+            op,
+            LowOp::UDiv
+                | LowOp::SDiv
+                | LowOp::URem
+                | LowOp::SRem
+                | LowOp::LoadWord { .. }
+                | LowOp::LoadLane { .. }
+                | LowOp::StoreWord { .. }
+                | LowOp::VarGet(_)
+                | LowOp::VarSet(_)
+        ),
+        _ => false,
+    }
+}
+
+impl Run {
+    fn flush(&mut self, function: &mut Function, facts: &Facts, out: &mut Vec<Stmt>) {
+        let Run { checks, before, behind, .. } = std::mem::take(self);
+        out.extend(before);
+        if let Some((first, others)) = checks.split_first() {
+            let mut list = ListBuilder::new(first.at);
+            let needed = |check: &&Check| !checks.iter().any(|other| facts.implies(check.cond, other.cond));
+            let conds = checks.iter().filter(needed).map(|check| check.cond);
+            let any = conds.reduce(|any, cond| list.low(function, LowOp::BOr, &[any, cond], Type::Bool));
+            let any = any.unwrap_or(first.cond);
+            let then = failing(function, first, others);
+            let otherwise = ListBuilder::new(first.at).finish(function, Exit::Yield(Vec::new()));
+            list.push(StmtKind::If { cond: any, then, otherwise, results: Vec::new() });
+            out.append(&mut list.stmts);
+        }
+        out.extend(behind);
+    }
+}
+
+/// The region that a failed merged check runs: it tests one after the other; the last is the only one left.
+fn failing(function: &mut Function, first: &Check, others: &[Check]) -> RegionId {
+    let mut list = ListBuilder::new(first.at);
+    let mut last = first;
+    for next in others {
+        list.at = last.at;
+        let then = ListBuilder::new(last.at).finish(function, Exit::Trap(last.kind));
+        let otherwise = ListBuilder::new(last.at).finish(function, Exit::Yield(Vec::new()));
+        list.push(StmtKind::If { cond: last.cond, then, otherwise, results: Vec::new() });
+        last = next;
+    }
+    list.at = last.at;
+    list.finish(function, Exit::Trap(last.kind))
+}

@@ -1,0 +1,162 @@
+//! Wide loads and merged checks: what they make of a kernel, and that it means the same.
+
+mod common;
+
+use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
+use wavelift_translator::ir::{Function, LowOp, Op, StmtKind};
+use wavelift_translator::{Access, Module, Options, Profile, Shape, TrapKind, testing, translate};
+
+const ADDRESSES: [u32; 2] = [0x8000_0000, 0x9000_0000];
+const INVOCATIONS: u32 = 3;
+
+/// Sums the four members of structure `i` of buffer 0, each but the last with its neighbour's twice, into word `i` of
+/// buffer 1.
+const STRUCTURES: &str = r#"(module (memory 1)
+  (func (export "kernel") (param $i i32) (param i32 i32) (param $in i32) (param i32) (param $out i32) (param i32)
+    (local $p i32)
+    (local.set $p (i32.add (local.get $in) (i32.shl (local.get $i) (i32.const 4))))
+    (i32.store (i32.add (local.get $out) (i32.shl (local.get $i) (i32.const 2)))
+      (i32.add (i32.add (i32.load (local.get $p)) (i32.load offset=4 (local.get $p)))
+        (i32.add (i32.load offset=8 (local.get $p)) (i32.load offset=12 (local.get $p)))))))"#;
+
+struct Lifted {
+    before: Function,
+    after: Function,
+}
+
+fn lift(text: &str) -> Lifted {
+    let module = Module::parse(wat::parse_str(text).unwrap()).unwrap();
+    let kernel = module.find_function("kernel").unwrap();
+    let buffers = module.kernel_buffers(kernel).unwrap();
+    for profile in [Profile::Vulkan, Profile::Portable] {
+        let options = Options { profile, ..Options::default() };
+        let shader = translate(&module, kernel, &Shape::distinct(buffers), &options).unwrap();
+        match profile {
+            Profile::Vulkan => common::assert_valid(&shader.words),
+            Profile::Portable => common::assert_portable(&shader.words),
+        }
+    }
+    let stages = testing::stages(&module, kernel).unwrap();
+    Lifted { before: stages.lowered, after: stages.strict }
+}
+
+fn count(function: &Function, wanted: impl Fn(&StmtKind) -> bool) -> usize {
+    let mut todo = vec![function.body];
+    let mut found = 0;
+    while let Some(id) = todo.pop() {
+        for stmt in &function.region(id).stmts {
+            found += usize::from(wanted(&stmt.kind));
+            todo.extend(stmt.kind.regions());
+        }
+    }
+    found
+}
+
+fn lanes(function: &Function) -> usize {
+    count(function, |kind| matches!(kind, StmtKind::Op { op: Op::Low(LowOp::LoadLane { .. }), .. }))
+}
+
+fn words(function: &Function) -> usize {
+    count(function, |kind| matches!(kind, StmtKind::Op { op: Op::Low(LowOp::LoadWord { .. }), .. }))
+}
+
+/// Runs all invocations on an in-buffer of `length` bytes; gives the out-buffer and how each ended.
+fn run(function: &Function, length: u32) -> (Vec<u8>, Vec<Result<(), Stop>>) {
+    let input: Vec<u8> = (0..length).map(|byte| (byte * 7 + 3) as u8).collect();
+    let out = vec![0; (INVOCATIONS * 4) as usize];
+    let buffers =
+        vec![Buffer::new(ADDRESSES[0], Access::Read, &input), Buffer::new(ADDRESSES[1], Access::ReadWrite, &out)];
+    let mut space = Space { linear: Vec::new(), buffers };
+    let immediates = [0, INVOCATIONS, INVOCATIONS, 1, 0, ADDRESSES[0], length, ADDRESSES[1], INVOCATIONS * 4];
+    let mut run = |iteration| {
+        let invocation = Invocation { iteration, immediates: &immediates, ..Invocation::default() };
+        interpret::run(function, &[], &invocation, &mut space, &|_| None).map(|_| ())
+    };
+    let ends = (0..INVOCATIONS).map(&mut run).collect();
+    (space.buffers[1].bytes().to_vec(), ends)
+}
+
+#[test]
+fn loads_of_one_structure_are_lanes_of_one_wide_load() {
+    let lifted = lift(STRUCTURES);
+    assert_eq!((words(&lifted.before), lanes(&lifted.before)), (4, 0));
+    assert_eq!((words(&lifted.after), lanes(&lifted.after)), (0, 4));
+    // One is too short by a byte, and one ends inside the last structure.
+    for length in [48, 47, 40, 17, 16, 3, 0] {
+        assert_eq!(run(&lifted.before, length), run(&lifted.after, length), "{length} bytes");
+    }
+}
+
+#[test]
+fn a_buffer_that_is_stored_or_whose_structures_are_not_aligned_stays_narrow() {
+    let stored = STRUCTURES.replace(
+        "(i32.store (i32.add (local.get $out)",
+        "(i32.store (local.get $p) (i32.const 1)) (i32.store (i32.add (local.get $out)",
+    );
+    let eight = STRUCTURES.replace("(i32.const 4))))", "(i32.const 3))))");
+    let sparse =
+        STRUCTURES.replace("offset=4", "offset=16").replace("offset=8", "offset=32").replace("offset=12", "offset=48");
+    for text in [stored, eight, sparse] {
+        let lifted = lift(&text);
+        assert_eq!((words(&lifted.after), lanes(&lifted.after)), (4, 0), "{text}");
+    }
+}
+
+#[test]
+fn checks_without_an_effect_between_them_are_one_branch_that_names_the_first_to_fail() {
+    let lifted = lift(STRUCTURES);
+    let branches = |function: &Function| {
+        function.region(function.body).stmts.iter().filter(|s| matches!(s.kind, StmtKind::If { .. })).count()
+    };
+    assert_eq!((branches(&lifted.before), branches(&lifted.after)), (5, 1));
+    for length in [0, 4, 8, 12, 20] {
+        let (_, ends) = run(&lifted.after, length);
+        let failed = ends.iter().find_map(|end| end.clone().err()).expect("the buffer is too short");
+        let Stop::Trap { kind, at } = failed else { panic!("{failed}") };
+        assert_eq!(kind, TrapKind::OutOfBounds);
+        let (_, expected) = run(&lifted.before, length);
+        let expected = expected.iter().find_map(|end| end.clone().err());
+        assert_eq!(Some(Stop::Trap { kind, at }), expected, "{length} bytes");
+    }
+}
+
+#[test]
+fn a_check_behind_a_store_is_made_behind_it() {
+    let text = r#"(module (memory 1)
+      (func (export "kernel") (param $i i32) (param i32 i32) (param $in i32) (param i32) (param $out i32) (param i32)
+        (i32.store (i32.add (local.get $out) (i32.shl (local.get $i) (i32.const 2))) (i32.const 7))
+        (drop (i32.div_u (i32.const 1) (i32.load (local.get $in))))
+        (i32.store (i32.add (local.get $out) (i32.shl (local.get $i) (i32.const 2))) (i32.const 9))))"#;
+    let lifted = lift(text);
+    let (out, ends) = run(&lifted.after, 0);
+    assert_eq!(out, [7, 0, 0, 0].repeat(INVOCATIONS as usize), "the first store came before the trap");
+    assert!(ends.iter().all(|end| matches!(end, Err(Stop::Trap { kind: TrapKind::OutOfBounds, .. }))), "{ends:?}");
+    assert_eq!(run(&lifted.before, 0), (out, ends));
+    assert_eq!(run(&lifted.before, 4), run(&lifted.after, 4));
+}
+
+#[test]
+fn checks_that_the_host_decides_are_right_at_the_edge() {
+    let module = Module::parse(wat::parse_str(STRUCTURES).unwrap()).unwrap();
+    let kernel = module.find_function("kernel").unwrap();
+    let shape = Shape::distinct(2);
+    let checked = translate(&module, kernel, &shape, &Options::default()).unwrap();
+    let words =
+        |iterations, input: u32, output: u32| [0, 0, iterations, 1, 0, ADDRESSES[0], input, ADDRESSES[1], output];
+    let holds = |iterations, input, output| checked.launch_checks.hold(&words(iterations, input, output), iterations);
+    assert!(!checked.launch_checks.is_empty());
+    for iterations in [1, 2, 100, 0x0fff_ffff] {
+        let (input, output) = (iterations * 16, iterations * 4);
+        assert!(holds(iterations, input, output), "{iterations}");
+        assert!(!holds(iterations, input - 1, output), "{iterations}");
+        assert!(!holds(iterations, input, output - 1), "{iterations}");
+        assert!(!holds(iterations + 1, input, output), "{iterations}");
+    }
+    // 16 times the id wraps: what looks like a small offset is none.
+    assert!(!holds(0x1000_0001, u32::MAX, u32::MAX));
+    assert!(!holds(1, 0, 0));
+    let proved = translate(&module, kernel, &shape, &Options { checks_proved: true, ..Options::default() }).unwrap();
+    assert!(proved.interface.trap_sites.is_empty() && proved.launch_checks.is_empty());
+    assert_eq!(checked.interface.trap_sites.len(), 5);
+    common::assert_valid(&proved.words);
+}
