@@ -42,3 +42,11 @@ pub fn stages(module: &Module, kernel: u32) -> Result<Stages> {
     let strict = crate::strict_form(module, kernel, &shape, &options)?.function;
     Ok(Stages { lifted: slice.functions, inlined, simplified, lowered, strict })
 }
+
+/// The kernel as the backend takes it.
+///
+/// # Errors
+/// Those of [`translate`](crate::translate).
+pub fn strict(module: &Module, kernel: u32, shape: &Shape, options: &Options) -> Result<Function> {
+    crate::on_deep_stack(|| Ok(crate::strict_form(module, kernel, shape, options)?.function))
+}

@@ -19,6 +19,9 @@ pub const PAGES: u32 = 1;
 /// to a bare `unreachable` trap at the place of the branch.
 pub const SITE: u32 = 2;
 
+/// Global that holds the lowest address of a buffer; `u32::MAX` where there is none.
+pub const LOWEST: u32 = 3;
+
 /// Where the instructions of one function of a device module come from.
 #[derive(Debug, Default)]
 pub struct FunctionMap {

@@ -5,13 +5,15 @@
 
 use wasm_encoder::{BlockType, Function, Instruction, MemArg, ValType};
 
+use super::body::{LOWEST, PAGES};
+
 /// No system has smaller pages.
 const STEP: i32 = 4096;
 
 /// `fill(destination, value, length)`
 pub fn fill() -> Function {
     let mut code = Code::new();
-    code.unless_empty();
+    code.unless_empty(&[0]);
     code.touch(0, true);
     code.emit(&[Instruction::LocalGet(0), Instruction::LocalGet(1), Instruction::LocalGet(2)]);
     code.emit(&[Instruction::MemoryFill(0), Instruction::End]);
@@ -21,7 +23,7 @@ pub fn fill() -> Function {
 /// `copy(destination, source, length)`
 pub fn copy() -> Function {
     let mut code = Code::new();
-    code.unless_empty();
+    code.unless_empty(&[0, 1]);
     code.touch(0, true);
     code.touch(1, false);
     code.emit(&[Instruction::LocalGet(0), Instruction::LocalGet(1), Instruction::LocalGet(2)]);
@@ -49,14 +51,40 @@ impl Code {
         }
     }
 
-    fn unless_empty(&mut self) {
-        self.emit(&[
-            Instruction::LocalGet(LENGTH),
-            Instruction::I32Eqz,
-            Instruction::If(BlockType::Empty),
-            Instruction::Return,
-            Instruction::End,
-        ]);
+    /// Returns where there is nothing to do. Even then an address between linear memory and the buffers traps; among the
+    /// buffers none does, since a buffer of size 0 has an address, too.
+    fn unless_empty(&mut self, addresses: &[u32]) {
+        self.emit(&[Instruction::LocalGet(LENGTH), Instruction::I32Eqz, Instruction::If(BlockType::Empty)]);
+        for address in addresses {
+            self.emit(&[
+                // The end of memory is allowed: it is the byte before that must be there.
+                Instruction::LocalGet(*address),
+                Instruction::I32Const(1),
+                Instruction::I32Sub,
+                Instruction::I32Const(16),
+                Instruction::I32ShrU,
+                Instruction::GlobalGet(PAGES),
+                Instruction::I32GeU,
+                Instruction::LocalGet(*address),
+                Instruction::GlobalGet(LOWEST),
+                Instruction::I32LtU,
+                Instruction::I32And,
+                Instruction::LocalGet(*address),
+                Instruction::I32Const(0),
+                Instruction::I32Ne,
+                Instruction::I32And,
+                Instruction::If(BlockType::Empty),
+            ]);
+            self.fault();
+            self.emit(&[Instruction::End]);
+        }
+        self.emit(&[Instruction::Return, Instruction::End]);
+    }
+
+    /// Touches what is always unmapped.
+    fn fault(&mut self) {
+        let beyond = MemArg { offset: u64::from(u32::MAX), align: 0, memory_index: 0 };
+        self.emit(&[Instruction::I32Const(-1), Instruction::I32Load8U(beyond), Instruction::Drop]);
     }
 
     /// Touches each page of `length` bytes, at least one, from the address in local `start` on.
@@ -70,13 +98,13 @@ impl Code {
             Instruction::I32Const(1),
             Instruction::I32Sub,
             Instruction::LocalTee(LAST),
-            // The range runs over the end of the address space: touch what is always unmapped.
+            // The range runs over the end of the address space.
             Instruction::LocalGet(start),
             Instruction::I32LtU,
             Instruction::If(BlockType::Empty),
-            Instruction::I32Const(-1),
-            Instruction::I32Load8U(MemArg { offset: u64::from(u32::MAX), align: 0, memory_index: 0 }),
-            Instruction::Drop,
+        ]);
+        self.fault();
+        self.emit(&[
             Instruction::End,
             Instruction::Block(BlockType::Empty),
             Instruction::Loop(BlockType::Empty),

@@ -24,6 +24,8 @@ pub const RUN: &str = "run";
 pub const ITERATION: &str = "iteration";
 /// Name of the exported global that holds the size of linear memory in pages.
 pub const PAGES: &str = "pages";
+/// Name of the exported global that holds the lowest address of a buffer.
+pub const LOWEST: &str = "lowest";
 
 /// A device module and what is needed to run it.
 #[derive(Debug)]
@@ -135,6 +137,8 @@ impl<'a> Encoder<'a> {
             self.exports.export(name, ExportKind::Global, index);
         }
         self.globals.global(mutable(ValType::I32), &ConstExpr::i32_const(0));
+        self.globals.global(mutable(ValType::I32), &ConstExpr::i32_const(0));
+        self.exports.export(LOWEST, ExportKind::Global, body::LOWEST);
         for &guest in &self.slice.globals {
             let global = self.module.globals().get(guest as usize).ok_or("A global is not in the module.")?;
             let Some(ty) = number_type(global) else { continue };

@@ -29,6 +29,7 @@ struct Loaded {
     run: Func,
     iteration: Global,
     pages: Global,
+    lowest: Global,
     /// In the order of [`Kernel::globals`].
     globals: Vec<Global>,
 }
@@ -81,15 +82,18 @@ impl Loaded {
         };
         let iteration = global(encode::ITERATION)?;
         let pages = global(encode::PAGES)?;
+        let lowest = global(encode::LOWEST)?;
         let globals = kernel.globals.iter().map(|(_, name)| global(name)).collect::<Result<_, _>>()?;
         let run = instance.get_func(&mut store, encode::RUN).ok_or("The device module has no `run`.")?;
-        Ok(Loaded { store, run, iteration, pages, globals })
+        Ok(Loaded { store, run, iteration, pages, lowest, globals })
     }
 
     fn prepare(&mut self, job: &Job) -> Result<(), String> {
         let failed = |error: wasmtime::Error| format!("The CPU device could not set a global: {error:#}.");
         let pages = (job.plan.memory_bytes >> 16) as u32;
         self.pages.set(&mut self.store, Val::I32(pages as i32)).map_err(failed)?;
+        let lowest = u32::try_from(job.plan.space.lowest_buffer()).unwrap_or(u32::MAX);
+        self.lowest.set(&mut self.store, Val::I32(lowest as i32)).map_err(failed)?;
         for (global, value) in self.globals.iter().zip(&job.plan.globals) {
             global.set(&mut self.store, *value).map_err(failed)?;
         }

