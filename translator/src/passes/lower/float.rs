@@ -128,12 +128,13 @@ impl Lowerer<'_> {
         if is_rewritten { self.launder(result) } else { result }
     }
 
-    /// Whether drivers rewrite operators with this constant so that the result can change: `x + 0` to `x`, `x * 0` to 0.
+    /// Whether drivers rewrite operators with this constant so that the result can change: `x + 0` to `x`, `x * 0` to 0,
+    /// and `x * 1` to `x` even if that is a signalling NaN.
     pub(super) fn hides(&self, constant: Const) -> bool {
         self.is_strict()
             && match constant {
-                Const::F32(x) => x << 1 == 0,
-                Const::F64(x) => x << 1 == 0,
+                Const::F32(x) => x << 1 == 0 || f32::from_bits(x).abs() == 1.0,
+                Const::F64(x) => x << 1 == 0 || f64::from_bits(x).abs() == 1.0,
                 _ => false,
             }
     }
