@@ -1,6 +1,6 @@
 //! Shader text for people and other tools: the portable SPIR-V in the languages of WebGPU, Metal and DX12.
 //!
-//! wgpu gives its drivers the same text, made by the same writers; see [`write`] for where bindings stand in it.
+//! wgpu gives its drivers the same text, made by the same writers; see [`write()`] for where bindings stand in it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

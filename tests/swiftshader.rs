@@ -38,6 +38,9 @@ fn manifest() -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
+/// A name, and what runs.
+type Test = (&'static str, fn() -> Result<(), Failed>);
+
 fn main() -> ExitCode {
     let manifest = manifest();
     if let Some(manifest) = &manifest
@@ -45,7 +48,7 @@ fn main() -> ExitCode {
     {
         return with_driver(manifest);
     }
-    let tests: [(&str, fn() -> Result<(), Failed>); 4] = [
+    let tests: [Test; 4] = [
         ("operators_are_right_or_refused", || check_all(cases::operators())),
         ("control_flow_is_right", || check_all(cases::control(0..12))),
         ("guests_are_right_or_refused", || check_all(cases::guests())),

@@ -137,6 +137,7 @@ fn float_name(float: FloatMode) -> &'static str {
     match float {
         FloatMode::Strict => "lifted, strict",
         FloatMode::Relaxed => "lifted, relaxed",
+        FloatMode::Fast => "lifted, fast",
     }
 }
 

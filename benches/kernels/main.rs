@@ -65,6 +65,7 @@ enum Part {
 enum Float {
     Strict,
     Relaxed,
+    Fast,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -79,6 +80,7 @@ impl Arguments {
             None => vec![FloatMode::Strict, FloatMode::Relaxed],
             Some(Float::Strict) => vec![FloatMode::Strict],
             Some(Float::Relaxed) => vec![FloatMode::Relaxed],
+            Some(Float::Fast) => vec![FloatMode::Fast],
         }
     }
 

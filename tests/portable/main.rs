@@ -19,8 +19,11 @@ use wavelift_translator::{Features, Options, Profile, Shape, translate};
 /// Passes and writers recurse over what a kernel nests.
 const STACK_BYTES: usize = 64 << 20;
 
+/// A name, and what makes its cases.
+type Group = (&'static str, fn() -> Vec<Case>);
+
 fn main() {
-    let groups: [(&str, fn() -> Vec<Case>); 5] = [
+    let groups: [Group; 5] = [
         ("operators", cases::operators),
         ("operators_of_operators", cases::pairs),
         ("guests", cases::guests),
