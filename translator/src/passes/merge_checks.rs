@@ -163,10 +163,7 @@ impl Run {
         out.extend(before);
         if let Some((first, others)) = checks.split_first() {
             let mut list = ListBuilder::new(first.at);
-            let needed = |check: &&Check| !checks.iter().any(|other| facts.implies(check.cond, other.cond));
-            let conds = checks.iter().filter(needed).map(|check| check.cond);
-            let any = conds.reduce(|any, cond| list.low(function, LowOp::BOr, &[any, cond], Type::Bool));
-            let any = any.unwrap_or(first.cond);
+            let any = any_of(function, facts, &checks, &mut list);
             let then = failing(function, first, others);
             let otherwise = ListBuilder::new(first.at).finish(function, Exit::Yield(Vec::new()));
             list.push(StmtKind::If { cond: any, then, otherwise, results: Vec::new() });
@@ -174,6 +171,30 @@ impl Run {
         }
         out.extend(behind);
     }
+}
+
+/// Computes whether any of the checks fails. Those against one limit are one comparison, of the greatest offset.
+fn any_of(function: &mut Function, facts: &Facts, checks: &[Check], list: &mut ListBuilder) -> Value {
+    let needed = |check: &&Check| !checks.iter().any(|other| facts.implies(check.cond, other.cond));
+    let mut limits: Vec<(Value, Vec<Value>)> = Vec::new();
+    let mut conds = Vec::new();
+    for check in checks.iter().filter(needed) {
+        match facts.def(check.cond) {
+            Some((LowOp::ULe, [limit, offset])) if function.ty(offset) == Type::I32 => {
+                match limits.iter_mut().find(|(known, _)| *known == limit) {
+                    Some((_, offsets)) => offsets.push(offset),
+                    None => limits.push((limit, vec![offset])),
+                }
+            }
+            _ => conds.push(check.cond),
+        }
+    }
+    for (limit, offsets) in limits {
+        let greatest = offsets.into_iter().reduce(|a, b| list.low(function, LowOp::UMax, &[a, b], Type::I32));
+        conds.extend(greatest.map(|offset| list.low(function, LowOp::ULe, &[limit, offset], Type::Bool)));
+    }
+    let any = conds.into_iter().reduce(|any, cond| list.low(function, LowOp::BOr, &[any, cond], Type::Bool));
+    any.unwrap_or(checks[0].cond)
 }
 
 /// The region that a failed merged check runs: it tests one after the other; the last is the only one left.
