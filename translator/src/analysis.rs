@@ -3,4 +3,5 @@
 pub mod alignment;
 pub mod dataflow;
 pub mod launch_checks;
+pub mod offsets;
 pub mod roots;

@@ -7,15 +7,14 @@
 
 use std::collections::HashSet;
 
-use crate::analysis::alignment::{Alignment, alignment};
-use crate::analysis::dataflow;
+use crate::analysis::offsets::Offsets;
 use crate::error::{Location, TrapKind};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Const, Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
+use crate::ir::{Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
 
 /// Merges the checks of lowered code.
 pub fn merge_checks(function: &mut Function) {
-    let facts = Facts::new(function);
+    let offsets = Offsets::new(function);
     let mut todo = vec![function.body];
     let mut seen = HashSet::new();
     while let Some(id) = todo.pop() {
@@ -25,7 +24,7 @@ pub fn merge_checks(function: &mut Function) {
         let stmts = std::mem::take(&mut function.region_mut(id).stmts);
         // Not the regions that merging makes: what runs when a merged check fails is as it should be.
         todo.extend(stmts.iter().flat_map(|stmt| stmt.kind.regions()));
-        let stmts = merge_list(function, &facts, stmts);
+        let stmts = merge_list(function, &offsets, stmts);
         function.region_mut(id).stmts = stmts;
     }
 }
@@ -62,56 +61,24 @@ struct Run {
     defined_behind: HashSet<Value>,
 }
 
-/// What is known of the conditions.
-struct Facts {
-    alignment: Alignment,
-    constants: Vec<Option<Const>>,
-    /// The operator and operands of each value that has two.
-    defs: Vec<Option<(LowOp, [Value; 2])>>,
+/// Whether `a` can hold only where `b` does. Both are `limit <= offset`; the offsets differ by a constant, and their sums
+/// do not wrap, as the constants fit into the low bits that the common part leaves zero.
+fn implies(offsets: &Offsets, a: Value, b: Value) -> bool {
+    let (Some((LowOp::ULe, [limit, x])), Some((LowOp::ULe, [other, y]))) = (offsets.def(a), offsets.def(b)) else {
+        return false;
+    };
+    let ((base, less), (same, more)) = (offsets.sum(x), offsets.sum(y));
+    let zeros = offsets.trailing_zeros(base);
+    limit == other && base == same && less < more && zeros < 32 && more < 1 << zeros
 }
 
-impl Facts {
-    fn new(function: &Function) -> Self {
-        Facts {
-            alignment: alignment(function),
-            constants: dataflow::constants(function),
-            defs: dataflow::binary_operators(function),
-        }
-    }
-
-    fn def(&self, value: Value) -> Option<(LowOp, [Value; 2])> {
-        self.defs.get(value.index()).copied().flatten()
-    }
-
-    /// A value as another plus a constant.
-    fn sum(&self, value: Value) -> (Value, u32) {
-        if let Some((LowOp::IAdd, [base, more])) = self.def(value)
-            && let Some(Const::I32(more)) = self.constants[more.index()]
-        {
-            return (base, more);
-        }
-        (value, 0)
-    }
-
-    /// Whether `a` can hold only where `b` does. Both are `limit <= offset`; the offsets differ by a constant, and their
-    /// sums do not wrap, as the constants fit into the low bits that the common part leaves zero.
-    fn implies(&self, a: Value, b: Value) -> bool {
-        let (Some((LowOp::ULe, [limit, x])), Some((LowOp::ULe, [other, y]))) = (self.def(a), self.def(b)) else {
-            return false;
-        };
-        let ((base, less), (same, more)) = (self.sum(x), self.sum(y));
-        let zeros = self.alignment.trailing_zeros(base);
-        limit == other && base == same && less < more && zeros < 32 && more < 1 << zeros
-    }
-}
-
-fn merge_list(function: &mut Function, facts: &Facts, stmts: Vec<Stmt>) -> Vec<Stmt> {
+fn merge_list(function: &mut Function, known: &Offsets, stmts: Vec<Stmt>) -> Vec<Stmt> {
     let mut out = Vec::with_capacity(stmts.len());
     let mut run = Run::default();
     for stmt in stmts {
         if let Some(found) = check(function, &stmt) {
             if run.defined_behind.contains(&found.cond) {
-                run.flush(function, facts, &mut out);
+                run.flush(function, known, &mut out);
             }
             run.checks.push(found);
             continue;
@@ -129,10 +96,10 @@ fn merge_list(function: &mut Function, facts: &Facts, stmts: Vec<Stmt>) -> Vec<S
         run.defined_behind.extend(stmt.kind.results());
         run.behind.push(stmt);
         if effect {
-            run.flush(function, facts, &mut out);
+            run.flush(function, known, &mut out);
         }
     }
-    run.flush(function, facts, &mut out);
+    run.flush(function, known, &mut out);
     out
 }
 
@@ -158,12 +125,12 @@ fn may_move(op: &Op) -> bool {
 }
 
 impl Run {
-    fn flush(&mut self, function: &mut Function, facts: &Facts, out: &mut Vec<Stmt>) {
+    fn flush(&mut self, function: &mut Function, known: &Offsets, out: &mut Vec<Stmt>) {
         let Run { checks, before, behind, .. } = std::mem::take(self);
         out.extend(before);
         if let Some((first, others)) = checks.split_first() {
             let mut list = ListBuilder::new(first.at);
-            let any = any_of(function, facts, &checks, &mut list);
+            let any = any_of(function, known, &checks, &mut list);
             let then = failing(function, first, others);
             let otherwise = ListBuilder::new(first.at).finish(function, Exit::Yield(Vec::new()));
             list.push(StmtKind::If { cond: any, then, otherwise, results: Vec::new() });
@@ -174,12 +141,12 @@ impl Run {
 }
 
 /// Computes whether any of the checks fails. Those against one limit are one comparison, of the greatest offset.
-fn any_of(function: &mut Function, facts: &Facts, checks: &[Check], list: &mut ListBuilder) -> Value {
-    let needed = |check: &&Check| !checks.iter().any(|other| facts.implies(check.cond, other.cond));
+fn any_of(function: &mut Function, known: &Offsets, checks: &[Check], list: &mut ListBuilder) -> Value {
+    let needed = |check: &&Check| !checks.iter().any(|other| implies(known, check.cond, other.cond));
     let mut limits: Vec<(Value, Vec<Value>)> = Vec::new();
     let mut conds = Vec::new();
     for check in checks.iter().filter(needed) {
-        match facts.def(check.cond) {
+        match known.def(check.cond) {
             Some((LowOp::ULe, [limit, offset])) if function.ty(offset) == Type::I32 => {
                 match limits.iter_mut().find(|(known, _)| *known == limit) {
                     Some((_, offsets)) => offsets.push(offset),

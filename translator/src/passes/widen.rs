@@ -6,10 +6,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::analysis::alignment::{Alignment, alignment};
 use crate::analysis::dataflow;
+use crate::analysis::offsets::Offsets;
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Const, Function, LowOp, Op, RegionId, StmtKind, Type, Value};
+use crate::ir::{Function, LowOp, Op, RegionId, StmtKind, Type, Value};
 
 /// Bytes of four words, and their logarithm.
 const QUAD: u32 = 16;
@@ -17,7 +17,7 @@ const QUAD_BITS: u32 = 4;
 
 /// Widens the loads of lowered code.
 pub fn widen(function: &mut Function) {
-    let facts = Facts::new(function);
+    let facts = Facts { offsets: Offsets::new(function) };
     let regions = dataflow::regions(function);
     let slots = facts.slots(function, &regions);
     if slots.is_empty() {
@@ -35,46 +35,26 @@ struct Quad {
     offset: u32,
 }
 
+/// What decides which loads are widened.
 struct Facts {
-    alignment: Alignment,
-    constants: Vec<Option<Const>>,
-    /// The operator and first two operands of each value.
-    defs: Vec<Option<(LowOp, [Value; 2])>>,
+    offsets: Offsets,
 }
 
 impl Facts {
-    fn new(function: &Function) -> Self {
-        Facts {
-            alignment: alignment(function),
-            constants: dataflow::constants(function),
-            defs: dataflow::binary_operators(function),
-        }
-    }
-
-    fn constant(&self, value: Value) -> Option<u32> {
-        match self.constants[value.index()] {
-            Some(Const::I32(value)) => Some(value),
-            _ => None,
-        }
-    }
-
     /// The four words and the lane that a word's index names, if that is known.
     fn place(&self, index: Value) -> Option<(Quad, u32)> {
-        let (mut base, mut offset) = match self.constant(index) {
+        let (base, offset) = match self.offsets.constant(index) {
             Some(words) => (None, words.checked_mul(4)?),
-            None => match self.defs[index.index()]? {
-                (LowOp::ShrU, [bytes, amount]) if self.constant(amount) == Some(2) => (Some(bytes), 0),
+            None => match self.offsets.def(index)? {
+                (LowOp::ShrU, [bytes, amount]) if self.offsets.constant(amount) == Some(2) => {
+                    // The check was on the sum, which wraps as this one does.
+                    let (base, offset) = self.offsets.sum(bytes);
+                    (Some(base), offset)
+                }
                 _ => return None,
             },
         };
-        // The check was on the sum, which wraps as this one does.
-        while let Some(value) = base
-            && let Some((LowOp::IAdd, [a, b])) = self.defs[value.index()]
-            && let Some(more) = self.constant(b)
-        {
-            (base, offset) = (Some(a), offset.wrapping_add(more));
-        }
-        if base.is_some_and(|base| self.alignment.trailing_zeros(base) < QUAD_BITS) {
+        if base.is_some_and(|base| self.offsets.trailing_zeros(base) < QUAD_BITS) {
             return None;
         }
         Some((Quad { base, offset: offset & !(QUAD - 1) }, offset % QUAD / 4))
