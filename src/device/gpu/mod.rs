@@ -9,6 +9,7 @@ mod bindings;
 mod conformance;
 mod connection;
 mod context;
+mod dump;
 mod features;
 mod launch;
 mod operands;

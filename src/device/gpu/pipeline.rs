@@ -11,6 +11,7 @@ use wavelift_translator::{Interface, Profile, Shader, Shape, TRAP_BINDING};
 
 use crate::device::gpu::bindings;
 use crate::device::gpu::connection::Connection;
+use crate::device::gpu::dump::dump;
 use crate::device::gpu::pace::Pace;
 use crate::device::gpu::shader_module;
 use crate::device::{DeviceError, GuestModule, LaunchError};
@@ -196,7 +197,9 @@ impl KernelCache {
             let start = Instant::now();
             let lifted = translator::translate(&module.wasm, function, &shape, options);
             took = start.elapsed();
-            lifted.map_err(refusal).and_then(Kernel::new).map(Arc::new)
+            let shader = lifted.map_err(refusal)?;
+            dump(&shader.words);
+            Kernel::new(shader).map(Arc::new)
         });
         kernel.clone().map(|kernel| (kernel, took))
     }
