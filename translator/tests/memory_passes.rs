@@ -160,3 +160,31 @@ fn checks_that_the_host_decides_are_right_at_the_edge() {
     assert_eq!(checked.interface.trap_sites.len(), 5);
     common::assert_valid(&proved.words);
 }
+
+#[test]
+fn a_divisor_that_a_branch_has_shown_not_to_be_zero_is_not_checked() {
+    let text = |compare: &str| {
+        format!(
+            r#"(module (memory 1)
+              (func (export "kernel") (param $i i32) (param i32 i32) (param $in i32) (param i32) (param $out i32) (param i32)
+                (local $w i32) (local $h i32)
+                (local.set $w (i32.load (local.get $in)))
+                (local.set $h (i32.load offset=4 (local.get $in)))
+                (if (i32.{compare} (local.get $i) (i32.mul (local.get $w) (local.get $h))) (then (return)))
+                (i32.store (i32.add (local.get $out) (i32.shl (local.get $i) (i32.const 2)))
+                  (i32.rem_u (local.get $i) (local.get $w)))))"#
+        )
+    };
+    let divisions = |text: &str| {
+        let module = Module::parse(wat::parse_str(text).unwrap()).unwrap();
+        let kernel = module.find_function("kernel").unwrap();
+        let shader = translate(&module, kernel, &Shape::distinct(2), &Options::default()).unwrap();
+        shader.interface.trap_sites.iter().filter(|site| site.kind == TrapKind::DivideByZero).count()
+    };
+    // `i < w * h` shows that neither is zero; the signed comparison shows nothing, nor does the other way round.
+    assert_eq!(divisions(&text("ge_u")), 0);
+    assert_eq!(divisions(&text("ge_s")), 1);
+    assert_eq!(divisions(&text("lt_u")), 1);
+    let lifted = lift(&text("ge_u"));
+    assert_eq!(run(&lifted.before, 8), run(&lifted.after, 8));
+}

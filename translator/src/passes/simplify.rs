@@ -2,7 +2,7 @@
 //! by a branch passed before), and results that are the same whichever way control came. Works at every stage before
 //! strict form; dead code is left for [`dead_code`](super::dead_code).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::ir::eval::eval;
 use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
@@ -32,6 +32,7 @@ pub fn simplify_knowing(function: &mut Function, false_values: &[Value]) {
         breaks: HashMap::new(),
         available: HashMap::new(),
         undo: Vec::new(),
+        not_zero: HashSet::new(),
         function,
     };
     for value in false_values {
@@ -61,6 +62,8 @@ struct Simplifier<'f> {
     available: HashMap<(Op, Vec<Value>), Value>,
     /// What is to be forgotten when the open regions end, the innermost's last.
     undo: Vec<Known>,
+    /// Values that are not zero in the open regions.
+    not_zero: HashSet<Value>,
 }
 
 /// Something known until the end of a region.
@@ -69,6 +72,8 @@ enum Known {
     Available(Op, Vec<Value>),
     /// A condition decided by a branch that was passed.
     Decided(Value),
+    /// A value that is not zero, by a branch that was passed.
+    NotZero(Value),
 }
 
 impl Simplifier<'_> {
@@ -130,6 +135,7 @@ impl Simplifier<'_> {
             match known {
                 Known::Available(op, args) => _ = self.available.remove(&(op, args)),
                 Known::Decided(cond) => self.consts[cond.index()] = None,
+                Known::NotZero(value) => _ = self.not_zero.remove(&value),
             }
         }
     }
@@ -249,6 +255,23 @@ impl Simplifier<'_> {
             self.consts[cond.index()] = Some(decided);
             self.undo.push(Known::Decided(*cond));
         }
+        let greater = match (self.defs[cond.index()], decided) {
+            (Some((Op::Low(LowOp::ULe), [a, _])), Const::Bool(false)) => a,
+            (Some((Op::Low(LowOp::ULt), [_, b])), Const::Bool(true)) => b,
+            _ => return,
+        };
+        self.learn_not_zero(greater);
+    }
+
+    /// What is greater than something unsigned is not zero; a product that is not zero has no factor that is.
+    fn learn_not_zero(&mut self, value: Value) {
+        if !self.not_zero.insert(value) {
+            return;
+        }
+        self.undo.push(Known::NotZero(value));
+        if let Some((Op::Low(LowOp::IMul), factors)) = self.defs[value.index()] {
+            factors.into_iter().for_each(|factor| self.learn_not_zero(factor));
+        }
     }
 
     /// The value that already holds what this operator gives; else remembers that `result` does from here on.
@@ -349,6 +372,12 @@ impl Simplifier<'_> {
     fn fold(&self, op: &Op, args: &[Value]) -> Option<Const> {
         if let Op::Const(value) = op {
             return Some(*value);
+        }
+        if let (Op::Low(compare @ (LowOp::Eq | LowOp::Ne)), [value, zero]) = (op, args)
+            && matches!(self.constant(*zero), Some(Const::I32(0) | Const::I64(0)))
+            && self.not_zero.contains(value)
+        {
+            return Some(Const::Bool(*compare == LowOp::Ne));
         }
         let args: Option<Vec<Const>> = args.iter().map(|a| self.constant(*a)).collect();
         let args = args.filter(|args| !args.is_empty())?;
