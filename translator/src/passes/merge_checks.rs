@@ -4,11 +4,13 @@
 //! decided with the earlier: its condition is computed before, one branch tests whether any holds, and only behind that
 //! branch is it found which was the first. The invocation traps at the same operator as before. A check that another
 //! implies, as those of a structure's members but the last, costs the branch nothing.
+//!
+//! Branches to one place, as `a || b || c` makes them, are merged in the same way: where they lead is the same.
 
 use std::collections::HashSet;
 
 use crate::analysis::offsets::Offsets;
-use crate::error::{Location, TrapKind};
+use crate::error::Location;
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
 
@@ -29,21 +31,29 @@ pub fn merge_checks(function: &mut Function) {
     }
 }
 
-/// A branch that traps when its condition holds, and else does nothing.
-#[derive(Clone, Copy)]
+/// A branch that leaves when its condition holds, and else does nothing.
+#[derive(Clone)]
 struct Check {
     cond: Value,
-    kind: TrapKind,
+    /// A trap, or a break.
+    exit: Exit,
     at: Location,
+}
+
+impl Check {
+    /// Whether the two may be one branch.
+    fn goes_with(&self, other: &Check) -> bool {
+        matches!((&self.exit, &other.exit), (Exit::Trap(_), Exit::Trap(_))) || self.exit == other.exit
+    }
 }
 
 fn check(function: &Function, stmt: &Stmt) -> Option<Check> {
     let StmtKind::If { cond, then, otherwise, results } = &stmt.kind else { return None };
     let (then, otherwise) = (function.region(*then), function.region(*otherwise));
     let passes = otherwise.stmts.is_empty() && matches!(otherwise.exit, Exit::Yield(_));
-    match then.exit {
-        Exit::Trap(kind) if passes && then.stmts.is_empty() && results.is_empty() => {
-            Some(Check { cond: *cond, kind, at: then.exit_at })
+    match &then.exit {
+        exit @ (Exit::Trap(_) | Exit::Break(..)) if passes && then.stmts.is_empty() && results.is_empty() => {
+            Some(Check { cond: *cond, exit: exit.clone(), at: then.exit_at })
         }
         _ => None,
     }
@@ -77,7 +87,8 @@ fn merge_list(function: &mut Function, known: &Offsets, stmts: Vec<Stmt>) -> Vec
     let mut run = Run::default();
     for stmt in stmts {
         if let Some(found) = check(function, &stmt) {
-            if run.defined_behind.contains(&found.cond) {
+            let apart = run.checks.last().is_some_and(|last| !last.goes_with(&found));
+            if apart || run.defined_behind.contains(&found.cond) {
                 run.flush(function, known, &mut out);
             }
             run.checks.push(found);
@@ -164,17 +175,21 @@ fn any_of(function: &mut Function, known: &Offsets, checks: &[Check], list: &mut
     any.unwrap_or(checks[0].cond)
 }
 
-/// The region that a failed merged check runs: it tests one after the other; the last is the only one left.
+/// The region that a failed merged check runs. Traps are told apart by testing one after the other; the last is the only
+/// one left.
 fn failing(function: &mut Function, first: &Check, others: &[Check]) -> RegionId {
     let mut list = ListBuilder::new(first.at);
+    if matches!(first.exit, Exit::Break(..)) {
+        return list.finish(function, first.exit.clone());
+    }
     let mut last = first;
     for next in others {
         list.at = last.at;
-        let then = ListBuilder::new(last.at).finish(function, Exit::Trap(last.kind));
+        let then = ListBuilder::new(last.at).finish(function, last.exit.clone());
         let otherwise = ListBuilder::new(last.at).finish(function, Exit::Yield(Vec::new()));
         list.push(StmtKind::If { cond: last.cond, then, otherwise, results: Vec::new() });
         last = next;
     }
     list.at = last.at;
-    list.finish(function, Exit::Trap(last.kind))
+    list.finish(function, last.exit.clone())
 }
