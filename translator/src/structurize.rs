@@ -250,7 +250,6 @@ impl Emitter {
                 let cond = self.value(cond);
                 self.two_ways(
                     cond,
-                    fall,
                     list,
                     escapes,
                     |e, arm, escapes| e.emit(then, 0, fall, arm, escapes),
@@ -276,7 +275,6 @@ impl Emitter {
     fn two_ways(
         &mut self,
         cond: Value,
-        _fall: Target,
         list: &mut List,
         escapes: &mut Escapes,
         then: impl FnOnce(&mut Self, &mut List, &mut Escapes) -> Result<()>,

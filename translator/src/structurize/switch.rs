@@ -72,7 +72,6 @@ fn tests(
     let cond = in_ranges(emitter, index, ranges, list);
     emitter.two_ways(
         cond,
-        fall,
         list,
         escapes,
         |e, arm, escapes| e.emit(*region, 0, fall, arm, escapes),
@@ -96,7 +95,6 @@ fn bisect(
     let cond = emitter.low(list, LowOp::ULt, vec![index, bound], Type::Bool);
     emitter.two_ways(
         cond,
-        fall,
         list,
         escapes,
         |e, arm, escapes| bisect(e, index, low, fall, arm, escapes),
