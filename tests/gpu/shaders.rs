@@ -117,8 +117,9 @@ pub fn compile(source: &Source) -> Result<Shader, Failed> {
         bindings,
         immediates_size: 20 + 8 * source.slots,
         trap_sites: source.sites.to_vec(),
+        inputs: vec![],
     };
-    Ok(Shader { words, interface, operators: 0, launch_checks: Default::default() })
+    Ok(Shader { words, interface, operators: 0, launch_checks: Default::default(), linear: None })
 }
 
 /// `args.slots[s].x` and `.y` to the members that stand for them: an array in the immediates would need padding.

@@ -2,6 +2,9 @@
 
 pub mod alignment;
 pub mod dataflow;
+pub mod frames;
 pub mod launch_checks;
 pub mod offsets;
 pub mod roots;
+pub mod stack_offsets;
+pub mod stack_pointer;

@@ -66,7 +66,7 @@ pub fn emit(function: &Function, shape: &Shape, options: &Options) -> Result<(Ve
     emitter.declare_interface(shape);
     emitter.emit_kernel()?;
     emitter.emit_main()?;
-    emitter.finish()
+    emitter.finish(shape)
 }
 
 /// The state of one emission.
@@ -161,8 +161,8 @@ impl<'a> Emitter<'a> {
         unsupported(self.function, "more than 4,194,303 SPIR-V ids after inlining", None)
     }
 
-    fn finish(self) -> Result<(Vec<u32>, Interface)> {
-        let (interface, too_many) = (self.interface(), self.too_many_ids());
+    fn finish(self, shape: &Shape) -> Result<(Vec<u32>, Interface)> {
+        let (interface, too_many) = (self.interface(shape), self.too_many_ids());
         let mut module = self.b.module();
         if module.header.as_ref().is_none_or(|h| h.bound > MAX_IDS) {
             return Err(too_many);

@@ -11,10 +11,14 @@ use crate::{Error, Module, Options, Result, Shape};
 pub enum MemoryRoot {
     /// The kernel's buffer with this number, counted from 0 in parameter order.
     Buffer(u32),
-    /// Linear memory, or a pointer that was loaded from memory.
+    /// Linear memory at an address that is computed.
     LinearMemory,
-    /// An address that could be in one of several places.
-    Unknown,
+    /// The shadow stack: private to each invocation.
+    Stack,
+    /// One of several places that the kernel's text shows, told apart when it runs.
+    Several,
+    /// Where a pointer points that was loaded from memory: told apart when the kernel runs.
+    Loaded,
 }
 
 impl std::fmt::Display for MemoryRoot {
@@ -22,7 +26,9 @@ impl std::fmt::Display for MemoryRoot {
         match self {
             MemoryRoot::Buffer(number) => write!(f, "buffer {number}"),
             MemoryRoot::LinearMemory => f.write_str("linear memory"),
-            MemoryRoot::Unknown => f.write_str("unknown"),
+            MemoryRoot::Stack => f.write_str("stack"),
+            MemoryRoot::Several => f.write_str("several places, by range"),
+            MemoryRoot::Loaded => f.write_str("a loaded pointer, by range"),
         }
     }
 }
@@ -63,9 +69,9 @@ pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Insp
     let mut inspection =
         Inspection { operators: None, accesses: Vec::new(), int64: false, float64: false, verdict: Ok(0) };
     match crate::on_deep_stack(|| crate::simplified(module, function, &shape, options)) {
-        Ok((kernel, operators)) => {
+        Ok(crate::Simplified { kernel, frames, operators }) => {
             inspection.operators = Some(operators);
-            inspection.accesses = accesses(&kernel, &roots(&kernel, &shape));
+            inspection.accesses = accesses(&kernel, &roots(&kernel, &shape, frames.stack_pointer));
             let uses = |ty| live_values(&kernel).any(|v| kernel.ty(v) == ty);
             inspection.int64 = uses(Type::I64);
             inspection.float64 = uses(Type::F64);
@@ -107,8 +113,10 @@ fn accesses(function: &Function, roots: &Roots) -> Vec<AccessSummary> {
         let StmtKind::Op { op: op @ (Op::Load(_) | Op::Store(_)), args, .. } = &stmt.kind else { continue };
         let root = match roots.root_of(args[0]) {
             Root::Slot(slot) => MemoryRoot::Buffer(slot),
-            Root::LinearMemory => MemoryRoot::LinearMemory,
-            Root::Unknown => MemoryRoot::Unknown,
+            Root::Linear => MemoryRoot::LinearMemory,
+            Root::Stack => MemoryRoot::Stack,
+            Root::Among(set) if set.is_loaded() => MemoryRoot::Loaded,
+            Root::Among(_) => MemoryRoot::Several,
             Root::Unreached => continue,
         };
         let counts = by_root.entry(root).or_default();

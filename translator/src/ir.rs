@@ -173,6 +173,8 @@ pub struct Function {
     pub vars: Vec<Type>,
     /// Number of labels given out.
     pub labels: u32,
+    /// Words of the private stack; 0 outside lowered form.
+    pub stack_words: u32,
 }
 
 /// A list of statements and what comes after them.

@@ -33,15 +33,16 @@ mod structurize;
 #[doc(hidden)]
 pub mod testing;
 
-pub use analysis::launch_checks::LaunchChecks;
+pub use analysis::launch_checks::{LaunchChecks, LaunchState, LinearReach};
 pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, inspect};
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, Features, FloatMode, FloatSupport, Interface, MAX_GUESS_ERROR, Options, Profile,
-    Shape, TRAP_BINDING, TrapSite, immediate,
+    Access, Binding, BufferParam, Features, FloatMode, FloatSupport, Input, Interface, LINEAR, MAX_GUESS_ERROR,
+    Options, Profile, Shape, TRAP_BINDING, TrapSite, WINDOW_ALIGNMENT, immediate,
 };
 
+use analysis::frames::Frames;
 use ir::Function;
 use ir::verify::{Stage, verify};
 
@@ -57,6 +58,8 @@ pub struct Shader {
     /// Checks that the host may decide before a launch, to run a shader without them
     /// ([`Options::checks_proved`]) where they hold. Empty in that shader itself.
     pub launch_checks: LaunchChecks,
+    /// What it accesses of linear memory, if it does.
+    pub linear: Option<LinearReach>,
 }
 
 /// Stack of the thread that lifts: passes recurse over regions, as deep as they nest.
@@ -69,9 +72,9 @@ const STACK_BYTES: usize = 256 << 20;
 /// [`Error::Internal`] for a defect of the translator.
 pub fn translate(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Shader> {
     on_deep_stack(|| {
-        let Strict { function, operators, launch_checks } = strict_form(module, function, shape, options)?;
+        let Strict { function, operators, launch_checks, linear } = strict_form(module, function, shape, options)?;
         let (words, interface) = backend::emit(&function, shape, options)?;
-        Ok(Shader { words, interface, operators, launch_checks })
+        Ok(Shader { words, interface, operators, launch_checks, linear })
     })
 }
 
@@ -89,12 +92,13 @@ struct Strict {
     /// Operators before simplification.
     operators: u32,
     launch_checks: LaunchChecks,
+    linear: Option<LinearReach>,
 }
 
 /// The whole pipeline but for the backend.
 fn strict_form(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Strict> {
-    let (kernel, operators) = simplified(module, function, shape, options)?;
-    let mut lowered = checked(passes::lower::lower(&kernel, module, shape, options)?, Stage::Lowered)?;
+    let Simplified { kernel, frames, operators } = simplified(module, function, shape, options)?;
+    let mut lowered = checked(passes::lower::lower(&kernel, module, shape, options, frames)?, Stage::Lowered)?;
     passes::simplify::simplify(&mut lowered);
     let (mut launch_checks, conditions) = analysis::launch_checks::launch_checks(&lowered);
     if options.checks_proved {
@@ -102,24 +106,45 @@ fn strict_form(module: &Module, function: u32, shape: &Shape, options: &Options)
         launch_checks = LaunchChecks::default();
     }
     passes::dead_code::remove(&mut lowered);
+    let linear = analysis::launch_checks::linear_reach(&lowered);
     passes::merge_checks::merge_checks(&mut lowered);
     passes::widen::widen(&mut lowered);
     let lowered = checked(lowered, Stage::Lowered)?;
     let strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
-    Ok(Strict { function: strict, operators, launch_checks })
+    Ok(Strict { function: strict, operators, launch_checks, linear })
 }
 
 /// The kernel as one simplified function of Wasm's operators.
-fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<(Function, u32)> {
+struct Simplified {
+    kernel: Function,
+    frames: Frames,
+    /// Operators before simplification.
+    operators: u32,
+}
+
+fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Simplified> {
     check_kernel(module, function, shape)?;
     let slice = call_graph::slice(module, function)?;
     let mut kernel = checked(passes::inline::inline(&slice, function, options.max_operators)?, Stage::Inlined)?;
     let operators = kernel.stmt_count() as u32;
-    for _ in 0..2 {
-        passes::simplify::simplify(&mut kernel);
-        passes::dead_code::remove(&mut kernel);
+    let cells = module.globals().len() as u32;
+    let set = passes::promote::promote(&mut kernel, cells);
+    let dynamic = analysis::frames::set_dynamically(&kernel, &set);
+    tidy(&mut kernel);
+    let stack_pointer = analysis::stack_pointer::stack_pointer(&kernel, module, shape)?;
+    if let Some(pointer) = stack_pointer {
+        passes::stack_slots::promote_slots(&mut kernel, shape, pointer, cells);
+        tidy(&mut kernel);
     }
-    Ok((checked(kernel, Stage::Inlined)?, operators))
+    let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(|pointer| dynamic.contains(&pointer)) };
+    Ok(Simplified { kernel: checked(kernel, Stage::Inlined)?, frames, operators })
+}
+
+fn tidy(kernel: &mut Function) {
+    for _ in 0..2 {
+        passes::simplify::simplify(kernel);
+        passes::dead_code::remove(kernel);
+    }
 }
 
 fn check_kernel(module: &Module, function: u32, shape: &Shape) -> Result<()> {

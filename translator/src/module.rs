@@ -26,8 +26,12 @@ pub struct Module {
     elements: Vec<Element>,
     exports: Vec<Export>,
     names: HashMap<u32, String>,
+    stack_pointer: Option<u32>,
     code_section_start: usize,
 }
+
+/// What toolchains call the global that holds the shadow stack's pointer.
+const STACK_POINTER: &str = "__stack_pointer";
 
 /// A global of the module, imports first.
 #[derive(Clone, Debug)]
@@ -133,6 +137,7 @@ impl Module {
             elements: Vec::new(),
             exports: Vec::new(),
             names: HashMap::new(),
+            stack_pointer: None,
             code_section_start: 0,
         };
         for payload in Parser::new(0).parse_all(&bytes) {
@@ -188,6 +193,9 @@ impl Module {
             Payload::ExportSection(reader) => {
                 for export in reader {
                     let export = export?;
+                    if export.kind == ExternalKind::Global && export.name == STACK_POINTER {
+                        self.stack_pointer = Some(export.index);
+                    }
                     self.exports.push(Export { name: export.name.into(), kind: export.kind, index: export.index });
                 }
             }
@@ -219,6 +227,9 @@ impl Module {
             }
             TypeRef::Memory(ty) => self.memories.push(memory_of(ty, true)),
             TypeRef::Global(ty) => {
+                if import.name == STACK_POINTER {
+                    self.stack_pointer = Some(self.globals.len() as u32);
+                }
                 self.globals.push(Global { ty: ty.content_type, mutable: ty.mutable, imported: true, init: None });
             }
             TypeRef::Tag(_) => {}
@@ -228,10 +239,16 @@ impl Module {
     /// The name section is a custom section: a broken one is ignored, as everywhere.
     fn read_names(&mut self, reader: wasmparser::NameSectionReader<'_>) {
         for name in reader {
-            let Ok(Name::Function(map)) = name else { continue };
-            for naming in map {
-                let Ok(naming) = naming else { break };
-                self.names.insert(naming.index, naming.name.to_string());
+            match name {
+                Ok(Name::Function(map)) => {
+                    self.names.extend(map.into_iter().map_while(Result::ok).map(|n| (n.index, n.name.to_string())));
+                }
+                Ok(Name::Global(map)) => {
+                    let mut names = map.into_iter().map_while(Result::ok);
+                    let found = names.find(|naming| naming.name == STACK_POINTER).map(|naming| naming.index);
+                    self.stack_pointer = self.stack_pointer.or(found);
+                }
+                _ => {}
             }
         }
     }
@@ -305,6 +322,12 @@ impl Module {
     /// Globals, imports first.
     pub fn globals(&self) -> &[Global] {
         &self.globals
+    }
+
+    /// The mutable `i32` global that an export, an import or the name section calls `__stack_pointer`.
+    pub fn stack_pointer(&self) -> Option<u32> {
+        let global = self.stack_pointer?;
+        self.globals.get(global as usize).is_some_and(|g| g.mutable && g.ty == ValType::I32).then_some(global)
     }
 
     /// Tables, imports first.

@@ -237,14 +237,50 @@ pub struct Interface {
     /// `u32::MAX` before) is lowered to the least iteration id that trapped at site `i`.
     /// Empty: the shader can't trap and declares no trap record.
     pub trap_sites: Vec<TrapSite>,
+    /// What the words of the immediates behind the slots' hold: word `SLOTS + 2 * slots + i` is `inputs[i]`.
+    pub inputs: Vec<Input>,
 }
+
+/// A word of the launch's state that the shader reads besides the launch's parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Input {
+    /// Size of linear memory in bytes, at the launch.
+    MemorySize,
+    /// Address of the first byte of linear memory that is bound, a multiple of [`WINDOW_ALIGNMENT`].
+    WindowStart,
+    /// The stack pointer, which is this global, at the launch: any address that the device likes, a multiple of 16, from
+    /// which on the caller's frames lie.
+    StackPointer(u32),
+    /// A global's value at the launch: its only or its low word.
+    Global(u32),
+    /// The high word of a 64-bit global.
+    GlobalHigh(u32),
+}
+
+impl std::fmt::Display for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Input::MemorySize => f.write_str("memory_size"),
+            Input::WindowStart => f.write_str("window_start"),
+            Input::StackPointer(global) => write!(f, "stack_pointer {global}"),
+            Input::Global(global) => write!(f, "global {global}"),
+            Input::GlobalHigh(global) => write!(f, "global_high {global}"),
+        }
+    }
+}
+
+/// The number that stands for linear memory where other numbers stand for slots: in [`Binding::slot`] and in the IR.
+pub const LINEAR: u32 = u32::MAX;
+
+/// What the bound part of linear memory starts at a multiple of, in bytes: the widest load of a kernel.
+pub const WINDOW_ALIGNMENT: u32 = 16;
 
 /// A storage buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding {
     /// Binding number in descriptor set 0.
     pub binding: u32,
-    /// The slot of [`Shape`] that is bound.
+    /// The slot of [`Shape`] that is bound; [`LINEAR`] for the bound part of linear memory.
     pub slot: u32,
     /// Whether the shader may store to it; a binding that is not writable is declared `NonWritable`.
     pub writable: bool,
@@ -259,7 +295,7 @@ pub struct TrapSite {
     pub kind: crate::TrapKind,
 }
 
-/// Binding number of the trap record in descriptor set 0; slot `s` is bound at `s + 1`.
+/// Binding number of the trap record in descriptor set 0; slot `s` is bound at `s + 1`, linear memory behind the last.
 pub const TRAP_BINDING: u32 = 0;
 
 /// Word numbers in the immediates (4-byte words, little endian).
@@ -275,5 +311,6 @@ pub mod immediate {
     /// Always 0; the shader uses it where a driver must not know a value at compile time.
     pub const ZERO: u32 = 4;
     /// Address of slot 0; slot `s` has its address at `SLOTS + 2 * s` and its length in bytes at `SLOTS + 2 * s + 1`.
+    /// Behind the last slot's stand the words that [`Interface::inputs`](super::Interface::inputs) lists.
     pub const SLOTS: u32 = 5;
 }

@@ -4,6 +4,8 @@ pub mod dead_code;
 pub mod inline;
 pub mod lower;
 pub mod merge_checks;
+pub mod promote;
 pub mod rebase;
 pub mod simplify;
+pub mod stack_slots;
 pub mod widen;

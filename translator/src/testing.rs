@@ -37,8 +37,8 @@ pub fn stages(module: &Module, kernel: u32) -> Result<Stages> {
     let shape = Shape::distinct(module.kernel_buffers(kernel).unwrap_or(0));
     let slice = call_graph::slice(module, kernel)?;
     let inlined = passes::inline::inline(&slice, kernel, options.max_operators)?;
-    let (simplified, _) = crate::simplified(module, kernel, &shape, &options)?;
-    let lowered = passes::lower::lower(&simplified, module, &shape, &options)?;
+    let crate::Simplified { kernel: simplified, frames, .. } = crate::simplified(module, kernel, &shape, &options)?;
+    let lowered = passes::lower::lower(&simplified, module, &shape, &options, frames)?;
     let strict = crate::strict_form(module, kernel, &shape, &options)?.function;
     Ok(Stages { lifted: slice.functions, inlined, simplified, lowered, strict })
 }

@@ -29,6 +29,7 @@ impl Kernel {
             regions: vec![],
             vars: vec![],
             labels: 0,
+            stack_words: 0,
         })
     }
 

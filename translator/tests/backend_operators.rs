@@ -8,7 +8,9 @@ use rspirv::dr::{Instruction, Operand};
 use rspirv::spirv::{Decoration, GlslStd450Op as Glsl, Op as Spv};
 use wavelift_translator::ir::builder::ListBuilder;
 use wavelift_translator::ir::{Const, Exit, Function, LowOp, Op, RegionId, StmtKind, Type, Value, Var};
-use wavelift_translator::{Error, Features, FloatMode, Location, Options, Profile, Shape, backend};
+use wavelift_translator::{
+    Error, Features, FloatMode, Input as Word, LINEAR, Location, Options, Profile, Shape, backend,
+};
 
 const AT: Location = Location { function: 3, offset: 0x40 };
 
@@ -23,6 +25,7 @@ fn empty_function() -> Function {
         regions: vec![],
         vars: vec![],
         labels: 0,
+        stack_words: 4,
     }
 }
 
@@ -95,10 +98,12 @@ fn expected(op: LowOp) -> Becomes {
         LowOp::BOr => Core(Spv::LogicalOr, false),
         LowOp::BNot => Core(Spv::LogicalNot, false),
         LowOp::Select => Core(Spv::Select, false),
-        LowOp::LoadWord { .. } | LowOp::VarGet(_) => Core(Spv::Load, false),
+        LowOp::LoadWord { .. } | LowOp::LoadStack | LowOp::VarGet(_) => Core(Spv::Load, false),
         LowOp::LoadLane { .. } => Core(Spv::CompositeExtract, false),
-        LowOp::StoreWord { .. } | LowOp::VarSet(_) => Core(Spv::Store, false),
-        LowOp::Immediate(_) | LowOp::IterationId => Nothing,
+        LowOp::StoreWord { .. } | LowOp::StoreStack | LowOp::VarSet(_) => Core(Spv::Store, false),
+        LowOp::AndWord { .. } => Core(Spv::AtomicAnd, false),
+        LowOp::OrWord { .. } => Core(Spv::AtomicOr, false),
+        LowOp::Immediate(_) | LowOp::Input(_) | LowOp::IterationId => Nothing,
     }
 }
 
@@ -140,6 +145,13 @@ fn cases() -> Vec<(LowOp, Vec<Type>, Option<Type>)> {
     cases.push((LoadWord { slot: 0 }, vec![I32], Some(I32)));
     cases.push((LoadLane { slot: 2, lane: 3 }, vec![I32], Some(I32)));
     cases.push((StoreWord { slot: 1 }, vec![I32, I32], None));
+    cases.push((StoreWord { slot: LINEAR }, vec![I32, I32], None));
+    cases.push((LoadWord { slot: LINEAR }, vec![I32], Some(I32)));
+    cases.push((AndWord { slot: 1 }, vec![I32, I32], None));
+    cases.push((OrWord { slot: LINEAR }, vec![I32, I32], None));
+    cases.push((LoadStack, vec![I32], Some(I32)));
+    cases.push((StoreStack, vec![I32, I32], None));
+    cases.push((Input(Word::MemorySize), vec![], Some(I32)));
     cases.push((Immediate(4), vec![], Some(I32)));
     cases.push((IterationId, vec![], Some(I32)));
     cases
@@ -249,7 +261,7 @@ fn each_operator_becomes_its_instruction() {
         let operands: Vec<u32> = ids(inst).skip(skip).take(if op == LowOp::ShrS { 1 } else { 3 }).collect();
         assert!(operands.iter().all(|id| signed.contains(id) == wants_signed), "{op:?} {params:?}: sign of operands");
     }
-    assert_eq!(seen.len(), 62, "an operator has no case");
+    assert_eq!(seen.len(), 67, "an operator has no case");
 }
 
 #[test]

@@ -22,6 +22,7 @@ fn function(params: &[Type], results: &[Type]) -> Function {
         regions: Vec::new(),
         vars: Vec::new(),
         labels: 0,
+        stack_words: 0,
     }
 }
 

@@ -26,6 +26,7 @@ fn function() -> Function {
         regions: Vec::new(),
         vars: Vec::new(),
         labels: 0,
+        stack_words: 0,
     }
 }
 

@@ -3,7 +3,7 @@
 mod lower_support;
 
 use lower_support::*;
-use wavelift_translator::ir::interpret::Stop;
+use wavelift_translator::ir::interpret::{Buffer, Stop};
 use wavelift_translator::ir::operator::MemoryAccess;
 use wavelift_translator::ir::{Exit, Function, LowOp, StmtKind, Type, Value, WasmOp};
 use wavelift_translator::{Access, BufferParam, Options, Shape, TrapKind};
@@ -98,19 +98,116 @@ fn loads_at_every_edge() {
 
 #[test]
 fn stores_at_every_edge() {
-    for (ty, size) in [(Type::I32, 4), (Type::F32, 4), (Type::I64, 8), (Type::F64, 8), (Type::I64, 4)] {
-        for offset in [0, 4, 0xfffc, 0x1_0000, 0xffff_fffc] {
-            let shape = Shape::distinct(2);
-            let mut k = Kernel::new(&shape);
-            let (from, to) = (k.pointer(1), address(&mut k, 4));
-            let value = k.load(access(ty, 0), from);
-            k.store(MemoryAccess { ty, bytes: size, signed: false, offset, memory: 0 }, to, value);
-            let function = k.finish();
-            let lowered = lowered(&function, &shape, &Options::default()).unwrap();
-            for length in (0..=9).chain([12, 16, 65_536, 65_540]) {
-                let space = space(&shape, &[vec![0; length], bytes(8)]);
-                for index in INDICES.into_iter().chain([16_383, 16_384, 16_385]) {
-                    check_lowered(&function, &lowered, &shape, &space, index);
+    for (ty, size, stride, offset) in stores() {
+        let shape = Shape::distinct(2);
+        let mut k = Kernel::new(&shape);
+        let (from, to) = (k.pointer(1), address(&mut k, stride));
+        let value = k.load(access(ty, 0), from);
+        k.store(MemoryAccess { ty, bytes: size, signed: false, offset, memory: 0 }, to, value);
+        let function = k.finish();
+        let lowered = lowered(&function, &shape, &Options::default()).unwrap();
+        for length in (0..=9).chain([12, 16, 65_536, 65_540]) {
+            let space = space(&shape, &[bytes(length), bytes(8)]);
+            for index in INDICES.into_iter().chain([16_383, 16_384, 16_385]) {
+                check_lowered(&function, &lowered, &shape, &space, index);
+            }
+        }
+    }
+}
+
+/// Type, bytes, the address's stride and the static offset.
+fn stores() -> Vec<(Type, u32, u32, u32)> {
+    let mut stores = Vec::new();
+    for (ty, bytes, _) in LOADS.into_iter().filter(|(_, _, signed)| !signed) {
+        for stride in [1, 2, 4] {
+            for offset in [0, 1, 2, 4, 0xfffc, 0x1_0000, 0xffff_fffc] {
+                stores.push((ty, bytes, stride, offset));
+            }
+        }
+    }
+    stores
+}
+
+/// Where nothing else is said, an address is of linear memory, which ends at a byte of its own.
+#[test]
+fn linear_memory_at_every_edge() {
+    let shape = Shape::distinct(1);
+    let mut space = space(&shape, &[bytes(16)]);
+    space.linear = bytes(64);
+    for (ty, size, stride, offset) in stores() {
+        let access = MemoryAccess { ty, bytes: size, signed: size < 4 && stride == 1, offset, memory: 0 };
+        let mut k = Kernel::new(&shape);
+        let (id, stride, to) = (k.iteration(), k.i32(stride), k.pointer(0));
+        let at = k.wasm(WasmOp::I32Mul, &[id, stride]);
+        let old = k.load(access, at);
+        k.store(MemoryAccess { ty, bytes: ty.bits() / 8, signed: false, offset: 0, memory: 0 }, to, old);
+        let new = k.load(MemoryAccess { ty, bytes: ty.bits() / 8, signed: false, offset: 8, memory: 0 }, to);
+        k.store(MemoryAccess { signed: false, ..access }, at, new);
+        let function = k.finish();
+        let lowered = lowered(&function, &shape, &Options::default()).unwrap();
+        for index in INDICES.into_iter().chain([14, 15, 16, 17, 30, 31, 32, 55, 56, 57, 60, 61, 62, 63, 64]) {
+            check_lowered(&function, &lowered, &shape, &space, index);
+        }
+    }
+}
+
+/// Pointers that may be in one of several places: chosen, mixed, rounded, and loaded from memory.
+#[test]
+fn several_places_are_told_apart_when_the_kernel_runs() {
+    let shape = Shape {
+        buffers: [Access::Read, Access::ReadWrite, Access::Write]
+            .into_iter()
+            .zip(0..)
+            .map(|(access, slot)| BufferParam { slot, access })
+            .collect(),
+    };
+    let mut space = space(&shape, &[bytes(40), bytes(23), bytes(16)]);
+    space.linear = bytes(64);
+    let starts: Vec<u32> = space.buffers.iter().map(|buffer| buffer.address()).collect();
+    let places = [0, 1, 3, 57, 60, 61, 63, 64, 0x7fff_0000];
+    let near = |start: &u32| [0, 1, 2, 3, 4, 8, 12, 15, 19, 20, 23, 36, 37, 40].map(|at| start + at);
+    let pointers: Vec<u32> =
+        places.into_iter().chain(starts.iter().flat_map(near)).chain([u32::MAX, u32::MAX - 3]).collect();
+    for stores in [false, true] {
+        for (ty, size) in [(Type::I32, 4), (Type::I64, 8), (Type::F32, 4), (Type::I32, 1), (Type::I64, 2)] {
+            for offset in [0, 4, 0xffff_fff0] {
+                let access = MemoryAccess { ty, bytes: size, signed: false, offset, memory: 0 };
+                let kernel = |pointer: &dyn Fn(&mut Kernel) -> Value| {
+                    let mut k = Kernel::new(&shape);
+                    let (at, to) = (pointer(&mut k), k.pointer(2));
+                    let whole = MemoryAccess { bytes: ty.bits() / 8, offset: 0, ..access };
+                    if stores {
+                        let value = k.load(MemoryAccess { offset: 8, ..whole }, to);
+                        k.store(access, at, value);
+                    } else {
+                        let value = k.load(access, at);
+                        k.store(whole, to, value);
+                    }
+                    k.finish()
+                };
+                let loaded = kernel(&|k| {
+                    let from = k.pointer(0);
+                    k.load(MemoryAccess { ty: Type::I32, bytes: 4, signed: false, offset: 4, memory: 0 }, from)
+                });
+                let lowered_ = lowered(&loaded, &shape, &Options::default()).unwrap();
+                for pointer in &pointers {
+                    let mut first = bytes(40);
+                    first[4..8].copy_from_slice(&pointer.to_le_bytes());
+                    let mut space = space.clone();
+                    space.buffers[0] = Buffer::new(starts[0], Access::Read, &first);
+                    check_lowered(&loaded, &lowered_, &shape, &space, 0);
+                }
+                let chosen = kernel(&|k| k.select(k.pointer(0), k.pointer(1), k.iteration()));
+                let rounded = kernel(&|k| {
+                    let (id, mask) = (k.iteration(), k.i32(!3));
+                    let sum = k.wasm(WasmOp::I32Add, &[k.pointer(1), id]);
+                    k.wasm(WasmOp::I32And, &[sum, mask])
+                });
+                for function in [chosen, rounded] {
+                    let lowered_ = lowered(&function, &shape, &Options::default()).unwrap();
+                    for index in [0, 1, 2, 4, 15, 16, 19, 20, 23, 24] {
+                        check_lowered(&function, &lowered_, &shape, &space, index);
+                    }
                 }
             }
         }
@@ -208,32 +305,8 @@ fn an_address_that_nothing_computes_is_no_obstacle() {
 #[test]
 fn what_is_not_lifted_says_so() {
     let shape = Shape::distinct(2);
-    let store = |bytes, ty, stride| {
-        let mut k = Kernel::new(&shape);
-        let to = address(&mut k, stride);
-        let from = k.pointer(1);
-        let value = k.load(access(ty, 0), from);
-        k.store(MemoryAccess { bytes, ..access(ty, 0) }, to, value);
-        unsupported(&k.finish(), &shape, &Options::default())
-    };
-    assert_eq!(store(1, Type::I32, 4), "`i32.store8`");
-    assert_eq!(store(2, Type::I64, 4), "`i64.store16`");
-    assert_eq!(store(4, Type::I32, 2), "a store whose alignment can't be proved");
-    let load = |make: &dyn Fn(&mut Kernel) -> Value, memory| {
-        let mut k = Kernel::new(&shape);
-        let from = make(&mut k);
-        k.load(MemoryAccess { memory, ..access(Type::I32, 0) }, from);
-        unsupported(&k.finish(), &shape, &Options::default())
-    };
-    assert_eq!(load(&|k| k.iteration(), 0), "an access to linear memory");
-    assert_eq!(load(&|k| k.length(1), 0), "an access to linear memory");
-    assert_eq!(load(&|k| k.pointer(0), 1), "an access to memory 1");
-    let several = "a pointer that could be in one of several places";
-    assert_eq!(load(&|k| k.select(k.pointer(0), k.pointer(1), k.iteration()), 0), several);
-    assert_eq!(load(&|k| k.wasm(WasmOp::I32Add, &[k.pointer(0), k.pointer(1)]), 0), several);
-    let masked = |k: &mut Kernel| {
-        let mask = k.i32(!3);
-        k.wasm(WasmOp::I32And, &[k.pointer(0), mask])
-    };
-    assert_eq!(load(&masked, 0), several);
+    let mut k = Kernel::new(&shape);
+    let from = k.pointer(0);
+    k.load(MemoryAccess { memory: 1, ..access(Type::I32, 0) }, from);
+    assert_eq!(unsupported(&k.finish(), &shape, &Options::default()), "an access to memory 1");
 }

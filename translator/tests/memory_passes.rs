@@ -4,7 +4,7 @@ mod common;
 
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::{Function, LowOp, Op, StmtKind};
-use wavelift_translator::{Access, Module, Options, Profile, Shape, TrapKind, testing, translate};
+use wavelift_translator::{Access, LaunchState, Module, Options, Profile, Shape, TrapKind, testing, translate};
 
 const ADDRESSES: [u32; 2] = [0x8000_0000, 0x9000_0000];
 const INVOCATIONS: u32 = 3;
@@ -143,7 +143,10 @@ fn checks_that_the_host_decides_are_right_at_the_edge() {
     let checked = translate(&module, kernel, &shape, &Options::default()).unwrap();
     let words =
         |iterations, input: u32, output: u32| [0, 0, iterations, 1, 0, ADDRESSES[0], input, ADDRESSES[1], output];
-    let holds = |iterations, input, output| checked.launch_checks.hold(&words(iterations, input, output), iterations);
+    let holds = |iterations, input, output| {
+        let immediates = words(iterations, input, output);
+        checked.launch_checks.hold(&LaunchState { immediates: &immediates, inputs: &|_| None, iterations })
+    };
     assert!(!checked.launch_checks.is_empty());
     for iterations in [1, 2, 100, 0x0fff_ffff] {
         let (input, output) = (iterations * 16, iterations * 4);

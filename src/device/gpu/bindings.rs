@@ -68,8 +68,8 @@ mod tests {
         let site = TrapSite { at: Location::default(), kind: TrapKind::Unreachable };
         let bindings = (0..).zip(declared).map(|(slot, b)| Binding { binding: *b, slot, writable: true }).collect();
         let trap_sites = if traps { vec![site] } else { vec![] };
-        let interface = Interface { workgroup_size: 1, bindings, immediates_size: 20, trap_sites };
-        Shader { words, interface, operators: 0, launch_checks: Default::default() }
+        let interface = Interface { workgroup_size: 1, bindings, immediates_size: 20, trap_sites, inputs: vec![] };
+        Shader { words, interface, operators: 0, launch_checks: Default::default(), linear: None }
     }
 
     fn bindings_in(words: &[u32]) -> Vec<u32> {

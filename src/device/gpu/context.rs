@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use wavelift_translator::LINEAR;
+
 use crate::device::gpu::Shared;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::launch::Scratch;
@@ -19,6 +21,8 @@ pub struct GpuContext {
     buffers: HashMap<BufferId, GpuBuffer>,
     pub(crate) bind_groups: HashMap<BindGroupKey, wgpu::BindGroup>,
     pub(crate) scratch: Option<Scratch>,
+    /// The part of linear memory that the last launch that reached it bound.
+    linear: Option<GpuBuffer>,
     /// Launches are timed by the device's clock, where it has one, even if that slows them down.
     pub(crate) timed: bool,
 }
@@ -27,12 +31,20 @@ pub struct GpuContext {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct BindGroupKey {
     pub kernel: u64,
-    pub buffers: Vec<BufferId>,
+    /// `None` for linear memory.
+    pub buffers: Vec<Option<BufferId>>,
 }
 
 impl GpuContext {
     pub(crate) fn new(shared: Arc<Shared>) -> GpuContext {
-        GpuContext { shared, buffers: HashMap::new(), bind_groups: HashMap::new(), scratch: None, timed: false }
+        GpuContext {
+            shared,
+            buffers: HashMap::new(),
+            bind_groups: HashMap::new(),
+            scratch: None,
+            linear: None,
+            timed: false,
+        }
     }
 
     /// The open connection; what was made on an earlier one is dropped.
@@ -49,6 +61,37 @@ impl GpuContext {
     pub(crate) fn buffer(&self, connection: &Connection, id: BufferId) -> Result<&GpuBuffer, DeviceError> {
         let buffer = self.buffers.get(&id).ok_or_else(|| unknown_buffer(connection, id.0))?;
         if buffer.generation == connection.generation { Ok(buffer) } else { Err(connection.gone()) }
+    }
+
+    /// The buffer for linear memory, of at least this size; its bytes are whatever the last launch left.
+    pub(crate) fn linear_buffer(&mut self, connection: &Connection, size: u64) -> Result<GpuBuffer, DeviceError> {
+        let fits = |known: &&GpuBuffer| known.generation == connection.generation && known.size >= size;
+        if let Some(known) = self.linear.as_ref().filter(fits) {
+            return Ok(known.clone());
+        }
+        if let Some(old) = self.linear.take() {
+            self.bind_groups.clear();
+            old.wgpu.destroy();
+        }
+        let buffer = GpuBuffer::new(connection, size)?;
+        Ok(self.linear.insert(buffer).clone())
+    }
+
+    /// The buffer that a slot of an interface binds.
+    pub(crate) fn bound_buffer(
+        &self,
+        connection: &Connection,
+        slot: u32,
+        slots: &[BufferSpec],
+    ) -> Result<&GpuBuffer, LaunchError> {
+        if slot == LINEAR {
+            let missing = || LaunchError::Internal("A launch that reaches linear memory has none bound.".into());
+            return self.linear.as_ref().ok_or_else(missing);
+        }
+        match slots.get(slot as usize) {
+            Some(spec) => Ok(self.buffer(connection, spec.id)?),
+            None => Err(LaunchError::Internal(format!("The shader binds slot {slot}, which the launch lacks."))),
+        }
     }
 
     /// Keeps a bind group for launches to come.
@@ -71,7 +114,7 @@ impl Context for GpuContext {
 
     fn free_buffer(&mut self, buffer: BufferId) {
         if let Some(freed) = self.buffers.remove(&buffer) {
-            self.bind_groups.retain(|key, _| !key.buffers.contains(&buffer));
+            self.bind_groups.retain(|key, _| !key.buffers.contains(&Some(buffer)));
             // Nothing is in flight: launches wait for their end.
             freed.wgpu.destroy();
         }
@@ -87,15 +130,15 @@ impl Context for GpuContext {
         self.buffer(&connection, buffer)?.read(&connection, u64::from(offset), out)
     }
 
-    fn launch(&mut self, launch: &Launch, _caller: &mut dyn Caller) -> Result<LaunchTimes, LaunchError> {
-        self.launch_lifted(launch)
+    fn launch(&mut self, launch: &Launch, caller: &mut dyn Caller) -> Result<LaunchTimes, LaunchError> {
+        self.launch_lifted(launch, caller)
     }
 }
 
 impl Drop for GpuContext {
     // wgpu frees a dropped buffer at some later poll; a guest's memory goes with the guest.
     fn drop(&mut self) {
-        for buffer in self.buffers.values() {
+        for buffer in self.buffers.values().chain(&self.linear) {
             buffer.wgpu.destroy();
         }
     }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wavelift_translator as translator;
-use wavelift_translator::{BufferParam, Interface, Shape, TRAP_BINDING, immediate};
+use wavelift_translator::{BufferParam, Input, Interface, LaunchState, Shape, TRAP_BINDING, immediate};
 
 use crate::device::gpu::Transfers;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::{BindGroupKey, GpuContext};
+use crate::device::gpu::linear::{CallerState, Window};
 use crate::device::gpu::pipeline::{Kernel, Pipeline, binding_refusal};
 use crate::device::gpu::traps;
-use crate::device::{BufferId, BufferSpec, DeviceError, KernelTrap, Launch, LaunchError, LaunchTimes};
+use crate::device::{BufferId, BufferSpec, Caller, DeviceError, KernelTrap, Launch, LaunchError, LaunchTimes};
 
 /// Two timestamps of 8 bytes.
 const TIMES_SIZE: u64 = 16;
@@ -76,6 +77,27 @@ struct Outcome {
     trap: Option<KernelTrap>,
 }
 
+/// What a kernel is run with.
+struct Arguments<'a> {
+    iterations: u32,
+    block_size: u32,
+    /// In list order.
+    buffers: &'a [BufferSpec],
+    /// The words of [`Interface::inputs`].
+    inputs: &'a [u32],
+}
+
+/// A kernel lifted for a launch, and what the launch gives it.
+struct Lifted {
+    kernel: Arc<Kernel>,
+    lift: Duration,
+    inputs: Vec<u32>,
+    /// What it can reach of linear memory.
+    window: Option<Window>,
+    /// Whether it may store there.
+    stores: bool,
+}
+
 /// A launch made ready: what stays the same over its submissions.
 struct Ready<'a> {
     connection: &'a Connection,
@@ -93,27 +115,62 @@ struct Ready<'a> {
 
 impl GpuContext {
     /// Lifts the kernel, if it was not lifted before, and runs it.
-    pub(crate) fn launch_lifted(&mut self, launch: &Launch) -> Result<LaunchTimes, LaunchError> {
-        let (kernel, lift) = self.lifted(launch)?;
-        let times = self.run(&kernel, launch.iterations, launch.block_size, &launch.buffers)?;
-        Ok(LaunchTimes { lift, ..times })
+    pub(crate) fn launch_lifted(
+        &mut self,
+        launch: &Launch,
+        caller: &mut dyn Caller,
+    ) -> Result<LaunchTimes, LaunchError> {
+        let mut state = CallerState::new(caller);
+        let lifted = self.lifted(launch, &mut state)?;
+        let connection = self.connection()?;
+        let started = Instant::now();
+        if let Some(window) = lifted.window {
+            state.upload(self, &connection, window)?;
+        }
+        let moving = started.elapsed();
+        let arguments = Arguments {
+            iterations: launch.iterations,
+            block_size: launch.block_size,
+            buffers: &launch.buffers,
+            inputs: &lifted.inputs,
+        };
+        let mut times = self.run_with(&lifted.kernel, &arguments)?;
+        let started = Instant::now();
+        if let Some(window) = lifted.window.filter(|_| lifted.stores) {
+            state.download(self, &connection, window)?;
+        }
+        times.run += moving + started.elapsed();
+        Ok(LaunchTimes { lift: lifted.lift, ..times })
     }
 
     /// The kernel for this launch: the form without the checks that the launch's parameters prove, where they do.
-    fn lifted(&self, launch: &Launch) -> Result<(Arc<Kernel>, Duration), LaunchError> {
+    fn lifted(&self, launch: &Launch, state: &mut CallerState<'_>) -> Result<Lifted, LaunchError> {
         let (shape, slots) = shape_of(&launch.buffers);
         let options = self.shared.options;
         let get = |shape, options| self.shared.kernels.get(&launch.module, launch.function, shape, options);
-        let (kernel, lift) = get(shape.clone(), &options)?;
+        let (mut kernel, mut lift) = get(shape.clone(), &options)?;
+        let immediates = all_immediates(launch, &slots);
+        let mut words = state.words(kernel.interface())?;
+        let input = |input: Input| words.iter().find(|(known, _)| *known == input).map(|(_, word)| *word);
+        let known = LaunchState { immediates: &immediates, inputs: &input, iterations: launch.iterations };
         let checks = &kernel.shader.launch_checks;
-        if checks.is_empty() || !checks.hold(&all_immediates(launch, &slots), launch.iterations) {
-            return Ok((kernel, lift));
+        if !checks.is_empty() && checks.hold(&known) {
+            let (proved, again) = get(shape, &translator::Options { checks_proved: true, ..options })?;
+            kernel = proved;
+            lift += again;
         }
-        let (kernel, again) = get(shape, &translator::Options { checks_proved: true, ..options })?;
-        Ok((kernel, lift + again))
+        let reach = kernel.shader.linear.as_ref();
+        let (window, stores) = (reach.map(|reach| state.window(reach, &known)), reach.is_some_and(|r| r.stores));
+        if let (Some(window), Some((_, word))) = (window, words.iter_mut().find(|(i, _)| *i == Input::WindowStart)) {
+            *word = window.start;
+        }
+        // The form without checks may read less of the launch's state.
+        let used = |(input, word): &(Input, u32)| kernel.interface().inputs.contains(input).then_some(*word);
+        let inputs = words.iter().filter_map(used).collect();
+        Ok(Lifted { kernel, lift, inputs, window, stores })
     }
 
-    /// Runs a kernel on buffers of this context, in list order, and waits for its end.
+    /// Runs a kernel that reads no state of a caller on buffers of this context, in list order, and waits for its end.
     #[doc(hidden)]
     pub fn run(
         &mut self,
@@ -122,13 +179,20 @@ impl GpuContext {
         block_size: u32,
         buffers: &[BufferSpec],
     ) -> Result<LaunchTimes, LaunchError> {
+        self.run_with(kernel, &Arguments { iterations, block_size, buffers, inputs: &[] })
+    }
+
+    fn run_with(&mut self, kernel: &Kernel, arguments: &Arguments<'_>) -> Result<LaunchTimes, LaunchError> {
         let connection = self.connection()?;
-        let (_, slots) = shape_of(buffers);
+        let (_, slots) = shape_of(arguments.buffers);
         let interface = kernel.interface();
+        if interface.inputs.len() != arguments.inputs.len() {
+            return Err(LaunchError::Internal("A kernel was not given the state that it reads.".into()));
+        }
         let bound = self.check_bindings(&connection, interface, &slots)?;
         let (pipeline, mut compile) = kernel.pipeline(&connection, self.shared.options.profile)?;
         self.prepare_scratch(&connection, interface)?;
-        let bind_group = self.bind_group(&connection, kernel, &pipeline, bound)?;
+        let bind_group = self.bind_group(&connection, kernel, &pipeline, bound, &slots)?;
         let Some(scratch) = &self.scratch else {
             return Err(LaunchError::Internal("A launch has no scratch buffers.".into()));
         };
@@ -138,28 +202,22 @@ impl GpuContext {
             pipeline: &pipeline,
             bind_group: &bind_group,
             interface,
-            words: immediates(interface, iterations, block_size, &slots),
+            words: immediates(interface, arguments, &slots),
             dispatch: dispatch_limit(&connection, interface.workgroup_size),
             timed: self.timed || !connection.software,
         };
         if !compile.is_zero() {
             compile += ready.warm_up()?;
         }
-        let run = ready.run_all(kernel, u64::from(iterations))?;
+        let run = ready.run_all(kernel, u64::from(arguments.iterations))?;
         Ok(LaunchTimes { lift: Duration::ZERO, compile, run })
     }
 
-    /// Runs the launch `count` times and gives the run time of each: by the device's clock where it has one, else
-    /// from submission to completion. For measurements.
+    /// Runs a kernel `count` times and gives the run time of each: by the device's clock where it has one, else from
+    /// submission to completion. For measurements.
     ///
     /// # Errors
     /// As a launch's; what the launches before wrote stays.
-    pub fn time_launches(&mut self, launch: &Launch, count: usize) -> Result<Vec<Duration>, LaunchError> {
-        let (kernel, _) = self.lifted(launch)?;
-        self.time_runs(&kernel, launch.iterations, launch.block_size, &launch.buffers, count)
-    }
-
-    /// The same for a kernel at hand.
     #[doc(hidden)]
     pub fn time_runs(
         &mut self,
@@ -181,18 +239,14 @@ impl GpuContext {
         connection: &Connection,
         interface: &Interface,
         slots: &[BufferSpec],
-    ) -> Result<Vec<BufferId>, LaunchError> {
+    ) -> Result<Vec<Option<BufferId>>, LaunchError> {
         let mut bound = Vec::with_capacity(interface.bindings.len());
         for binding in &interface.bindings {
-            let Some(spec) = slots.get(binding.slot as usize) else {
-                let slot = binding.slot;
-                return Err(LaunchError::Internal(format!("The shader binds slot {slot}, which the launch lacks.")));
-            };
-            let buffer = self.buffer(connection, spec.id)?;
+            let buffer = self.bound_buffer(connection, binding.slot, slots)?;
             if let Some(refusal) = binding_refusal(connection, buffer.wgpu.size()) {
                 return Err(refusal);
             }
-            bound.push(spec.id);
+            bound.push(slots.get(binding.slot as usize).map(|spec| spec.id));
         }
         Ok(bound)
     }
@@ -215,7 +269,8 @@ impl GpuContext {
         connection: &Connection,
         kernel: &Kernel,
         pipeline: &Pipeline,
-        buffers: Vec<BufferId>,
+        buffers: Vec<Option<BufferId>>,
+        slots: &[BufferSpec],
     ) -> Result<wgpu::BindGroup, LaunchError> {
         let key = BindGroupKey { kernel: kernel.id, buffers };
         if let Some(group) = self.bind_groups.get(&key) {
@@ -227,8 +282,8 @@ impl GpuContext {
             let resource = scratch.traps.as_entire_binding();
             entries.push(wgpu::BindGroupEntry { binding: TRAP_BINDING, resource });
         }
-        for (binding, id) in interface.bindings.iter().zip(&key.buffers) {
-            let resource = self.buffer(connection, *id)?.wgpu.as_entire_binding();
+        for binding in &interface.bindings {
+            let resource = self.bound_buffer(connection, binding.slot, slots)?.wgpu.as_entire_binding();
             entries.push(wgpu::BindGroupEntry { binding: binding.binding, resource });
         }
         let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &pipeline.layout, entries: &entries };
@@ -388,8 +443,13 @@ fn all_immediates(launch: &Launch, slots: &[BufferSpec]) -> Vec<u32> {
 }
 
 /// The immediates as the shader declares them.
-fn immediates(interface: &Interface, iterations: u32, block_size: u32, slots: &[BufferSpec]) -> Vec<u32> {
-    fill(vec![0; (interface.immediates_size / 4) as usize], iterations, block_size, slots)
+fn immediates(interface: &Interface, arguments: &Arguments<'_>, slots: &[BufferSpec]) -> Vec<u32> {
+    let words = vec![0; (interface.immediates_size / 4) as usize];
+    let mut words = fill(words, arguments.iterations, arguments.block_size, slots);
+    for (word, input) in (immediate::SLOTS + 2 * slots.len() as u32..).zip(arguments.inputs) {
+        set_word(&mut words, word, *input);
+    }
+    words
 }
 
 fn fill(mut words: Vec<u32>, iterations: u32, block_size: u32, slots: &[BufferSpec]) -> Vec<u32> {
@@ -435,11 +495,14 @@ mod tests {
 
     #[test]
     fn immediates_stand_where_the_shader_reads_them() {
-        let interface = Interface { workgroup_size: 64, bindings: vec![], immediates_size: 36, trap_sites: vec![] };
-        let words = immediates(&interface, 100, 8, &[spec(1, 256), spec(2, 512)]);
-        assert_eq!(words, [0, 0, 100, 8, 0, 256, 12, 512, 12]);
+        let inputs = vec![Input::MemorySize];
+        let interface =
+            Interface { workgroup_size: 64, bindings: vec![], immediates_size: 40, trap_sites: vec![], inputs };
+        let arguments = |inputs| Arguments { iterations: 100, block_size: 8, buffers: &[], inputs };
+        let words = immediates(&interface, &arguments(&[65536]), &[spec(1, 256), spec(2, 512)]);
+        assert_eq!(words, [0, 0, 100, 8, 0, 256, 12, 512, 12, 65536]);
         let short = Interface { immediates_size: 20, ..interface };
-        assert_eq!(immediates(&short, 100, 8, &[spec(1, 256)]), [0, 0, 100, 8, 0]);
+        assert_eq!(immediates(&short, &arguments(&[]), &[spec(1, 256)]), [0, 0, 100, 8, 0]);
     }
 
     #[test]

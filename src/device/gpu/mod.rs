@@ -12,6 +12,7 @@ mod context;
 mod dump;
 mod features;
 mod launch;
+mod linear;
 mod operands;
 mod pace;
 mod pipeline;

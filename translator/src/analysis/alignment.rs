@@ -2,7 +2,7 @@
 
 use super::dataflow::{self, Analysis};
 use crate::ir::{Const, Function, LowOp, Op, Type, Value, WasmOp};
-use crate::options::immediate;
+use crate::options::{Input, WINDOW_ALIGNMENT, immediate};
 
 /// Known trailing zero bits of a function's values.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ impl Alignment {
     }
 }
 
+/// Stack pointers are 16-byte aligned at launches.
+const STACK_ALIGNMENT_BITS: u32 = 4;
 /// Buffers are 256-byte aligned.
 const BUFFER_ALIGNMENT_BITS: u32 = 8;
 
@@ -123,6 +125,9 @@ impl Analysis for TrailingZeros<'_> {
                 Some(slot) if slot % 2 == 0 => BUFFER_ALIGNMENT_BITS,
                 _ => 0,
             },
+            Op::Low(LowOp::Input(Input::MemorySize)) => 16,
+            Op::Low(LowOp::Input(Input::StackPointer(_))) => STACK_ALIGNMENT_BITS,
+            Op::Low(LowOp::Input(Input::WindowStart)) => WINDOW_ALIGNMENT.trailing_zeros(),
             Op::Low(op) => self.low(*op, args, int_bits(self.function.ty(result)), facts),
             _ => 0,
         }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::dataflow;
 use crate::ir::{Const, Exit, Function, LowOp, Op, StmtKind, Value};
-use crate::options::immediate;
+use crate::options::{Input, LINEAR, immediate};
 
 /// Most steps of a program: evaluating it must cost nothing beside a launch.
 const MAX_STEPS: usize = 256;
@@ -35,17 +35,61 @@ impl LaunchChecks {
         self.conditions.is_empty()
     }
 
-    /// Whether no invocation of a launch can fail any of the checks. `immediates` are the launch's words, in which
-    /// those of a single dispatch do not matter; `iterations` is its number of invocations.
+    /// Whether no invocation of a launch can fail any of the checks.
     ///
     /// False is no proof of the contrary.
-    pub fn hold(&self, immediates: &[u32], iterations: u32) -> bool {
-        let mut ranges: Vec<Range> = Vec::with_capacity(self.steps.len());
-        for step in &self.steps {
-            let args: Vec<Range> = step.args.iter().map(|arg| ranges[*arg]).collect();
-            ranges.push(evaluate(&step.op, &args, immediates, iterations));
-        }
+    pub fn hold(&self, launch: &LaunchState<'_>) -> bool {
+        let ranges = run(&self.steps, launch);
         self.conditions.iter().all(|condition| ranges[*condition] == Range::exactly(0))
+    }
+}
+
+/// What the host knows of a launch.
+#[derive(Clone, Copy)]
+pub struct LaunchState<'a> {
+    /// The immediates' words, in which those of a single dispatch do not matter.
+    pub immediates: &'a [u32],
+    /// The words of the launch's state; `None` for one that is not known.
+    pub inputs: &'a dyn Fn(Input) -> Option<u32>,
+    /// Number of invocations.
+    pub iterations: u32,
+}
+
+/// The range of each step's value.
+fn run(steps: &[Step], launch: &LaunchState<'_>) -> Vec<Range> {
+    let mut ranges: Vec<Range> = Vec::with_capacity(steps.len());
+    for step in steps {
+        let args: Vec<Range> = step.args.iter().map(|arg| ranges[*arg]).collect();
+        ranges.push(evaluate(&step.op, &args, launch));
+    }
+    ranges
+}
+
+/// The part of linear memory that a kernel can reach, as the host finds it before a launch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LinearReach {
+    steps: Vec<Step>,
+    /// Steps that are indices of accessed words, where all of linear memory is bound.
+    words: Vec<usize>,
+    /// Some index is not known.
+    anywhere: bool,
+    /// Whether the kernel may store to linear memory.
+    pub stores: bool,
+}
+
+impl LinearReach {
+    /// First byte, and the end, of what invocations of a launch can reach of a linear memory of `size` bytes; both are
+    /// multiples of four, but for the end of a memory that is not.
+    pub fn window(&self, launch: &LaunchState<'_>, size: u32) -> (u32, u32) {
+        if self.anywhere {
+            return (0, size);
+        }
+        let all_bound = |input: Input| if input == Input::WindowStart { Some(0) } else { (launch.inputs)(input) };
+        let ranges = run(&self.steps, &LaunchState { inputs: &all_bound, ..*launch });
+        let words = self.words.iter().map(|word| ranges[*word]);
+        let (low, high) = words.fold((u64::MAX, 0), |(low, high), r| (r.low.min(low), (r.high + 1).max(high)));
+        let end = (high * 4).min(size.into());
+        ((low.saturating_mul(4)).min(end) as u32, end as u32)
     }
 }
 
@@ -81,7 +125,7 @@ impl Range {
     }
 }
 
-fn evaluate(op: &Op, args: &[Range], immediates: &[u32], iterations: u32) -> Range {
+fn evaluate(op: &Op, args: &[Range], launch: &LaunchState<'_>) -> Range {
     let low = match op {
         Op::Const(Const::I32(value)) => return Range::exactly(*value),
         Op::Const(Const::Bool(value)) => return Range::exactly((*value).into()),
@@ -89,8 +133,11 @@ fn evaluate(op: &Op, args: &[Range], immediates: &[u32], iterations: u32) -> Ran
         _ => return Range::ANY,
     };
     match (low, args) {
-        (LowOp::IterationId, []) => Range { low: 0, high: u64::from(iterations.saturating_sub(1)) },
-        (LowOp::Immediate(word), []) => immediates.get(*word as usize).map_or(Range::ANY, |w| Range::exactly(*w)),
+        (LowOp::IterationId, []) => Range { low: 0, high: u64::from(launch.iterations.saturating_sub(1)) },
+        (LowOp::Immediate(word), []) => {
+            launch.immediates.get(*word as usize).map_or(Range::ANY, |w| Range::exactly(*w))
+        }
+        (LowOp::Input(input), []) => (launch.inputs)(*input).map_or(Range::ANY, Range::exactly),
         (LowOp::IAdd, [a, b]) => Range::wrapped(a.low + b.low, a.high + b.high),
         (LowOp::ISub, [a, b]) => Range::wrapped((a.low + (1 << 32)) - b.high, (a.high + (1 << 32)) - b.low),
         (LowOp::IMul, [a, b]) => Range::wrapped(a.low * b.low, a.high * b.high),
@@ -119,6 +166,7 @@ fn is_evaluated(op: &Op) -> bool {
         Op::Low(op) => matches!(
             op,
             LowOp::IterationId
+                | LowOp::Input(_)
                 | LowOp::IAdd
                 | LowOp::ISub
                 | LowOp::IMul
@@ -160,25 +208,78 @@ pub fn launch_checks(function: &Function) -> (LaunchChecks, Vec<Value>) {
             }
         }
     }
-    let mut program = Program { defs: &defs, checks: LaunchChecks::default(), numbers: HashMap::new() };
-    let mut decided = Vec::new();
+    let mut program = Program::new(&defs, false);
+    let (mut checks, mut decided) = (Vec::new(), Vec::new());
     for condition in conditions {
         if let Some(step) = program.step(condition) {
-            program.checks.conditions.push(step);
+            checks.push(step);
             decided.push(condition);
         }
     }
-    (program.checks, decided)
+    (LaunchChecks { steps: program.steps, conditions: checks }, decided)
+}
+
+/// Finds what a lowered kernel can reach of linear memory; `None` if it does not access it.
+pub fn linear_reach(function: &Function) -> Option<LinearReach> {
+    let mut defs: HashMap<Value, (Op, Vec<Value>)> = HashMap::new();
+    let mut indices = Vec::new();
+    let mut reach = LinearReach::default();
+    for id in dataflow::regions(function) {
+        for stmt in &function.region(id).stmts {
+            let StmtKind::Op { op, args, result } = &stmt.kind else { continue };
+            if let (Some(result), true) = (result, is_evaluated(op)) {
+                defs.insert(*result, (*op, args.clone()));
+            }
+            match op {
+                Op::Low(LowOp::LoadWord { slot: LINEAR }) => indices.push(args[0]),
+                Op::Low(
+                    LowOp::StoreWord { slot: LINEAR }
+                    | LowOp::AndWord { slot: LINEAR }
+                    | LowOp::OrWord { slot: LINEAR },
+                ) => {
+                    reach.stores = true;
+                    indices.push(args[0]);
+                }
+                _ => {}
+            }
+        }
+    }
+    if indices.is_empty() {
+        return None;
+    }
+    let mut program = Program::new(&defs, true);
+    for index in indices {
+        match program.step(index) {
+            Some(step) => reach.words.push(step),
+            None => reach.anywhere = true,
+        }
+    }
+    reach.steps = program.steps;
+    Some(reach)
 }
 
 struct Program<'d> {
     defs: &'d HashMap<Value, (Op, Vec<Value>)>,
-    checks: LaunchChecks,
+    /// Whether what the host can't compute may be any number.
+    any: bool,
+    steps: Vec<Step>,
     /// The step that computes a value; `None`: the host can't.
     numbers: HashMap<Value, Option<usize>>,
 }
 
-impl Program<'_> {
+/// An operator of which [`evaluate`] knows nothing.
+const ANYTHING: Op = Op::Low(LowOp::LoadStack);
+
+impl<'d> Program<'d> {
+    fn new(defs: &'d HashMap<Value, (Op, Vec<Value>)>, any: bool) -> Self {
+        Program { defs, any, steps: Vec::new(), numbers: HashMap::new() }
+    }
+
+    fn push(&mut self, op: Op, args: Vec<usize>) -> usize {
+        self.steps.push(Step { op, args });
+        self.steps.len() - 1
+    }
+
     /// The step that computes a value, made if need be. Operands are visited with a stack of their own, for chains of them
     /// may be long.
     fn step(&mut self, value: Value) -> Option<usize> {
@@ -188,8 +289,10 @@ impl Program<'_> {
                 todo.pop();
                 continue;
             }
-            let Some((op, args)) = self.defs.get(&value).filter(|_| self.checks.steps.len() < MAX_STEPS) else {
-                self.numbers.insert(value, None);
+            let defs = self.defs;
+            let Some((op, args)) = defs.get(&value).filter(|_| self.steps.len() < MAX_STEPS) else {
+                let number = (self.any && self.steps.len() < MAX_STEPS).then(|| self.push(ANYTHING, Vec::new()));
+                self.numbers.insert(value, number);
                 continue;
             };
             let open: Vec<Value> = args.iter().filter(|arg| !self.numbers.contains_key(arg)).copied().collect();
@@ -198,10 +301,7 @@ impl Program<'_> {
                 continue;
             }
             let args: Option<Vec<usize>> = args.iter().map(|arg| self.numbers[arg]).collect();
-            let number = args.map(|args| {
-                self.checks.steps.push(Step { op: *op, args });
-                self.checks.steps.len() - 1
-            });
+            let number = args.map(|args| self.push(*op, args));
             self.numbers.insert(value, number);
         }
         self.numbers[&value]
@@ -221,11 +321,12 @@ mod tests {
         let intervals: Vec<(u32, u32)> =
             edges.iter().flat_map(|a| edges.iter().map(|b| (*a, *b))).filter(|(a, b)| a <= b).collect();
         let mut seen = 0;
+        let launch = LaunchState { immediates: &[], inputs: &|_| None, iterations: 0 };
         for op in [IAdd, ISub, IMul, Shl, ShrU, And, UMin, UMax, ULt, ULe, Eq, Ne] {
             for (a, b) in &intervals {
                 for (c, d) in &intervals {
                     let range = |low: u32, high: u32| Range { low: low.into(), high: high.into() };
-                    let result = evaluate(&Op::Low(op), &[range(*a, *b), range(*c, *d)], &[], 0);
+                    let result = evaluate(&Op::Low(op), &[range(*a, *b), range(*c, *d)], &launch);
                     for (x, y) in [(a, c), (a, d), (b, c), (b, d)] {
                         let value = match eval(&Op::Low(op), &[Const::I32(*x), Const::I32(*y)]) {
                             Ok(Const::I32(value)) => u64::from(value),

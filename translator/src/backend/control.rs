@@ -34,6 +34,9 @@ impl Emitter<'_> {
             let zero = self.constant(Const::zero(ty));
             self.vars[var as usize] = self.b.variable(pointer, None, StorageClass::Function, Some(zero));
         }
+        if usage.stack {
+            self.declare_stack()?;
+        }
         for &immediate in &usage.immediates {
             let id = self.load_immediate(immediate)?;
             self.globals.loaded.insert(immediate, id);

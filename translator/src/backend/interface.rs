@@ -11,7 +11,7 @@ use rspirv::spirv::{
 use super::{Emitter, defect};
 use crate::error::Result;
 use crate::ir::Type;
-use crate::options::{Binding, Interface, Profile, Shape, TRAP_BINDING, immediate};
+use crate::options::{Binding, Interface, LINEAR, Profile, Shape, TRAP_BINDING, immediate};
 
 /// Ids of the module's global variables.
 #[derive(Default)]
@@ -23,6 +23,10 @@ pub(super) struct Globals {
     immediate_words: u32,
     /// Values of the immediates that the kernel's first block loaded, by word.
     pub loaded: BTreeMap<u32, Word>,
+    /// The word of the immediates that has the first of the inputs.
+    pub first_input: u32,
+    /// The private stack, where there is one.
+    pub stack: Word,
     /// The trap record; declared only where there is a trap.
     trap_record: Option<Word>,
     invocation_id: Word,
@@ -31,7 +35,8 @@ pub(super) struct Globals {
 impl Emitter<'_> {
     /// Declares the global variables.
     pub(super) fn declare_interface(&mut self, shape: &Shape) {
-        debug_assert!(self.usage.slots.keys().all(|slot| *slot < shape.slots()));
+        debug_assert!(self.usage.slots.keys().all(|slot| *slot < shape.slots() || *slot == LINEAR));
+        self.globals.first_input = immediate::SLOTS + 2 * shape.slots();
         self.b.capability(Capability::Shader);
         self.declare_immediates();
         if self.usage.traps {
@@ -42,8 +47,13 @@ impl Emitter<'_> {
         let usage = self.usage;
         for (&slot, &writable) in &usage.slots {
             let lanes = if usage.wide.contains(&slot) { 4 } else { 1 };
-            let id = self.declare_buffer(slot + 1, writable, lanes);
-            self.b.name(id, format!("buffer_{slot}"));
+            let id = self.declare_buffer(binding_of(slot, shape), writable, lanes);
+            if usage.atomic.contains(&slot) && self.options.profile == Profile::Vulkan {
+                // What an atomic step changed must be seen by the plain loads behind it.
+                self.b.decorate(id, Decoration::Coherent, []);
+            }
+            let name = if slot == LINEAR { "linear_memory".to_string() } else { format!("buffer_{slot}") };
+            self.b.name(id, name);
             self.globals.buffers.insert(slot, id);
         }
         let vector = self.words_ty(3);
@@ -183,13 +193,18 @@ impl Emitter<'_> {
     }
 
     /// What the host binds and sets.
-    pub(super) fn interface(&self) -> Interface {
-        let binding = |(&slot, &writable)| Binding { binding: slot + 1, slot, writable };
+    pub(super) fn interface(&self, shape: &Shape) -> Interface {
+        let binding = |(&slot, &writable)| Binding { binding: binding_of(slot, shape), slot, writable };
         Interface {
             workgroup_size: self.options.workgroup_size,
             bindings: self.usage.slots.iter().map(binding).collect(),
             immediates_size: 4 * self.globals.immediate_words,
             trap_sites: self.trap_sites.clone(),
+            inputs: self.usage.inputs.iter().copied().collect(),
         }
     }
+}
+
+fn binding_of(slot: u32, shape: &Shape) -> u32 {
+    if slot == LINEAR { shape.slots() + 1 } else { slot + 1 }
 }

@@ -1,11 +1,12 @@
 //! Buffers, variables and immediates.
 
 use rspirv::dr::Operand;
-use rspirv::spirv::{Op, StorageClass, Word};
+use rspirv::spirv::{MemorySemantics, Op, Scope, StorageClass, Word};
 
 use super::{Emitter, defect};
 use crate::error::{Error, Result};
-use crate::ir::{Type, Value, Var};
+use crate::ir::{LowOp, Type, Value, Var};
+use crate::options::Input;
 
 impl Emitter<'_> {
     /// The pointer to a word of a buffer.
@@ -59,6 +60,48 @@ impl Emitter<'_> {
         self.b.store(pointer, value, None, []).map_err(defect)
     }
 
+    /// Clears (`AndWord`) or sets (`OrWord`) bits of a word of a buffer in one step.
+    pub(super) fn change_word(&mut self, op: LowOp, slot: u32, index: Word, bits: Word) -> Result<()> {
+        let pointer = self.slot_pointer(slot, index)?;
+        let word = self.ty(Type::I32);
+        let scope = self.u32_constant(Scope::Device as u32);
+        let semantics = self.u32_constant(MemorySemantics::RELAXED.bits());
+        let op = if matches!(op, LowOp::AndWord { .. }) { Op::AtomicAnd } else { Op::AtomicOr };
+        let operands = [Operand::IdRef(pointer), Operand::IdScope(scope), Operand::IdMemorySemantics(semantics)];
+        self.inst_of(op, word, operands.into_iter().chain([Operand::IdRef(bits)]).collect())?;
+        Ok(())
+    }
+
+    /// Declares the private stack in the kernel's first block: an array of zeroes.
+    pub(super) fn declare_stack(&mut self) -> Result<()> {
+        let word = self.ty(Type::I32);
+        let length = self.u32_constant(self.function.stack_words);
+        let array = self.b.type_array(word, length);
+        let zeroes = self.b.constant_null(array);
+        let pointer = self.pointer_ty(StorageClass::Function, array);
+        self.globals.stack = self.b.variable(pointer, None, StorageClass::Function, Some(zeroes));
+        Ok(())
+    }
+
+    fn stack_pointer(&mut self, index: Word) -> Result<Word> {
+        let word = self.ty(Type::I32);
+        let pointer = self.pointer_ty(StorageClass::Function, word);
+        self.inst(Op::AccessChain, pointer, &[self.globals.stack, index])
+    }
+
+    /// A word of the private stack.
+    pub(super) fn load_stack(&mut self, index: Word) -> Result<Word> {
+        let pointer = self.stack_pointer(index)?;
+        let word = self.ty(Type::I32);
+        self.inst(Op::Load, word, &[pointer])
+    }
+
+    /// Stores a word of the private stack.
+    pub(super) fn store_stack(&mut self, index: Word, value: Word) -> Result<()> {
+        let pointer = self.stack_pointer(index)?;
+        self.b.store(pointer, value, None, []).map_err(defect)
+    }
+
     fn var_pointer(&self, var: Var) -> Result<Word> {
         match self.vars.get(var.index()) {
             Some(0) | None => Err(Error::Internal(format!("{var} was not declared"))),
@@ -77,6 +120,14 @@ impl Emitter<'_> {
     pub(super) fn set_var(&mut self, var: Var, value: Word) -> Result<()> {
         let pointer = self.var_pointer(var)?;
         self.b.store(pointer, value, None, []).map_err(defect)
+    }
+
+    /// A word of the launch's state.
+    pub(super) fn input(&self, input: Input) -> Result<Word> {
+        match self.usage.inputs.iter().position(|known| *known == input) {
+            Some(position) => self.immediate(self.globals.first_input + position as u32),
+            None => Err(Error::Internal(format!("the input {input} was not found before"))),
+        }
     }
 
     /// A word of the immediates, loaded in the kernel's first block.

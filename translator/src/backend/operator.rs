@@ -87,7 +87,22 @@ impl Emitter<'_> {
                 self.store_word(slot, index, value)?;
                 return Ok(None);
             }
+            AndWord { slot } | OrWord { slot } => {
+                let [index, value] = self.operands(args)?;
+                self.change_word(op, slot, index, value)?;
+                return Ok(None);
+            }
+            LoadStack => {
+                let [index] = self.operands(args)?;
+                self.load_stack(index)?
+            }
+            StoreStack => {
+                let [index, value] = self.operands(args)?;
+                self.store_stack(index, value)?;
+                return Ok(None);
+            }
             Immediate(word) => self.immediate(word)?,
+            Input(input) => self.input(input)?,
             IterationId => self.iteration,
             VarGet(var) => self.get_var(var)?,
             VarSet(var) => {

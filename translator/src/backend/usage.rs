@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::unsupported;
 use crate::error::{Error, Location, Result};
 use crate::ir::{Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type};
-use crate::options::{Access, Options, Shape, immediate};
+use crate::options::{Access, Input, LINEAR, Options, Shape, immediate};
 
 /// Most merge instructions nested in each other (SPIR-V's universal limit).
 const MAX_DEPTH: u32 = 1023;
@@ -19,7 +19,13 @@ pub(super) struct Usage {
     pub wide: BTreeSet<u32>,
     /// Slots that are accessed word by word.
     narrow: BTreeSet<u32>,
-    /// Words of the immediates that the body reads.
+    /// Slots with words that are changed in part, in atomic steps.
+    pub atomic: BTreeSet<u32>,
+    /// Whether the private stack is used.
+    pub stack: bool,
+    /// Words of the launch's state that the body reads.
+    pub inputs: BTreeSet<Input>,
+    /// Words of the immediates that the body reads, those of `inputs` among them.
     pub immediates: BTreeSet<u32>,
     /// Variables that are read or set.
     pub vars: BTreeSet<u32>,
@@ -57,7 +63,10 @@ pub(super) fn scan(function: &Function, shape: &Shape, options: &Options) -> Res
     let usage = Usage { reached: vec![Reached::default(); function.regions.len()], ..Usage::default() };
     let mut scanner = Scanner { function, shape, options, usage, loops: Vec::new() };
     scanner.region(function.body, Place::Body, 0)?;
-    Ok(scanner.usage)
+    let mut usage = scanner.usage;
+    let first = immediate::SLOTS + 2 * shape.slots();
+    usage.immediates.extend((first..).take(usage.inputs.len()));
+    Ok(usage)
 }
 
 /// What a region is the body of.
@@ -174,6 +183,15 @@ impl Scanner<'_> {
             Op::Low(LowOp::LoadWord { slot }) => self.slot(slot, false, false)?,
             Op::Low(LowOp::LoadLane { slot, .. }) => self.slot(slot, false, true)?,
             Op::Low(LowOp::StoreWord { slot }) => self.slot(slot, true, false)?,
+            Op::Low(LowOp::AndWord { slot } | LowOp::OrWord { slot }) => {
+                self.slot(slot, true, false)?;
+                self.usage.atomic.insert(slot);
+            }
+            Op::Low(LowOp::LoadStack | LowOp::StoreStack) if self.function.stack_words > 0 => self.usage.stack = true,
+            Op::Low(LowOp::LoadStack | LowOp::StoreStack) => {
+                return Err(not_strict("an access to a stack of no words"));
+            }
+            Op::Low(LowOp::Input(input)) => _ = self.usage.inputs.insert(input),
             Op::Low(LowOp::Immediate(word)) => {
                 if word >= immediate::SLOTS + 2 * self.shape.slots() {
                     return Err(Error::Internal(format!("there is no word {word} in the immediates")));
@@ -193,10 +211,11 @@ impl Scanner<'_> {
     }
 
     fn slot(&mut self, slot: u32, stores: bool, wide: bool) -> Result<()> {
-        let Some(param) = self.shape.buffers.iter().find(|b| b.slot == slot) else {
+        let param = self.shape.buffers.iter().find(|b| b.slot == slot);
+        if param.is_none() && slot != LINEAR {
             return Err(Error::Internal(format!("the launch has no buffer slot {slot}")));
-        };
-        if stores && param.access == Access::Read {
+        }
+        if stores && param.is_some_and(|param| param.access == Access::Read) {
             return Err(Error::Internal(format!("a store to the read-only buffer slot {slot} did not become a trap")));
         }
         *self.usage.slots.entry(slot).or_insert(false) |= stores;

@@ -71,7 +71,12 @@ impl fmt::Display for LowOp {
             LowOp::LoadWord { slot } => write!(f, "low.load_word slot={slot}"),
             LowOp::LoadLane { slot, lane } => write!(f, "low.load_lane slot={slot} lane={lane}"),
             LowOp::StoreWord { slot } => write!(f, "low.store_word slot={slot}"),
+            LowOp::AndWord { slot } => write!(f, "low.and_word slot={slot}"),
+            LowOp::OrWord { slot } => write!(f, "low.or_word slot={slot}"),
+            LowOp::LoadStack => write!(f, "low.load_stack"),
+            LowOp::StoreStack => write!(f, "low.store_stack"),
             LowOp::Immediate(word) => write!(f, "low.immediate {word}"),
+            LowOp::Input(input) => write!(f, "low.input {input}"),
             LowOp::IterationId => write!(f, "low.iteration_id"),
             LowOp::VarGet(var) => write!(f, "low.get {var}"),
             LowOp::VarSet(var) => write!(f, "low.set {var}"),
@@ -105,6 +110,9 @@ impl fmt::Display for Function {
         writeln!(f, " {{")?;
         for (index, ty) in self.vars.iter().enumerate() {
             writeln!(f, "  var x{index}: {ty}")?;
+        }
+        if self.stack_words > 0 {
+            writeln!(f, "  stack: {} words", self.stack_words)?;
         }
         Printer { function: self, at: Location { function: self.index, offset: u32::MAX }, todo: Vec::new() }
             .print(f)?;

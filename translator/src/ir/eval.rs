@@ -289,14 +289,7 @@ wasm_float_binary! {
 
 fn low(op: LowOp, args: &[Const]) -> Result<Const, EvalError> {
     use LowOp as L;
-    if let L::LoadWord { .. }
-    | L::LoadLane { .. }
-    | L::StoreWord { .. }
-    | L::Immediate(_)
-    | L::IterationId
-    | L::VarGet(_)
-    | L::VarSet(_) = op
-    {
+    if op.has_effect() || op.reads_state() || matches!(op, L::Immediate(_) | L::Input(_) | L::IterationId) {
         return Err(NotPure);
     }
     match (op, args) {

@@ -6,7 +6,7 @@ use super::operator::MemoryAccess;
 use super::{Const, Exit, Function, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, Var};
 use crate::error::{Location, TrapKind};
 use crate::ir::eval::{self, EvalError};
-use crate::options::Access;
+use crate::options::{Access, Input, LINEAR};
 
 /// Deepest nesting of calls; one more traps with [`TrapKind::StackOverflow`].
 pub const MAX_CALLS: usize = 1000;
@@ -30,6 +30,9 @@ pub trait Memory {
 
     /// Sets the word at an index of a slot; `None` outside it, or in a slot that is only read.
     fn store_word(&mut self, slot: u32, index: u32, value: u32) -> Option<()>;
+
+    /// Size of linear memory in bytes.
+    fn size(&self) -> u64;
 }
 
 /// One buffer of a [`Space`].
@@ -91,6 +94,10 @@ impl Space {
     }
 
     fn word(&mut self, slot: u32, index: u32) -> Option<(Access, &mut [u8])> {
+        if slot == LINEAR {
+            let start = (index as usize).checked_mul(4)?;
+            return Some((Access::ReadWrite, self.linear.get_mut(start..start.checked_add(4)?)?));
+        }
         let buffer = self.buffers.get_mut(slot as usize)?;
         let start = (index as usize).checked_mul(4)?;
         Some((buffer.access, buffer.words.get_mut(start..start.checked_add(4)?)?))
@@ -116,6 +123,10 @@ impl Memory for Space {
     fn store_word(&mut self, slot: u32, index: u32, value: u32) -> Option<()> {
         let (access, bytes) = self.word(slot, index)?;
         access.is_writable().then(|| bytes.copy_from_slice(&value.to_le_bytes()))
+    }
+
+    fn size(&self) -> u64 {
+        self.linear.len() as u64
     }
 }
 
@@ -215,6 +226,8 @@ struct Frame<'f> {
     function: &'f Function,
     values: Vec<Const>,
     vars: Vec<Option<Const>>,
+    /// The private stack of lowered code.
+    stack: Vec<u32>,
     cursors: Vec<Cursor<'f>>,
 }
 
@@ -266,7 +279,9 @@ impl<'f> Machine<'_, 'f> {
     /// A frame of a function whose arguments are carried.
     fn begin(&mut self, function: &'f Function) -> Result<Frame<'f>, Stop> {
         let values = function.values.iter().map(|ty| Const::zero(*ty)).collect();
-        let mut frame = Frame { function, values, vars: vec![None; function.vars.len()], cursors: Vec::new() };
+        let vars = vec![None; function.vars.len()];
+        let stack = vec![0; function.stack_words as usize];
+        let mut frame = Frame { function, values, vars, stack, cursors: Vec::new() };
         frame.set_all(&function.params, &self.carried)?;
         frame.enter(function.body);
         Ok(frame)
@@ -423,10 +438,22 @@ impl<'f> Machine<'_, 'f> {
                 self.memory.store_word(*slot, *index, *value).ok_or_else(|| outside(slot, index))?;
                 None
             }
+            (LowOp::AndWord { slot } | LowOp::OrWord { slot }, [Const::I32(index), Const::I32(value)]) => {
+                let word = self.memory.load_word(*slot, *index).ok_or_else(|| outside(slot, index))?;
+                let word = if matches!(op, LowOp::AndWord { .. }) { word & value } else { word | value };
+                self.memory.store_word(*slot, *index, word).ok_or_else(|| outside(slot, index))?;
+                None
+            }
+            (LowOp::LoadStack, [Const::I32(index)]) => Some(Const::I32(*stack_word(frame, *index)?)),
+            (LowOp::StoreStack, [Const::I32(index), Const::I32(value)]) => {
+                *stack_word(frame, *index)? = *value;
+                None
+            }
             (LowOp::Immediate(index), []) => match self.immediates.get(*index as usize) {
                 Some(word) => Some(Const::I32(*word)),
                 None => return Err(undefined(format!("word {index} of the immediates was read, which is not there"))),
             },
+            (LowOp::Input(input), []) => Some(Const::I32(self.input(*input)?)),
             (LowOp::IterationId, []) => Some(Const::I32(self.iteration)),
             (LowOp::VarGet(var), []) => Some(variable(frame, *var)?),
             (LowOp::VarSet(var), [value]) => {
@@ -436,6 +463,24 @@ impl<'f> Machine<'_, 'f> {
             _ => return Ok(None),
         };
         Ok(Some(result))
+    }
+
+    /// A word of the launch's state; all of linear memory is bound.
+    fn input(&self, input: Input) -> Result<u32, Stop> {
+        let missing = || undefined(format!("the launch's state has no {input}"));
+        let bits = |global: u32| match self.globals.get(global as usize)? {
+            Const::I32(bits) | Const::F32(bits) => Some(u64::from(*bits)),
+            Const::I64(bits) | Const::F64(bits) => Some(*bits),
+            Const::Bool(_) => None,
+        };
+        match input {
+            Input::MemorySize => u32::try_from(self.memory.size()).map_err(|_| missing()),
+            Input::WindowStart => Ok(0),
+            Input::StackPointer(global) | Input::Global(global) => {
+                bits(global).map(|bits| bits as u32).ok_or_else(missing)
+            }
+            Input::GlobalHigh(global) => bits(global).map(|bits| (bits >> 32) as u32).ok_or_else(missing),
+        }
     }
 
     fn load(&mut self, access: &MemoryAccess, address: u32) -> Result<Result<Const, TrapKind>, Stop> {
@@ -475,6 +520,11 @@ impl<'f> Machine<'_, 'f> {
 
 fn variable(frame: &Frame<'_>, var: Var) -> Result<Const, Stop> {
     frame.vars[var.index()].ok_or_else(|| undefined(format!("variable {var} was read before it was set")))
+}
+
+fn stack_word<'a>(frame: &'a mut Frame<'_>, index: u32) -> Result<&'a mut u32, Stop> {
+    let outside = || undefined(format!("word {index} of the private stack was accessed, which it does not have"));
+    frame.stack.get_mut(index as usize).ok_or_else(outside)
 }
 
 fn compute(op: &Op, operands: &[Const], at: Location) -> Result<Const, Stop> {

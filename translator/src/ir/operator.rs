@@ -1,6 +1,7 @@
 //! The operator table.
 
 use super::{Const, Type, Var};
+use crate::options::Input;
 
 /// An operator of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -355,7 +356,8 @@ pub enum LowOp {
     BNot,
     /// Operands `(condition: Bool, a, b)`: `a` when the condition holds. Both are computed.
     Select,
-    /// Word (`I32`) of a buffer's slot. Operand: index in words, within the buffer.
+    /// Word (`I32`) of a buffer's slot, or of the bound part of linear memory where the slot is
+    /// [`LINEAR`](crate::options::LINEAR); so for all accesses of slots. Operand: index in words, within the buffer.
     LoadWord {
         /// Which of the launch's distinct buffers.
         slot: u32,
@@ -373,8 +375,25 @@ pub enum LowOp {
         /// Which of the launch's distinct buffers.
         slot: u32,
     },
+    /// Clears bits of a word in one step, which no other invocation's step on that word comes between. Operands: index in
+    /// words, within the buffer; the bits that stay, `I32`.
+    AndWord {
+        /// Which of the launch's distinct buffers.
+        slot: u32,
+    },
+    /// Sets bits of a word in one step. Operands: index in words, within the buffer; the bits, `I32`.
+    OrWord {
+        /// Which of the launch's distinct buffers.
+        slot: u32,
+    },
+    /// Word of the invocation's private stack, which starts as zeroes. Operand: index in words, within the stack.
+    LoadStack,
+    /// Stores a word of the private stack. Operands: index in words, within the stack; the value `I32`.
+    StoreStack,
     /// A word of the immediates.
     Immediate(u32),
+    /// A word of the launch's state.
+    Input(Input),
     /// This invocation's iteration id.
     IterationId,
     /// Value of a variable.
@@ -390,7 +409,20 @@ impl Op {
             Op::Const(_) | Op::Select | Op::GlobalGet(_) => true,
             Op::Wasm(op) => !op.can_trap(),
             Op::Load(_) | Op::Store(_) | Op::GlobalSet(_) => false,
-            Op::Low(op) => !matches!(op, LowOp::StoreWord { .. } | LowOp::VarSet(_)),
+            Op::Low(op) => !op.has_effect(),
         }
+    }
+}
+
+impl LowOp {
+    /// Whether it changes memory or a variable.
+    pub fn has_effect(&self) -> bool {
+        use LowOp::*;
+        matches!(self, StoreWord { .. } | AndWord { .. } | OrWord { .. } | StoreStack | VarSet(_))
+    }
+
+    /// Whether its result depends on what effects before it left.
+    pub fn reads_state(&self) -> bool {
+        matches!(self, LowOp::LoadWord { .. } | LowOp::LoadLane { .. } | LowOp::LoadStack | LowOp::VarGet(_))
     }
 }

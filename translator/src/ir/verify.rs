@@ -488,8 +488,11 @@ impl LowOp {
             (L::BAnd | L::BOr, [Bool, Bool]) | (L::BNot, [Bool]) => Bool,
             (L::Select, [Bool, a, b]) if a == b => *a,
             (L::LoadWord { .. } | L::LoadLane { lane: 0..=3, .. }, [I32]) => I32,
-            (L::StoreWord { .. }, [I32, I32]) => return Some(None),
-            (L::Immediate(_) | L::IterationId, []) => I32,
+            (L::LoadStack, [I32]) => I32,
+            (L::StoreWord { .. } | L::AndWord { .. } | L::OrWord { .. } | L::StoreStack, [I32, I32]) => {
+                return Some(None);
+            }
+            (L::Immediate(_) | L::Input(_) | L::IterationId, []) => I32,
             (L::VarGet(var), []) => *vars.get(var.index())?,
             (L::VarSet(var), [a]) if vars.get(var.index()) == Some(a) => return Some(None),
             _ => return None,

@@ -13,17 +13,21 @@ mod float;
 mod integer;
 mod memory;
 mod significand;
+mod store;
 
 use std::collections::HashMap;
 
 use crate::analysis::alignment::{Alignment, alignment};
 use crate::analysis::dataflow;
+use crate::analysis::frames::Frames;
 use crate::analysis::roots::{Roots, roots};
+use crate::analysis::stack_offsets::{StackOffsets, stack_offsets};
 use crate::error::{Error, Result, TrapKind};
+use crate::frontend::type_of;
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Const, Exit, Function, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 use crate::module::{ConstInit, Module};
-use crate::options::{FloatMode, Options, Profile, Shape, immediate};
+use crate::options::{FloatMode, Input, Options, Profile, Shape, immediate};
 use crate::passes::rebase::rebase;
 
 use control::Uses;
@@ -35,9 +39,17 @@ use memory::Address;
 /// [`Error::Unsupported`] with the place for accesses outside buffers, narrow or possibly unaligned stores, mutable
 /// globals, and what the device can't do exactly in the float mode asked for; [`Error::Internal`] when `function` is
 /// not an inlined kernel with this shape's parameters.
-pub fn lower(function: &Function, module: &Module, shape: &Shape, options: &Options) -> Result<Function> {
-    let roots = roots(function, shape);
-    let rebased = rebase(function, &roots, shape)?;
+pub fn lower(
+    function: &Function,
+    module: &Module,
+    shape: &Shape,
+    options: &Options,
+    frames: Frames,
+) -> Result<Function> {
+    let mut roots = roots(function, shape, frames.stack_pointer);
+    let rebased = rebase(function, &mut roots, shape, frames.stack_pointer)?;
+    let offsets = frames.stack_pointer.map(|pointer| stack_offsets(function, pointer));
+    let depth = frames.depth(function, offsets.as_ref());
     let alignment = alignment(&rebased);
     let start = rebased.region(rebased.body).stmts.first().map_or_else(Default::default, |stmt| stmt.at);
     let regions = dataflow::regions(&rebased);
@@ -48,6 +60,7 @@ pub fn lower(function: &Function, module: &Module, shape: &Shape, options: &Opti
         shape,
         options,
         roots,
+        stack: Stack { pointer: frames.stack_pointer, offsets, depth },
         alignment,
         constants: constants.iter().enumerate().filter_map(known).collect(),
         uses: Uses::new(&rebased, &regions, &constants),
@@ -87,6 +100,23 @@ enum Once {
     OtherZero(Type),
     /// A float constant, not known before run time.
     Hidden(Const),
+    /// A word of the launch's state.
+    Input(Input),
+    /// Number of addresses of linear memory at which an access that ends so many bytes behind its address is in bounds.
+    LinearLimit { extent: u32 },
+    /// The stack pointer at the launch.
+    StackPointer,
+    /// The address of the private stack's first byte.
+    StackBase,
+}
+
+/// The private stack.
+struct Stack {
+    /// Its pointer is this global.
+    pointer: Option<u32>,
+    offsets: Option<StackOffsets>,
+    /// Its size in bytes, a multiple of 16.
+    depth: u32,
 }
 
 struct Lowerer<'a> {
@@ -94,6 +124,7 @@ struct Lowerer<'a> {
     shape: &'a Shape,
     options: &'a Options,
     roots: Roots,
+    stack: Stack,
     alignment: Alignment,
     function: Function,
     constants: HashMap<Value, Const>,
@@ -177,7 +208,7 @@ impl Lowerer<'_> {
             }
             Op::Load(_) | Op::Store(_) => return Err(Error::Internal("an access has no address".into())),
             Op::GlobalGet(global) => self.global(global)?,
-            Op::GlobalSet(global) => return Err(self.unsupported(format!("mutable globals (global {global})"))),
+            Op::GlobalSet(global) => return Err(Error::Internal(format!("global {global} was not promoted"))),
         };
         if let Some(result) = result {
             self.alias.insert(result, value);
@@ -200,16 +231,30 @@ impl Lowerer<'_> {
 
     fn global(&mut self, global: u32) -> Result<Value> {
         match self.module.globals().get(global as usize) {
-            Some(g) if g.mutable => Err(self.unsupported(format!("mutable globals (global {global})"))),
-            Some(g) => match g.init {
-                Some(ConstInit::I32(x)) => Ok(self.constant(Const::I32(x as u32))),
-                Some(ConstInit::I64(x)) => Ok(self.constant(Const::I64(x as u64))),
-                Some(ConstInit::F32(x)) => Ok(self.float_constant(Const::F32(x))),
-                Some(ConstInit::F64(x)) => Ok(self.float_constant(Const::F64(x))),
-                None => Err(self.unsupported(format!("a global whose value is not a constant (global {global})"))),
+            Some(g) => match (g.mutable, g.init) {
+                (false, Some(ConstInit::I32(x))) => Ok(self.constant(Const::I32(x as u32))),
+                (false, Some(ConstInit::I64(x))) => Ok(self.constant(Const::I64(x as u64))),
+                (false, Some(ConstInit::F32(x))) => Ok(self.float_constant(Const::F32(x))),
+                (false, Some(ConstInit::F64(x))) => Ok(self.float_constant(Const::F64(x))),
+                _ => match type_of(g.ty) {
+                    Some(ty) => Ok(self.global_at_launch(global, ty)),
+                    None => Err(self.unsupported(format!("globals of type `{}`", g.ty))),
+                },
             },
             None => Err(Error::Internal(format!("there is no global {global}"))),
         }
+    }
+
+    fn global_at_launch(&mut self, global: u32, ty: Type) -> Value {
+        let low = self.once(Once::Input(Input::Global(global)));
+        let bits = match ty.bits() {
+            64 => {
+                let high = self.once(Once::Input(Input::GlobalHigh(global)));
+                self.low(LowOp::Pack64, &[low, high], Type::I64)
+            }
+            _ => low,
+        };
+        if ty.is_float() { self.low(LowOp::Bitcast(ty), &[bits], ty) } else { bits }
     }
 
     /// Refuses types that the device does not have. 64-bit floats are taken apart as 64-bit integers.
@@ -365,6 +410,20 @@ impl Lowerer<'_> {
                     let id = l.low(LowOp::IterationId, &[], Type::I32);
                     l.same(LowOp::And, &[zero, id])
                 })
+            }
+            Once::Input(input) => self.at_start(|l| l.low(LowOp::Input(input), &[], Type::I32)),
+            Once::LinearLimit { extent } => {
+                let size = self.once(Once::Input(Input::MemorySize));
+                self.at_start(|l| {
+                    let at_least = l.op_with_int(LowOp::UMax, size, u64::from(extent - 1));
+                    l.op_with_int(LowOp::ISub, at_least, u64::from(extent - 1))
+                })
+            }
+            Once::StackPointer => self.once(Once::Input(Input::StackPointer(self.stack.pointer.unwrap_or(u32::MAX)))),
+            Once::StackBase => {
+                let pointer = self.once(Once::StackPointer);
+                let depth = self.stack.depth;
+                self.at_start(|l| l.op_with_int(LowOp::ISub, pointer, depth.into()))
             }
             Once::Hidden(constant) => {
                 let zero = self.once(Once::Zero(constant.ty().as_int()));

@@ -119,18 +119,10 @@ fn merge_list(function: &mut Function, known: &Offsets, stmts: Vec<Stmt>) -> Vec
 fn may_move(op: &Op) -> bool {
     match op {
         Op::Const(_) => true,
-        Op::Low(op) => !matches!(
-            op,
-            LowOp::UDiv
-                | LowOp::SDiv
-                | LowOp::URem
-                | LowOp::SRem
-                | LowOp::LoadWord { .. }
-                | LowOp::LoadLane { .. }
-                | LowOp::StoreWord { .. }
-                | LowOp::VarGet(_)
-                | LowOp::VarSet(_)
-        ),
+        Op::Low(op) => {
+            let partial = matches!(op, LowOp::UDiv | LowOp::SDiv | LowOp::URem | LowOp::SRem);
+            !(partial || op.has_effect() || op.reads_state())
+        }
         _ => false,
     }
 }

@@ -1,26 +1,27 @@
-//! Makes pointers relative to the buffers they point into.
+//! Makes pointers relative to the buffers they point into, and to the stack pointer.
 //!
-//! A value that is an exact linear combination of buffer addresses and a number ([`roots`])
+//! A value that is an exact linear combination of such bases' addresses and a number ([`roots`])
 //! becomes that number alone. Additions, subtractions, scalings and joins stay the operators they are, since both
-//! sides wrap modulo 2^32; the pointer parameters become 0, and the address of each access becomes an offset in its
-//! buffer. Whatever else uses such a value gets the absolute address back, computed once after its definition.
+//! sides wrap modulo 2^32; the pointer parameters and the stack pointer become 0, and the address of each access of one
+//! base becomes an offset from it. Whatever else uses such a value gets the absolute address back, computed once after its
+//! definition.
 
 use std::collections::BTreeMap;
 
 use crate::analysis::dataflow::{self, Targets};
-use crate::analysis::roots::{self, Roots};
+use crate::analysis::roots::{self, Roots, STACK};
 use crate::error::{Error, Location, Result};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Const, Function, LowOp, Op, Region, Stmt, StmtKind, Type, Value, WasmOp};
-use crate::options::{Shape, immediate};
+use crate::options::{Input, Shape, immediate};
 
-/// Rebases a kernel. Values keep their numbers, so what `roots` says of an access's address still holds; the
-/// parameters become statements at the start: the iteration id, immediates, and 0 for each pointer.
+/// Rebases a kernel. Values keep their numbers, so what `roots` says of an access's address still holds, and `roots` learns
+/// of those that are made; the parameters become statements at the start: the iteration id, immediates, and 0 for each pointer.
 ///
 /// # Errors
 /// [`Error::Internal`] when the parameters are not those of the shape, or a region yields to two statements that
 /// need it to yield different numbers.
-pub fn rebase(function: &Function, roots: &Roots, shape: &Shape) -> Result<Function> {
+pub fn rebase(function: &Function, roots: &mut Roots, shape: &Shape, stack_pointer: Option<u32>) -> Result<Function> {
     if function.params.len() != 3 + 2 * shape.buffers.len() {
         return Err(Error::Internal(format!(
             "function `{}` has {} parameters, but its launch has {} buffers",
@@ -31,6 +32,7 @@ pub fn rebase(function: &Function, roots: &Roots, shape: &Shape) -> Result<Funct
     }
     let mut rebase = Rebase {
         roots,
+        stack_pointer,
         constants: dataflow::constants(function),
         out: function.clone(),
         absolute: vec![None; function.values.len()],
@@ -54,12 +56,13 @@ pub fn rebase(function: &Function, roots: &Roots, shape: &Shape) -> Result<Funct
 }
 
 struct Rebase<'a> {
-    roots: &'a Roots,
+    roots: &'a mut Roots,
+    stack_pointer: Option<u32>,
     constants: Vec<Option<Const>>,
     out: Function,
     /// The absolute address of a relative value, where one is needed.
     absolute: Vec<Option<Value>>,
-    /// The address of each slot, where one is needed.
+    /// The address of each base, where one is needed.
     addresses: BTreeMap<u32, Value>,
 }
 
@@ -73,14 +76,15 @@ impl Rebase<'_> {
         if !self.is_relative(*value) {
             return;
         }
-        for (slot, _) in self.roots.terms(*value).unwrap_or_default() {
-            self.addresses.entry(*slot).or_insert_with(|| self.out.new_value(Type::I32));
+        for (base, _) in self.roots.terms(*value).unwrap_or_default() {
+            self.addresses.entry(*base).or_insert_with(|| self.out.new_value(Type::I32));
         }
         *value = match self.absolute[value.index()] {
             Some(absolute) => absolute,
             None => {
                 let absolute = self.out.new_value(Type::I32);
                 self.absolute[value.index()] = Some(absolute);
+                self.roots.note_absolute(absolute, *value);
                 absolute
             }
         };
@@ -88,6 +92,9 @@ impl Rebase<'_> {
 
     fn stmt(&mut self, function: &Function, kind: &mut StmtKind) {
         match kind {
+            StmtKind::Op { op: op @ Op::GlobalGet(_), result: Some(result), .. } if self.is_relative(*result) => {
+                *op = Op::Const(Const::I32(0));
+            }
             StmtKind::Op { op, args, result } => self.op(op, args, *result),
             StmtKind::Loop { inits, body, .. } => {
                 for (init, param) in inits.iter_mut().zip(&function.region(*body).params) {
@@ -107,7 +114,7 @@ impl Rebase<'_> {
             Op::Wasm(wasm) if exact && roots::scaled_operand(*wasm, args, &self.constants).is_some() => 2,
             Op::Wasm(WasmOp::I32Eq | WasmOp::I32Ne) if self.same_terms(args[0], args[1]) => 2,
             Op::Select if exact => 2,
-            Op::Load(_) | Op::Store(_) => 1,
+            Op::Load(_) | Op::Store(_) if self.roots.is_relative(args[0]) => 1,
             _ => 0,
         };
         args.iter_mut().skip(relative_args).for_each(|arg| self.make_absolute(arg));
@@ -149,8 +156,8 @@ impl Rebase<'_> {
         let Some(Some(absolute)) = self.absolute.get(value.index()).copied() else { return };
         let terms = self.roots.terms(value).unwrap_or_default();
         let mut sum = value;
-        for (index, (slot, coefficient)) in terms.iter().enumerate() {
-            let address = self.addresses[slot];
+        for (index, (base, coefficient)) in terms.iter().enumerate() {
+            let address = self.addresses[base];
             let (op, term) = match *coefficient {
                 1 => (LowOp::IAdd, address),
                 u32::MAX => (LowOp::ISub, address),
@@ -185,8 +192,11 @@ impl Rebase<'_> {
                 define(word(address), absolute);
             }
         }
-        for (slot, value) in &self.addresses {
-            define(word(immediate::SLOTS + 2 * slot), *value);
+        for (base, value) in &self.addresses {
+            match (*base, self.stack_pointer) {
+                (STACK, Some(global)) => define(Op::Low(LowOp::Input(Input::StackPointer(global))), *value),
+                (slot, _) => define(word(immediate::SLOTS + 2 * slot), *value),
+            }
         }
         self.out.params.clear();
         let body = self.out.body;

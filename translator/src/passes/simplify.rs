@@ -276,12 +276,11 @@ impl Simplifier<'_> {
 
     /// The value that already holds what this operator gives; else remembers that `result` does from here on.
     fn numbered(&mut self, op: &Op, args: &[Value], result: Value) -> Option<Value> {
-        let depends_on_state = matches!(
-            op,
-            Op::Load(_)
-                | Op::GlobalGet(_)
-                | Op::Low(LowOp::LoadWord { .. } | LowOp::LoadLane { .. } | LowOp::VarGet(_))
-        );
+        let depends_on_state = match op {
+            Op::Load(_) | Op::GlobalGet(_) => true,
+            Op::Low(op) => op.reads_state(),
+            _ => false,
+        };
         if depends_on_state || !(op.is_pure() || matches!(op, Op::Wasm(_))) {
             return None;
         }

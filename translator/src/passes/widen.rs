@@ -10,6 +10,7 @@ use crate::analysis::dataflow;
 use crate::analysis::offsets::Offsets;
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Function, LowOp, Op, RegionId, StmtKind, Type, Value};
+use crate::options::LINEAR;
 
 /// Bytes of four words, and their logarithm.
 const QUAD: u32 = 16;
@@ -69,7 +70,11 @@ impl Facts {
             for stmt in &function.region(*id).stmts {
                 let StmtKind::Op { op: Op::Low(op), args, .. } = &stmt.kind else { continue };
                 match op {
-                    LowOp::StoreWord { slot } => _ = refused.insert(*slot),
+                    LowOp::StoreWord { slot } | LowOp::AndWord { slot } | LowOp::OrWord { slot } => {
+                        refused.insert(*slot);
+                    }
+                    // What is bound of linear memory may end anywhere.
+                    LowOp::LoadWord { slot: LINEAR } => {}
                     LowOp::LoadWord { slot } => match self.place(args[0]) {
                         Some((quad, _)) => {
                             *loads.entry(*slot).or_default() += 1;

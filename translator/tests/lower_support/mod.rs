@@ -1,6 +1,7 @@
 //! Runs kernels before and after lowering, and says where they differ.
 #![allow(dead_code, reason = "each test program uses its own part")]
 
+use wavelift_translator::analysis::frames::Frames;
 use wavelift_translator::ir::builder::ListBuilder;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::operator::MemoryAccess;
@@ -33,6 +34,7 @@ impl Kernel {
             regions: Vec::new(),
             vars: Vec::new(),
             labels: 0,
+            stack_words: 0,
         };
         let exit_at = Location { function: 0, offset: 9999 };
         function.new_region(Region { params: vec![], stmts: vec![], exit: Exit::Yield(vec![]), exit_at });
@@ -120,7 +122,8 @@ impl Kernel {
 }
 
 pub fn module() -> Module {
-    let text = "(module (global i32 (i32.const 7)) (global (mut i32) (i32.const 1)) (global f32 (f32.const -0))
+    let text =
+        "(module (memory 1) (global i32 (i32.const 7)) (global (mut i32) (i32.const 1)) (global f32 (f32.const -0))
         (func $kernel (param i32 i32 i32)))";
     Module::parse(wat::parse_str(text).unwrap()).unwrap()
 }
@@ -144,7 +147,7 @@ pub fn without(change: impl FnOnce(&mut Features)) -> Options {
 
 /// Lowers and verifies.
 pub fn lowered(function: &Function, shape: &Shape, options: &Options) -> Result<Function, Error> {
-    let lowered = lower(function, &module(), shape, options)?;
+    let lowered = lower(function, &module(), shape, options, Frames::default())?;
     if let Err(error) = verify(&lowered, Stage::Lowered) {
         panic!("{error}\n{lowered}");
     }
@@ -186,6 +189,9 @@ fn immediates(space: &Space) -> Vec<u32> {
     words
 }
 
+/// The values of [`module`]'s globals.
+const GLOBALS: [Const; 3] = [Const::I32(7), Const::I32(1), Const::F32(0x8000_0000)];
+
 type Outcome = (Result<Vec<Const>, Stop>, Space);
 
 pub fn run_wasm(function: &Function, shape: &Shape, space: &Space, iteration: u32) -> Outcome {
@@ -197,15 +203,14 @@ pub fn run_wasm(function: &Function, shape: &Shape, space: &Space, iteration: u3
         args.extend(&words[at..at + 2]);
     }
     let args: Vec<Const> = args.into_iter().map(Const::I32).collect();
-    let globals = [Const::I32(7), Const::I32(1), Const::F32(0x8000_0000)];
-    let invocation = Invocation { iteration, globals: &globals, ..Invocation::default() };
+    let invocation = Invocation { iteration, globals: &GLOBALS, ..Invocation::default() };
     (interpret::run(function, &args, &invocation, &mut space, &|_| None), space)
 }
 
 pub fn run_lowered(function: &Function, space: &Space, iteration: u32) -> Outcome {
     let mut space = space.clone();
     let words = immediates(&space);
-    let invocation = Invocation { immediates: &words, iteration, ..Invocation::default() };
+    let invocation = Invocation { immediates: &words, iteration, globals: &GLOBALS, ..Invocation::default() };
     (interpret::run(function, &[], &invocation, &mut space, &|_| None), space)
 }
 

@@ -1,23 +1,32 @@
-//! Loads and stores: bounds checks, then words of the buffer's binding.
+//! Loads and stores: where an address points, bounds checks, then words.
 
 use super::{Flow, Lowerer, Once};
-use crate::analysis::roots::Root;
+use crate::analysis::roots::{Root, RootSet};
 use crate::error::{Result, TrapKind};
 use crate::ir::operator::MemoryAccess;
 use crate::ir::{LowOp, Type, Value};
-use crate::options::immediate;
+use crate::options::{Input, LINEAR, immediate};
 
-/// A checked place in a buffer.
-#[derive(Clone, Copy)]
-struct Place {
-    slot: u32,
-    /// Offset in the buffer in bytes, `I32`.
-    offset: Value,
-    /// Low bits of the offset that are known to be zero.
-    zeros: u32,
+/// What an access is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Space {
+    /// A buffer, by slot, or the bound part of linear memory ([`LINEAR`]).
+    Slot(u32),
+    /// The private stack.
+    Stack,
 }
 
-/// The address of an access, relative to its root.
+/// A checked place.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) space: Space,
+    /// Offset in the space in bytes, `I32`.
+    pub(super) offset: Value,
+    /// Low bits of the offset that are known to be zero.
+    pub(super) zeros: u32,
+}
+
+/// The address of an access, relative to its root where it has one.
 #[derive(Clone, Copy)]
 pub(super) struct Address {
     /// The value that the analyses know.
@@ -30,12 +39,259 @@ pub(super) struct Address {
 /// below this is beyond every buffer when it is counted from the buffer's start.
 const SAFE_OFFSET: u32 = 0x1_0000;
 
+/// A place, or the trap that is certain.
+type Resolved = Result<Place, TrapKind>;
+
 impl Lowerer<'_> {
     pub(super) fn load(&mut self, access: MemoryAccess, address: Address, result: Option<Value>) -> Result<Flow> {
-        let place = match self.place(access, address)? {
-            Ok(place) => place,
-            Err(kind) => return Ok(Flow::Traps(kind)),
+        self.check_memory(access)?;
+        let value = match self.roots.root_of(address.original) {
+            Root::Among(set) => match self.several(set, access, address, false)? {
+                Ok(places) => self.load_from(access, places)?,
+                Err(kind) => return Ok(Flow::Traps(kind)),
+            },
+            root => match self.place(root, access, address)? {
+                Ok(place) => self.load_at(access, place),
+                Err(kind) => return Ok(Flow::Traps(kind)),
+            },
         };
+        if let Some(result) = result {
+            self.alias.insert(result, value);
+        }
+        Ok(Flow::On)
+    }
+
+    pub(super) fn store(&mut self, access: MemoryAccess, address: Address, value: Value) -> Result<Flow> {
+        self.check_memory(access)?;
+        match self.roots.root_of(address.original) {
+            Root::Slot(slot) if !self.is_writable(slot) => return Ok(Flow::Traps(TrapKind::OutOfBounds)),
+            Root::Among(set) => match self.several(set, access, address, true)? {
+                Ok(places) => self.store_to(access, places, value)?,
+                Err(kind) => return Ok(Flow::Traps(kind)),
+            },
+            root => match self.place(root, access, address)? {
+                Ok(place) => self.store_at(access, place, value),
+                Err(kind) => return Ok(Flow::Traps(kind)),
+            },
+        }
+        Ok(Flow::On)
+    }
+
+    fn check_memory(&self, access: MemoryAccess) -> Result<()> {
+        match access.memory {
+            0 => Ok(()),
+            other => Err(self.unsupported(format!("an access to memory {other}"))),
+        }
+    }
+
+    fn is_writable(&self, slot: u32) -> bool {
+        self.shape.buffers.iter().all(|b| b.slot != slot || b.access.is_writable())
+    }
+
+    /// Resolves an address of one root and checks it.
+    fn place(&mut self, root: Root, access: MemoryAccess, address: Address) -> Result<Resolved> {
+        match root {
+            Root::Slot(slot) => Ok(Ok(self.place_in_slot(slot, access, address))),
+            Root::Linear => {
+                let zeros = self.alignment.trailing_zeros(address.original);
+                self.place_in_linear(access, address.value, zeros)
+            }
+            Root::Stack => self.place_on_stack(access, address),
+            Root::Among(_) | Root::Unreached => Ok(Err(TrapKind::Unreachable)),
+        }
+    }
+
+    fn zeros(&self, access: MemoryAccess, address: Address) -> u32 {
+        self.alignment.trailing_zeros(address.original).min(access.offset.trailing_zeros())
+    }
+
+    fn plus_offset(&mut self, access: MemoryAccess, address: Value) -> Value {
+        match access.offset {
+            0 => address,
+            offset => self.op_with_int(LowOp::IAdd, address, u64::from(offset)),
+        }
+    }
+
+    fn place_in_slot(&mut self, slot: u32, access: MemoryAccess, address: Address) -> Place {
+        if access.offset >= SAFE_OFFSET {
+            let start = self.once(Once::Immediate(immediate::SLOTS + 2 * slot));
+            let absolute = self.same(LowOp::IAdd, &[address.value, start]);
+            self.trap_if_wrapping(access, absolute);
+        }
+        let offset = self.plus_offset(access, address.value);
+        let limit = self.once(Once::Limit { slot, bytes: access.bytes });
+        let beyond = self.bool(LowOp::ULe, &[limit, offset]);
+        self.trap_if(beyond, TrapKind::OutOfBounds);
+        Place { space: Space::Slot(slot), offset, zeros: self.zeros(access, address) }
+    }
+
+    fn trap_if_wrapping(&mut self, access: MemoryAccess, address: Value) {
+        let last = self.int(Type::I32, u64::from(u32::MAX - access.offset));
+        let wraps = self.bool(LowOp::ULt, &[last, address]);
+        self.trap_if(wraps, TrapKind::OutOfBounds);
+    }
+
+    /// `address` is absolute and has so many zero bits at its end.
+    fn place_in_linear(&mut self, access: MemoryAccess, address: Value, zeros: u32) -> Result<Resolved> {
+        if self.module.memories().first().is_none_or(|memory| memory.shared || memory.memory64) {
+            return Err(self.unsupported("an access to a memory that threads share"));
+        }
+        let Some(extent) = access.offset.checked_add(access.bytes) else { return Ok(Err(TrapKind::OutOfBounds)) };
+        let limit = self.once(Once::LinearLimit { extent });
+        let beyond = self.bool(LowOp::ULe, &[limit, address]);
+        self.trap_if(beyond, TrapKind::OutOfBounds);
+        let start = self.once(Once::Input(Input::WindowStart));
+        let offset = self.plus_offset(access, address);
+        let offset = self.same(LowOp::ISub, &[offset, start]);
+        Ok(Ok(Place { space: Space::Slot(LINEAR), offset, zeros: zeros.min(access.offset.trailing_zeros()) }))
+    }
+
+    /// Below the stack pointer at the launch memory is private, from there on linear memory's.
+    fn place_on_stack(&mut self, access: MemoryAccess, address: Address) -> Result<Resolved> {
+        let depth = self.use_stack();
+        if let Some(constant) = self.stack.offsets.as_ref().and_then(|offsets| offsets.of(address.original)) {
+            let at = i64::from(constant as i32) + i64::from(access.offset);
+            if at >= 0 {
+                let pointer = self.once(Once::StackPointer);
+                let absolute = self.op_with_int(LowOp::IAdd, pointer, u64::from(constant));
+                return self.place_in_linear(access, absolute, constant.trailing_zeros().min(4));
+            }
+            if at + i64::from(access.bytes) > 0 {
+                return Err(self.unsupported("an access across the stack pointer"));
+            }
+            if -at > i64::from(depth) {
+                return Ok(Err(TrapKind::OutOfBounds));
+            }
+            let at = (at + i64::from(depth)) as u32;
+            let offset = self.int(Type::I32, at.into());
+            return Ok(Ok(Place { space: Space::Stack, offset, zeros: at.trailing_zeros() }));
+        }
+        if access.offset >= SAFE_OFFSET {
+            return Err(self.unsupported("an access of the stack far from its address"));
+        }
+        let offset = self.plus_offset(access, address.value);
+        let offset = self.op_with_int(LowOp::IAdd, offset, depth.into());
+        let limit = self.int(Type::I32, u64::from(depth.saturating_sub(access.bytes - 1)));
+        let beyond = self.bool(LowOp::ULe, &[limit, offset]);
+        self.trap_if(beyond, TrapKind::OutOfBounds);
+        Ok(Ok(Place { space: Space::Stack, offset, zeros: self.zeros(access, address) }))
+    }
+
+    /// The private stack's size in bytes.
+    fn use_stack(&mut self) -> u32 {
+        self.function.stack_words = self.stack.depth / 4;
+        self.stack.depth
+    }
+
+    /// The places that an absolute address may be in.
+    fn several(
+        &mut self,
+        set: RootSet,
+        access: MemoryAccess,
+        address: Address,
+        stores: bool,
+    ) -> Result<Result<Several, TrapKind>> {
+        if access.offset != 0 {
+            self.trap_if_wrapping(access, address.value);
+        }
+        let effective = self.plus_offset(access, address.value);
+        let zeros = self.zeros(access, address);
+        let mut spaces = Vec::new();
+        for slot in 0..self.shape.slots() {
+            if set.has_slot(slot) && (!stores || self.is_writable(slot)) {
+                spaces.push(Space::Slot(slot));
+            }
+        }
+        if set.has_stack() {
+            spaces.push(Space::Stack);
+        }
+        if set.has_linear() && !self.module.memories().is_empty() {
+            spaces.push(Space::Slot(LINEAR));
+        }
+        if spaces.is_empty() { Ok(Err(TrapKind::OutOfBounds)) } else { Ok(Ok(Several { spaces, effective, zeros })) }
+    }
+
+    /// The place in a space, and whether the address is not in it.
+    fn candidate(&mut self, access: MemoryAccess, several: &Several, space: Space) -> Result<(Place, Value)> {
+        let (offset, limit) = match space {
+            Space::Slot(LINEAR) => {
+                let bare = MemoryAccess { offset: 0, ..access };
+                if self.module.memories().first().is_none_or(|memory| memory.shared || memory.memory64) {
+                    return Err(self.unsupported("an access to a memory that threads share"));
+                }
+                let limit = self.once(Once::LinearLimit { extent: bare.bytes });
+                let beyond = self.bool(LowOp::ULe, &[limit, several.effective]);
+                let start = self.once(Once::Input(Input::WindowStart));
+                let offset = self.same(LowOp::ISub, &[several.effective, start]);
+                return Ok((Place { space, offset, zeros: several.zeros }, beyond));
+            }
+            Space::Slot(slot) => {
+                let start = self.once(Once::Immediate(immediate::SLOTS + 2 * slot));
+                let limit = self.once(Once::Limit { slot, bytes: access.bytes });
+                (self.same(LowOp::ISub, &[several.effective, start]), limit)
+            }
+            Space::Stack => {
+                let depth = self.use_stack();
+                let base = self.once(Once::StackBase);
+                let limit = self.int(Type::I32, u64::from(depth.saturating_sub(access.bytes - 1)));
+                (self.same(LowOp::ISub, &[several.effective, base]), limit)
+            }
+        };
+        let beyond = self.bool(LowOp::ULe, &[limit, offset]);
+        Ok((Place { space, offset, zeros: several.zeros }, beyond))
+    }
+
+    /// Tries one space after the other; the address is in the last, or the access traps.
+    fn load_from(&mut self, access: MemoryAccess, several: Several) -> Result<Value> {
+        let Some((space, rest)) = several.split() else { return Err(no_space()) };
+        let (place, beyond) = self.candidate(access, &several, space)?;
+        let Some(rest) = rest else {
+            self.trap_if(beyond, TrapKind::OutOfBounds);
+            return Ok(self.load_at(access, place));
+        };
+        let mut failed = None;
+        let values = self.branch(
+            beyond,
+            |l| match l.load_from(access, rest) {
+                Ok(value) => vec![value],
+                Err(error) => {
+                    failed = Some(error);
+                    Vec::new()
+                }
+            },
+            |l| vec![l.load_at(access, place)],
+        );
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(values[0]),
+        }
+    }
+
+    fn store_to(&mut self, access: MemoryAccess, several: Several, value: Value) -> Result<()> {
+        let Some((space, rest)) = several.split() else { return Err(no_space()) };
+        let (place, beyond) = self.candidate(access, &several, space)?;
+        let Some(rest) = rest else {
+            self.trap_if(beyond, TrapKind::OutOfBounds);
+            self.store_at(access, place, value);
+            return Ok(());
+        };
+        let mut outcome = Ok(());
+        self.branch(
+            beyond,
+            |l| {
+                outcome = l.store_to(access, rest, value);
+                Vec::new()
+            },
+            |l| {
+                l.store_at(access, place, value);
+                Vec::new()
+            },
+        );
+        outcome
+    }
+
+    /// Loads from a checked place.
+    fn load_at(&mut self, access: MemoryAccess, place: Place) -> Value {
         let value = match access.bytes {
             8 => {
                 let (low, high) = self.load_double(place);
@@ -51,100 +307,35 @@ impl Lowerer<'_> {
                 }
             }
         };
-        let value = match (access.ty, access.bytes) {
+        match (access.ty, access.bytes) {
             (Type::F32 | Type::F64, _) => self.low(LowOp::Bitcast(access.ty), &[value], access.ty),
             (Type::I64, 1..=4) => {
                 self.low(if access.signed { LowOp::ExtendS } else { LowOp::ExtendU }, &[value], Type::I64)
             }
             _ => value,
-        };
-        if let Some(result) = result {
-            self.alias.insert(result, value);
         }
-        Ok(Flow::On)
     }
 
-    pub(super) fn store(&mut self, access: MemoryAccess, address: Address, value: Value) -> Result<Flow> {
-        if let Root::Slot(slot) = self.roots.root_of(address.original)
-            && self.shape.buffers.iter().any(|b| b.slot == slot && !b.access.is_writable())
-        {
-            return Ok(Flow::Traps(TrapKind::OutOfBounds));
+    fn word_of(&mut self, space: Space, index: Value) -> Value {
+        match space {
+            Space::Slot(slot) => self.low(LowOp::LoadWord { slot }, &[index], Type::I32),
+            Space::Stack => self.low(LowOp::LoadStack, &[index], Type::I32),
         }
-        if access.bytes < 4 {
-            return Err(self.unsupported(format!("`{}.store{}`", type_text(access.ty), 8 * access.bytes)));
-        }
-        let place = match self.place(access, address)? {
-            Ok(place) => place,
-            Err(kind) => return Ok(Flow::Traps(kind)),
-        };
-        if place.zeros < 2 {
-            return Err(self.unsupported("a store whose alignment can't be proved"));
-        }
-        let bits = if access.ty.is_float() { self.bits(value) } else { value };
-        let index = self.op_with_int(LowOp::ShrU, place.offset, 2);
-        let store = LowOp::StoreWord { slot: place.slot };
-        match (access.ty.bits(), access.bytes) {
-            (64, 8) => {
-                let (low, high) = self.halves(bits);
-                let next = self.op_with_int(LowOp::IAdd, index, 1);
-                self.effect(store, &[index, low]);
-                self.effect(store, &[next, high]);
-            }
-            (64, _) => {
-                let low = self.low(LowOp::Wrap, &[bits], Type::I32);
-                self.effect(store, &[index, low]);
-            }
-            _ => self.effect(store, &[index, bits]),
-        }
-        Ok(Flow::On)
-    }
-
-    fn effect(&mut self, op: LowOp, args: &[Value]) {
-        self.list.effect(crate::ir::Op::Low(op), args);
-    }
-
-    /// Resolves an address and checks it; or the trap that is certain.
-    fn place(&mut self, access: MemoryAccess, address: Address) -> Result<Result<Place, TrapKind>> {
-        if access.memory != 0 {
-            return Err(self.unsupported(format!("an access to memory {}", access.memory)));
-        }
-        let slot = match self.roots.root_of(address.original) {
-            Root::Slot(slot) => slot,
-            Root::LinearMemory => return Err(self.unsupported("an access to linear memory")),
-            Root::Unknown => return Err(self.unsupported("a pointer that could be in one of several places")),
-            Root::Unreached => return Ok(Err(TrapKind::Unreachable)),
-        };
-        if access.offset >= SAFE_OFFSET {
-            let start = self.once(Once::Immediate(immediate::SLOTS + 2 * slot));
-            let absolute = self.same(LowOp::IAdd, &[address.value, start]);
-            let last = self.int(Type::I32, u64::from(u32::MAX - access.offset));
-            let wraps = self.bool(LowOp::ULt, &[last, absolute]);
-            self.trap_if(wraps, TrapKind::OutOfBounds);
-        }
-        let offset = match access.offset {
-            0 => address.value,
-            offset => self.op_with_int(LowOp::IAdd, address.value, u64::from(offset)),
-        };
-        let limit = self.once(Once::Limit { slot, bytes: access.bytes });
-        let beyond = self.bool(LowOp::ULe, &[limit, offset]);
-        self.trap_if(beyond, TrapKind::OutOfBounds);
-        let zeros = self.alignment.trailing_zeros(address.original).min(access.offset.trailing_zeros());
-        Ok(Ok(Place { slot, offset, zeros }))
     }
 
     /// The word that holds the byte at an offset.
     fn word_at(&mut self, place: Place) -> (Value, Value) {
         let index = self.op_with_int(LowOp::ShrU, place.offset, 2);
-        (index, self.low(LowOp::LoadWord { slot: place.slot }, &[index], Type::I32))
+        (index, self.word_of(place.space, index))
     }
 
     fn word_after(&mut self, place: Place, index: Value, words: u64) -> Value {
         let index = self.op_with_int(LowOp::IAdd, index, words);
-        self.low(LowOp::LoadWord { slot: place.slot }, &[index], Type::I32)
+        self.word_of(place.space, index)
     }
 
     /// How far the bytes at an offset are from the low end of their word, in bytes.
-    fn misalignment(&mut self, place: Place) -> Value {
+    pub(super) fn misalignment(&mut self, place: Place) -> Value {
         self.op_with_int(LowOp::And, place.offset, 3)
     }
 
@@ -211,7 +402,7 @@ impl Lowerer<'_> {
     }
 
     /// The low word of two, shifted right by 8, 16 or 24 bits.
-    fn funnel(&mut self, low: Value, high: Value, shift: Value) -> Value {
+    pub(super) fn funnel(&mut self, low: Value, high: Value, shift: Value) -> Value {
         let low = self.same(LowOp::ShrU, &[low, shift]);
         let size = self.int(Type::I32, 32);
         let rest = self.same(LowOp::ISub, &[size, shift]);
@@ -220,6 +411,25 @@ impl Lowerer<'_> {
     }
 }
 
-fn type_text(ty: Type) -> &'static str {
-    if ty == Type::I64 { "i64" } else { "i32" }
+/// Spaces that an address may be in, to be tried in order.
+#[derive(Clone)]
+struct Several {
+    spaces: Vec<Space>,
+    /// The effective address.
+    effective: Value,
+    /// Low bits of it that are known to be zero.
+    zeros: u32,
+}
+
+impl Several {
+    /// The first space, and the others if there are any.
+    fn split(&self) -> Option<(Space, Option<Several>)> {
+        let (first, others) = self.spaces.split_first()?;
+        let rest = Several { spaces: others.to_vec(), ..*self };
+        Some((*first, (!others.is_empty()).then_some(rest)))
+    }
+}
+
+fn no_space() -> crate::error::Error {
+    crate::error::Error::Internal("an address is in no place".into())
 }

@@ -1,0 +1,117 @@
+//! Linear memory on a GPU: the part that a launch can reach, as it is at the call.
+
+use wavelift_translator::{Input, Interface, LaunchState, LinearReach, WINDOW_ALIGNMENT};
+
+use crate::device::gpu::connection::Connection;
+use crate::device::gpu::context::GpuContext;
+use crate::device::{Caller, DeviceError, GlobalValue, LaunchError};
+
+/// Bytes of linear memory that go to the GPU and back in one piece.
+const PIECE: usize = 8 << 20;
+
+/// The caller's state as far as a launch's shader reads it.
+pub(crate) struct CallerState<'a> {
+    caller: &'a mut dyn Caller,
+    memory_size: u64,
+}
+
+/// The part of linear memory that is bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// First byte, a multiple of [`WINDOW_ALIGNMENT`].
+    pub start: u32,
+    /// The byte after the last.
+    pub end: u32,
+}
+
+impl<'a> CallerState<'a> {
+    pub fn new(caller: &'a mut dyn Caller) -> Self {
+        let memory_size = caller.memory_size();
+        CallerState { caller, memory_size }
+    }
+
+    /// The values of the interface's inputs but the window's start, which is 0.
+    ///
+    /// # Errors
+    /// [`LaunchError::Unsupported`] for a memory of 4 GiB, whose size is no word.
+    pub fn words(&mut self, interface: &Interface) -> Result<Vec<(Input, u32)>, LaunchError> {
+        interface.inputs.iter().map(|input| Ok((*input, self.word(*input)?))).collect()
+    }
+
+    fn word(&mut self, input: Input) -> Result<u32, LaunchError> {
+        let (global, shift, mask) = match input {
+            Input::MemorySize => {
+                return u32::try_from(self.memory_size).map_err(|_| {
+                    LaunchError::Unsupported("Kernels can't reach a linear memory of 4 GiB on a GPU.".to_string())
+                });
+            }
+            Input::WindowStart => return Ok(0),
+            Input::StackPointer(global) => (global, 0, !15),
+            Input::Global(global) => (global, 0, u64::MAX),
+            Input::GlobalHigh(global) => (global, 32, u64::MAX),
+        };
+        let bits = match self.caller.global(global) {
+            Some(GlobalValue::I32(value)) => u64::from(value as u32),
+            Some(GlobalValue::I64(value)) => value as u64,
+            Some(GlobalValue::F32(bits)) => bits.into(),
+            Some(GlobalValue::F64(bits)) => bits,
+            Some(GlobalValue::V128(_)) | None => {
+                return Err(LaunchError::Internal(format!("The caller has no global {global} of a number type.")));
+            }
+        };
+        Ok(((bits & mask) >> shift) as u32)
+    }
+
+    /// The part of linear memory that a launch with these immediates can reach.
+    pub fn window(&self, reach: &LinearReach, launch: &LaunchState<'_>) -> Window {
+        let size = u32::try_from(self.memory_size).unwrap_or(u32::MAX);
+        let (start, end) = reach.window(launch, size);
+        Window { start: start - start % WINDOW_ALIGNMENT, end }
+    }
+
+    /// Copies the window to the context's buffer for linear memory, made anew if it is too small.
+    pub fn upload(
+        &mut self,
+        context: &mut GpuContext,
+        connection: &Connection,
+        window: Window,
+    ) -> Result<(), LaunchError> {
+        let size = u64::from(window.end - window.start);
+        let buffer = context.linear_buffer(connection, size)?;
+        self.pieces(window, |caller, address, bytes| {
+            caller.read_memory(address.into(), bytes);
+            buffer.write(connection, u64::from(address - window.start), bytes)
+        })
+    }
+
+    /// Copies the window back.
+    pub fn download(
+        &mut self,
+        context: &mut GpuContext,
+        connection: &Connection,
+        window: Window,
+    ) -> Result<(), LaunchError> {
+        let size = u64::from(window.end - window.start);
+        let buffer = context.linear_buffer(connection, size)?;
+        self.pieces(window, |caller, address, bytes| {
+            buffer.read(connection, u64::from(address - window.start), bytes)?;
+            caller.write_memory(address.into(), bytes);
+            Ok(())
+        })
+    }
+
+    fn pieces(
+        &mut self,
+        window: Window,
+        mut copy: impl FnMut(&mut dyn Caller, u32, &mut [u8]) -> Result<(), DeviceError>,
+    ) -> Result<(), LaunchError> {
+        let mut bytes = vec![0; PIECE.min((window.end - window.start) as usize)];
+        let mut address = window.start;
+        while address < window.end {
+            let length = bytes.len().min((window.end - address) as usize);
+            copy(self.caller, address, &mut bytes[..length])?;
+            address += length as u32;
+        }
+        Ok(())
+    }
+}

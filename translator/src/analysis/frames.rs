@@ -1,0 +1,52 @@
+//! The frames of a kernel on the shadow stack: how far below the stack pointer it goes.
+
+use std::collections::BTreeSet;
+
+use super::dataflow;
+use super::stack_offsets::{StackOffsets, stack_offsets};
+use crate::ir::{Function, Op, StmtKind, Type, Value};
+
+/// What is known of a kernel's frames once its globals are promoted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frames {
+    /// The stack pointer, if the kernel uses one.
+    pub stack_pointer: Option<u32>,
+    /// Whether a frame's size is not known before it is made (`alloca`).
+    pub dynamic: bool,
+}
+
+/// Bytes for all frames of a size that is not known beforehand.
+const DYNAMIC_BYTES: u32 = 16 << 10;
+/// Most bytes of the private stack; compilers give up on larger arrays.
+const MAX_BYTES: u32 = 256 << 10;
+
+impl Frames {
+    /// Size of the private stack in bytes, a multiple of 16: from the lowest frame or access to the stack pointer.
+    pub fn depth(&self, function: &Function, offsets: Option<&StackOffsets>) -> u32 {
+        let Some(offsets) = offsets else { return 0 };
+        let lowest = dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
+        let below = lowest.filter_map(|stmt| match &stmt.kind {
+            StmtKind::Op { op: Op::Load(access) | Op::Store(access), args, .. } => {
+                let at = i64::from(offsets.of(args[0])? as i32) + i64::from(access.offset);
+                u32::try_from(-at).ok()
+            }
+            _ => None,
+        });
+        let depth = below.max().unwrap_or(0).max(offsets.depth()).min(MAX_BYTES).next_multiple_of(16);
+        depth + if self.dynamic { DYNAMIC_BYTES } else { 0 }
+    }
+}
+
+/// The `i32` globals that are set to something other than their value at the launch and a constant: `set` has what they are
+/// set to.
+pub fn set_dynamically(function: &Function, set: &[(u32, Value)]) -> BTreeSet<u32> {
+    let mut globals: BTreeSet<u32> = set.iter().map(|(global, _)| *global).collect();
+    globals.retain(|global| {
+        let mut values = set.iter().filter(|(g, value)| g == global && function.ty(*value) == Type::I32).peekable();
+        values.peek().is_some() && {
+            let offsets = stack_offsets(function, *global);
+            values.any(|(_, value)| offsets.is_unknown(*value))
+        }
+    });
+    globals
+}

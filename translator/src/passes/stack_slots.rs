@@ -1,0 +1,354 @@
+//! Slots of the shadow stack become values, wherever their addresses are constant.
+//!
+//! Unoptimised code keeps every variable on the stack, buffers' pointers too, so that only this shows where they point.
+//! Bytes below the stack pointer are private to the invocation. Accesses at constant distances from it that overlap are
+//! a *group*, and a group becomes cells (see [`promote`](super::promote)): one of the accesses' own size where all are
+//! alike, else words. What is left unpromoted stays memory.
+//!
+//! Promotion assumes that no access at another address meets a promoted group. Where one comes up, as by a pointer that was
+//! itself a slot, all starts anew with that group put off until then; and [`promote_slots`] keeps its result only
+//! if no access is left that could meet one: up to the first that did, the promoted function and the original do the same,
+//! so there is none.
+
+use std::collections::BTreeMap;
+
+use crate::analysis::roots::{Root, roots};
+use crate::analysis::stack_offsets::{StackOffsets, stack_offsets};
+use crate::ir::builder::ListBuilder;
+use crate::ir::operator::MemoryAccess;
+use crate::ir::{Const, Function, Op, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
+use crate::options::Shape;
+use crate::passes::{dead_code, promote, simplify};
+
+/// A slot that holds another's address is promoted a round before that one: deepest chain of such slots.
+const MAX_ROUNDS: u32 = 6;
+/// Most attempts; each puts off at least one range by a round or more.
+const MAX_ATTEMPTS: u32 = 40;
+
+/// Promotes what can be promoted; `first_cell` is a number beyond the module's globals.
+pub fn promote_slots(function: &mut Function, shape: &Shape, stack_pointer: u32, first_cell: u32) {
+    let mut plan = Plan { stack_pointer, first_cell, put_off: BTreeMap::new() };
+    for _ in 0..MAX_ATTEMPTS {
+        match plan.attempt(function) {
+            Ok(None) => return,
+            Ok(Some(promoted)) => {
+                if !reaches_stack(&promoted, shape, stack_pointer) {
+                    *function = promoted;
+                }
+                return;
+            }
+            Err((range, round)) => plan.put_off(range, round),
+        }
+    }
+}
+
+/// What is promoted when.
+struct Plan {
+    stack_pointer: u32,
+    first_cell: u32,
+    /// First byte to end, and first round, of what may not be promoted at once.
+    put_off: BTreeMap<(i64, i64), u32>,
+}
+
+/// Bytes of the stack, by distance from the stack pointer: the first, and the end.
+type Span = (i64, i64);
+
+fn meet(a: Span, b: Span) -> bool {
+    a.0 < b.1 && b.0 < a.1
+}
+
+impl Plan {
+    fn put_off(&mut self, range: Span, round: u32) {
+        let known = self.put_off.entry(range).or_insert(0);
+        *known = round.max(*known + 1);
+    }
+
+    fn is_due(&self, group: Span, round: u32) -> bool {
+        self.put_off.iter().all(|(range, from)| *from <= round || !meet(*range, group))
+    }
+
+    /// The promoted function, `None` if nothing can be promoted.
+    ///
+    /// # Errors
+    /// A range that was promoted, and the round after which an access of it came up.
+    fn attempt(&self, function: &Function) -> Result<Option<Function>, (Span, u32)> {
+        let mut promoted = function.clone();
+        let mut done: Vec<Span> = Vec::new();
+        for round in 0..MAX_ROUNDS {
+            let offsets = stack_offsets(&promoted, self.stack_pointer);
+            let mut groups = groups(&promoted, &offsets);
+            for (start, group) in &groups {
+                if done.iter().any(|range| meet(*range, (*start, group.end))) {
+                    return Err(((*start, group.end), round));
+                }
+            }
+            let waiting = groups.len();
+            groups.retain(|start, group| group.fits && self.is_due((*start, group.end), round));
+            if groups.is_empty() && waiting == 0 {
+                break;
+            }
+            done.extend(groups.iter().map(|(start, group)| (*start, group.end)));
+            Rewriter { offsets: &offsets, groups: &groups, first_cell: self.first_cell }.run(&mut promoted);
+            promote::promote(&mut promoted, self.first_cell);
+            simplify::simplify(&mut promoted);
+            dead_code::remove(&mut promoted);
+        }
+        // What came up in the last round.
+        let offsets = stack_offsets(&promoted, self.stack_pointer);
+        for (access, address, _) in accesses(&promoted) {
+            if let Some(at) = place(&offsets, &access, address) {
+                let range = (at, at + i64::from(access.bytes));
+                if let Some(range) = done.iter().find(|known| meet(**known, range)) {
+                    return Err((*range, MAX_ROUNDS));
+                }
+            }
+        }
+        Ok((!done.is_empty()).then_some(promoted))
+    }
+}
+
+/// Whether an access is left that may be of the private stack, other than at a constant distance.
+fn reaches_stack(function: &Function, shape: &Shape, stack_pointer: u32) -> bool {
+    let roots = roots(function, shape, Some(stack_pointer));
+    let offsets = stack_offsets(function, stack_pointer);
+    accesses(function).any(|(_, address, _)| match roots.root_of(address) {
+        Root::Stack => offsets.of(address).is_none(),
+        Root::Among(set) => set.has_stack(),
+        Root::Slot(_) | Root::Linear | Root::Unreached => false,
+    })
+}
+
+/// All loads and stores: the access, its address, and whether it stores.
+fn accesses(function: &Function) -> impl Iterator<Item = (MemoryAccess, Value, bool)> {
+    function.regions.iter().flat_map(|region| &region.stmts).filter_map(|stmt| match &stmt.kind {
+        StmtKind::Op { op: Op::Load(access), args, .. } => Some((*access, args[0], false)),
+        StmtKind::Op { op: Op::Store(access), args, .. } => Some((*access, args[0], true)),
+        _ => None,
+    })
+}
+
+/// Where an access begins, if it is of the private stack at a constant distance.
+fn place(offsets: &StackOffsets, access: &MemoryAccess, address: Value) -> Option<i64> {
+    let at = i64::from(offsets.of(address)? as i32) + i64::from(access.offset);
+    (at < 0 && at + i64::from(access.bytes) <= 0 && access.memory == 0).then_some(at)
+}
+
+/// How a group is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// All accesses are of these bytes: one cell.
+    Whole { bytes: u32 },
+    /// A cell for each word.
+    Words,
+}
+
+/// A group by its first byte, and where it ends.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    end: i64,
+    form: Form,
+    /// Whether it can be promoted.
+    fits: bool,
+}
+
+impl Group {
+    fn with(self, start: i64, at: i64, bytes: u32) -> Group {
+        let same = at == start && self.end == at + i64::from(bytes) && self.form == Form::Whole { bytes };
+        // A word's part is inserted into it; what straddles words does not fit, but for aligned pairs.
+        let within = at.rem_euclid(4) + i64::from(bytes) <= 4 || (at % 4 == 0 && bytes == 8);
+        let form = if same { self.form } else { Form::Words };
+        Group { end: self.end.max(at + i64::from(bytes)), form, fits: self.fits && (same || within) }
+    }
+}
+
+/// The groups, by first byte.
+fn groups(function: &Function, offsets: &StackOffsets) -> BTreeMap<i64, Group> {
+    let mut places: Vec<(i64, u32)> =
+        accesses(function).filter_map(|(a, address, _)| Some((place(offsets, &a, address)?, a.bytes))).collect();
+    places.sort_unstable();
+    places.dedup();
+    let mut groups: BTreeMap<i64, Group> = BTreeMap::new();
+    let mut open: Option<i64> = None;
+    for (at, bytes) in places {
+        // Words of a group of words are whole, so that groups don't share one.
+        let meets = |group: &Group| at < group.end || at.div_euclid(4) == (group.end - 1).div_euclid(4);
+        match open.and_then(|start| groups.get(&start).map(|group| (start, *group))) {
+            Some((start, group)) if meets(&group) => _ = groups.insert(start, group.with(start, at, bytes)),
+            _ => {
+                let fits = at.rem_euclid(4) + i64::from(bytes) <= 4 || at % 4 == 0;
+                groups.insert(at, Group { end: at + i64::from(bytes), form: Form::Whole { bytes }, fits });
+                open = Some(at);
+            }
+        }
+    }
+    groups
+}
+
+struct Rewriter<'a> {
+    offsets: &'a StackOffsets,
+    groups: &'a BTreeMap<i64, Group>,
+    first_cell: u32,
+}
+
+impl Rewriter<'_> {
+    fn run(&self, function: &mut Function) {
+        for id in 0..function.regions.len() as u32 {
+            let id = RegionId(id);
+            let stmts = std::mem::take(&mut function.region_mut(id).stmts);
+            let mut list = ListBuilder::default();
+            for stmt in stmts {
+                list.at = stmt.at;
+                self.stmt(function, &mut list, stmt);
+            }
+            function.region_mut(id).stmts = list.stmts;
+        }
+    }
+
+    fn stmt(&self, function: &mut Function, list: &mut ListBuilder, stmt: Stmt) {
+        if let StmtKind::Op { op: Op::Load(access) | Op::Store(access), args, result } = &stmt.kind
+            && let Some(at) = place(self.offsets, access, args[0])
+            && let Some((start, group)) = self.groups.range(..=at).next_back()
+            && at < group.end
+        {
+            let cells = Cells { at, start: *start, group: *group, first: self.first_cell };
+            match result {
+                Some(result) => {
+                    let bits = cells.load(function, list, access);
+                    from_bits(function, list, access, bits, *result);
+                }
+                None => {
+                    let bits = to_bits(function, list, access, args[1]);
+                    cells.store(function, list, access, bits);
+                }
+            }
+            return;
+        }
+        list.stmts.push(stmt);
+    }
+}
+
+/// The cells of one access.
+struct Cells {
+    at: i64,
+    start: i64,
+    group: Group,
+    first: u32,
+}
+
+impl Cells {
+    /// Cells are numbered by their distance below the stack pointer.
+    fn cell(&self, at: i64) -> u32 {
+        self.first.wrapping_add(at.unsigned_abs() as u32)
+    }
+
+    fn get(&self, function: &mut Function, list: &mut ListBuilder, at: i64, ty: Type) -> Value {
+        list.op(function, Op::GlobalGet(self.cell(at)), &[], ty)
+    }
+
+    fn set(&self, list: &mut ListBuilder, at: i64, value: Value) {
+        list.effect(Op::GlobalSet(self.cell(at)), &[value]);
+    }
+
+    /// The bytes of the access in an integer, anything above them: `I64` for 8 bytes, else `I32`.
+    fn load(&self, function: &mut Function, list: &mut ListBuilder, access: &MemoryAccess) -> Value {
+        if self.group.form != Form::Words {
+            return self.get(function, list, self.start, bits_type(access));
+        }
+        let word = self.at - self.at.rem_euclid(4);
+        let low = self.get(function, list, word, Type::I32);
+        if access.bytes == 8 {
+            let high = self.get(function, list, word + 4, Type::I32);
+            let low = list.wasm(function, WasmOp::I64ExtendI32U, &[low]);
+            let high = list.wasm(function, WasmOp::I64ExtendI32U, &[high]);
+            let amount = list.constant(function, Const::I64(32));
+            let high = list.wasm(function, WasmOp::I64Shl, &[high, amount]);
+            return list.wasm(function, WasmOp::I64Or, &[low, high]);
+        }
+        match self.at - word {
+            0 => low,
+            bytes => {
+                let amount = list.i32(function, 8 * bytes as u32);
+                list.wasm(function, WasmOp::I32ShrU, &[low, amount])
+            }
+        }
+    }
+
+    fn store(&self, function: &mut Function, list: &mut ListBuilder, access: &MemoryAccess, bits: Value) {
+        if self.group.form != Form::Words {
+            return self.set(list, self.start, bits);
+        }
+        let word = self.at - self.at.rem_euclid(4);
+        if access.bytes == 8 {
+            let low = list.wasm(function, WasmOp::I32WrapI64, &[bits]);
+            let amount = list.constant(function, Const::I64(32));
+            let high = list.wasm(function, WasmOp::I64ShrU, &[bits, amount]);
+            let high = list.wasm(function, WasmOp::I32WrapI64, &[high]);
+            self.set(list, word, low);
+            self.set(list, word + 4, high);
+            return;
+        }
+        if access.bytes == 4 {
+            return self.set(list, word, bits);
+        }
+        let shift = 8 * (self.at - word) as u32;
+        let mask = (u32::MAX >> (32 - 8 * access.bytes)) << shift;
+        let old = self.get(function, list, word, Type::I32);
+        let kept = list.i32(function, !mask);
+        let old = list.wasm(function, WasmOp::I32And, &[old, kept]);
+        let amount = list.i32(function, shift);
+        let new = list.wasm(function, WasmOp::I32Shl, &[bits, amount]);
+        let mask = list.i32(function, mask);
+        let new = list.wasm(function, WasmOp::I32And, &[new, mask]);
+        let merged = list.wasm(function, WasmOp::I32Or, &[old, new]);
+        self.set(list, word, merged);
+    }
+}
+
+fn bits_type(access: &MemoryAccess) -> Type {
+    if access.bytes == 8 { Type::I64 } else { Type::I32 }
+}
+
+/// Defines what a load gives from its bytes.
+fn from_bits(function: &mut Function, list: &mut ListBuilder, access: &MemoryAccess, bits: Value, result: Value) {
+    use WasmOp::*;
+    let chain: &[WasmOp] = match (access.ty, access.bytes, access.signed) {
+        (Type::I32, 1, true) => &[I32Extend8S],
+        (Type::I32, 2, true) => &[I32Extend16S],
+        (Type::I64, 1, true) => &[I32Extend8S, I64ExtendI32S],
+        (Type::I64, 2, true) => &[I32Extend16S, I64ExtendI32S],
+        (Type::I64, 4, true) => &[I64ExtendI32S],
+        (Type::I64, 1..=4, false) => &[I64ExtendI32U],
+        (Type::F32, ..) => &[F32ReinterpretI32],
+        (Type::F64, ..) => &[F64ReinterpretI64],
+        _ => &[],
+    };
+    let mut value = bits;
+    if access.bytes < 4 && !access.signed {
+        let mask = list.i32(function, u32::MAX >> (32 - 8 * access.bytes));
+        value = list.wasm(function, I32And, &[value, mask]);
+    }
+    let Some((last, first)) = chain.split_last() else {
+        // An operator that changes nothing gives the result its value.
+        let (op, zero) = match access.ty {
+            Type::I64 => (I64Or, list.constant(function, Const::I64(0))),
+            _ => (I32Or, list.i32(function, 0)),
+        };
+        list.push(StmtKind::Op { op: Op::Wasm(op), args: vec![value, zero], result: Some(result) });
+        return;
+    };
+    for op in first {
+        value = list.wasm(function, *op, &[value]);
+    }
+    list.push(StmtKind::Op { op: Op::Wasm(*last), args: vec![value], result: Some(result) });
+}
+
+/// The bytes that a store writes, in an integer.
+fn to_bits(function: &mut Function, list: &mut ListBuilder, access: &MemoryAccess, value: Value) -> Value {
+    use WasmOp::*;
+    match (access.ty, access.bytes) {
+        (Type::F32, _) => list.wasm(function, I32ReinterpretF32, &[value]),
+        (Type::F64, _) => list.wasm(function, I64ReinterpretF64, &[value]),
+        (Type::I64, 1..=4) => list.wasm(function, I32WrapI64, &[value]),
+        _ => value,
+    }
+}

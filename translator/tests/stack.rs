@@ -1,0 +1,298 @@
+//! Kernels that keep things on the shadow stack, in mutable globals and in linear memory, as compilers write them: what
+//! the pipeline makes of them does the same, and slots at constant addresses become values.
+
+use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
+use wavelift_translator::ir::{Const, Function, LowOp, Op, StmtKind};
+use wavelift_translator::{Access, Module, Options, Profile, Shape, immediate, testing, translate};
+
+mod common;
+
+/// Where the stack pointer is at the launch.
+const STACK_POINTER: u32 = 1024;
+const BYTES: u32 = 64;
+
+fn module(body: &str) -> Module {
+    let text = format!(
+        "(module (memory (export \"memory\") 1)
+           (global $sp (export \"__stack_pointer\") (mut i32) (i32.const {STACK_POINTER}))
+           (global $count (mut i32) (i32.const 5)) (global $wide (mut f64) (f64.const 2.5))
+           (func $set (param $to i32) (param $value i32) local.get $to local.get $value i32.store)
+           {body})"
+    );
+    Module::parse(wat::parse_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"))).unwrap()
+}
+
+/// A kernel with one buffer of which word `id` is the input; the result goes there, too.
+fn kernel(locals: &str, body: &str) -> String {
+    format!(
+        "(func $kernel (export \"kernel\") (param $id i32) (param i32 i32) (param $buffer i32) (param $bytes i32)
+           (local $x i32) (local $at i32) (local $fp i32) {locals}
+           local.get $buffer local.get $id i32.const 2 i32.shl i32.add local.tee $at i32.load local.set $x
+           {body})"
+    )
+}
+
+fn linear() -> Vec<u8> {
+    (0..4096_u32).map(|i| (i * 37 + 11) as u8).collect()
+}
+
+/// Buffer and linear memory from the stack pointer on, or the trap, after each iteration.
+fn run(function: &Function, module: &Module, lifted: &dyn Fn(u32) -> Option<Function>) -> Vec<Result<Vec<u8>, String>> {
+    let start = 0xffff_0000;
+    let words: Vec<u8> = (0..BYTES / 4).flat_map(|i| (i * 0x0123_4567 ^ 3).to_le_bytes()).collect();
+    let mut space = Space { linear: linear(), buffers: vec![Buffer::new(start, Access::ReadWrite, &words)] };
+    let immediates = [0, 16, 16, 64, 0, start, BYTES];
+    assert_eq!(immediates.len() as u32, immediate::SLOTS + 2);
+    let globals = [Const::I32(STACK_POINTER), Const::I32(5), Const::F64(2.5_f64.to_bits())];
+    assert_eq!(module.globals().len(), globals.len());
+    let functions: Vec<Option<Function>> = (0..module.function_count()).map(lifted).collect();
+    let mut ends = Vec::new();
+    for iteration in 0..BYTES / 4 {
+        let invocation = Invocation { immediates: &immediates, iteration, globals: &globals, ..Invocation::default() };
+        let args: Vec<Const> = match function.params.len() {
+            0 => Vec::new(),
+            _ => [iteration, 16, 64, start, BYTES].into_iter().map(Const::I32).collect(),
+        };
+        let callee = |index: u32| functions.get(index as usize)?.as_ref();
+        ends.push(match interpret::run(function, &args, &invocation, &mut space, &callee) {
+            Ok(_) => Ok([space.buffers[0].bytes(), &space.linear[STACK_POINTER as usize..]].concat()),
+            Err(Stop::Trap { kind, at }) => Err(format!("{kind} {at}")),
+            Err(other) => panic!("{other}\n{function}"),
+        });
+    }
+    ends
+}
+
+/// Checks that the strict form does what the lifted one does; gives the strict form.
+fn check(text: &str) -> Function {
+    let module = module(text);
+    let kernel = module.find_function("kernel").unwrap();
+    let stages = testing::stages(&module, kernel).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let lifted = |index: u32| stages.lifted.get(&index).cloned();
+    let before = run(&stages.lifted[&kernel], &module, &lifted);
+    let after = run(&stages.strict, &module, &|_| None);
+    assert_eq!(before, after, "{text}\n{}", stages.strict);
+    let distinct = before.iter().filter(|end| end.is_ok()).count();
+    assert!(distinct > 0, "every invocation of the kernel traps\n{text}");
+    for profile in [Profile::Vulkan, Profile::Portable] {
+        let options = Options { profile, ..Options::default() };
+        let shader = translate(&module, kernel, &Shape::distinct(1), &options).unwrap();
+        match profile {
+            Profile::Vulkan => common::assert_valid(&shader.words),
+            Profile::Portable => common::assert_portable(&shader.words),
+        }
+    }
+    stages.strict
+}
+
+fn uses(function: &Function, is: impl Fn(&LowOp) -> bool) -> bool {
+    let mut stmts = function.regions.iter().flat_map(|region| &region.stmts);
+    stmts.any(|stmt| matches!(&stmt.kind, StmtKind::Op { op: Op::Low(op), .. } if is(op)))
+}
+
+fn uses_stack(function: &Function) -> bool {
+    uses(function, |op| matches!(op, LowOp::LoadStack | LowOp::StoreStack))
+}
+
+const ENTER: &str = "global.get $sp i32.const 64 i32.sub local.tee $fp global.set $sp";
+const LEAVE: &str = "local.get $fp i32.const 64 i32.add global.set $sp";
+const RESULT: &str = "i32.store";
+
+/// As unoptimised code has it: every variable in a slot, the buffer's pointer and the counter of a loop, too.
+#[test]
+fn slots_become_values() {
+    let strict = check(&kernel(
+        "",
+        &format!(
+            "{ENTER}
+             local.get $fp local.get $buffer i32.store offset=40
+             local.get $fp local.get $x i32.store offset=12
+             local.get $fp i32.const 0 i32.store offset=8
+             loop
+               local.get $fp local.get $fp i32.load offset=12 i32.const 3 i32.mul local.get $fp i32.load offset=8 i32.add i32.store offset=12
+               local.get $fp local.get $fp i32.load offset=8 i32.const 1 i32.add i32.store offset=8
+               local.get $fp i32.load offset=8 i32.const 10 i32.lt_u br_if 0
+             end
+             local.get $fp i32.load offset=40 local.get $id i32.const 2 i32.shl i32.add local.get $fp i32.load offset=12 {RESULT}
+             {LEAVE}"
+        ),
+    ));
+    assert!(!uses_stack(&strict), "{strict}");
+    assert!(
+        !uses(&strict, |op| matches!(op, LowOp::LoadWord { slot } | LowOp::StoreWord { slot } if *slot != 0)),
+        "{strict}"
+    );
+}
+
+/// Slots of all sizes that overlap: parts of words, halves of doubles, floats read as integers.
+#[test]
+fn overlapping_slots_become_words() {
+    let strict = check(&kernel(
+        "(local $y i64)",
+        &format!(
+            "{ENTER}
+             local.get $fp local.get $x i64.extend_i32_u i64.const 0x100000003 i64.mul i64.store offset=8
+             local.get $fp local.get $x i32.store8 offset=9
+             local.get $fp local.get $x i32.const 5 i32.shr_u i32.store16 offset=14
+             local.get $fp local.get $x f32.convert_i32_s f32.store offset=24
+             local.get $fp f64.const 1.25 f64.store offset=32
+             local.get $fp local.get $x i32.store8 offset=48
+             local.get $at
+             local.get $fp i64.load offset=8 local.get $fp i64.load32_s offset=12 i64.xor
+             local.get $fp i64.load16_s offset=10 i64.add local.get $fp i64.load8_u offset=9 i64.add
+             local.get $fp i32.load offset=24 i64.extend_i32_u i64.add
+             local.get $fp i64.load offset=32 i64.xor local.get $fp f64.load offset=32 i64.trunc_sat_f64_s i64.add
+             local.get $fp i64.load8_s offset=48 i64.add
+             local.tee $y local.get $y i64.const 32 i64.shr_u i64.xor i32.wrap_i64 {RESULT}
+             {LEAVE}"
+        ),
+    ));
+    assert!(!uses_stack(&strict), "{strict}");
+}
+
+/// A slot that holds another's address, handed to a function: `set(&a, x); set(*p = &a, ...)`.
+#[test]
+fn addresses_of_slots_in_slots_become_values() {
+    let strict = check(&kernel(
+        "",
+        &format!(
+            "{ENTER}
+             local.get $fp i32.const 7 i32.store offset=4
+             local.get $fp local.get $fp i32.const 4 i32.add i32.store offset=16
+             local.get $fp local.get $fp i32.const 16 i32.add i32.store offset=28
+             local.get $fp i32.load offset=28 i32.load local.get $x i32.const 9 i32.add call $set
+             local.get $fp i32.const 20 i32.add local.get $x call $set
+             local.get $at local.get $fp i32.load offset=4 local.get $fp i32.load offset=20 i32.xor {RESULT}
+             {LEAVE}"
+        ),
+    ));
+    assert!(!uses_stack(&strict), "{strict}");
+}
+
+/// An array with computed indices, beside slots with constant ones; bytes, unaligned words, and below the frame.
+#[test]
+fn arrays_stay_memory_of_their_own() {
+    let strict = check(&kernel(
+        "(local $i i32)",
+        &format!(
+            "{ENTER}
+             loop
+               local.get $fp local.get $i i32.const 2 i32.shl i32.add local.get $x local.get $i i32.add i32.store
+               local.get $i i32.const 1 i32.add local.tee $i i32.const 12 i32.lt_u br_if 0
+             end
+             local.get $fp local.get $x i32.const 31 i32.and i32.add local.get $x i32.store8 offset=3
+             local.get $fp local.get $x i32.const 31 i32.and i32.add local.get $x i32.store16 offset=2
+             local.get $fp local.get $x i32.const 5 i32.shr_u i32.const 31 i32.and i32.add local.get $x i64.extend_i32_s i64.store offset=1
+             global.get $sp i32.const 16 i32.sub local.get $x i32.store offset=4
+             local.get $at
+             local.get $fp local.get $x i32.const 7 i32.shr_u i32.const 31 i32.and i32.add i32.load offset=5
+             local.get $fp local.get $x i32.const 3 i32.shr_u i32.const 31 i32.and i32.add i64.load16_s offset=7 i32.wrap_i64 i32.add
+             global.get $sp i32.const 12 i32.sub i32.load i32.xor {RESULT}
+             {LEAVE}"
+        ),
+    ));
+    assert!(uses_stack(&strict), "{strict}");
+    assert_eq!(strict.stack_words, 20);
+}
+
+/// Pointers to an array that are kept in memory: told apart from buffers when the kernel runs.
+#[test]
+fn pointers_to_the_stack_are_found_again() {
+    let strict = check(&kernel(
+        "(local $i i32)",
+        &format!(
+            "{ENTER}
+             loop
+               local.get $fp local.get $i i32.const 2 i32.shl i32.add local.get $x local.get $i i32.mul i32.store
+               local.get $i i32.const 1 i32.add local.tee $i i32.const 8 i32.lt_u br_if 0
+             end
+             local.get $fp local.get $buffer i32.store offset=36
+             local.get $fp local.get $fp i32.const 8 i32.add i32.store offset=40
+             local.get $at
+             local.get $fp local.get $x i32.const 1 i32.and i32.const 2 i32.shl i32.add i32.load offset=36 i32.load offset=4
+             {RESULT}
+             {LEAVE}"
+        ),
+    ));
+    assert!(uses_stack(&strict), "{strict}");
+}
+
+/// From the stack pointer on, memory is everybody's.
+#[test]
+fn the_callers_frames_are_linear_memory() {
+    let strict = check(&kernel(
+        "",
+        "local.get $at global.get $sp i32.load offset=8 global.get $sp i32.const 16 i32.add i32.load8_u offset=3 i32.add
+         local.get $x i32.add i32.store
+         global.get $sp local.get $id i32.store8 offset=40",
+    ));
+    assert!(!uses_stack(&strict), "{strict}");
+}
+
+/// Tables of constants, and bytes that neighbours store beside each other.
+#[test]
+fn linear_memory_is_read_and_written() {
+    check(&kernel(
+        "",
+        "local.get $at
+         local.get $x i32.const 255 i32.and i32.load8_u offset=2048
+         local.get $x i32.const 60 i32.and i32.load offset=2304 i32.xor
+         local.get $x i32.const 127 i32.and f64.load offset=1100 i64.reinterpret_f64 i32.wrap_i64 i32.xor i32.store
+         local.get $id local.get $x i32.store8 offset=3000
+         local.get $id i32.const 1 i32.shl local.get $x i32.store16 offset=3101",
+    ));
+}
+
+/// An invocation's globals are its own.
+#[test]
+fn globals_start_as_at_the_launch() {
+    check(&kernel(
+        "(local $i i32)",
+        "loop
+           global.get $count local.get $x i32.add global.set $count
+           local.get $i i32.const 2 i32.rem_u if global.get $wide f64.const 1.5 f64.mul global.set $wide end
+           block
+             global.get $count i32.const 3 i32.and br_if 0
+             i32.const 77 global.set $count
+           end
+           local.get $i i32.const 1 i32.add local.tee $i i32.const 9 i32.lt_u br_if 0
+         end
+         local.get $at global.get $count global.get $wide i32.trunc_sat_f64_s i32.add i32.store",
+    ));
+}
+
+/// A frame whose size is not known before.
+#[test]
+fn dynamic_frames_have_room() {
+    check(&kernel(
+        "(local $i i32)",
+        "global.get $sp local.get $x i32.const 7 i32.and i32.const 16 i32.mul i32.const 16 i32.add i32.sub local.tee $fp global.set $sp
+         local.get $fp local.get $x i32.store local.get $fp i32.const 0 i32.store offset=8
+         local.get $fp local.get $x i32.const 3 i32.and i32.add local.get $x i32.store8 offset=8
+         local.get $at local.get $fp i32.load local.get $fp i32.load offset=8 i32.const 255 i32.and i32.add i32.store",
+    ));
+}
+
+/// A planted defect: a slot that keeps a stale value is seen.
+#[test]
+fn a_stale_slot_is_seen() {
+    let text = kernel(
+        "",
+        &format!(
+            "{ENTER} local.get $fp local.get $x i32.store offset=4 local.get $at local.get $fp i32.load offset=4 i32.const 1 i32.add i32.store {LEAVE}"
+        ),
+    );
+    let module = module(&text);
+    let kernel = module.find_function("kernel").unwrap();
+    let stages = testing::stages(&module, kernel).unwrap();
+    let before = run(&stages.lifted[&kernel], &module, &|_| None);
+    let mut broken = stages.strict.clone();
+    for stmt in broken.regions.iter_mut().flat_map(|region| &mut region.stmts) {
+        if let StmtKind::Op { op: op @ Op::Low(LowOp::LoadWord { .. }), args, .. } = &mut stmt.kind {
+            *op = Op::Const(Const::I32(0));
+            args.clear();
+        }
+    }
+    assert_eq!(before, run(&stages.strict, &module, &|_| None));
+    assert_ne!(before, run(&broken, &module, &|_| None));
+}
