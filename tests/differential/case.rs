@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use libtest_mimic::Failed;
 use wavelift::device::{Access, GuestModule, KernelTrap};
 use wavelift::memory::AddressSpace;
+use wavelift_translator::module::ConstInit;
 use wavelift_translator::{BufferParam, Error, Module, Options, Shader, Shape, translate};
 
 use crate::engine::Engine;
@@ -44,6 +45,9 @@ pub struct Program {
     pub module: Arc<GuestModule>,
     pub kernel: u32,
     pub buffers: Vec<BufferShape>,
+    /// Linear memory's bytes before each launch, where they are compared, too: as one buffer more. What lies below the
+    /// stack pointer is not.
+    pub linear: Option<Vec<u8>>,
     /// A part of the sentence with which GPUs refuse the kernel.
     pub refused: Option<&'static str>,
 }
@@ -57,7 +61,12 @@ impl Program {
         let wasm = Module::parse(bytes).unwrap_or_else(|error| panic!("{error}\n{text}"));
         let kernel = wasm.find_function("kernel").expect("a function `kernel`");
         let module = Arc::new(GuestModule { id: IDS.fetch_add(1, Ordering::Relaxed), wasm });
-        Program { text, module, kernel, buffers, refused: None }
+        Program { text, module, kernel, buffers, linear: None, refused: None }
+    }
+
+    /// The globals' values at the launch: those of the module.
+    pub fn globals(&self) -> Vec<ConstInit> {
+        self.module.wasm.globals().iter().filter_map(|global| global.init).collect()
     }
 
     /// The buffers' addresses, which are the same on every engine.
@@ -154,7 +163,13 @@ impl Case {
 pub fn compare(expected: &End, got: &End, buffers: &[BufferShape]) -> Result<(), String> {
     match (expected, got) {
         (End::Done(expected), End::Done(got)) => {
-            for (number, ((expected, got), shape)) in expected.iter().zip(got).zip(buffers).enumerate() {
+            if expected.len() != got.len() {
+                return Err(format!("{} buffers instead of {}", got.len(), expected.len()));
+            }
+            // Behind the buffers stands linear memory.
+            let linear = BufferShape::bits(LINEAR_MEMORY as u32);
+            let shapes = buffers.iter().chain([&linear]);
+            for (number, ((expected, got), shape)) in expected.iter().zip(got).zip(shapes).enumerate() {
                 if expected.len() != got.len() {
                     return Err(format!("buffer {number} has {} bytes instead of {}", got.len(), expected.len()));
                 }

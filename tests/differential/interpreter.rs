@@ -5,11 +5,13 @@ use std::collections::HashMap;
 use wavelift::device::KernelTrap;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::{Const, Function};
+use wavelift_translator::module::ConstInit;
 use wavelift_translator::{immediate, testing};
 
 use crate::case::{BufferShape, End, LINEAR_MEMORY, Program};
 use crate::engine::Session;
 use crate::on_devices::BLOCK_SIZE;
+use crate::places::STACK_POINTER;
 
 /// Where in the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Interpreter {
     others: HashMap<u32, Function>,
     addresses: Vec<u32>,
     buffers: Vec<BufferShape>,
+    linear: Option<Vec<u8>>,
+    globals: Vec<Const>,
 }
 
 impl Interpreter {
@@ -47,11 +51,27 @@ impl Interpreter {
 
     /// The same with the function at hand.
     pub fn of(program: &Program, form: Form, kernel: Function, others: HashMap<u32, Function>) -> Interpreter {
-        Interpreter { form, kernel, others, addresses: program.addresses(), buffers: program.buffers.clone() }
+        let globals = program.globals().into_iter().map(|global| match global {
+            ConstInit::I32(value) => Const::I32(value as u32),
+            ConstInit::I64(value) => Const::I64(value as u64),
+            ConstInit::F32(bits) => Const::F32(bits),
+            ConstInit::F64(bits) => Const::F64(bits),
+        });
+        let (globals, linear) = (globals.collect(), program.linear.clone());
+        Interpreter {
+            form,
+            kernel,
+            others,
+            addresses: program.addresses(),
+            buffers: program.buffers.clone(),
+            linear,
+            globals,
+        }
     }
 
     fn space(&self, contents: &[Vec<u8>]) -> Space {
-        let mut space = Space { linear: vec![0; LINEAR_MEMORY as usize], buffers: Vec::new() };
+        let linear = self.linear.clone().unwrap_or_else(|| vec![0; LINEAR_MEMORY as usize]);
+        let mut space = Space { linear, buffers: Vec::new() };
         for ((address, shape), bytes) in self.addresses.iter().zip(&self.buffers).zip(contents) {
             let mut bytes = bytes.clone();
             bytes.resize(shape.size as usize, 0);
@@ -74,7 +94,8 @@ impl Session for Interpreter {
             if self.form == Form::Lifted {
                 args.extend([iteration, iterations, BLOCK_SIZE].iter().chain(&pairs).map(|x| Const::I32(*x)));
             }
-            let invocation = Invocation { immediates: &immediates, iteration, ..Invocation::default() };
+            let invocation =
+                Invocation { immediates: &immediates, iteration, globals: &self.globals, ..Invocation::default() };
             let others = |callee| self.others.get(&callee);
             match interpret::run(&self.kernel, &args, &invocation, &mut space, &others) {
                 Ok(_) => {}
@@ -82,9 +103,13 @@ impl Session for Interpreter {
                 Err(other) => return Err(format!("iteration {iteration}: {other}\n{}", self.kernel)),
             }
         }
-        if space.linear.iter().any(|byte| *byte != 0) {
+        let mut all: Vec<Vec<u8>> = space.buffers.iter().map(|buffer| buffer.bytes().to_vec()).collect();
+        if self.linear.is_some() {
+            space.linear[..STACK_POINTER as usize].fill(0);
+            all.push(space.linear);
+        } else if space.linear.iter().any(|byte| *byte != 0) {
             return Err("linear memory was written".into());
         }
-        Ok(End::Done(space.buffers.iter().map(|buffer| buffer.bytes().to_vec()).collect()))
+        Ok(End::Done(all))
     }
 }

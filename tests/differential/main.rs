@@ -17,6 +17,7 @@ mod interpreter;
 mod memory;
 mod on_devices;
 mod operators;
+mod places;
 mod plain_wasmtime;
 mod planted;
 mod random;
@@ -37,7 +38,7 @@ struct Suite {
     cases: LazyLock<Vec<Case>>,
 }
 
-static SUITES: [Suite; 10] = [
+static SUITES: [Suite; 11] = [
     Suite { name: "operators_i32", cases: LazyLock::new(|| operators::cases("i32")) },
     Suite { name: "operators_i64", cases: LazyLock::new(|| operators::cases("i64")) },
     Suite { name: "operators_f32", cases: LazyLock::new(|| operators::cases("f32")) },
@@ -45,6 +46,7 @@ static SUITES: [Suite; 10] = [
     Suite { name: "select", cases: LazyLock::new(operators::selects) },
     Suite { name: "loads", cases: LazyLock::new(memory::loads) },
     Suite { name: "stores", cases: LazyLock::new(memory::stores) },
+    Suite { name: "places", cases: LazyLock::new(places::cases) },
     Suite { name: "rewriting", cases: LazyLock::new(rewriting::cases) },
     Suite { name: "control", cases: LazyLock::new(random::control) },
     Suite { name: "expressions", cases: LazyLock::new(random::expressions) },

@@ -2,14 +2,18 @@
 
 use wavelift::device::{BufferId, BufferSpec, Caller, Context, Device, GlobalValue, Launch, LaunchError, TableEntry};
 use wavelift::memory::AddressSpace;
+use wavelift_translator::module::ConstInit;
 
 use crate::case::{End, LINEAR_MEMORY, Program};
 use crate::engine::Session;
+use crate::places::STACK_POINTER;
 
 /// A program on a device.
 pub struct OnDevice {
     context: Box<dyn Context>,
     launch: Launch,
+    caller: Page,
+    linear: Option<Vec<u8>>,
 }
 
 /// What the kernels here are passed as the block size.
@@ -33,7 +37,8 @@ impl OnDevice {
             block_size: BLOCK_SIZE,
             buffers,
         };
-        Ok(OnDevice { context, launch })
+        let caller = Page { bytes: vec![0; LINEAR_MEMORY as usize], globals: program.globals() };
+        Ok(OnDevice { context, launch, caller, linear: program.linear.clone() })
     }
 }
 
@@ -43,7 +48,11 @@ impl Session for OnDevice {
             self.context.write_buffer(spec.id, 0, bytes).map_err(|error| error.to_string())?;
         }
         self.launch.iterations = iterations;
-        match self.context.launch(&self.launch, &mut EmptyPage) {
+        match &self.linear {
+            Some(linear) => self.caller.bytes.copy_from_slice(linear),
+            None => self.caller.bytes.fill(0),
+        }
+        match self.context.launch(&self.launch, &mut self.caller) {
             Ok(_) => {}
             Err(LaunchError::Trap(trap)) => return Ok(End::Trapped(trap)),
             Err(LaunchError::Unsupported(reason)) => return Ok(End::Refused(reason)),
@@ -54,6 +63,14 @@ impl Session for OnDevice {
             let mut bytes = vec![0; spec.size as usize];
             self.context.read_buffer(spec.id, 0, &mut bytes).map_err(|error| error.to_string())?;
             all.push(bytes);
+        }
+        match &self.linear {
+            Some(_) => {
+                let mut bytes = self.caller.bytes.clone();
+                bytes[..STACK_POINTER as usize].fill(0);
+                all.push(bytes);
+            }
+            None => assert!(self.caller.bytes.iter().all(|byte| *byte == 0), "linear memory was written"),
         }
         Ok(End::Done(all))
     }
@@ -76,24 +93,32 @@ impl AsDevice for wavelift::device::gpu::GpuDevice {
     }
 }
 
-/// A caller with one page of zeroes that no kernel here writes, and with neither globals nor tables.
-struct EmptyPage;
+/// A caller with one page of linear memory, with globals and without tables.
+struct Page {
+    bytes: Vec<u8>,
+    globals: Vec<ConstInit>,
+}
 
-impl Caller for EmptyPage {
+impl Caller for Page {
     fn memory_size(&mut self) -> u64 {
         LINEAR_MEMORY
     }
 
-    fn read_memory(&mut self, _offset: u64, out: &mut [u8]) {
-        out.fill(0);
+    fn read_memory(&mut self, offset: u64, out: &mut [u8]) {
+        out.copy_from_slice(&self.bytes[offset as usize..][..out.len()]);
     }
 
     fn write_memory(&mut self, offset: u64, data: &[u8]) {
-        assert!(data.iter().all(|byte| *byte == 0), "linear memory was written at {offset}");
+        self.bytes[offset as usize..][..data.len()].copy_from_slice(data);
     }
 
-    fn global(&mut self, _index: u32) -> Option<GlobalValue> {
-        None
+    fn global(&mut self, index: u32) -> Option<GlobalValue> {
+        Some(match *self.globals.get(index as usize)? {
+            ConstInit::I32(value) => GlobalValue::I32(value),
+            ConstInit::I64(value) => GlobalValue::I64(value),
+            ConstInit::F32(bits) => GlobalValue::F32(bits),
+            ConstInit::F64(bits) => GlobalValue::F64(bits),
+        })
     }
 
     fn table(&mut self, _index: u32) -> Vec<TableEntry> {

@@ -9,6 +9,7 @@ use wavelift::device::{KernelTrap, Location, TrapKind};
 use crate::case::{End, Program};
 use crate::engine::Session;
 use crate::on_devices::BLOCK_SIZE;
+use crate::places::STACK_POINTER;
 
 /// Pages beyond the first that make a memory of 4 GiB.
 const MORE_PAGES: u64 = (1 << 16) - 1;
@@ -20,6 +21,8 @@ pub struct PlainWasmtime {
     kernel: Func,
     /// Address and size of each buffer.
     buffers: Vec<(u32, u32)>,
+    linear: Option<Vec<u8>>,
+    globals: Vec<(wasmtime::Global, Val)>,
 }
 
 impl PlainWasmtime {
@@ -37,7 +40,13 @@ impl PlainWasmtime {
         memory.grow(&mut store, MORE_PAGES)?;
         let kernel = instance.get_func(&mut store, "kernel").expect("an exported kernel");
         let sizes = program.buffers.iter().map(|buffer| buffer.size);
-        Ok(PlainWasmtime { store, memory, kernel, buffers: program.addresses().into_iter().zip(sizes).collect() })
+        let buffers = program.addresses().into_iter().zip(sizes).collect();
+        let mut globals = Vec::new();
+        for global in instance.exports(&mut store).filter_map(|e| e.into_global()).collect::<Vec<_>>() {
+            let value = global.get(&mut store);
+            globals.push((global, value));
+        }
+        Ok(PlainWasmtime { store, memory, kernel, buffers, linear: program.linear.clone(), globals })
     }
 }
 
@@ -46,11 +55,17 @@ impl Session for PlainWasmtime {
         for ((address, _), bytes) in self.buffers.iter().zip(contents) {
             self.memory.data_mut(&mut self.store)[*address as usize..][..bytes.len()].copy_from_slice(bytes);
         }
+        if let Some(linear) = &self.linear {
+            self.memory.data_mut(&mut self.store)[..linear.len()].copy_from_slice(linear);
+        }
         let tail = self.buffers.iter().flat_map(|(address, size)| [*address, *size]);
         let mut arguments: Vec<Val> =
             [0, iterations, BLOCK_SIZE].into_iter().chain(tail).map(|x| Val::I32(x as i32)).collect();
         for iteration in 0..iterations {
             arguments[0] = Val::I32(iteration as i32);
+            for (global, value) in &self.globals {
+                global.set(&mut self.store, *value).map_err(|error| error.to_string())?;
+            }
             if let Err(error) = self.kernel.call(&mut self.store, &arguments, &mut []) {
                 let (kind, at) = trap_of(&error).ok_or_else(|| format!("no trap: {error:?}"))?;
                 return Ok(End::Trapped(KernelTrap { at, kind, iteration }));
@@ -58,7 +73,12 @@ impl Session for PlainWasmtime {
         }
         let data = self.memory.data(&self.store);
         let bytes = |(address, size): &(u32, u32)| data[*address as usize..][..*size as usize].to_vec();
-        Ok(End::Done(self.buffers.iter().map(bytes).collect()))
+        let linear = self.linear.as_ref().map(|linear| {
+            let mut bytes = data[..linear.len()].to_vec();
+            bytes[..STACK_POINTER as usize].fill(0);
+            bytes
+        });
+        Ok(End::Done(self.buffers.iter().map(bytes).chain(linear).collect()))
     }
 }
 
