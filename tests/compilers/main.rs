@@ -98,7 +98,7 @@ fn check(guest: &Guest, way: Way, committed: &Table) -> Result<(), Failed> {
     }
     check_launches(&outcome)?;
     if way.device == DeviceChoice::Gpu {
-        return check_lifting(&table::rows(guest, way.profile, &outcome.launches), committed);
+        return check_lifting(&table::rows(guest, way.profile, &outcome), committed);
     }
     match outcome.launches.iter().find_map(|launch| Some((&launch.kernel, launch.fallback.as_ref()?))) {
         Some((kernel, reason)) => Err(format!("`{kernel}` did not run on the CPU's workers: {reason}").into()),
@@ -143,7 +143,7 @@ fn bless(guests: &[Guest]) -> Result<(), Failed> {
                 return Err(about(guest, way, &format!("It printed\n{}instead of\n{first}", outcome.stdout)));
             }
             if way.device == DeviceChoice::Gpu {
-                found.extend(table::rows(guest, way.profile, &outcome.launches));
+                found.extend(table::rows(guest, way.profile, &outcome));
             }
         }
     }

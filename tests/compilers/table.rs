@@ -5,10 +5,9 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use wavelift::LaunchRecord;
 use wavelift::translator::Profile;
 
-use crate::guest::Guest;
+use crate::guest::{Guest, Outcome};
 
 const HEADER: &str = "guest,compiler,level,kernel,profile,lifted,reason";
 
@@ -37,20 +36,22 @@ pub fn compiler(language: &str) -> &'static str {
     }
 }
 
-/// The rows that a guest's launches on a GPU give.
-pub fn rows(guest: &Guest, profile: Profile, launches: &[LaunchRecord]) -> Table {
+/// The rows that a guest's launches on a GPU give. Kernels have the names that the guest prints.
+pub fn rows(guest: &Guest, profile: Profile, outcome: &Outcome) -> Table {
     let profile = match profile {
         Profile::Vulkan => "vulkan",
         Profile::Portable => "portable",
     };
-    let key = |launch: &LaunchRecord| Key {
+    let key = |kernel: &str| Key {
         guest: guest.name.clone(),
         compiler: compiler(&guest.language).into(),
         level: guest.level.clone(),
-        kernel: launch.kernel.clone(),
+        kernel: kernel.into(),
         profile: profile.into(),
     };
-    launches.iter().map(|launch| (key(launch), launch.fallback.as_deref().map(plain))).collect()
+    let kernels = outcome.stdout.lines().filter_map(|line| line.split(' ').next());
+    let launches = outcome.launches.iter().flat_map(|group| (0..group.count).map(move |_| group));
+    kernels.zip(launches).map(|(kernel, launch)| (key(kernel), launch.fallback.as_deref().map(plain))).collect()
 }
 
 /// A reason without what would end a field or a line.
