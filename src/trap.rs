@@ -49,7 +49,7 @@ impl KernelFault {
 /// The trap of a kernel that ran in the caller's own instance; `None` if `error` is something else, such as the end
 /// of the guest by `proc_exit`.
 pub(crate) fn kernel_trap(error: &wasmtime::Error, module: &Module, iteration: u32) -> Option<KernelTrap> {
-    let kind = kind_of(error.downcast_ref::<Trap>()?)?;
+    let kind = kind_of(*error.downcast_ref::<Trap>()?)?;
     let frame = error.downcast_ref::<WasmBacktrace>().and_then(|b| b.frames().first());
     let at = frame.map(|frame| Location {
         function: frame.func_index(),
@@ -58,11 +58,12 @@ pub(crate) fn kernel_trap(error: &wasmtime::Error, module: &Module, iteration: u
     Some(KernelTrap { at: at.unwrap_or_default(), kind, iteration })
 }
 
-/// `None` for traps that are none of Wasm's own.
-fn kind_of(trap: &Trap) -> Option<TrapKind> {
+/// What Wasmtime's traps are to a guest, wherever its kernel ran; `None` for those that are none of Wasm's own.
+pub(crate) fn kind_of(trap: Trap) -> Option<TrapKind> {
     Some(match trap {
         Trap::UnreachableCodeReached => TrapKind::Unreachable,
-        Trap::MemoryOutOfBounds => TrapKind::OutOfBounds,
+        // An atomic access at an address that its size does not divide: such an access has no bytes.
+        Trap::MemoryOutOfBounds | Trap::HeapMisaligned => TrapKind::OutOfBounds,
         Trap::IntegerDivisionByZero => TrapKind::DivideByZero,
         Trap::IntegerOverflow => TrapKind::IntegerOverflow,
         Trap::BadConversionToInteger => TrapKind::BadConversion,

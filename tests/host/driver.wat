@@ -10,9 +10,10 @@
 
   (memory (export "memory") 2)
   (global $counter (mut i32) (i32.const 40))
-  (table 12 funcref)
+  (table 14 funcref)
   (elem (i32.const 1) $fill $double $wrong_type $traps $memory $calls_host $calls_us $sched_yield
     $calls_host_and_traps $exits)
+  (elem (i32.const 12) $misaligned $calls_host_and_misaligned)
 
   (func (export "get_device") (param i32 i32) (result i32)
     (call $get_device (local.get 0) (local.get 1)))
@@ -64,4 +65,9 @@
     (drop (i32.div_u (i32.const 1) (i32.lt_u (local.get $i) (i32.const 5)))))
   (func $exits (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
     (call $proc_exit (i32.const 7)))
+  (func $misaligned (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (drop (i32.atomic.load (i32.add (local.get $p) (i32.ge_u (local.get $i) (i32.const 5))))))
+  (func $calls_host_and_misaligned (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (drop (call $sched_yield))
+    (drop (i32.atomic.load (i32.add (local.get $p) (i32.ge_u (local.get $i) (i32.const 5))))))
 )

@@ -125,6 +125,22 @@ fn a_trap_in_the_guest_is_a_kernels_trap() {
 }
 
 #[test]
+fn a_misaligned_atomic_is_out_of_bounds_wherever_it_runs() {
+    let module = wavelift::translator::Module::parse(wat::parse_str(super::DRIVER).unwrap()).unwrap();
+    for (entry, name) in
+        [(table::MISALIGNED, "misaligned"), (table::CALLS_HOST_AND_MISALIGNED, "calls_host_and_misaligned")]
+    {
+        let mut guest = Guest::on(DeviceChoice::Cpu);
+        let buffer = guest.buffer(32, 2);
+        let error = guest.launch(entry, 8, &[], &[buffer]).unwrap_err();
+        let Error::Kernel(fault) = &error else { panic!("{name}: {error}") };
+        assert_eq!((fault.kernel.as_str(), fault.iteration), (name, 5));
+        assert_eq!(fault.kind, wavelift::device::TrapKind::OutOfBounds, "{name}");
+        assert_eq!(module.bytes()[fault.at.offset as usize], 0xfe, "the operator is atomic");
+    }
+}
+
+#[test]
 fn a_kernel_can_end_the_guest_and_can_not_launch() {
     let mut guest = Guest::on(DeviceChoice::Cpu);
     let buffer = guest.buffer(32, 2);

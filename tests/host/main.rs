@@ -38,6 +38,10 @@ pub mod table {
     pub const EXITS: i32 = 10;
     /// Nothing.
     pub const FREE: i32 = 11;
+    /// One buffer; iterations from 5 on load atomically from an address that is no multiple of 4.
+    pub const MISALIGNED: i32 = 12;
+    /// The same, and calls the host.
+    pub const CALLS_HOST_AND_MISALIGNED: i32 = 13;
 }
 
 /// A running guest.

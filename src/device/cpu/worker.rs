@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use wasmtime::{Engine, Func, Global, Instance, Store, Trap, Val, WasmBacktrace};
-use wavelift_translator::{Location, TrapKind};
+use wavelift_translator::Location;
 
 use super::encode;
 use super::job::{Event, Job};
 use super::kernel::Kernel;
 use crate::device::{BufferSpec, KernelTrap};
 use crate::memory::{AddressSpace, Protection, View, buffer_bytes, protection_of, with_view};
+use crate::trap::kind_of;
 
 /// What a worker keeps between launches.
 #[derive(Default)]
@@ -124,24 +125,8 @@ fn event(kernel: &Kernel, error: &wasmtime::Error, iteration: u32) -> Result<Eve
             break;
         }
     }
-    Ok(Event::Trap(KernelTrap { at, kind: trap_kind(*trap)?, iteration }))
-}
-
-fn trap_kind(trap: Trap) -> Result<TrapKind, String> {
-    Ok(match trap {
-        Trap::UnreachableCodeReached => TrapKind::Unreachable,
-        // An atomic access at an address that its size does not divide: such an access has no bytes.
-        Trap::MemoryOutOfBounds | Trap::HeapMisaligned => TrapKind::OutOfBounds,
-        Trap::IntegerDivisionByZero => TrapKind::DivideByZero,
-        Trap::IntegerOverflow => TrapKind::IntegerOverflow,
-        Trap::BadConversionToInteger => TrapKind::BadConversion,
-        Trap::TableOutOfBounds => TrapKind::TableOutOfBounds,
-        Trap::IndirectCallToNull => TrapKind::NullTableEntry,
-        Trap::BadSignature => TrapKind::IndirectCallType,
-        Trap::StackOverflow => TrapKind::StackOverflow,
-        Trap::OutOfFuel => TrapKind::OutOfFuel,
-        other => return Err(format!("A kernel ended with a trap that kernels can't have: {other}.")),
-    })
+    let kind = kind_of(*trap).ok_or_else(|| format!("A kernel ended with a trap that kernels can't have: {trap}."))?;
+    Ok(Event::Trap(KernelTrap { at, kind, iteration }))
 }
 
 /// A worker's view and what it shows at present.
