@@ -36,7 +36,7 @@ typedef enum wl_error {
     WL_BAD_DEVICE = 2,    /* buffers of another device than the launch's */
     WL_OUT_OF_BOUNDS = 3, /* a length beyond a buffer's size */
     WL_OUT_OF_MEMORY = 4, /* device memory, address space or a quota is used up */
-    WL_BAD_KERNEL = 5,    /* no such function, or one of a type that does not fit the buffers */
+    WL_BAD_KERNEL = 5,    /* no such function, one of a type that does not fit the buffers, or no kernel's module */
     WL_UNSUPPORTED = 6,   /* the embedder forbade the fallback that this launch needs */
     WL_DEVICE_LOST = 7    /* the device went away, and the buffers on it */
 } wl_error;
@@ -44,13 +44,24 @@ typedef enum wl_error {
 /* What kernels may do with a buffer. A store to a WL_READ buffer traps; a WL_WRITE buffer may be loaded, too. */
 typedef enum wl_access { WL_READ = 0, WL_WRITE = 1, WL_READ_WRITE = 2 } wl_access;
 
-/* The kind of device wished for. Where there is none, the host gives the next best; its user can override the wish. */
+/* The kind of device wished for. Where there is none, the host gives the next best; its user can override the wish.
+ * A guest that calls wl_parallel_exec numbers the kinds otherwise: it defines WL_PARALLEL_EXEC in each of its source files
+ * before it includes this header. No other guest may define it, for the host goes by what a module imports. */
+#ifdef WL_PARALLEL_EXEC
+typedef enum wl_device_hint {
+    WL_SEQUENTIAL = 0, /* in order, on one thread */
+    WL_CPU = 1,
+    WL_DISCRETE_GPU = 2,
+    WL_INTEGRATED_GPU = 3
+} wl_device_hint;
+#else
 typedef enum wl_device_hint {
     WL_CPU = 0,
     WL_DISCRETE_GPU = 1,
     WL_INTEGRATED_GPU = 2,
     WL_SEQUENTIAL = 3 /* in order, on one thread */
 } wl_device_hint;
+#endif
 
 /* Handles. */
 typedef int32_t wl_device;
@@ -87,6 +98,36 @@ WL_IMPORT("parallel_for")
 int32_t wl_parallel_for(wl_kernel kernel, uint32_t num_iterations, uint32_t block_size,
                         const wl_buffer *inputs, uint32_t input_count,
                         const wl_buffer *outputs, uint32_t output_count);
+
+/* ---- Kernels that are modules of their own ----
+ *
+ * Both functions take the bytes of a WebAssembly module instead of a function. It exports a function `kernel`, of the
+ * usual type, and may import one memory, which then is the guest's own; it imports nothing else. A module that defines its
+ * memory (as one with static data must) gets a new one for each launch. The bytes are compared at each launch, so that the
+ * guest may change them; the host compiles equal ones once.
+ *
+ * A kernel in C becomes such a module by
+ *
+ *     clang --target=wasm32 -O3 -nostdlib -Wl,--no-entry -Wl,--export=kernel -Wl,--import-memory -o kernel.wasm kernel.c
+ *
+ * and a guest holds it in an array, by #embed or as a list of numbers. Native programs can't run it. */
+#ifdef __wasm__
+
+/* wl_parallel_for with a kernel's module: on the device of the buffers. */
+WL_IMPORT("parallel_for")
+int32_t wl_parallel_for_module(const void *kernel, uint32_t kernel_size, uint32_t num_iterations, uint32_t block_size,
+                               const wl_buffer *inputs, uint32_t input_count,
+                               const wl_buffer *outputs, uint32_t output_count);
+
+#ifdef WL_PARALLEL_EXEC
+/* The same on the given device, on which the buffers must be. */
+WL_IMPORT("parallel_exec")
+int32_t wl_parallel_exec(wl_device device, const void *kernel, uint32_t kernel_size, uint32_t num_iterations,
+                         uint32_t block_size, const wl_buffer *inputs, uint32_t input_count,
+                         const wl_buffer *outputs, uint32_t output_count);
+#endif
+
+#endif
 
 /* ---- Conveniences: on an error they say which call failed and why on standard error, and exit with status 1. ---- */
 

@@ -6,7 +6,7 @@ use wasmtime::WasmBacktrace;
 use wavelift_translator as translator;
 
 use crate::device::{DeviceError, Location};
-use crate::host::HostFault;
+use crate::host::{HostFault, PARALLEL_FOR, PARALLEL_FOR_MODULE};
 use crate::kernel::Mismatch;
 use crate::runtime::Module;
 use crate::trap::{KernelFault, unreachable_at};
@@ -196,7 +196,9 @@ impl Error {
     /// What instantiation ended with.
     pub fn of_instantiation(error: wasmtime::Error, module: &Module) -> Error {
         if let Some(unknown) = error.downcast_ref::<wasmtime::UnknownImportError>() {
-            return Error::UnknownImport { module: unknown.module().to_string(), name: unknown.name().to_string() };
+            // Compiled modules have another name for it than guests.
+            let name = if unknown.name() == PARALLEL_FOR_MODULE { PARALLEL_FOR } else { unknown.name() };
+            return Error::UnknownImport { module: unknown.module().to_string(), name: name.to_string() };
         }
         match Error::of_call(error, module) {
             Error::Stopped(message) => Error::Link(message),

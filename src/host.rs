@@ -5,6 +5,8 @@ mod calls;
 mod guest;
 mod handles;
 mod imports;
+mod launch;
+mod module_caller;
 mod view;
 
 pub(crate) use abi::Hint;
@@ -15,3 +17,10 @@ pub use guest::GuestState;
 
 /// The module that guests import these functions from.
 pub(crate) const MODULE: &str = "wasi_ephemeral_parallel";
+
+/// Two forms have this name.
+pub(crate) const PARALLEL_FOR: &str = "parallel_for";
+/// What compiled modules call the form of it with a kernel module.
+pub(crate) const PARALLEL_FOR_MODULE: &str = "parallel:for";
+/// Parameters of that form.
+pub(crate) const PARALLEL_FOR_MODULE_PARAMETERS: usize = 8;

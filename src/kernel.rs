@@ -1,5 +1,8 @@
-//! How a launch is run: on its device, else on the CPU, else in the caller's own instance.
+//! How a launch is run: on its device, else on the CPU, else in the caller's own instance or, where the kernel came as a
+//! module, in one beside it.
 
+mod initial;
+mod module;
 mod verify;
 
 use std::time::{Duration, Instant};
@@ -12,11 +15,13 @@ use crate::report::LaunchRecord;
 use crate::runtime::DeviceSlot;
 use crate::trap::KernelFault;
 
+pub(crate) use module::{KernelModule, KernelModules};
 pub use verify::Mismatch;
 
 /// The instance that launches a kernel, and can run it itself.
 pub(crate) trait CallerInstance: Caller {
-    /// Runs all invocations in order in this instance; the buffers are exposed in its memory.
+    /// Runs all invocations in order in this instance, or in one of the kernel's module that shares its memory; the
+    /// buffers are exposed there.
     fn run_in_order(&mut self, launch: &Launch) -> Result<(), InOrderError>;
 }
 
@@ -26,6 +31,8 @@ pub(crate) enum InOrderError {
     Trap(KernelTrap),
     /// Something else that must reach the guest's host unchanged, such as `proc_exit`.
     Guest(wasmtime::Error),
+    /// There is no instance that could run it; a sentence. Nothing was run.
+    Refused(String),
 }
 
 /// A launch that was run.
@@ -52,7 +59,16 @@ impl From<wasmtime::Error> for Failure {
     }
 }
 
-/// Runs a launch and records it. `upload` is the time of uploads that it is charged with.
+/// Times before a launch that it is charged with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Before {
+    /// Uploads.
+    pub upload: Duration,
+    /// Loading the kernel's module.
+    pub load: Duration,
+}
+
+/// Runs a launch and records it.
 ///
 /// # Errors
 /// A kernel's trap, a verification's mismatch, a device's error.
@@ -60,22 +76,16 @@ pub(crate) fn launch(
     core: &mut Core,
     slot: DeviceSlot,
     launch: &Launch,
-    upload: Duration,
+    before: Before,
     caller: &mut dyn CallerInstance,
 ) -> Result<ErrorCode> {
     core.launches += 1;
+    let kernel = launch.module.wasm.function_name(launch.function);
     let mut record = LaunchRecord {
-        kernel: launch.module.wasm.function_name(launch.function),
-        device: core.device_name(slot),
-        invocations: launch.iterations,
-        fallback: None,
-        count: 1,
-        verified: 0,
-        lift: Duration::ZERO,
-        compile: Duration::ZERO,
-        upload,
-        run: Duration::ZERO,
-        download: Duration::ZERO,
+        lift: before.load,
+        upload: before.upload,
+        function: (launch.module.id, launch.function),
+        ..LaunchRecord::new(kernel, core.device_name(slot), launch.iterations)
     };
     let before = match core.runtime.config().verify {
         true => Some(verify::Snapshot::take(core, slot, launch, caller)?),
@@ -85,7 +95,8 @@ pub(crate) fn launch(
         Ok(ran) => {
             record.device = core.device_name(ran.on);
             record.fallback = ran.reason;
-            (record.lift, record.compile, record.run) = (ran.times.lift, ran.times.compile, ran.times.run);
+            record.lift += ran.times.lift;
+            (record.compile, record.run) = (ran.times.compile, ran.times.run);
             match before {
                 Some(before) if !ran.in_caller => {
                     let verified = verify::verify(core, slot, ran.on, launch, &before, caller);
@@ -110,6 +121,12 @@ pub(crate) fn launch(
     };
     core.report.push(record);
     outcome
+}
+
+/// Notes in the report why a guest's kernel module is no kernel, which an error code can't say.
+pub(crate) fn note_bad_kernel(core: &mut Core, iterations: u32, reason: &str) {
+    let record = LaunchRecord::new("(no kernel)".to_string(), "-".to_string(), iterations);
+    core.report.push(LaunchRecord { fallback: Some(format!("Not run: {reason}")), ..record });
 }
 
 fn run(core: &mut Core, slot: DeviceSlot, launch: &Launch, caller: &mut dyn CallerInstance) -> Result<Ran, Failure> {
@@ -193,6 +210,7 @@ fn run_in_caller(core: &mut Core, launch: &Launch, caller: &mut dyn CallerInstan
         Ok(()) => Ok(LaunchTimes { run: started.elapsed(), ..LaunchTimes::default() }),
         Err(InOrderError::Trap(trap)) => Err(Failure::Trap(trap)),
         Err(InOrderError::Guest(error)) => Err(Failure::Other(error)),
+        Err(InOrderError::Refused(reason)) => Err(Failure::Refused(reason)),
     }
 }
 

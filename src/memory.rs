@@ -30,10 +30,10 @@ mod no_mapping;
 mod ranges;
 
 pub(crate) use linear_memory::{WorkerMemories, with_view};
-pub(crate) use mapping::{Protection, View};
+pub(crate) use mapping::{Backing, Protection, View};
 
 use linear_memory::GuestMemories;
-use mapping::{Backing, GUARD, SPACE};
+use mapping::{GUARD, SPACE};
 use ranges::Ranges;
 
 /// Size of a Wasm page in bytes.
@@ -220,6 +220,11 @@ impl AddressSpace {
     /// A view of its own for a worker; nothing is shown at first.
     pub(crate) fn worker_view(&self) -> Result<View, MemoryError> {
         View::new(&self.backing).map_err(system("map a worker's view"))
+    }
+
+    /// Makes a worker's view have this space's bytes again where it had another file's; nothing of them is shown.
+    pub(crate) fn map_back(&self, view: &View, range: Range<u64>) -> std::io::Result<()> {
+        view.map_file(range, &self.backing)
     }
 }
 

@@ -24,7 +24,7 @@ pub struct LaunchRecord {
     pub count: u64,
     /// How many of them were compared with another device's run.
     pub verified: u64,
-    /// Lifting Wasm to SPIR-V, or rewriting it for CPU workers.
+    /// Lifting Wasm to SPIR-V, or rewriting it for CPU workers; reading a kernel that came as a module.
     pub lift: Duration,
     /// Making pipelines, or machine code.
     pub compile: Duration,
@@ -34,11 +34,32 @@ pub struct LaunchRecord {
     pub run: Duration,
     /// `read_buffer` after the last of these launches.
     pub download: Duration,
+    /// The kernel's module and function: kernels of one name are kept apart.
+    pub(crate) function: (u64, u32),
 }
 
 impl LaunchRecord {
+    /// One launch that took no time.
+    pub(crate) fn new(kernel: String, device: String, invocations: u32) -> LaunchRecord {
+        LaunchRecord {
+            kernel,
+            device,
+            invocations,
+            fallback: None,
+            count: 1,
+            verified: 0,
+            lift: Duration::ZERO,
+            compile: Duration::ZERO,
+            upload: Duration::ZERO,
+            run: Duration::ZERO,
+            download: Duration::ZERO,
+            function: (0, 0),
+        }
+    }
+
     fn continues(&self, other: &LaunchRecord) -> bool {
-        self.kernel == other.kernel
+        self.function == other.function
+            && self.kernel == other.kernel
             && self.device == other.device
             && self.invocations == other.invocations
             && self.fallback == other.fallback
@@ -162,19 +183,8 @@ mod tests {
     use super::*;
 
     fn record(kernel: &str, invocations: u32, micros: u64) -> LaunchRecord {
-        LaunchRecord {
-            kernel: kernel.to_string(),
-            device: "CPU".to_string(),
-            invocations,
-            fallback: None,
-            count: 1,
-            verified: 0,
-            lift: Duration::ZERO,
-            compile: Duration::ZERO,
-            upload: Duration::ZERO,
-            run: Duration::from_micros(micros),
-            download: Duration::ZERO,
-        }
+        let run = Duration::from_micros(micros);
+        LaunchRecord { run, ..LaunchRecord::new(kernel.to_string(), "CPU".to_string(), invocations) }
     }
 
     #[test]
@@ -185,9 +195,10 @@ mod tests {
         report.push(record("b", 8, 1));
         report.push(record("a", 8, 1));
         report.push(record("a", 9, 1));
+        report.push(LaunchRecord { function: (7, 0), ..record("a", 9, 1) });
         report.add_download(Duration::from_millis(3));
         let counts: Vec<_> = report.launches().iter().map(|r| (r.kernel.as_str(), r.count)).collect();
-        assert_eq!(counts, [("a", 2), ("b", 1), ("a", 1), ("a", 1)]);
+        assert_eq!(counts, [("a", 2), ("b", 1), ("a", 1), ("a", 1), ("a", 1)]);
         assert_eq!(report.launches()[0].run, Duration::from_micros(30));
         let table = report.to_string();
         assert!(table.contains("30.0 µs") && table.contains("3.00 ms"), "{table}");

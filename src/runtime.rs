@@ -15,6 +15,7 @@ pub use module::Module;
 
 use crate::device::{Device, DeviceInfo};
 use crate::error::{Error, Result};
+use crate::kernel::KernelModules;
 
 /// The Wasm engine, the configuration and the devices. Cheap to clone; serves any number of guests and threads.
 #[derive(Clone)]
@@ -26,6 +27,7 @@ struct Inner {
     engine: wasmtime::Engine,
     config: Config,
     devices: Devices,
+    kernel_modules: KernelModules,
 }
 
 impl Runtime {
@@ -37,7 +39,7 @@ impl Runtime {
     pub fn new(config: Config) -> Result<Runtime> {
         let engine = wasmtime::Engine::new(&engine_config()).map_err(|e| Error::Engine(Error::one_line(&e)))?;
         let devices = Devices::new(&config)?;
-        Ok(Runtime { inner: Arc::new(Inner { engine, config, devices }) })
+        Ok(Runtime { inner: Arc::new(Inner { engine, config, devices, kernel_modules: KernelModules::default() }) })
     }
 
     /// Like [`Runtime::new`], with a device of the embedder's own, which runs every launch that it can; the CPU runs
@@ -49,7 +51,7 @@ impl Runtime {
         let config = Config { device: DeviceChoice::Auto, adapter: None, ..config };
         let engine = wasmtime::Engine::new(&engine_config()).map_err(|e| Error::Engine(Error::one_line(&e)))?;
         let devices = Devices::new(&config)?.with_own(device);
-        Ok(Runtime { inner: Arc::new(Inner { engine, config, devices }) })
+        Ok(Runtime { inner: Arc::new(Inner { engine, config, devices, kernel_modules: KernelModules::default() }) })
     }
 
     /// The engine that [`Module::new`] compiles for.
@@ -64,6 +66,10 @@ impl Runtime {
 
     pub(crate) fn devices(&self) -> &Devices {
         &self.inner.devices
+    }
+
+    pub(crate) fn kernel_modules(&self) -> &KernelModules {
+        &self.inner.kernel_modules
     }
 
     /// Every device of this machine: GPU adapters, best first and with the index that [`Config::adapter`] takes,

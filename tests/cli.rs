@@ -333,6 +333,10 @@ fn inspects_modules_without_kernels_and_names_those_there_are() {
     let said = stdout(&output);
     assert!(output.status.success() && said.contains("ids") && said.contains("dies"), "{said}");
     assert!(!said.contains("main"), "`main` is in the table and has no kernel's type: {said}");
+    let text = r#"(module (func (export "kernel") (param i32 i32 i32)) (func (export "other") (param i32 i32 i32)))"#;
+    let module = files.put("module.wat", text);
+    let said = stdout(&wavelift(["inspect", module.to_str().unwrap()]));
+    assert!(said.contains("kernel") && said.contains("yes") && !said.contains("other"), "{said}");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::process::Command;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use wavelift::device::gpu;
 
-const GUESTS: [&str; 7] = ["hello_parallel", "nstream", "nstream_block", "sgemm", "stencil", "mandelbrot", "nbody"];
+const GUESTS: [&str; 8] =
+    ["hello_parallel", "saxpy_module", "nstream", "nstream_block", "sgemm", "stencil", "mandelbrot", "nbody"];
 
 fn main() {
     let has_gpu = !gpu::adapters().is_empty();

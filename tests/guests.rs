@@ -21,8 +21,9 @@ struct Guest {
     tolerance: Option<&'static str>,
 }
 
-const GUESTS: [Guest; 7] = [
+const GUESTS: [Guest; 8] = [
     Guest { name: "hello_parallel", arguments: &[], kernel: "saxpy", launches: 1, tolerance: None },
+    Guest { name: "saxpy_module", arguments: &[], kernel: "kernel", launches: 2, tolerance: None },
     Guest { name: "nstream", arguments: &["3", "65537"], kernel: "nstream", launches: 4, tolerance: Some("1e-6") },
     Guest { name: "nstream_block", arguments: &[], kernel: "nstream_block", launches: 11, tolerance: None },
     Guest { name: "sgemm", arguments: &["96"], kernel: "sgemm", launches: 1, tolerance: Some("1e-4") },

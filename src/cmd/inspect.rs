@@ -6,13 +6,14 @@ use wavelift::translator::{self, AccessSummary, Module, Options};
 
 use crate::cli::InspectArguments;
 
-/// Prints a table of the kernels in a module's function table.
+/// Prints a table of the kernels in a module's function table, and of the one that a kernel module exports.
 pub fn run(arguments: &InspectArguments) -> Result<i32> {
     let module = super::parse_file(&arguments.module)?;
     let kernels = module.kernels();
     if kernels.is_empty() {
         super::print(
-            "The module has no kernels: no function of type (i32, i32, i32, (i32, i32)*) is in an element segment.",
+            "The module has no kernels: no function of type (i32, i32, i32, (i32, i32)*) is in an element segment, or \
+             exported as `kernel`.",
         )?;
         return Ok(0);
     }

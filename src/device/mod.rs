@@ -5,6 +5,7 @@
 //! error codes and the choice of a device are decided above this seam; how a kernel runs, below it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wavelift_translator as translator;
@@ -78,7 +79,8 @@ pub struct BufferSpec {
     pub access: Access,
 }
 
-/// A guest's module: its original bytes, parsed and validated once.
+/// A module that holds kernels, its original bytes parsed and validated once: the guest's own, or one whose bytes the
+/// guest gave to a launch.
 #[derive(Debug)]
 pub struct GuestModule {
     /// Unique in the process: a cache key.
@@ -87,7 +89,15 @@ pub struct GuestModule {
     pub wasm: translator::Module,
 }
 
-/// One call of `parallel_for`, checked against the ABI: at least one iteration, buffers exist, the kernel's type fits.
+impl GuestModule {
+    /// A module with a number of its own.
+    pub fn new(wasm: translator::Module) -> Arc<GuestModule> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Arc::new(GuestModule { id: NEXT.fetch_add(1, Ordering::Relaxed), wasm })
+    }
+}
+
+/// One launch, checked against the ABI: at least one iteration, buffers exist, the kernel's type fits.
 #[derive(Clone, Debug)]
 pub struct Launch {
     /// The module that holds the kernel.
@@ -128,14 +138,47 @@ pub enum TableEntry {
     Foreign,
 }
 
-/// The calling instance's state at the call, asked for by a device as far as the kernel needs it.
+/// A memory that a kernel module defines for itself. Each launch starts with these contents; its invocations share the
+/// memory as they would linear memory, and after the launch it is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnMemory {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Addresses and bytes that are set at first, in this order; all others are zero.
+    pub data: Vec<(u32, Vec<u8>)>,
+}
+
+impl OwnMemory {
+    /// Copies the bytes from `offset` on, as they are at first, to `out`.
+    pub fn read(&self, offset: u64, out: &mut [u8]) {
+        out.fill(0);
+        let end = offset + out.len() as u64;
+        for (address, bytes) in &self.data {
+            let (first, last) = (u64::from(*address), u64::from(*address) + bytes.len() as u64);
+            let (from, to) = (first.max(offset), last.min(end));
+            if from < to {
+                let bytes = &bytes[(from - first) as usize..(to - first) as usize];
+                out[(from - offset) as usize..(to - offset) as usize].copy_from_slice(bytes);
+            }
+        }
+    }
+}
+
+/// The state that a launch starts from, asked for by a device as far as the kernel needs it: the calling instance's at
+/// the call or, where the kernel came as a module of its own, that module's initial one. Indices are those of
+/// [`Launch::module`].
 pub trait Caller {
+    /// The kernel's memory, where it is one of its own module's and not the caller's linear memory. It does not lie in
+    /// the guest's address space, whatever that is.
+    fn own_memory(&self) -> Option<&OwnMemory> {
+        None
+    }
     /// The present size of linear memory 0 in bytes; 0 if the module has none.
     fn memory_size(&mut self) -> u64;
-    /// Copies linear memory from `offset` on to `out`. Only for a detached address space, where linear memory
-    /// can't be mapped; the range lies inside the memory.
+    /// Copies linear memory from `offset` on to `out`; the range lies inside the memory. Where the caller's linear memory
+    /// is mapped, a device need not ask.
     fn read_memory(&mut self, offset: u64, out: &mut [u8]);
-    /// The reverse of `read_memory`.
+    /// The reverse of `read_memory`; what is written to a memory of the kernel's own is dropped.
     fn write_memory(&mut self, offset: u64, data: &[u8]);
     /// The present value of a global of a number type, by index; `None` for reference types.
     fn global(&mut self, index: u32) -> Option<GlobalValue>;
@@ -200,8 +243,8 @@ pub enum LaunchError {
     /// This device can't run this kernel; another one can. Nothing was run.
     #[error("{0}")]
     Unsupported(String),
-    /// The kernel reaches a host import or `memory.grow`: the runtime runs it in order in the caller's own instance.
-    /// Nothing was run.
+    /// The kernel reaches a host import or `memory.grow`: the runtime runs it in order in the caller's own instance, or
+    /// in one beside it. Nothing was run.
     #[error("{0}")]
     NeedsCaller(String),
     /// An invocation trapped. Buffer contents are unspecified.
@@ -235,4 +278,21 @@ pub trait Context: Send {
     fn read_buffer(&mut self, buffer: BufferId, offset: u32, out: &mut [u8]) -> Result<(), DeviceError>;
     /// Runs exactly `launch.iterations` invocations and waits for them.
     fn launch(&mut self, launch: &Launch, caller: &mut dyn Caller) -> Result<LaunchTimes, LaunchError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_memory_of_its_own_is_zero_but_for_its_data() {
+        let data = vec![(2, vec![1, 2, 3, 4]), (4, vec![9]), (10, vec![7, 7])];
+        let memory = OwnMemory { size: 12, data };
+        let whole = [0, 0, 1, 2, 9, 4, 0, 0, 0, 0, 7, 7];
+        for (start, end) in [(0, 12), (0, 3), (3, 5), (5, 11), (6, 10), (12, 12)] {
+            let mut out = vec![0xff; end - start];
+            memory.read(start as u64, &mut out);
+            assert_eq!(out, whole[start..end]);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What each function of `wasi_ephemeral_parallel` does.
+//! What the functions of `wasi_ephemeral_parallel` do that launch nothing; those that do are in [`super::launch`].
 
 use std::time::Instant;
 
@@ -7,23 +7,23 @@ use wasmtime::{Caller, Linker, Result};
 use super::abi::{Hint, decode_access};
 use super::guest::device_error;
 use super::view::{View, memory_of};
-use super::{Core, ErrorCode, GuestState, HostFault, MODULE};
-use crate::device::{DeviceError, Launch};
+use super::{Core, ErrorCode, GuestState, HostFault, MODULE, launch};
+use crate::device::DeviceError;
 use crate::error::Error;
-use crate::kernel;
 use crate::runtime::{DeviceSlot, Module};
 
 /// Where a guest's list, data or result lies.
 #[derive(Clone, Copy)]
-struct Span {
-    function: &'static str,
-    what: &'static str,
-    address: u32,
-    length: u64,
+pub(super) struct Span {
+    pub function: &'static str,
+    pub what: &'static str,
+    pub address: u32,
+    pub length: u64,
 }
 
 /// Defines the functions of `wasi_ephemeral_parallel` in a host's own linker. `access` finds the calling instance's
-/// [`GuestState`] in the store's data. Instantiate [`Module::compiled`] with it.
+/// [`GuestState`] in the store's data. Instantiate [`Module::compiled`] with it: modules of all three forms can be, since
+/// there each form has a name of its own.
 ///
 /// # Errors
 /// [`Error::Link`] if the linker has these functions already.
@@ -68,28 +68,11 @@ fn define<T: 'static>(
             })
         },
     )?;
-    linker.func_wrap(
-        MODULE,
-        "parallel_for",
-        move |mut caller: Caller<'_, T>,
-              worker: u32,
-              iterations: u32,
-              block_size: u32,
-              ins: u32,
-              in_count: u32,
-              outs: u32,
-              out_count: u32| {
-            with_core(&mut caller, access, "parallel_for", |core, caller| {
-                let lists = [(ins, in_count), (outs, out_count)];
-                parallel_for(core, caller, worker, iterations, block_size, lists)
-            })
-        },
-    )?;
-    Ok(())
+    launch::define(linker, access)
 }
 
 /// Takes the state out of the store's data for the time of a call, so that it and the caller can be used at once.
-fn with_core<T: 'static>(
+pub(super) fn with_core<T: 'static>(
     caller: &mut Caller<'_, T>,
     access: impl Fn(&mut T) -> &mut GuestState,
     function: &'static str,
@@ -107,7 +90,7 @@ fn with_core<T: 'static>(
 }
 
 /// The guest's bytes there, or the fault that stops it.
-fn guest_bytes<'m, T: 'static>(
+pub(super) fn guest_bytes<'m, T: 'static>(
     caller: &'m mut Caller<'_, T>,
     module: &Module,
     span: Span,
@@ -124,7 +107,7 @@ fn guest_bytes<'m, T: 'static>(
 }
 
 /// The code for a device error, or the error itself if it has none.
-fn code_of(core: &mut Core, slot: DeviceSlot, error: wasmtime::Error) -> Result<ErrorCode> {
+pub(super) fn code_of(core: &mut Core, slot: DeviceSlot, error: wasmtime::Error) -> Result<ErrorCode> {
     match device_error(&error) {
         Some(DeviceError::OutOfMemory { .. }) => Ok(ErrorCode::OutOfMemory),
         Some(DeviceError::Lost { .. }) => {
@@ -185,7 +168,7 @@ fn create_buffer<T: 'static>(
 }
 
 /// Makes the address space if there is none yet; gives the size of linear memory in bytes.
-fn set_up_space<T: 'static>(core: &mut Core, caller: &mut Caller<'_, T>) -> Result<u64> {
+pub(super) fn set_up_space<T: 'static>(core: &mut Core, caller: &mut Caller<'_, T>) -> Result<u64> {
     let memory = memory_of(caller, &core.module);
     core.set_up_space(memory.map(|memory| memory.data_ptr(&*caller).cast_const()))?;
     Ok(memory.map_or(0, |memory| memory.data_size(&*caller) as u64))
@@ -237,73 +220,4 @@ fn read_buffer<T: 'static>(
     }
     core.report.add_download(started.elapsed());
     Ok(ErrorCode::Success)
-}
-
-/// `lists`: address and number of handles, of in-buffers and of out-buffers.
-fn parallel_for<T: 'static>(
-    core: &mut Core,
-    caller: &mut Caller<'_, T>,
-    worker: u32,
-    iterations: u32,
-    block_size: u32,
-    lists: [(u32, u32); 2],
-) -> Result<ErrorCode> {
-    let module = core.module.clone();
-    for (what, (address, count)) in ["a list of in-buffers", "a list of out-buffers"].into_iter().zip(lists) {
-        list_bytes(caller, &module, what, address, count)?;
-    }
-    let mut view = View::new(caller, &module, core.functions.clone());
-    let kernel = view.kernel_at(worker);
-    core.functions = view.into_functions();
-    // The lists are read only once the kernel's type bounds their lengths.
-    let count = u64::from(lists[0].1) + u64::from(lists[1].1);
-    let fits = |kernel: &u32| module.wasm().kernel_buffers(*kernel).map(u64::from) == Some(count);
-    let Some(function) = kernel.filter(fits) else { return Ok(ErrorCode::BadKernel) };
-
-    let mut handles: Vec<u32> = Vec::new();
-    for (address, count) in lists {
-        let bytes = list_bytes(caller, &module, "a list of buffers", address, count)?;
-        handles.extend(bytes.as_chunks::<4>().0.iter().map(|handle| u32::from_le_bytes(*handle)));
-    }
-    let mut buffers = Vec::with_capacity(handles.len());
-    for handle in &handles {
-        let Some(buffer) = core.buffers.get(*handle) else { return Ok(ErrorCode::BadHandle) };
-        buffers.push(*buffer);
-    }
-    let slot = match buffers.first() {
-        Some(first) => first.device,
-        None => match core.last_device {
-            Some(last) => last,
-            None => core.runtime.devices().default_slot()?,
-        },
-    };
-    if buffers.iter().any(|buffer| buffer.device != slot) {
-        return Ok(ErrorCode::BadDevice);
-    }
-    if iterations == 0 {
-        return Ok(ErrorCode::Success);
-    }
-    set_up_space(core, caller)?;
-    let buffers = buffers.iter().map(|buffer| buffer.spec).collect();
-    let launch = Launch { module: module.guest().clone(), function, iterations, block_size, buffers };
-    let upload = core.take_uploads(&handles);
-    let mut view = View::new(caller, &module, core.functions.clone());
-    match kernel::launch(core, slot, &launch, upload, &mut view) {
-        Ok(code) => Ok(code),
-        Err(error) => code_of(core, slot, error),
-    }
-}
-
-fn list_bytes<'m, T: 'static>(
-    caller: &'m mut Caller<'_, T>,
-    module: &Module,
-    what: &'static str,
-    address: u32,
-    count: u32,
-) -> Result<&'m [u8]> {
-    if count == 0 {
-        return Ok(&[]);
-    }
-    let span = Span { function: "parallel_for", what, address, length: u64::from(count) * 4 };
-    Ok(guest_bytes(caller, module, span)?)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::HostFault;
 use super::handles::HandleTable;
 use super::imports::{self, Imports};
+use super::module_caller::KernelInstances;
 use super::view::FunctionMap;
 use crate::device::{Access, BufferId, BufferSpec, Context, Device, DeviceError};
 use crate::error::Result;
@@ -45,6 +46,7 @@ impl GuestState {
             last_device: None,
             next_buffer: 0,
             functions: None,
+            kernel_instances: KernelInstances::default(),
             launches: 0,
             report: Report::default(),
         };
@@ -93,6 +95,8 @@ pub(crate) struct Core {
     next_buffer: u64,
     /// Functions by address, for the instance that launched last.
     pub functions: Option<Arc<FunctionMap>>,
+    /// Instances of kernel modules, for kernels that run in order.
+    pub kernel_instances: KernelInstances,
     /// Launches so far.
     pub launches: u64,
     pub report: Report,
@@ -114,6 +118,11 @@ impl Core {
     /// The address space that [`Core::set_up_space`] made.
     pub fn space(&self) -> Result<Arc<AddressSpace>, HostFault> {
         self.space.clone().ok_or_else(|| HostFault::AddressSpace("It was used before it was made.".to_string()))
+    }
+
+    /// The lowest byte of all buffers.
+    pub fn lowest_buffer(&self) -> u64 {
+        self.space.as_ref().map_or(u64::MAX, |space| space.lowest_buffer())
     }
 
     /// What this guest has on a device, made when first used.

@@ -3,7 +3,7 @@
 use wasmparser::{Parser, Payload, TypeRef, ValType};
 use wavelift_translator as translator;
 
-use super::MODULE;
+use super::{MODULE, PARALLEL_FOR, PARALLEL_FOR_MODULE_PARAMETERS};
 use crate::error::{Error, Result};
 
 /// Functions with one form, and their number of `i32` parameters.
@@ -42,10 +42,9 @@ pub(super) fn check(module: &translator::Module) -> Result<Imports> {
                      returns an error code, all of type i32."
                 )));
             }
-            ("parallel_for", None) if all_i32 && count == 7 => {}
-            ("parallel_for", None) if all_i32 && count == 8 => return Err(not_yet("parallel_for", 8)),
-            ("parallel_exec", None) if all_i32 && count == 9 => return Err(not_yet("parallel_exec", 9)),
-            ("parallel_for" | "parallel_exec", None) => {
+            (PARALLEL_FOR, None) if all_i32 && (count == 7 || count == PARALLEL_FOR_MODULE_PARAMETERS) => {}
+            ("parallel_exec", None) if all_i32 && count == 9 => {}
+            (PARALLEL_FOR | "parallel_exec", None) => {
                 return Err(Error::ImportType(format!(
                     "The module imports `{MODULE}::{name}` with the type {ty}, which is none of its forms. {FORMS}"
                 )));
@@ -55,13 +54,6 @@ pub(super) fn check(module: &translator::Module) -> Result<Imports> {
         imports.parallel_exec |= name == "parallel_exec";
     }
     Ok(imports)
-}
-
-fn not_yet(name: &str, count: usize) -> Error {
-    Error::ImportType(format!(
-        "The module imports `{MODULE}::{name}` with {count} parameters, a form that this version of wavelift does not \
-         support yet. Build the guest for the form with 7 parameters, whose kernel is an entry of the function table."
-    ))
 }
 
 fn unknown(name: &str) -> Error {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use wasmtime::{Extern, Func, Global, Memory, Ref, Table, V128, Val};
 
+use crate::device::cpu::named_stack_pointer;
 use crate::device::{Caller, GlobalValue, Launch, TableEntry};
-use crate::kernel::CallerInstance;
+use crate::kernel::{CallerInstance, InOrderError};
 use crate::runtime::Module;
 use crate::trap::kernel_trap;
 
@@ -109,22 +110,32 @@ impl<'a, 'c, T: 'static> View<'a, 'c, T> {
         }
     }
 
+    /// The store that the instance is in.
+    pub fn store(&mut self) -> &mut wasmtime::Caller<'c, T> {
+        self.caller
+    }
+
+    /// The engine of that store.
+    pub fn engine(&self) -> &wasmtime::Engine {
+        self.caller.engine()
+    }
+
+    /// The present value of the global with the name of the stack pointer.
+    pub fn stack_pointer(&mut self) -> Option<i32> {
+        let global = self.global_export(named_stack_pointer(self.module.wasm())?)?;
+        global.get(&mut *self.caller).i32()
+    }
+
     /// The mutable globals and their present values.
     fn mutable_globals(&mut self) -> Vec<(Global, Val)> {
-        let globals = self.module.wasm().globals().iter().enumerate();
-        let mutable: Vec<u32> = globals.filter(|(_, g)| g.mutable).map(|(i, _)| i as u32).collect();
-        let mut values = Vec::with_capacity(mutable.len());
-        for index in mutable {
+        let mut values = Vec::new();
+        for index in self.module.mutable_globals() {
             if let Some(global) = self.global_export(index) {
                 let value = global.get(&mut *self.caller);
                 values.push((global, value));
             }
         }
         values
-    }
-
-    fn restore(&mut self, globals: &[(Global, Val)]) -> wasmtime::Result<()> {
-        globals.iter().try_for_each(|(global, value)| global.set(&mut *self.caller, *value))
     }
 }
 
@@ -176,30 +187,39 @@ impl<T: 'static> Caller for View<'_, '_, T> {
 }
 
 impl<T: 'static> CallerInstance for View<'_, '_, T> {
-    fn run_in_order(&mut self, launch: &Launch) -> Result<(), crate::kernel::InOrderError> {
-        use crate::kernel::InOrderError;
+    fn run_in_order(&mut self, launch: &Launch) -> Result<(), InOrderError> {
         let Some(kernel) = self.function_export(launch.function) else {
             return Err(InOrderError::Guest(wasmtime::Error::msg("the kernel is no function of the calling instance")));
         };
-        let mut params = vec![Val::I32(0), Val::I32(launch.iterations as i32), Val::I32(launch.block_size as i32)];
-        for buffer in &launch.buffers {
-            params.extend([Val::I32(buffer.address as i32), Val::I32(buffer.size as i32)]);
-        }
-        let globals = self.mutable_globals();
-        let mut outcome = Ok(());
-        for iteration in 0..launch.iterations {
-            params[0] = Val::I32(iteration as i32);
-            let run = kernel.call(&mut *self.caller, &params, &mut []);
-            // Mutable globals are private to an invocation: what it wrote is dropped, a trapping one's too.
-            self.restore(&globals).map_err(InOrderError::Guest)?;
-            if let Err(error) = run {
-                outcome = Err(match kernel_trap(&error, &self.module, iteration) {
-                    Some(trap) => InOrderError::Trap(trap),
-                    None => InOrderError::Guest(error),
-                });
-                break;
-            }
-        }
-        outcome
+        let (globals, module) = (self.mutable_globals(), self.module.clone());
+        run_iterations(self.caller, kernel, &globals, &module, launch)
     }
+}
+
+/// Calls the kernel, a function of an instance of `module`, for each iteration in order.
+pub(super) fn run_iterations<T: 'static>(
+    store: &mut wasmtime::Caller<'_, T>,
+    kernel: Func,
+    globals: &[(Global, Val)],
+    module: &Module,
+    launch: &Launch,
+) -> Result<(), InOrderError> {
+    let mut params = vec![Val::I32(0), Val::I32(launch.iterations as i32), Val::I32(launch.block_size as i32)];
+    for buffer in &launch.buffers {
+        params.extend([Val::I32(buffer.address as i32), Val::I32(buffer.size as i32)]);
+    }
+    for iteration in 0..launch.iterations {
+        params[0] = Val::I32(iteration as i32);
+        let run = kernel.call(&mut *store, &params, &mut []);
+        // Mutable globals are private to an invocation: what it wrote is dropped, a trapping one's too.
+        let mut restored = globals.iter().map(|(global, value)| global.set(&mut *store, *value));
+        restored.try_for_each(|result| result).map_err(InOrderError::Guest)?;
+        if let Err(error) = run {
+            return Err(match kernel_trap(&error, module, iteration) {
+                Some(trap) => InOrderError::Trap(trap),
+                None => InOrderError::Guest(error),
+            });
+        }
+    }
+    Ok(())
 }

@@ -175,6 +175,29 @@ impl View {
     }
 }
 
+impl View {
+    /// Replaces `range`, whole pages, by the same range of a file. Nothing of it is shown at first.
+    ///
+    /// # Errors
+    /// A range beyond [`SPACE`], or what the system says.
+    pub fn map_file(&self, range: Range<u64>, backing: &Backing) -> io::Result<()> {
+        let Some((start, len)) = whole_pages(&range)? else { return Ok(()) };
+        // SAFETY: the pages replaced lie inside this view's mapping (checked by `whole_pages`), and no Rust
+        // reference to them exists (see `View`). A backing file is as large as a view, so that no page is beyond its end.
+        unsafe {
+            rustix::mm::mmap(
+                self.base.as_ptr().add(start).cast(),
+                len,
+                ProtFlags::empty(),
+                MapFlags::SHARED | MapFlags::FIXED,
+                &backing.file,
+                start as u64,
+            )?;
+        }
+        Ok(())
+    }
+}
+
 impl Drop for View {
     fn drop(&mut self) {
         // SAFETY: the mapping was made by `View::new` and is unmapped once; whoever runs code on it holds the `View`.

@@ -109,6 +109,11 @@ impl View {
         match *self {}
     }
 
+    /// Replaces a range by a file's.
+    pub fn map_file(&self, _range: Range<u64>, _backing: &Backing) -> io::Result<()> {
+        match *self {}
+    }
+
     /// Replaces a range by zeroed memory that only this view has.
     pub fn map_private(&self, _range: Range<u64>) -> io::Result<()> {
         match *self {}

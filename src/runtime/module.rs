@@ -2,7 +2,6 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use wavelift_translator as translator;
 
@@ -43,7 +42,6 @@ impl Module {
     /// # Errors
     /// Those of [`Module::new`].
     pub fn with_engine(engine: &wasmtime::Engine, bytes: impl AsRef<[u8]>) -> Result<Module> {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
         let wasm = parse(bytes.as_ref())?;
         if wasm.memories().iter().any(|m| m.memory64) {
             return Err(Error::Memory64);
@@ -51,11 +49,15 @@ impl Module {
         if wasm.memories().iter().any(|m| m.shared) {
             return Err(Error::SharedMemory);
         }
-        let mut spliced = splice(&wasm);
+        Module::compile(engine, GuestModule::new(wasm))
+    }
+
+    /// Adds exports and compiles.
+    pub(crate) fn compile(engine: &wasmtime::Engine, guest: Arc<GuestModule>) -> Result<Module> {
+        let mut spliced = splice(&guest.wasm);
         let bytes = std::mem::take(&mut spliced.bytes);
         let compiled =
             wasmtime::Module::from_binary(engine, &bytes).map_err(|e| Error::Compile(Error::one_line(&e)))?;
-        let guest = Arc::new(GuestModule { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), wasm });
         Ok(Module { inner: Arc::new(Inner { guest, compiled, spliced }) })
     }
 
@@ -91,6 +93,11 @@ impl Module {
 
     pub(crate) fn names(&self) -> &AddedNames {
         &self.inner.spliced.names
+    }
+
+    /// Indices of mutable globals.
+    pub(crate) fn mutable_globals(&self) -> Vec<u32> {
+        self.wasm().globals().iter().zip(0..).filter(|(global, _)| global.mutable).map(|(_, index)| index).collect()
     }
 
     /// Functions that can get into a table.

@@ -1,4 +1,5 @@
-//! Adds exports to a module by rewriting its export section only: every other byte stays as it is.
+//! Adds exports to a module by rewriting its export section only: every other byte stays as it is, but for the name of an
+//! import that a linker could not tell from another one's.
 //!
 //! The host must find tables, memory, globals and the functions that tables can hold, which guests mostly keep
 //! to themselves. A full re-encoding of a large module takes twenty times as long, and would move code.
@@ -6,8 +7,10 @@
 use std::collections::BTreeSet;
 
 use wasm_encoder::{Encode, ExportKind};
-use wasmparser::{ExternalKind, Operator, Parser, Payload};
+use wasmparser::{ExternalKind, Operator, Parser, Payload, TypeRef};
 use wavelift_translator as translator;
+
+use crate::host::{MODULE, PARALLEL_FOR, PARALLEL_FOR_MODULE, PARALLEL_FOR_MODULE_PARAMETERS};
 
 /// Section ids in the order that a module must have them in; the export section comes before these.
 const AFTER_EXPORTS: [u8; 5] = [8, 9, 12, 10, 11];
@@ -90,6 +93,7 @@ pub(crate) fn splice(module: &translator::Module) -> Spliced {
         index.encode(&mut contents);
     }
     let mut spliced = bytes[..place.section.start].to_vec();
+    rename_imports(module, &mut spliced);
     spliced.push(EXPORT_SECTION);
     (contents.len() as u32).encode(&mut spliced);
     spliced.extend_from_slice(&contents);
@@ -97,6 +101,32 @@ pub(crate) fn splice(module: &translator::Module) -> Spliced {
     spliced.extend_from_slice(&bytes[place.section.end..]);
     let moved_by = spliced.len() - bytes.len();
     Spliced { bytes: spliced, names, functions, moved_from, moved_by }
+}
+
+/// Gives the `parallel_for` of the form with a kernel module a name of its own: a linker looks functions up by name alone,
+/// and one linker serves both forms. The names are of one length, so that no byte moves.
+fn rename_imports(module: &translator::Module, spliced: &mut [u8]) {
+    const { assert!(PARALLEL_FOR.len() == PARALLEL_FOR_MODULE.len()) };
+    let bytes = module.bytes();
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload {
+            Ok(Payload::ImportSection(imports)) => {
+                for import in imports.into_imports().flatten() {
+                    let TypeRef::Func(ty) = import.ty else { continue };
+                    let parameters = module.type_at(ty).map_or(0, |ty| ty.params().len());
+                    let named = import.module == MODULE && import.name == PARALLEL_FOR;
+                    if named && parameters == PARALLEL_FOR_MODULE_PARAMETERS {
+                        let at = import.name.as_ptr().addr() - bytes.as_ptr().addr();
+                        if let Some(name) = spliced.get_mut(at..at + PARALLEL_FOR.len()) {
+                            name.copy_from_slice(PARALLEL_FOR_MODULE.as_bytes());
+                        }
+                    }
+                }
+            }
+            Ok(Payload::CodeSectionStart { .. }) | Err(_) => break,
+            _ => {}
+        }
+    }
 }
 
 fn added_exports(module: &translator::Module, names: &AddedNames, functions: &[u32]) -> Vec<(String, ExportKind, u32)> {
@@ -217,6 +247,20 @@ mod tests {
         assert_eq!(spliced.original_offset(moved), code);
         assert_eq!(original.bytes()[code..], spliced.bytes[moved..]);
         assert_eq!(spliced.original_offset(9), 9);
+    }
+
+    #[test]
+    fn forms_of_parallel_for_get_names_of_their_own() {
+        let form = |name: &str, count: usize| {
+            let params = "i32 ".repeat(count);
+            format!(r#"(import "wasi_ephemeral_parallel" "{name}" (func (param {params}) (result i32)))"#)
+        };
+        let others = r#"(import "other" "parallel_for" (func (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)))"#;
+        let (seven, eight, nine) = (form("parallel_for", 7), form("parallel_for", 8), form("parallel_exec", 9));
+        let original = module(&format!("(module {eight}{seven}{nine}{others})"));
+        let spliced = translator::Module::parse(splice(&original).bytes).unwrap();
+        let names: Vec<_> = (0..4).map(|f| spliced.imported_function(f).unwrap().1).collect();
+        assert_eq!(names, ["parallel:for", "parallel_for", "parallel_exec", "parallel_for"]);
     }
 
     #[test]

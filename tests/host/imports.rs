@@ -30,8 +30,35 @@ fn every_form_by_name_and_type() {
         assert!(message.contains("none of its forms"), "{message}");
         assert!(message.contains("with 7") && message.contains("with 8") && message.contains("with 9"), "{message}");
     }
-    assert!(importing("parallel_for", eight).contains("with 8 parameters, a form that this version"));
-    assert!(importing("parallel_exec", nine).contains("with 9 parameters, a form that this version"));
+}
+
+#[test]
+fn a_module_can_import_every_form_at_once() {
+    let import = |name: &str, count: usize| {
+        let params = "i32 ".repeat(count);
+        format!(r#"(import "wasi_ephemeral_parallel" "{name}" (func (param {params}) (result i32)))"#)
+    };
+    let forms =
+        [("parallel_for", 8), ("parallel_exec", 9), ("parallel_for", 7)].map(|(name, count)| import(name, count));
+    let runtime = Runtime::new(Config::default()).unwrap();
+    let module = Module::new(&runtime, format!("(module {})", forms.concat())).unwrap();
+    Instance::new(&runtime, &module, WasiCtxBuilder::new().build_p1()).unwrap();
+}
+
+#[test]
+fn a_form_that_nobody_provides_has_the_name_that_the_guest_knows() {
+    let runtime = Runtime::new(Config::default()).unwrap();
+    let module = Module::new(&runtime, super::modules::driver(super::modules::Form::For)).unwrap();
+    let mut store = wavelift::wasmtime::Store::new(runtime.engine(), ());
+    let mut linker = wavelift::wasmtime::Linker::new(runtime.engine());
+    for name in ["get_device", "create_buffer", "write_buffer", "read_buffer"] {
+        let import = module.compiled().imports().find(|import| import.name() == name).unwrap();
+        let ty = import.ty().unwrap_func().clone();
+        linker.func_new("wasi_ephemeral_parallel", name, ty, |_, _, _| Ok(())).unwrap();
+    }
+    let error = linker.instantiate(&mut store, module.compiled()).map(|_| ()).unwrap_err();
+    let message = wavelift::Error::of_instantiation(error, &module).to_string();
+    assert!(message.contains("`wasi_ephemeral_parallel::parallel_for`"), "{message}");
 }
 
 #[test]

@@ -4,7 +4,8 @@ use wavelift::{DeviceChoice, Error};
 
 use super::{Guest, filled, table};
 
-fn devices() -> Vec<DeviceChoice> {
+/// Those of this machine.
+pub fn devices() -> Vec<DeviceChoice> {
     let mut devices = vec![DeviceChoice::Cpu, DeviceChoice::Sequential];
     if !wavelift::device::gpu::adapters().is_empty() {
         devices.push(DeviceChoice::Gpu);

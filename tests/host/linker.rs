@@ -3,6 +3,7 @@
 use wavelift::wasmtime::{self, Engine, Linker, Store};
 use wavelift::{Config, DeviceChoice, Error, GuestState, Module, Runtime, add_to_linker};
 
+use super::modules::{Form, driver};
 use super::{DRIVER, filled, table};
 
 struct Data {
@@ -96,4 +97,63 @@ fn a_state_of_another_module_is_refused() {
     let call = instance.get_typed_func::<(), i32>(&mut store, "f").unwrap();
     let error = call.call(&mut store, ()).unwrap_err();
     assert!(error.downcast_ref::<wavelift::HostFault>().unwrap().to_string().contains("another module"));
+}
+
+#[test]
+fn one_linker_serves_every_form() {
+    let engine = Engine::default();
+    let runtime = Runtime::new(Config { device: DeviceChoice::Cpu, ..Config::default() }).unwrap();
+    let mut linker: Linker<Data> = Linker::new(&engine);
+    add_to_linker(&mut linker, |data: &mut Data| &mut data.guest).unwrap();
+    linker.func_wrap("wasi_snapshot_preview1", "sched_yield", || 0i32).unwrap();
+    linker.func_wrap("wasi_snapshot_preview1", "proc_exit", |_: i32| {}).unwrap();
+    let texts = [DRIVER.to_string(), driver(Form::For), driver(Form::Exec)];
+    for (text, first) in texts.iter().zip([None, Some(Form::For), Some(Form::Exec)]) {
+        let module = Module::with_engine(&engine, text).unwrap();
+        let mut store = Store::new(&engine, Data { guest: GuestState::new(&runtime, &module).unwrap(), calls: 0 });
+        let instance = linker.instantiate(&mut store, module.compiled()).unwrap();
+        buffer(&mut store, &instance);
+        // No kernel is there, and so each form answers.
+        let code = match first {
+            None => call(&mut store, &instance, "parallel_for", (table::NULL, 1, 1, 0, 0, 256, 1)),
+            Some(_) => {
+                let device = call(&mut store, &instance, "load", 0);
+                call(&mut store, &instance, "launch", (device, 1024, 16, 1, 1, 0, 0, 256, 1))
+            }
+        };
+        assert_eq!(code, 5);
+    }
+}
+
+#[test]
+fn a_kernel_module_in_an_engine_with_memory_of_its_own() {
+    let engine = Engine::default();
+    let runtime = Runtime::new(Config { device: DeviceChoice::Cpu, ..Config::default() }).unwrap();
+    let mut linker: Linker<Data> = Linker::new(&engine);
+    add_to_linker(&mut linker, |data: &mut Data| &mut data.guest).unwrap();
+    let module = Module::with_engine(&engine, driver(Form::For)).unwrap();
+    let mut store = Store::new(&engine, Data { guest: GuestState::new(&runtime, &module).unwrap(), calls: 0 });
+    let instance = linker.instantiate(&mut store, module.compiled()).unwrap();
+    let store_word = instance.get_typed_func::<(i32, i32), ()>(&mut store, "store").unwrap();
+    let imported = r#"(import "env" "memory" (memory 1))"#;
+    let own = r#"(memory 1) (data (i32.const 4096) "\2a")"#;
+    for (memory, first) in [(imported, 1), (own, 42)] {
+        let kernel = format!(
+            r#"(module {memory} (func (export "kernel") (param $i i32) (param i32 i32)
+                 (if (i32.ne (i32.load (i32.const 4096)) (i32.const {first})) (then unreachable))
+                 (i32.store offset=4100 (i32.shl (local.get $i) (i32.const 2)) (i32.const 7))))"#
+        );
+        let bytes = wat::parse_str(kernel).unwrap();
+        for (i, word) in bytes.chunks(4).enumerate() {
+            let word = [word, &[0; 3]].concat();
+            let word = i32::from_le_bytes(word[..4].try_into().unwrap());
+            store_word.call(&mut store, (8192 + 4 * i as i32, word)).unwrap();
+        }
+        for (address, value) in [(4096, 1), (4100, 0), (4104, 0)] {
+            store_word.call(&mut store, (address, value)).unwrap();
+        }
+        assert_eq!(call(&mut store, &instance, "launch", (0, 8192, bytes.len() as i32, 2, 1, 0, 0, 0, 0)), 0);
+        let left = if memory == imported { 7 } else { 0 };
+        assert_eq!(call(&mut store, &instance, "load", 4104), left);
+    }
 }

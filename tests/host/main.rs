@@ -5,6 +5,7 @@ mod devices;
 mod imports;
 mod launches;
 mod linker;
+mod modules;
 mod verify;
 
 use wavelift::wasmtime::Val;

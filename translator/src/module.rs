@@ -367,9 +367,12 @@ impl Module {
         fits.then(|| (params.len() as u32 - 3) / 2)
     }
 
-    /// Functions with a kernel's type that element segments put into a table, in index order, without imports.
+    /// Functions with a kernel's type that element segments put into a table, or that are exported as `kernel`, in index
+    /// order, without imports.
     pub fn kernels(&self) -> Vec<u32> {
         let mut kernels: Vec<u32> = self.elements.iter().flat_map(|e| e.functions.iter().flatten().copied()).collect();
+        let exported = |e: &&Export| e.kind == ExternalKind::Func && e.name == "kernel";
+        kernels.extend(self.exports.iter().filter(exported).map(|e| e.index));
         kernels.sort_unstable();
         kernels.dedup();
         kernels.retain(|f| self.imported_function(*f).is_none() && self.kernel_buffers(*f).is_some());

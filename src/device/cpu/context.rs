@@ -12,9 +12,9 @@ use super::job::{Event, Job, Plan};
 use super::kernel::Kernel;
 use super::worker::Worker;
 use crate::device::{
-    BufferId, BufferSpec, Caller, Context, DeviceError, GlobalValue, Launch, LaunchError, LaunchTimes,
+    BufferId, BufferSpec, Caller, Context, DeviceError, GlobalValue, Launch, LaunchError, LaunchTimes, OwnMemory,
 };
-use crate::memory::{AddressSpace, MemoryError};
+use crate::memory::{AddressSpace, Backing, MemoryError};
 
 /// Bytes of each worker's stack: what toolchains give a whole program at most.
 const STACK: u32 = 1 << 20;
@@ -31,12 +31,14 @@ pub struct CpuContext {
     workers: Arc<Vec<Mutex<Worker>>>,
     /// Address and size of the workers' stacks, once a kernel needs one: the same addresses in each worker's view.
     stack: Option<(u32, u32)>,
+    /// What holds the memory of a kernel module's own during a launch; all zeroes between launches.
+    own_memory: Option<Arc<Backing>>,
 }
 
 impl CpuContext {
     pub(super) fn new(engine: Engine, device: Arc<Shared>, space: Arc<AddressSpace>) -> CpuContext {
         let workers = Arc::new((0..device.workers).map(|_| Mutex::default()).collect());
-        CpuContext { engine, device, space, buffers: HashMap::new(), workers, stack: None }
+        CpuContext { engine, device, space, buffers: HashMap::new(), workers, stack: None, own_memory: None }
     }
 
     fn failed(&self, message: String) -> DeviceError {
@@ -60,8 +62,8 @@ impl CpuContext {
         if kernel.stack_pointer.is_some() && self.stack.is_none() {
             let address = self.space.allocate(STACK, memory_bytes).ok_or_else(|| {
                 LaunchError::NeedsCaller(
-                    "The device address space has no room left for the workers' stacks, so the kernel runs in order in \
-                     the caller's own instance."
+                    "The device address space has no room left for the workers' stacks, so the kernel runs in order on \
+                     the calling thread."
                         .into(),
                 )
             })?;
@@ -99,6 +101,7 @@ impl CpuContext {
             return Err(self.memory_failed(error).into());
         }
         let stack = self.stack_for(&kernel, memory_bytes)?;
+        let own_memory = self.fill_own_memory(caller.own_memory())?;
         let globals = self.globals(&kernel, caller)?;
         let mut buffers: Vec<BufferSpec> = Vec::with_capacity(launch.buffers.len());
         for buffer in &launch.buffers {
@@ -113,6 +116,7 @@ impl CpuContext {
             kernel,
             space: self.space.clone(),
             memory_bytes,
+            own_memory,
             buffers,
             stack,
             globals,
@@ -120,6 +124,36 @@ impl CpuContext {
             iterations: launch.iterations,
             workers: self.workers.clone(),
         })
+    }
+
+    /// What holds a memory of the kernel's own, with its initial contents.
+    fn fill_own_memory(&mut self, memory: Option<&OwnMemory>) -> Result<Option<Arc<Backing>>, DeviceError> {
+        let Some(memory) = memory else { return Ok(None) };
+        let failed = |error: std::io::Error| DeviceError::Failed {
+            device: self.device.name.clone(),
+            message: format!("The memory of a kernel's own could not be made: {error}."),
+        };
+        let backing = match self.own_memory.take() {
+            Some(backing) => backing,
+            None => Arc::new(Backing::new().map_err(failed)?),
+        };
+        for (address, bytes) in &memory.data {
+            backing.write((*address).into(), bytes).map_err(failed)?;
+        }
+        Ok(Some(backing))
+    }
+
+    /// Makes a memory of the kernel's own all zeroes again, and keeps it. One that can't be zeroed is not used again.
+    fn empty_own_memory(&mut self, plan: &Plan) {
+        let Some(backing) = &plan.own_memory else { return };
+        if backing.zero(0..plan.memory_bytes).is_ok() {
+            self.own_memory = Some(backing.clone());
+        }
+    }
+
+    /// Whether linear memory is elsewhere and must be copied.
+    fn copies_memory(&self, plan: &Plan) -> bool {
+        self.space.is_detached() && plan.own_memory.is_none()
     }
 
     /// Brings the caller's linear memory into a detached space.
@@ -151,7 +185,7 @@ impl CpuContext {
     /// touched before the launch has succeeded.
     fn save(&self, plan: &Plan) -> Result<Vec<(u32, Vec<u8>)>, DeviceError> {
         let mut ranges = Vec::new();
-        if !self.space.is_detached() {
+        if !self.space.is_detached() && plan.own_memory.is_none() {
             ranges.push((0, plan.memory_bytes as usize));
         }
         let writable = plan.buffers.iter().filter(|buffer| buffer.access.is_writable());
@@ -193,14 +227,18 @@ impl Context for CpuContext {
     fn launch(&mut self, launch: &Launch, caller: &mut dyn Caller) -> Result<LaunchTimes, LaunchError> {
         let (kernel, mut times) = self.device.kernels.get(&self.engine, launch, caller)?;
         let plan = self.plan(launch, kernel, caller)?;
-        let memory_bytes = plan.memory_bytes;
-        let failed = |error| LaunchError::Device(self.memory_failed(error));
+        let (memory_bytes, copies) = (plan.memory_bytes, self.copies_memory(&plan));
+        let device = self.device.name.clone();
+        let failed = |error: MemoryError| {
+            LaunchError::Device(DeviceError::Failed { device: device.clone(), message: error.to_string() })
+        };
         let start = Instant::now();
-        if self.space.is_detached() {
+        if copies {
             self.copy_in(memory_bytes, caller).map_err(failed)?;
         }
         let saved = if plan.kernel.may_need_caller { self.save(&plan)? } else { Vec::new() };
         let finished = self.device.pool.run(Job::new(plan));
+        self.empty_own_memory(&(*finished).as_ref().plan);
         let outcome = (*finished).as_ref().outcome();
         if let Some(message) = outcome.failure {
             return Err(self.failed(message).into());
@@ -216,7 +254,7 @@ impl Context for CpuContext {
             }
             None => {}
         }
-        if self.space.is_detached() {
+        if copies {
             self.copy_out(memory_bytes, caller).map_err(failed)?;
         }
         times.run = start.elapsed();

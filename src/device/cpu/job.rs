@@ -10,7 +10,7 @@ use wasmtime::{Engine, Val};
 use super::kernel::Kernel;
 use super::worker::Worker;
 use crate::device::{BufferSpec, KernelTrap};
-use crate::memory::AddressSpace;
+use crate::memory::{AddressSpace, Backing};
 
 /// What ended an invocation early.
 #[derive(Clone, Debug)]
@@ -54,6 +54,8 @@ pub struct Plan {
     pub space: Arc<AddressSpace>,
     /// Size of linear memory.
     pub memory_bytes: u64,
+    /// What holds it, where it is a memory of the kernel's own and not the bottom of `space`.
+    pub own_memory: Option<Arc<Backing>>,
     /// The launch's buffers.
     pub buffers: Vec<BufferSpec>,
     /// Address and size of the stack that each worker has for itself.

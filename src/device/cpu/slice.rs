@@ -55,8 +55,7 @@ pub fn slice(module: &Module, kernel: u32, tables: &mut dyn FnMut() -> Vec<Vec<T
         module.function_type(kernel).zip(module.body(kernel)).is_none_or(|(ty, body)| within_limits(ty, &body));
     if !kernel_fits {
         return Err(format!(
-            "The function `{}` is too large for a loop around it, so the kernel runs in order in the caller's own \
-             instance.",
+            "The function `{}` is too large for a loop around it, so the kernel runs in order on the calling thread.",
             module.function_name(kernel)
         ));
     }
@@ -166,8 +165,8 @@ impl Walk<'_> {
         for import in imports {
             let (module, name) = self.module.imported_function(import).unwrap_or_default();
             let reason = format!(
-                "An indirect call reaches the host function `{name}` of `{module}`, so the kernel runs in order in the \
-                 caller's own instance."
+                "An indirect call reaches the host function `{name}` of `{module}`, so the kernel runs in order on the \
+                 calling thread."
             );
             self.slice.stubs.insert(import, reason);
         }
@@ -179,7 +178,7 @@ impl Walk<'_> {
 /// The sentence for what only the caller's own instance can run.
 pub fn needs_caller(module: &Module, function: u32, what: &str, offset: u32) -> String {
     format!(
-        "The function `{}` {what} at byte offset {offset:#x}, so the kernel runs in order in the caller's own instance.",
+        "The function `{}` {what} at byte offset {offset:#x}, so the kernel runs in order on the calling thread.",
         module.function_name(function)
     )
 }

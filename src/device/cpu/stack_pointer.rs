@@ -24,10 +24,8 @@ const ROUNDS: usize = 16;
 /// # Errors
 /// A sentence, if several globals could be it.
 pub fn find(module: &Module, kernel: u32, slice: &Slice) -> Result<Option<u32>, String> {
-    let is_candidate = |global: &u32| {
-        module.globals().get(*global as usize).is_some_and(|global| global.mutable && global.ty == ValType::I32)
-    };
-    if let Some(global) = named(module).filter(is_candidate) {
+    let is_candidate = |global: &u32| is_candidate(module, *global);
+    if let Some(global) = named(module) {
         return Ok(slice.globals.contains(&global).then_some(global));
     }
     let candidates: BTreeSet<u32> = slice.globals.iter().copied().filter(is_candidate).collect();
@@ -41,15 +39,23 @@ pub fn find(module: &Module, kernel: u32, slice: &Slice) -> Result<Option<u32>, 
     if found.len() > 1 {
         return Err(format!(
             "The kernel addresses memory below the values of {} globals, so that its stack pointer can't be told, and it \
-             runs in order in the caller's own instance. Keep the name `__stack_pointer` in the module's name section.",
+             runs in order on the calling thread. Keep the name `__stack_pointer` in the module's name section.",
             found.len()
         ));
     }
     Ok(found.first().copied())
 }
 
-/// The global that the name section, an export or an import calls the stack pointer.
-fn named(module: &Module) -> Option<u32> {
+fn is_candidate(module: &Module, global: u32) -> bool {
+    module.globals().get(global as usize).is_some_and(|global| global.mutable && global.ty == ValType::I32)
+}
+
+/// The mutable `i32` global that the name section, an export or an import calls the stack pointer.
+pub fn named(module: &Module) -> Option<u32> {
+    find_name(module).filter(|global| is_candidate(module, *global))
+}
+
+fn find_name(module: &Module) -> Option<u32> {
     let mut exports = module.exports().iter();
     if let Some(export) = exports.find(|export| export.kind == ExternalKind::Global && export.name == NAME) {
         return Some(export.index);

@@ -10,7 +10,7 @@ use super::encode;
 use super::job::{Event, Job};
 use super::kernel::Kernel;
 use crate::device::{BufferSpec, KernelTrap};
-use crate::memory::{AddressSpace, Protection, View, buffer_bytes, protection_of, with_view};
+use crate::memory::{AddressSpace, Backing, Protection, View, buffer_bytes, protection_of, with_view};
 use crate::trap::kind_of;
 
 /// What a worker keeps between launches.
@@ -133,6 +133,8 @@ fn event(kernel: &Kernel, error: &wasmtime::Error, iteration: u32) -> Result<Eve
 struct Shown {
     view: Arc<View>,
     memory_bytes: u64,
+    /// The memory of a kernel's own that is mapped in the place of linear memory, and its size.
+    own_memory: Option<(Arc<Backing>, u64)>,
     buffers: Vec<BufferSpec>,
     stack: Option<(u32, u32)>,
 }
@@ -140,12 +142,13 @@ struct Shown {
 impl Shown {
     fn new(space: &AddressSpace) -> Result<Shown, String> {
         let view = space.worker_view().map_err(|error| error.to_string())?;
-        Ok(Shown { view: Arc::new(view), memory_bytes: 0, buffers: Vec::new(), stack: None })
+        Ok(Shown { view: Arc::new(view), memory_bytes: 0, own_memory: None, buffers: Vec::new(), stack: None })
     }
 
     /// Shows the job's linear memory, buffers and stack, and nothing else. What is shown already is left alone.
     fn show(&mut self, job: &Job) -> Result<(), String> {
         let failed = |error: std::io::Error| format!("The CPU device could not map a launch's memory: {error}.");
+        self.take_memory(job).map_err(failed)?;
         let (old, new) = (self.memory_bytes, job.plan.memory_bytes);
         self.view.protect(old..new, Protection::ReadWrite).map_err(failed)?;
         self.view.protect(new..old, Protection::None).map_err(failed)?;
@@ -166,6 +169,31 @@ impl Shown {
                 self.view.map_private(range).map_err(failed)?;
             }
             self.stack = job.plan.stack;
+        }
+        Ok(())
+    }
+
+    /// Puts the memory that the job wants in its place, if another one is there; nothing of it is shown then. A memory
+    /// of a kernel's own takes no page more than it has: beyond it there may be buffers.
+    fn take_memory(&mut self, job: &Job) -> std::io::Result<()> {
+        let wanted = job.plan.own_memory.as_ref().map(|own| (own, job.plan.memory_bytes));
+        let same = match (&self.own_memory, wanted) {
+            (None, None) => true,
+            (Some((shown, bytes)), Some((own, wanted))) => Arc::ptr_eq(shown, own) && *bytes == wanted,
+            _ => false,
+        };
+        if same {
+            return Ok(());
+        }
+        self.view.protect(0..self.memory_bytes, Protection::None)?;
+        self.memory_bytes = 0;
+        if let Some((_, bytes)) = self.own_memory {
+            job.plan.space.map_back(&self.view, 0..bytes)?;
+        }
+        self.own_memory = None;
+        if let Some((own, bytes)) = wanted {
+            self.view.map_file(0..bytes, own)?;
+            self.own_memory = Some((own.clone(), bytes));
         }
         Ok(())
     }

@@ -1,0 +1,26 @@
+(module
+  (import "wasi_ephemeral_parallel" "get_device" (func $get_device (param i32 i32) (result i32)))
+  (import "wasi_ephemeral_parallel" "create_buffer" (func $create_buffer (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_ephemeral_parallel" "write_buffer" (func $write_buffer (param i32 i32 i32) (result i32)))
+  (import "wasi_ephemeral_parallel" "read_buffer" (func $read_buffer (param i32 i32 i32) (result i32)))
+  (import "wasi_ephemeral_parallel" "NAME" (func $launch (param PARAMS) (result i32)))
+
+  (memory (export "memory") 2)
+  (global $__stack_pointer (mut i32) (i32.const 120000))
+
+  (func (export "get_device") (param i32 i32) (result i32)
+    (call $get_device (local.get 0) (local.get 1)))
+  (func (export "create_buffer") (param i32 i32 i32 i32) (result i32)
+    (call $create_buffer (local.get 0) (local.get 1) (local.get 2) (local.get 3)))
+  (func (export "write_buffer") (param i32 i32 i32) (result i32)
+    (call $write_buffer (local.get 0) (local.get 1) (local.get 2)))
+  (func (export "read_buffer") (param i32 i32 i32) (result i32)
+    (call $read_buffer (local.get 0) (local.get 1) (local.get 2)))
+  (func (export "launch") (param $device i32) (param i32 i32 i32 i32 i32 i32 i32 i32) (result i32)
+    DEVICE
+    (call $launch (local.get 1) (local.get 2) (local.get 3) (local.get 4) (local.get 5) (local.get 6)
+      (local.get 7) (local.get 8)))
+  (func (export "load") (param i32) (result i32) (i32.load (local.get 0)))
+  (func (export "store") (param i32 i32) (i32.store (local.get 0) (local.get 1)))
+  (func (export "pages") (result i32) (memory.size))
+)
