@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use wavelift::device::KernelTrap;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::{Const, Function};
-use wavelift_translator::{immediate, testing};
+use wavelift_translator::{TableEntry, immediate, testing};
 
 use crate::case::{BufferShape, End, LINEAR_MEMORY, Program};
 use crate::engine::Session;
@@ -27,6 +27,7 @@ pub struct Interpreter {
     others: HashMap<u32, Function>,
     addresses: Vec<u32>,
     buffers: Vec<BufferShape>,
+    tables: Vec<Vec<TableEntry>>,
 }
 
 impl Interpreter {
@@ -34,7 +35,8 @@ impl Interpreter {
         let (module, kernel) = (&program.module.wasm, program.kernel);
         let (kernel, others) = match form {
             Form::Lifted => {
-                let mut functions = testing::lifted(module, kernel).map_err(|error| error.to_string())?;
+                let mut functions =
+                    testing::lifted(module, kernel, &program.shape()).map_err(|error| error.to_string())?;
                 (functions.remove(&kernel).ok_or("the kernel was not lifted")?, functions)
             }
             Form::Strict => {
@@ -47,7 +49,8 @@ impl Interpreter {
 
     /// The same with the function at hand.
     pub fn of(program: &Program, form: Form, kernel: Function, others: HashMap<u32, Function>) -> Interpreter {
-        Interpreter { form, kernel, others, addresses: program.addresses(), buffers: program.buffers.clone() }
+        let tables = program.shape().environment.tables;
+        Interpreter { form, kernel, others, addresses: program.addresses(), buffers: program.buffers.clone(), tables }
     }
 
     fn space(&self, contents: &[Vec<u8>]) -> Space {
@@ -74,7 +77,8 @@ impl Session for Interpreter {
             if self.form == Form::Lifted {
                 args.extend([iteration, iterations, BLOCK_SIZE].iter().chain(&pairs).map(|x| Const::I32(*x)));
             }
-            let invocation = Invocation { immediates: &immediates, iteration, ..Invocation::default() };
+            let tables = self.tables.as_slice();
+            let invocation = Invocation { immediates: &immediates, iteration, tables, ..Invocation::default() };
             let others = |callee| self.others.get(&callee);
             match interpret::run(&self.kernel, &args, &invocation, &mut space, &others) {
                 Ok(_) => {}

@@ -1,6 +1,10 @@
 //! Launches through the runtime's own seam, with an address space that no guest's memory is mapped into.
 
-use wavelift::device::{BufferId, BufferSpec, Caller, Context, Device, GlobalValue, Launch, LaunchError, TableEntry};
+use std::sync::Arc;
+
+use wavelift::device::{
+    BufferId, BufferSpec, Caller, Context, Device, GlobalValue, GuestModule, Launch, LaunchError, TableEntry,
+};
 use wavelift::memory::AddressSpace;
 
 use crate::case::{End, LINEAR_MEMORY, Program};
@@ -10,6 +14,7 @@ use crate::engine::Session;
 pub struct OnDevice {
     context: Box<dyn Context>,
     launch: Launch,
+    caller: NewInstance,
 }
 
 /// What the kernels here are passed as the block size.
@@ -33,7 +38,8 @@ impl OnDevice {
             block_size: BLOCK_SIZE,
             buffers,
         };
-        Ok(OnDevice { context, launch })
+        let caller = NewInstance { module: program.module.clone() };
+        Ok(OnDevice { context, launch, caller })
     }
 }
 
@@ -43,7 +49,7 @@ impl Session for OnDevice {
             self.context.write_buffer(spec.id, 0, bytes).map_err(|error| error.to_string())?;
         }
         self.launch.iterations = iterations;
-        match self.context.launch(&self.launch, &mut EmptyPage) {
+        match self.context.launch(&self.launch, &mut self.caller) {
             Ok(_) => {}
             Err(LaunchError::Trap(trap)) => return Ok(End::Trapped(trap)),
             Err(LaunchError::Unsupported(reason)) => return Ok(End::Refused(reason)),
@@ -76,10 +82,13 @@ impl AsDevice for wavelift::device::gpu::GpuDevice {
     }
 }
 
-/// A caller with one page of zeroes that no kernel here writes, and with neither globals nor tables.
-struct EmptyPage;
+/// A caller with one page of zeroes that no kernel here writes, with the tables that its module starts with, and without
+/// globals.
+struct NewInstance {
+    module: Arc<GuestModule>,
+}
 
-impl Caller for EmptyPage {
+impl Caller for NewInstance {
     fn memory_size(&mut self) -> u64 {
         LINEAR_MEMORY
     }
@@ -96,7 +105,7 @@ impl Caller for EmptyPage {
         None
     }
 
-    fn table(&mut self, _index: u32) -> Vec<TableEntry> {
-        Vec::new()
+    fn table(&mut self, index: u32) -> Vec<TableEntry> {
+        self.module.wasm.initial_table(index)
     }
 }

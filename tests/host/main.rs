@@ -38,6 +38,12 @@ pub mod table {
     pub const EXITS: i32 = 10;
     /// Nothing.
     pub const FREE: i32 = 11;
+    /// One buffer; `buffer[i]` is what the function at `CALLED` makes of `i`.
+    pub const INDIRECT: i32 = 12;
+    /// `i + 1` at first.
+    pub const CALLED: i32 = 13;
+    /// `-i`
+    pub const NEGATED: i32 = 14;
 }
 
 /// A running guest.

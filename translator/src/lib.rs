@@ -29,6 +29,7 @@ pub mod module;
 pub mod options;
 #[doc(hidden)]
 pub mod passes;
+mod reach;
 mod structurize;
 #[doc(hidden)]
 pub mod testing;
@@ -38,9 +39,10 @@ pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, inspect};
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, Features, FloatMode, FloatSupport, Interface, MAX_GUESS_ERROR, Options, Profile,
-    Shape, TRAP_BINDING, TrapSite, immediate,
+    Access, Binding, BufferParam, Environment, Features, FloatMode, FloatSupport, Interface, MAX_GUESS_ERROR, Options,
+    Profile, Shape, TRAP_BINDING, TableEntry, TrapSite, immediate,
 };
+pub use reach::next_is_unreachable;
 
 use ir::Function;
 use ir::verify::{Stage, verify};
@@ -112,13 +114,15 @@ fn strict_form(module: &Module, function: u32, shape: &Shape, options: &Options)
 /// The kernel as one simplified function of Wasm's operators.
 fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<(Function, u32)> {
     check_kernel(module, function, shape)?;
-    let slice = call_graph::slice(module, function)?;
+    let slice = call_graph::slice(module, function, shape)?;
     let mut kernel = checked(passes::inline::inline(&slice, function, options.max_operators)?, Stage::Inlined)?;
     let operators = kernel.stmt_count() as u32;
-    for _ in 0..2 {
-        passes::simplify::simplify(&mut kernel);
-        passes::dead_code::remove(&mut kernel);
-    }
+    passes::simplify::simplify(&mut kernel);
+    passes::dead_code::remove(&mut kernel);
+    passes::bulk::expand(&mut kernel, module, shape)?;
+    kernel = checked(kernel, Stage::Inlined)?;
+    passes::simplify::simplify(&mut kernel);
+    passes::dead_code::remove(&mut kernel);
     Ok((checked(kernel, Stage::Inlined)?, operators))
 }
 

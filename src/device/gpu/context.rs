@@ -87,8 +87,8 @@ impl Context for GpuContext {
         self.buffer(&connection, buffer)?.read(&connection, u64::from(offset), out)
     }
 
-    fn launch(&mut self, launch: &Launch, _caller: &mut dyn Caller) -> Result<LaunchTimes, LaunchError> {
-        self.launch_lifted(launch)
+    fn launch(&mut self, launch: &Launch, caller: &mut dyn Caller) -> Result<LaunchTimes, LaunchError> {
+        self.launch_lifted(launch, caller)
     }
 }
 

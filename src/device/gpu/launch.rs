@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wavelift_translator as translator;
-use wavelift_translator::{BufferParam, Interface, Shape, TRAP_BINDING, immediate};
+use wavelift_translator::{BufferParam, Environment, Interface, Shape, TRAP_BINDING, immediate};
 
 use crate::device::gpu::Transfers;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::{BindGroupKey, GpuContext};
 use crate::device::gpu::pipeline::{Kernel, Pipeline, binding_refusal};
 use crate::device::gpu::traps;
-use crate::device::{BufferId, BufferSpec, DeviceError, KernelTrap, Launch, LaunchError, LaunchTimes};
+use crate::device::{BufferId, BufferSpec, Caller, DeviceError, KernelTrap, Launch, LaunchError, LaunchTimes};
 
 /// Two timestamps of 8 bytes.
 const TIMES_SIZE: u64 = 16;
@@ -93,15 +93,22 @@ struct Ready<'a> {
 
 impl GpuContext {
     /// Lifts the kernel, if it was not lifted before, and runs it.
-    pub(crate) fn launch_lifted(&mut self, launch: &Launch) -> Result<LaunchTimes, LaunchError> {
-        let (kernel, lift) = self.lifted(launch)?;
+    pub(crate) fn launch_lifted(
+        &mut self,
+        launch: &Launch,
+        caller: &mut dyn Caller,
+    ) -> Result<LaunchTimes, LaunchError> {
+        let tables = |table| caller.table(table);
+        let environment = Environment::with_tables(&launch.module.wasm, launch.function, tables);
+        let (kernel, lift) = self.lifted(launch, environment)?;
         let times = self.run(&kernel, launch.iterations, launch.block_size, &launch.buffers)?;
         Ok(LaunchTimes { lift, ..times })
     }
 
     /// The kernel for this launch: the form without the checks that the launch's parameters prove, where they do.
-    fn lifted(&self, launch: &Launch) -> Result<(Arc<Kernel>, Duration), LaunchError> {
-        let (shape, slots) = shape_of(&launch.buffers);
+    fn lifted(&self, launch: &Launch, environment: Environment) -> Result<(Arc<Kernel>, Duration), LaunchError> {
+        let (mut shape, slots) = shape_of(&launch.buffers);
+        shape.environment = environment;
         let options = self.shared.options;
         let get = |shape, options| self.shared.kernels.get(&launch.module, launch.function, shape, options);
         let (kernel, lift) = get(shape.clone(), &options)?;
@@ -150,12 +157,13 @@ impl GpuContext {
     }
 
     /// Runs the launch `count` times and gives the run time of each: by the device's clock where it has one, else
-    /// from submission to completion. For measurements.
+    /// from submission to completion. For measurements: tables are a new instance's.
     ///
     /// # Errors
     /// As a launch's; what the launches before wrote stays.
     pub fn time_launches(&mut self, launch: &Launch, count: usize) -> Result<Vec<Duration>, LaunchError> {
-        let (kernel, _) = self.lifted(launch)?;
+        let environment = Environment::initial(&launch.module.wasm, launch.function);
+        let (kernel, _) = self.lifted(launch, environment)?;
         self.time_runs(&kernel, launch.iterations, launch.block_size, &launch.buffers, count)
     }
 
@@ -377,7 +385,7 @@ fn shape_of(buffers: &[BufferSpec]) -> (Shape, Vec<BufferSpec>) {
         });
         BufferParam { slot: slot as u32, access: slots[slot].access }
     });
-    let shape = Shape { buffers: params.collect() };
+    let shape = Shape::of(params.collect());
     (shape, slots)
 }
 

@@ -192,7 +192,16 @@ impl Analysis for LinearCombinations<'_> {
                 }
                 all
             }
-            Op::Const(_) | Op::Load(_) | Op::Store(_) | Op::GlobalGet(_) | Op::GlobalSet(_) | Op::Low(_) => NUMBER,
+            Op::Const(_)
+            | Op::Load(_)
+            | Op::Store(_)
+            | Op::MemorySize
+            | Op::MemoryFill
+            | Op::MemoryCopy
+            | Op::MemoryInit(_)
+            | Op::GlobalGet(_)
+            | Op::GlobalSet(_)
+            | Op::Low(_) => NUMBER,
         }
     }
 
