@@ -151,7 +151,7 @@ impl Case {
 
     pub fn shape(&self) -> Shape {
         let buffers = (0..).zip(&self.buffers).map(|(slot, b)| BufferParam { slot, access: b.access });
-        Shape { buffers: buffers.collect() }
+        Shape::of(buffers.collect())
     }
 
     /// The guest's module, and the kernel's number in it.

@@ -10,17 +10,17 @@ use wavelift::translator::{self, Options, Profile, Shape};
 
 use crate::cli::{Emit, TranslateArguments};
 
-/// Lifts one kernel, for distinct read_write buffers and a device with all features, and writes what is asked for.
+/// Lifts one kernel, for distinct read_write buffers, a new instance and a device with all features, and writes what is asked for.
 pub fn run(arguments: &TranslateArguments) -> Result<i32> {
     let module = super::parse_file(&arguments.module)?;
     let function = find_kernel(&module, &arguments.kernel)?;
-    let Some(buffers) = module.kernel_buffers(function) else {
+    if module.kernel_buffers(function).is_none() {
         bail!(
             "The function `{}` is no kernel: it takes other parameters than (i32, i32, i32, (i32, i32)*), or has results.",
             module.function_name(function)
         );
-    };
-    let shape = Shape::distinct(buffers);
+    }
+    let shape = Shape::initial(&module, function);
     let options =
         Options { profile: arguments.profile.into(), float: arguments.float_mode.into(), ..Options::default() };
     let output = match arguments.emit {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wavelift_translator as translator;
-pub use wavelift_translator::{Access, Location, TrapKind};
+pub use wavelift_translator::{Access, Location, TableEntry, TrapKind};
 
 use crate::memory::AddressSpace;
 
@@ -125,17 +125,6 @@ pub enum GlobalValue {
     F64(u64),
     /// `v128`, its bits
     V128(u128),
-}
-
-/// An entry of a function table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum TableEntry {
-    /// No function.
-    Null,
-    /// A function of the guest's module, by index in its function index space.
-    Function(u32),
-    /// A function of the host or of another module.
-    Foreign,
 }
 
 /// A memory that a kernel module defines for itself. Each launch starts with these contents; its invocations share the

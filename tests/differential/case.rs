@@ -77,7 +77,8 @@ impl Program {
 
     pub fn shape(&self) -> Shape {
         let buffers = self.buffers.iter().zip(0..);
-        Shape { buffers: buffers.map(|(buffer, slot)| BufferParam { slot, access: buffer.access }).collect() }
+        let buffers = buffers.map(|(buffer, slot)| BufferParam { slot, access: buffer.access }).collect();
+        Shape { buffers, ..Shape::initial(&self.module.wasm, self.kernel) }
     }
 
     pub fn translate(&self, options: &Options) -> Result<Shader, Error> {

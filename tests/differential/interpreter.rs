@@ -6,7 +6,7 @@ use wavelift::device::KernelTrap;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::{Const, Function};
 use wavelift_translator::module::ConstInit;
-use wavelift_translator::{immediate, testing};
+use wavelift_translator::{TableEntry, immediate, testing};
 
 use crate::case::{BufferShape, End, LINEAR_MEMORY, Program};
 use crate::engine::Session;
@@ -31,6 +31,7 @@ pub struct Interpreter {
     buffers: Vec<BufferShape>,
     linear: Option<Vec<u8>>,
     globals: Vec<Const>,
+    tables: Vec<Vec<TableEntry>>,
 }
 
 impl Interpreter {
@@ -38,7 +39,8 @@ impl Interpreter {
         let (module, kernel) = (&program.module.wasm, program.kernel);
         let (kernel, others) = match form {
             Form::Lifted => {
-                let mut functions = testing::lifted(module, kernel).map_err(|error| error.to_string())?;
+                let mut functions =
+                    testing::lifted(module, kernel, &program.shape()).map_err(|error| error.to_string())?;
                 (functions.remove(&kernel).ok_or("the kernel was not lifted")?, functions)
             }
             Form::Strict => {
@@ -58,6 +60,7 @@ impl Interpreter {
             ConstInit::F64(bits) => Const::F64(bits),
         });
         let (globals, linear) = (globals.collect(), program.linear.clone());
+        let tables = program.shape().environment.tables;
         Interpreter {
             form,
             kernel,
@@ -66,6 +69,7 @@ impl Interpreter {
             buffers: program.buffers.clone(),
             linear,
             globals,
+            tables,
         }
     }
 
@@ -94,8 +98,13 @@ impl Session for Interpreter {
             if self.form == Form::Lifted {
                 args.extend([iteration, iterations, BLOCK_SIZE].iter().chain(&pairs).map(|x| Const::I32(*x)));
             }
-            let invocation =
-                Invocation { immediates: &immediates, iteration, globals: &self.globals, ..Invocation::default() };
+            let invocation = Invocation {
+                immediates: &immediates,
+                iteration,
+                globals: &self.globals,
+                tables: &self.tables,
+                ..Invocation::default()
+            };
             let others = |callee| self.others.get(&callee);
             match interpret::run(&self.kernel, &args, &invocation, &mut space, &others) {
                 Ok(_) => {}

@@ -10,6 +10,8 @@ mod oracle;
 #[path = "../../translator/tests/random_control/mod.rs"]
 mod random_control;
 
+mod bulk;
+mod calls;
 mod case;
 mod engine;
 mod expressions;
@@ -38,7 +40,7 @@ struct Suite {
     cases: LazyLock<Vec<Case>>,
 }
 
-static SUITES: [Suite; 11] = [
+static SUITES: [Suite; 13] = [
     Suite { name: "operators_i32", cases: LazyLock::new(|| operators::cases("i32")) },
     Suite { name: "operators_i64", cases: LazyLock::new(|| operators::cases("i64")) },
     Suite { name: "operators_f32", cases: LazyLock::new(|| operators::cases("f32")) },
@@ -48,6 +50,8 @@ static SUITES: [Suite; 11] = [
     Suite { name: "stores", cases: LazyLock::new(memory::stores) },
     Suite { name: "places", cases: LazyLock::new(places::cases) },
     Suite { name: "rewriting", cases: LazyLock::new(rewriting::cases) },
+    Suite { name: "bulk", cases: LazyLock::new(bulk::cases) },
+    Suite { name: "calls", cases: LazyLock::new(calls::cases) },
     Suite { name: "control", cases: LazyLock::new(random::control) },
     Suite { name: "expressions", cases: LazyLock::new(random::expressions) },
 ];

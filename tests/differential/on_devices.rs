@@ -1,6 +1,10 @@
 //! Launches through the runtime's own seam, with an address space that no guest's memory is mapped into.
 
-use wavelift::device::{BufferId, BufferSpec, Caller, Context, Device, GlobalValue, Launch, LaunchError, TableEntry};
+use std::sync::Arc;
+
+use wavelift::device::{
+    BufferId, BufferSpec, Caller, Context, Device, GlobalValue, GuestModule, Launch, LaunchError, TableEntry,
+};
 use wavelift::memory::AddressSpace;
 use wavelift_translator::module::ConstInit;
 
@@ -12,7 +16,7 @@ use crate::places::STACK_POINTER;
 pub struct OnDevice {
     context: Box<dyn Context>,
     launch: Launch,
-    caller: Page,
+    caller: NewInstance,
     linear: Option<Vec<u8>>,
 }
 
@@ -37,7 +41,8 @@ impl OnDevice {
             block_size: BLOCK_SIZE,
             buffers,
         };
-        let caller = Page { bytes: vec![0; LINEAR_MEMORY as usize], globals: program.globals() };
+        let bytes = vec![0; LINEAR_MEMORY as usize];
+        let caller = NewInstance { bytes, globals: program.globals(), module: program.module.clone() };
         Ok(OnDevice { context, launch, caller, linear: program.linear.clone() })
     }
 }
@@ -93,13 +98,14 @@ impl AsDevice for wavelift::device::gpu::GpuDevice {
     }
 }
 
-/// A caller with one page of linear memory, with globals and without tables.
-struct Page {
+/// A caller with one page of linear memory, with the tables and globals that its module starts with.
+struct NewInstance {
     bytes: Vec<u8>,
     globals: Vec<ConstInit>,
+    module: Arc<GuestModule>,
 }
 
-impl Caller for Page {
+impl Caller for NewInstance {
     fn memory_size(&mut self) -> u64 {
         LINEAR_MEMORY
     }
@@ -121,7 +127,7 @@ impl Caller for Page {
         })
     }
 
-    fn table(&mut self, _index: u32) -> Vec<TableEntry> {
-        Vec::new()
+    fn table(&mut self, index: u32) -> Vec<TableEntry> {
+        self.module.wasm.initial_table(index)
     }
 }

@@ -89,6 +89,9 @@ fn trap_of(error: &wasmtime::Error) -> Option<(TrapKind, Location)> {
         Trap::IntegerDivisionByZero => TrapKind::DivideByZero,
         Trap::IntegerOverflow => TrapKind::IntegerOverflow,
         Trap::BadConversionToInteger => TrapKind::BadConversion,
+        Trap::TableOutOfBounds => TrapKind::TableOutOfBounds,
+        Trap::IndirectCallToNull => TrapKind::NullTableEntry,
+        Trap::BadSignature => TrapKind::IndirectCallType,
         _ => return None,
     };
     let frame = error.downcast_ref::<WasmBacktrace>()?.frames().first()?;

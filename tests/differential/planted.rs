@@ -89,7 +89,7 @@ fn the_comparison_sees_each_difference() -> Result<(), Failed> {
 fn in_the_interpreter() -> Result<(), Failed> {
     let case = operators::one(WasmOp::I32Xor);
     let program = &case.program;
-    let mut function = testing::lifted(&program.module.wasm, program.kernel)?
+    let mut function = testing::lifted(&program.module.wasm, program.kernel, &program.shape())?
         .remove(&program.kernel)
         .ok_or("the kernel was not lifted")?;
     let mut right = Interpreter::of(program, Form::Lifted, function.clone(), HashMap::new());

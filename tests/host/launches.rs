@@ -1,8 +1,8 @@
 //! What launches do, on the CPU, in order, and on a GPU where this machine has one.
 
-use wavelift::{DeviceChoice, Error};
+use wavelift::{Config, DeviceChoice, Error, Runtime};
 
-use super::{Guest, filled, table};
+use super::{DRIVER, Guest, filled, table};
 
 /// Those of this machine.
 pub fn devices() -> Vec<DeviceChoice> {
@@ -51,6 +51,43 @@ fn linear_memory_without_buffers() {
         assert_eq!(guest.launch(table::MEMORY, 9, &[], &[]).unwrap(), 0);
         let words: Vec<i32> = (0..10).map(|i| guest.load(4096 + 4 * i)).collect();
         assert_eq!(words, [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]);
+    }
+}
+
+#[test]
+fn indirect_calls_find_the_table_as_it_is() {
+    // The driver's own table holds a function of the host, too, which no device can call.
+    let text = DRIVER.replace("$calls_us $sched_yield", "$calls_us $fill");
+    for device in devices() {
+        let mut guest = Guest::new(&Runtime::new(Config { device, ..Config::default() }).unwrap(), &text);
+        let buffer = guest.buffer(40, 2);
+        for _ in 0..2 {
+            assert_eq!(guest.launch(table::INDIRECT, 10, &[], &[buffer]).unwrap(), 0);
+            assert_eq!(guest.words(buffer, 10), (1..11).collect::<Vec<i32>>());
+        }
+        guest.call("copy_entry", &[table::CALLED, table::NEGATED]).unwrap();
+        assert_eq!(guest.launch(table::INDIRECT, 10, &[], &[buffer]).unwrap(), 0);
+        assert_eq!(guest.words(buffer, 10), (0..10).map(|i| -i).collect::<Vec<i32>>());
+        guest.call("copy_entry", &[table::CALLED, table::FILL]).unwrap();
+        let error = guest.launch(table::INDIRECT, 10, &[], &[buffer]).unwrap_err().to_string();
+        assert!(error.contains("function had another type") && error.ends_with("trapped is 0."), "{error}");
+        guest.call("clear_entry", &[table::CALLED]).unwrap();
+        let error = guest.launch(table::INDIRECT, 10, &[], &[buffer]).unwrap_err().to_string();
+        assert!(error.contains("table entry was null"), "{error}");
+        let fallbacks: Vec<_> = guest.instance.report().launches().iter().filter_map(|l| l.fallback.clone()).collect();
+        assert!(fallbacks.iter().all(|reason| reason.starts_with("Trapped")), "{fallbacks:?}");
+    }
+}
+
+#[test]
+fn indirect_calls_through_a_table_with_a_hosts_function_run_in_order() {
+    for device in devices() {
+        let mut guest = Guest::on(device);
+        let buffer = guest.buffer(40, 2);
+        assert_eq!(guest.launch(table::INDIRECT, 10, &[], &[buffer]).unwrap(), 0);
+        assert_eq!(guest.words(buffer, 10), (1..11).collect::<Vec<i32>>());
+        let reason = guest.instance.report().launches()[0].fallback.clone().unwrap();
+        assert!(reason.contains("functions of other modules"), "{reason}");
     }
 }
 

@@ -43,6 +43,12 @@ pub mod table {
     pub const MISALIGNED: i32 = 12;
     /// The same, and calls the host.
     pub const CALLS_HOST_AND_MISALIGNED: i32 = 13;
+    /// One buffer; `buffer[i]` is what the function at `CALLED` makes of `i`.
+    pub const INDIRECT: i32 = 14;
+    /// `i + 1` at first.
+    pub const CALLED: i32 = 15;
+    /// `-i`
+    pub const NEGATED: i32 = 16;
 }
 
 /// A running guest.

@@ -67,7 +67,7 @@ fn kernel(case: &Case, language: Language) -> Result<Kernel<'_>, String> {
 
 fn kernel_for(case: &Case, language: Language, features: Features) -> Result<Kernel<'_>, String> {
     let options = Options { profile: Profile::Portable, features, ..Options::default() };
-    let shape = Shape::distinct(case.buffers.len() as u32);
+    let shape = Shape::initial(&case.module, case.kernel);
     let shader = translate(&case.module, case.kernel, &shape, &options).map_err(|e| format!("{}: {e}", case.name))?;
     let text = text::write(&shader, language).map_err(|e| format!("{}: {e}", case.name))?;
     Ok(Kernel { case, text, interface: shader.interface })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use wavelift_translator::ir::Const;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
-use wavelift_translator::{Access, Location, TrapKind, testing};
+use wavelift_translator::{Access, Environment, Location, TrapKind, testing};
 
 use crate::cases::Case;
 
@@ -46,10 +46,11 @@ pub fn run(case: &Case) -> Result<Outcome, String> {
         args.extend([*address, 4 * words.len() as u32]);
     }
     let mut outcome = Outcome::default();
+    let tables = Environment::initial(&case.module, case.kernel).tables;
     for iteration in 0..case.iterations {
         args[0] = iteration;
         let args: Vec<Const> = args.iter().copied().map(Const::I32).collect();
-        let invocation = Invocation { iteration, ..Invocation::default() };
+        let invocation = Invocation { iteration, tables: &tables, ..Invocation::default() };
         let callee = |index| stages.lifted.get(&index);
         match interpret::run(&stages.lifted[&case.kernel], &args, &invocation, &mut space, &callee) {
             Ok(_) => {}

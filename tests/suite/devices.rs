@@ -7,7 +7,7 @@ use wavelift::device::{
     Access, BufferId, BufferSpec, Caller, Context, Device, GlobalValue, Launch, LaunchError, TableEntry, cpu,
 };
 use wavelift::memory::AddressSpace;
-use wavelift::translator::{self, Options, Profile, Shape};
+use wavelift::translator::{self, Options, Profile};
 
 use crate::cases::{Case, FunctionCases, ModuleCases, Observed, State};
 use crate::engine::{Engine, Stopped};
@@ -122,7 +122,7 @@ impl Engine for DeviceEngine {
     /// A GPU lifts; what the CPU device does not run shows at the launch.
     fn lifts(&self, module: &ModuleCases, function: &FunctionCases) -> Result<(), Stopped> {
         let Some(options) = &self.options else { return Ok(()) };
-        let shape = Shape::distinct(2);
+        let shape = module.shape(function);
         let lifted = translator::translate(&module.guest.wasm, function.kernel.index, &shape, options);
         lifted.map(|_| ()).map_err(|error| Skip::of_refusal(&error).map_or_else(Stopped::Broken, Stopped::Skip))
     }

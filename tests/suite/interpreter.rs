@@ -3,7 +3,7 @@
 use wavelift::device::{Access, GlobalValue};
 use wavelift::translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift::translator::ir::{Const, Function};
-use wavelift::translator::{Options, Profile, Shape, immediate, testing};
+use wavelift::translator::{Options, Profile, immediate, testing};
 
 use crate::cases::{FunctionCases, ModuleCases, Observed};
 use crate::engine::{Engine, Stopped};
@@ -20,20 +20,20 @@ pub struct Interpreter;
 
 impl Engine for Interpreter {
     fn lifts(&self, module: &ModuleCases, function: &FunctionCases) -> Result<(), Stopped> {
-        let lifted = testing::lifted(&module.guest.wasm, function.kernel.index);
+        let lifted = testing::lifted(&module.guest.wasm, function.kernel.index, &module.shape(function));
         lifted.map(|_| ()).map_err(|error| Skip::of_refusal(&error).map_or_else(Stopped::Broken, Stopped::Skip))
     }
 
     fn run(&mut self, module: &ModuleCases, function: &FunctionCases) -> Result<Vec<Observed>, Stopped> {
         let (wasm, kernel) = (&module.guest.wasm, function.kernel.index);
         let refused = |error| Skip::of_refusal(&error).map_or_else(Stopped::Broken, Stopped::Skip);
-        let lifted = testing::lifted(wasm, kernel).map_err(refused)?;
+        let lifted = testing::lifted(wasm, kernel, &module.shape(function)).map_err(refused)?;
         let resolve = |index: u32| lifted.get(&index);
         let Some(entry) = resolve(kernel) else { return Err(Stopped::Broken("The kernel was not lifted.".into())) };
         let observed = interpret_all(module, function, entry, &resolve, false)?;
         for profile in [Profile::Vulkan, Profile::Portable] {
             let options = Options { profile, features: valid::features(profile), ..Options::default() };
-            let strict = match testing::strict(wasm, kernel, &Shape::distinct(2), &options) {
+            let strict = match testing::strict(wasm, kernel, &module.shape(function), &options) {
                 Ok(strict) => strict,
                 Err(error) => return Skip::of_refusal(&error).map(|_| observed).map_err(Stopped::Broken),
             };
@@ -62,13 +62,21 @@ pub fn interpret_all<'f>(
     let start = space(module, &contents);
     let words = immediates(&start, count as u32);
     let globals: Vec<Const> = module.state.globals.iter().map(global).collect();
+    let data = module.guest.wasm.data();
     let mut used = start.clone();
     let mut outcomes = Vec::with_capacity(count);
     for index in 0..count {
         if module.stateful {
             used.clone_from(&start);
         }
-        let invocation = Invocation { immediates: &words, iteration: index as u32, globals: &globals, fuel: FUEL };
+        let invocation = Invocation {
+            immediates: &words,
+            iteration: index as u32,
+            globals: &globals,
+            tables: &module.state.tables,
+            data: &data,
+            fuel: FUEL,
+        };
         let mut args = vec![index as u32, words[immediate::ITERATIONS as usize], words[immediate::BLOCK_SIZE as usize]];
         args.extend(&words[immediate::SLOTS as usize..]);
         let args: Vec<Const> = if lowered { Vec::new() } else { args.into_iter().map(Const::I32).collect() };

@@ -59,13 +59,9 @@ impl fmt::Display for Skip {
 }
 
 /// The operators that may be given as a reason; another one that is not lifted is a failure.
-const OPERATORS: [&str; 21] = [
-    "call_indirect",
+const OPERATORS: [&str; 15] = [
     "memory.size",
     "memory.grow",
-    "memory.fill",
-    "memory.copy",
-    "memory.init",
     "data.drop",
     "elem.drop",
     "table.get",
@@ -78,8 +74,6 @@ const OPERATORS: [&str; 21] = [
     "ref.null",
     "ref.is_null",
     "ref.func",
-    "return_call",
-    "return_call_indirect",
     "select",
 ];
 
@@ -123,6 +117,7 @@ impl Skip {
             // A narrow store is refused before it is known where it goes; the wrapper has none.
             ("`i32.store", Skip::LinearMemory),
             ("`i64.store", Skip::LinearMemory),
+            ("`memory.init`", Skip::Operator("memory.init".into())),
             ("mutable globals", Skip::MutableGlobals),
             ("64-bit integers on this device", Skip::WideTypes),
             ("64-bit floats on this device", Skip::WideTypes),

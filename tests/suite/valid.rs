@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use libtest_mimic::{Completion, Failed};
-use wavelift::translator::{self, Features, Options, Profile, Shape};
+use wavelift::translator::{self, Features, Options, Profile};
 
 use crate::cases::{FileCases, FunctionCases, ModuleCases};
 use crate::reason::Skip;
@@ -31,7 +31,8 @@ pub fn check(file: &FileCases, profile: Profile, full: bool) -> Result<Completio
 
 fn check_function(module: &ModuleCases, function: &FunctionCases, profile: Profile) -> Result<(), String> {
     let options = Options { profile, features: features(profile), ..Options::default() };
-    let shader = match translator::translate(&module.guest.wasm, function.kernel.index, &Shape::distinct(2), &options) {
+    let shape = module.shape(function);
+    let shader = match translator::translate(&module.guest.wasm, function.kernel.index, &shape, &options) {
         Ok(shader) => shader,
         Err(error) => return Skip::of_refusal(&error).map(|_| ()),
     };

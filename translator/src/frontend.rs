@@ -4,6 +4,7 @@
 //! to locals leaves it as results, beside the construct's own results on Wasm's stack; [`scan`] finds beforehand which
 //! locals those are, and which constructs no branch targets, so that they need no label.
 
+mod calls;
 mod memory;
 pub(crate) mod names;
 mod operators;
@@ -15,6 +16,7 @@ use crate::error::{Error, Location, Result, TrapKind};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Const, Exit, Function, Label, Region, RegionId, Stmt, StmtKind, Type, Value};
 use crate::module::Module;
+use calls::{Callee, Repeats};
 use scan::Construct;
 
 /// Deepest nesting of constructs in one function. SPIR-V allows 1,023 levels of nested control flow.
@@ -27,8 +29,11 @@ pub const MAX_NESTING: usize = 500;
 pub fn lift(module: &Module, function: u32) -> Result<Function> {
     let mut lifter = Lifter::new(module, function)?;
     let body = module.body(function).ok_or_else(|| Error::Internal(format!("function {function} has no body")))?;
-    let constructs = scan::scan(&body)?;
-    lifter.constructs = constructs.into_iter();
+    let scan = scan::scan(&body, function)?;
+    lifter.constructs = scan.constructs.into_iter();
+    if scan.repeats {
+        lifter.begin_repeating();
+    }
     let reader = body.get_operators_reader().map_err(broken)?;
     for item in reader.into_iter_with_offsets() {
         let (op, offset) = item.map_err(broken)?;
@@ -74,7 +79,9 @@ struct Lifter<'m> {
     frames: Vec<Frame>,
     constructs: std::vec::IntoIter<Construct>,
     /// A call whose next operator decides whether it is a call or a trap.
-    pending_call: Option<(u32, Location)>,
+    pending_call: Option<(Callee, Location)>,
+    /// The function's body as a loop, where it calls itself as its last act.
+    repeats: Option<Repeats>,
 }
 
 fn broken(error: wasmparser::BinaryReaderError) -> Error {
@@ -119,6 +126,7 @@ impl<'m> Lifter<'m> {
             frames: Vec::new(),
             constructs: Vec::new().into_iter(),
             pending_call: None,
+            repeats: None,
         };
         lifter.declare_locals(at)?;
         let label = lifter.function.new_label();
@@ -202,8 +210,17 @@ impl<'m> Lifter<'m> {
             }
             Operator::Unreachable => self.leave(Exit::Trap(TrapKind::Unreachable)),
             Operator::Call { function_index } => {
-                self.pending_call = Some((*function_index, self.list.at));
+                self.pending_call = Some((Callee::Direct(*function_index), self.list.at));
                 Ok(())
+            }
+            Operator::CallIndirect { type_index, table_index } => {
+                let callee = Callee::Indirect { table: *table_index, ty: *type_index };
+                self.pending_call = Some((callee, self.list.at));
+                Ok(())
+            }
+            Operator::ReturnCall { function_index } => self.tail_call(Callee::Direct(*function_index)),
+            Operator::ReturnCallIndirect { type_index, table_index } => {
+                self.tail_call(Callee::Indirect { table: *table_index, ty: *type_index })
             }
             _ => self.simple_operator(op),
         }
@@ -235,20 +252,6 @@ impl<'m> Lifter<'m> {
         let frame = self.frame()?;
         frame.exit = Some((exit, at));
         frame.skipping = Some(0);
-        Ok(())
-    }
-
-    fn call(&mut self, callee: u32, at: Location) -> Result<()> {
-        let ty = self.module.function_type(callee);
-        let ty = ty.ok_or_else(|| Error::Internal(format!("there is no function {callee}")))?.clone();
-        let args = self.pop_many(ty.params().len())?;
-        let mut results = Vec::new();
-        for result in ty.results() {
-            let ty = type_of(*result).ok_or_else(|| unsupported_type(&self.function.name, *result, at))?;
-            results.push(self.function.new_value(ty));
-        }
-        self.stack.extend(&results);
-        self.list.stmts.push(Stmt { kind: StmtKind::Call { callee, args, results }, at });
         Ok(())
     }
 
@@ -377,7 +380,7 @@ impl<'m> Lifter<'m> {
         let region = self.end_region(params)?;
         let frame = self.frames.pop().ok_or_else(|| Error::Internal("an `end` without a construct".into()))?;
         if matches!(frame.kind, FrameKind::Function) {
-            self.function.body = region;
+            self.function.body = self.end_repeating(region);
             return Ok(());
         }
         self.stack.truncate(frame.height);

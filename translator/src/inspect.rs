@@ -59,12 +59,12 @@ pub struct Inspection {
     pub verdict: Result<usize>,
 }
 
-/// Inspects a kernel as if launched with distinct read_write buffers.
+/// Inspects a kernel as if launched by a new instance with distinct read_write buffers.
 ///
 /// # Errors
 /// [`Error::NotAKernel`] when the function has no kernel's type; all else is in [`Inspection::verdict`].
 pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Inspection> {
-    let shape = Shape::distinct(module.kernel_buffers(function).unwrap_or(0));
+    let shape = Shape::initial(module, function);
     crate::check_kernel(module, function, &shape)?;
     let mut inspection =
         Inspection { operators: None, accesses: Vec::new(), int64: false, float64: false, verdict: Ok(0) };

@@ -220,6 +220,16 @@ pub enum StmtKind {
         /// Results.
         results: Vec<Value>,
     },
+    /// A call of the function at an entry of a table; gone after inlining. The types of the arguments and results are
+    /// those that the function must have.
+    CallIndirect {
+        /// Table index.
+        table: u32,
+        /// Arguments, and behind them the entry's number.
+        args: Vec<Value>,
+        /// Results.
+        results: Vec<Value>,
+    },
     /// A region that `Break` can leave.
     Block {
         /// Its label.
@@ -301,7 +311,7 @@ impl StmtKind {
     /// The values it uses itself (not those its regions use).
     pub fn args(&self) -> &[Value] {
         match self {
-            StmtKind::Op { args, .. } | StmtKind::Call { args, .. } => args,
+            StmtKind::Op { args, .. } | StmtKind::Call { args, .. } | StmtKind::CallIndirect { args, .. } => args,
             StmtKind::Block { .. } => &[],
             StmtKind::Loop { inits, .. } => inits,
             StmtKind::If { cond, .. } => std::slice::from_ref(cond),
@@ -312,7 +322,7 @@ impl StmtKind {
     /// The values it uses itself, to replace them.
     pub fn args_mut(&mut self) -> &mut [Value] {
         match self {
-            StmtKind::Op { args, .. } | StmtKind::Call { args, .. } => args,
+            StmtKind::Op { args, .. } | StmtKind::Call { args, .. } | StmtKind::CallIndirect { args, .. } => args,
             StmtKind::Block { .. } => &mut [],
             StmtKind::Loop { inits, .. } => inits,
             StmtKind::If { cond, .. } => std::slice::from_mut(cond),
@@ -325,6 +335,7 @@ impl StmtKind {
         match self {
             StmtKind::Op { result, .. } => result.as_slice(),
             StmtKind::Call { results, .. }
+            | StmtKind::CallIndirect { results, .. }
             | StmtKind::Block { results, .. }
             | StmtKind::Loop { results, .. }
             | StmtKind::If { results, .. }
@@ -335,7 +346,7 @@ impl StmtKind {
     /// The regions directly below it, in order; a switch's default last. One region may come several times.
     pub fn regions(&self) -> Vec<RegionId> {
         match self {
-            StmtKind::Op { .. } | StmtKind::Call { .. } => Vec::new(),
+            StmtKind::Op { .. } | StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => Vec::new(),
             StmtKind::Block { body, .. } | StmtKind::Loop { body, .. } => vec![*body],
             StmtKind::If { then, otherwise, .. } => vec![*then, *otherwise],
             StmtKind::Switch { cases, default, .. } => cases.iter().copied().chain([*default]).collect(),
@@ -347,6 +358,12 @@ impl Function {
     /// The type of a value.
     pub fn ty(&self, value: Value) -> Type {
         self.values[value.index()]
+    }
+
+    /// Whether it takes and gives values of the types that `args` and `results` have in `of`.
+    pub fn has_type(&self, of: &Function, args: &[Value], results: &[Value]) -> bool {
+        let params = self.params.iter().map(|v| self.ty(*v));
+        params.eq(args.iter().map(|v| of.ty(*v))) && self.results.iter().copied().eq(results.iter().map(|v| of.ty(*v)))
     }
 
     /// A region.

@@ -29,6 +29,7 @@ pub mod module;
 pub mod options;
 #[doc(hidden)]
 pub mod passes;
+mod reach;
 mod structurize;
 #[doc(hidden)]
 pub mod testing;
@@ -38,9 +39,10 @@ pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, inspect};
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, Features, FloatMode, FloatSupport, Input, Interface, LINEAR, MAX_GUESS_ERROR,
-    Options, Profile, Shape, TRAP_BINDING, TrapSite, WINDOW_ALIGNMENT, immediate,
+    Access, Binding, BufferParam, Environment, Features, FloatMode, FloatSupport, Input, Interface, LINEAR,
+    MAX_GUESS_ERROR, Options, Profile, Shape, TRAP_BINDING, TableEntry, TrapSite, WINDOW_ALIGNMENT, immediate,
 };
+pub use reach::next_is_unreachable;
 
 use analysis::frames::Frames;
 use ir::Function;
@@ -124,12 +126,15 @@ struct Simplified {
 
 fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Simplified> {
     check_kernel(module, function, shape)?;
-    let slice = call_graph::slice(module, function)?;
+    let slice = call_graph::slice(module, function, shape)?;
     let mut kernel = checked(passes::inline::inline(&slice, function, options.max_operators)?, Stage::Inlined)?;
     let operators = kernel.stmt_count() as u32;
     let cells = module.globals().len() as u32;
     let set = passes::promote::promote(&mut kernel, cells);
     let dynamic = analysis::frames::set_dynamically(&kernel, &set);
+    tidy(&mut kernel);
+    passes::bulk::expand(&mut kernel, module, shape)?;
+    kernel = checked(kernel, Stage::Inlined)?;
     tidy(&mut kernel);
     let stack_pointer = analysis::stack_pointer::stack_pointer(&kernel, module, shape)?;
     if let Some(pointer) = stack_pointer {

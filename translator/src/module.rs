@@ -10,6 +10,7 @@ use wasmparser::{
 };
 
 use crate::error::{Error, Result};
+use crate::reach::Reached;
 
 /// A validated module.
 #[derive(Debug)]
@@ -25,9 +26,11 @@ pub struct Module {
     memories: Vec<Memory>,
     elements: Vec<Element>,
     exports: Vec<Export>,
+    data: Vec<Data>,
     names: HashMap<u32, String>,
     stack_pointer: Option<u32>,
     code_section_start: usize,
+    pub(crate) reached: Reached,
 }
 
 /// What toolchains call the global that holds the shadow stack's pointer.
@@ -66,6 +69,8 @@ pub struct Table {
     pub holds_functions: bool,
     /// Whether it is imported.
     pub imported: bool,
+    /// Least number of entries.
+    pub minimum: u64,
 }
 
 /// A memory of the module, imports first.
@@ -90,6 +95,14 @@ pub struct Element {
     pub functions: Vec<Option<u32>>,
     /// The table and constant offset of an active segment (`None` as offset: computed from a global).
     pub active: Option<(u32, Option<u32>)>,
+}
+
+/// A data segment.
+#[derive(Clone, Debug)]
+struct Data {
+    passive: bool,
+    /// Where its bytes stand in the module.
+    bytes: Range<usize>,
 }
 
 /// An export.
@@ -136,9 +149,11 @@ impl Module {
             memories: Vec::new(),
             elements: Vec::new(),
             exports: Vec::new(),
+            data: Vec::new(),
             names: HashMap::new(),
             stack_pointer: None,
             code_section_start: 0,
+            reached: Reached::default(),
         };
         for payload in Parser::new(0).parse_all(&bytes) {
             module.section(payload.map_err(invalid)?).map_err(invalid)?;
@@ -170,8 +185,7 @@ impl Module {
             }
             Payload::TableSection(reader) => {
                 for table in reader {
-                    let holds_functions = table?.ty.element_type.is_func_ref();
-                    self.tables.push(Table { holds_functions, imported: false });
+                    self.tables.push(table_of(table?.ty, false));
                 }
             }
             Payload::MemorySection(reader) => {
@@ -204,6 +218,14 @@ impl Module {
                     self.elements.push(element_of(element?)?);
                 }
             }
+            Payload::DataSection(reader) => {
+                for segment in reader {
+                    let segment = segment?;
+                    let end = segment.range.end;
+                    let passive = matches!(segment.kind, wasmparser::DataKind::Passive);
+                    self.data.push(Data { passive, bytes: end - segment.data.len()..end });
+                }
+            }
             Payload::CodeSectionStart { range, .. } => self.code_section_start = range.start,
             Payload::CodeSectionEntry(body) => self.bodies.push(body.range()),
             Payload::CustomSection(section) => {
@@ -222,9 +244,7 @@ impl Module {
                 self.functions.push(ty);
                 self.imported_functions.push((import.module.into(), import.name.into()));
             }
-            TypeRef::Table(ty) => {
-                self.tables.push(Table { holds_functions: ty.element_type.is_func_ref(), imported: true });
-            }
+            TypeRef::Table(ty) => self.tables.push(table_of(ty, true)),
             TypeRef::Memory(ty) => self.memories.push(memory_of(ty, true)),
             TypeRef::Global(ty) => {
                 if import.name == STACK_POINTER {
@@ -350,6 +370,13 @@ impl Module {
         &self.exports
     }
 
+    /// The bytes of each data segment, as `memory.init` finds them in an instance that has dropped none: active segments
+    /// are empty.
+    pub fn data(&self) -> Vec<&[u8]> {
+        let bytes = |data: &Data| if data.passive { &self.bytes[data.bytes.clone()] } else { &[] };
+        self.data.iter().map(bytes).collect()
+    }
+
     /// Byte offset of the code section's contents: DWARF addresses count from here.
     pub fn code_section_start(&self) -> usize {
         self.code_section_start
@@ -386,6 +413,10 @@ fn invalid(error: wasmparser::BinaryReaderError) -> Error {
 
 fn memory_of(ty: wasmparser::MemoryType, imported: bool) -> Memory {
     Memory { memory64: ty.memory64, shared: ty.shared, imported, minimum: ty.initial, maximum: ty.maximum }
+}
+
+fn table_of(ty: wasmparser::TableType, imported: bool) -> Table {
+    Table { holds_functions: ty.element_type.is_func_ref(), imported, minimum: ty.initial }
 }
 
 fn const_init(expr: &wasmparser::ConstExpr<'_>) -> Option<ConstInit> {

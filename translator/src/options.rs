@@ -205,17 +205,72 @@ pub struct BufferParam {
     pub access: Access,
 }
 
-/// The part of a launch that the shader depends on: the alias pattern and the access kinds.
+/// An entry of a function table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TableEntry {
+    /// No function.
+    Null,
+    /// A function of the guest's module, by index in its function index space.
+    Function(u32),
+    /// A function of the host or of another module.
+    Foreign,
+}
+
+/// The part of the calling instance's state that the shader depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Environment {
+    /// The present entries of each table. Those of [`Module::tables_reached`](crate::Module::tables_reached) matter; the
+    /// others, and those behind the last one given, may be empty.
+    pub tables: Vec<Vec<TableEntry>>,
+}
+
+impl Environment {
+    /// What an instance starts with, as far as the module itself says: imported tables and segments whose place is
+    /// computed leave entries null. Only the tables that `kernel` needs are filled.
+    pub fn initial(module: &crate::Module, kernel: u32) -> Self {
+        Environment::with_tables(module, kernel, |table| module.initial_table(table))
+    }
+
+    /// The tables that `kernel` needs, as `entries` gives them.
+    pub fn with_tables(module: &crate::Module, kernel: u32, mut entries: impl FnMut(u32) -> Vec<TableEntry>) -> Self {
+        let mut tables = Vec::new();
+        for table in module.tables_reached(kernel).iter() {
+            tables.resize(*table as usize, Vec::new());
+            tables.push(entries(*table));
+        }
+        Environment { tables }
+    }
+
+    /// The entries of a table.
+    pub fn table(&self, table: u32) -> &[TableEntry] {
+        self.tables.get(table as usize).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The part of a launch that the shader depends on: the alias pattern, the access kinds, and the instance's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// The buffer parameters in list order.
     pub buffers: Vec<BufferParam>,
+    /// The calling instance's state.
+    pub environment: Environment,
 }
 
 impl Shape {
-    /// A shape of `count` distinct read_write buffers.
+    /// A shape of `count` distinct read_write buffers, and tables without entries.
     pub fn distinct(count: u32) -> Self {
-        Shape { buffers: (0..count).map(|slot| BufferParam { slot, access: Access::ReadWrite }).collect() }
+        Shape::of((0..count).map(|slot| BufferParam { slot, access: Access::ReadWrite }).collect())
+    }
+
+    /// A shape of these buffers, and tables without entries.
+    pub fn of(buffers: Vec<BufferParam>) -> Self {
+        Shape { buffers, environment: Environment::default() }
+    }
+
+    /// The shape of a launch by a new instance, on distinct read_write buffers.
+    pub fn initial(module: &crate::Module, kernel: u32) -> Self {
+        let environment = Environment::initial(module, kernel);
+        Shape { environment, ..Shape::distinct(module.kernel_buffers(kernel).unwrap_or(0)) }
     }
 
     /// Number of distinct buffers.

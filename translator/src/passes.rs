@@ -1,5 +1,6 @@
 //! Transformations of the IR, one file each. Each takes and leaves IR that [`verify`](crate::ir::verify) accepts.
 
+pub mod bulk;
 pub mod dead_code;
 pub mod inline;
 pub mod lower;

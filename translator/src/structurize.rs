@@ -264,7 +264,7 @@ impl Emitter {
                 let inits = self.all(&inits);
                 self.loop_shape(label, &inits, body, breaks_to, list, escapes)?;
             }
-            StmtKind::Op { .. } | StmtKind::Call { .. } => {
+            StmtKind::Op { .. } | StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => {
                 return Err(Error::Internal("an operator has no point".into()));
             }
         }

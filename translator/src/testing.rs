@@ -20,27 +20,36 @@ pub struct Stages {
     pub strict: Function,
 }
 
-/// The kernel and what it calls as the front end leaves them, by index: also for kernels that later passes refuse.
+/// The kernel and what it calls as the front end leaves them, by index: also for kernels that later passes refuse. Of
+/// the shape, the tables matter.
 ///
 /// # Errors
 /// Those of the front end.
-pub fn lifted(module: &Module, kernel: u32) -> Result<HashMap<u32, Function>> {
-    Ok(call_graph::slice(module, kernel)?.functions)
+pub fn lifted(module: &Module, kernel: u32, shape: &Shape) -> Result<HashMap<u32, Function>> {
+    Ok(call_graph::slice(module, kernel, shape)?.functions)
 }
 
-/// Runs the pipeline up to the backend, for distinct read_write buffers and default options.
+/// Runs the pipeline up to the backend, for distinct read_write buffers, a new instance's tables and default options.
 ///
 /// # Errors
 /// Those of [`translate`](crate::translate).
 pub fn stages(module: &Module, kernel: u32) -> Result<Stages> {
     let options = Options::default();
-    let shape = Shape::distinct(module.kernel_buffers(kernel).unwrap_or(0));
-    let slice = call_graph::slice(module, kernel)?;
+    let shape = Shape::initial(module, kernel);
+    let slice = call_graph::slice(module, kernel, &shape)?;
     let inlined = passes::inline::inline(&slice, kernel, options.max_operators)?;
     let crate::Simplified { kernel: simplified, frames, .. } = crate::simplified(module, kernel, &shape, &options)?;
     let lowered = passes::lower::lower(&simplified, module, &shape, &options, frames)?;
     let strict = crate::strict_form(module, kernel, &shape, &options)?.function;
     Ok(Stages { lifted: slice.functions, inlined, simplified, lowered, strict })
+}
+
+/// The kernel as one simplified function of Wasm's operators: also for kernels that can't be lowered.
+///
+/// # Errors
+/// Those of [`translate`](crate::translate) up to there.
+pub fn simplified(module: &Module, kernel: u32, shape: &Shape) -> Result<Function> {
+    Ok(crate::simplified(module, kernel, shape, &Options::default())?.kernel)
 }
 
 /// The kernel as the backend takes it.

@@ -301,11 +301,11 @@ fn a_kernel_that_can_not_trap_has_no_trap_record() {
 
 #[test]
 fn the_interface_lists_what_the_shader_declares() {
-    let shape = Shape {
-        buffers: [(0, Access::Read), (1, Access::ReadWrite), (0, Access::Read), (2, Access::Write), (3, Access::Write)]
+    let shape = Shape::of(
+        [(0, Access::Read), (1, Access::ReadWrite), (0, Access::Read), (2, Access::Write), (3, Access::Write)]
             .map(|(slot, access)| BufferParam { slot, access })
             .to_vec(),
-    };
+    );
     let mut k = Kernel::new();
     let mut body = k.list();
     let index = k.low(&mut body, LowOp::Immediate(immediate::SLOTS + 2), &[]);
@@ -338,7 +338,7 @@ fn the_interface_lists_what_the_shader_declares() {
 
 #[test]
 fn a_store_to_a_read_buffer_is_a_defect() {
-    let shape = Shape { buffers: vec![BufferParam { slot: 0, access: Access::Read }] };
+    let shape = Shape::of(vec![BufferParam { slot: 0, access: Access::Read }]);
     let mut k = Kernel::new();
     let x = k.0.new_var(Type::I32);
     let mut body = k.list();

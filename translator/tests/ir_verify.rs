@@ -343,6 +343,11 @@ fn operators_with_wrong_operands_or_results() {
         (Op::Load(access(4, Type::I32)), vec![i], Some(Type::F32)),
         (Op::Store(access(4, Type::F32)), vec![i, i], None),
         (Op::Store(access(4, Type::I32)), vec![i, i], Some(Type::I32)),
+        (Op::MemorySize, vec![i], Some(Type::I32)),
+        (Op::MemorySize, vec![], None),
+        (Op::MemoryFill, vec![i, i], None),
+        (Op::MemoryCopy, vec![i, i, i], Some(Type::I32)),
+        (Op::MemoryInit(0), vec![i, i], None),
         (Op::GlobalGet(0), vec![], None),
         (Op::GlobalGet(0), vec![i], Some(Type::I32)),
         (Op::GlobalSet(0), vec![], None),
@@ -392,6 +397,20 @@ fn what_a_stage_does_not_have() {
     append(&mut s.f, body, StmtKind::Call { callee: 1, args: vec![], results: vec![] });
     verify(&s.f, Stage::Wasm).unwrap();
     wrong_stage(&s.f, Stage::Inlined, "a call");
+
+    let mut s = sample();
+    let body = s.f.body;
+    append(&mut s.f, body, StmtKind::CallIndirect { table: 0, args: vec![Value(0)], results: vec![] });
+    verify(&s.f, Stage::Wasm).unwrap();
+    wrong_stage(&s.f, Stage::Inlined, "a call");
+    let wide = s.f.new_value(Type::I64);
+    let zero = StmtKind::Op { op: Op::Const(Const::I64(0)), args: vec![], result: Some(wide) };
+    append(&mut s.f, body, zero);
+    for args in [vec![], vec![Value(0), wide]] {
+        append(&mut s.f, body, StmtKind::CallIndirect { table: 0, args, results: vec![] });
+        assert!(matches!(broken(&s.f, Stage::Wasm), Rule::Types { what: "the entry of an indirect call", .. }));
+        s.f.region_mut(body).stmts.pop();
+    }
 
     let mut s = sample();
     let id = s.f.new_value(Type::I32);

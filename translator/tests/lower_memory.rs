@@ -160,6 +160,7 @@ fn several_places_are_told_apart_when_the_kernel_runs() {
             .zip(0..)
             .map(|(access, slot)| BufferParam { slot, access })
             .collect(),
+        ..Shape::default()
     };
     let mut space = space(&shape, &[bytes(40), bytes(23), bytes(16)]);
     space.linear = bytes(64);
@@ -245,7 +246,7 @@ fn words_where_alignment_is_proved_and_pieces_where_not() {
 #[test]
 fn a_store_to_a_read_buffer_traps_after_what_comes_before() {
     let buffer = |slot, access| BufferParam { slot, access };
-    let shape = Shape { buffers: vec![buffer(0, Access::Read), buffer(1, Access::Write)] };
+    let shape = Shape::of(vec![buffer(0, Access::Read), buffer(1, Access::Write)]);
     let mut k = Kernel::new(&shape);
     let (id, from, to) = (k.iteration(), k.pointer(0), k.pointer(1));
     k.store(access(Type::I32, 0), to, id);
@@ -270,7 +271,7 @@ fn a_store_to_a_read_buffer_traps_after_what_comes_before() {
 #[test]
 fn buffers_that_are_one_share_a_slot() {
     let buffer = |slot| BufferParam { slot, access: Access::ReadWrite };
-    let shape = Shape { buffers: vec![buffer(0), buffer(1), buffer(0)] };
+    let shape = Shape::of(vec![buffer(0), buffer(1), buffer(0)]);
     let mut k = Kernel::new(&shape);
     let (id, a, b, again) = (k.iteration(), k.pointer(0), k.pointer(1), k.pointer(2));
     k.store(access(Type::I32, 4), again, id);

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{BlockType, Function, Instruction, ValType};
 use wasmparser::{FuncType, FunctionBody, Operator};
-use wavelift_translator::Module;
+use wavelift_translator::{Module, next_is_unreachable};
 
-use super::operators::{next_is_unreachable, reject};
+use super::operators::reject;
 use super::slice::needs_caller;
 
 /// Global that holds the iteration id.
@@ -234,7 +234,8 @@ impl<'w, 'm> Writer<'w, 'm> {
         let mut operators = body.get_operators_reader()?;
         while !operators.eof() {
             let (operator, offset) = operators.read_with_offset()?;
-            let cut = matches!(operator, Operator::Call { .. }) && next_is_unreachable(&operators);
+            let calls = matches!(operator, Operator::Call { .. } | Operator::CallIndirect { .. });
+            let cut = calls && next_is_unreachable(&operators);
             // A call that never comes back traps at the `unreachable` behind it, as it does on every device.
             let offset = if cut { operators.original_position() } else { offset };
             self.map.offsets.push((self.code.byte_len() as u32, offset as u32));

@@ -1,6 +1,6 @@
 //! Which operators a device module can have.
 
-use wasmparser::{Operator, OperatorsReader, ValType};
+use wasmparser::{Operator, ValType};
 use wavelift_translator::Module;
 
 /// Something that only the caller's own instance can run.
@@ -44,9 +44,4 @@ pub fn reject(module: &Module, operator: &Operator<'_>, offset: u32) -> Option<R
         _ => return None,
     };
     Some(Rejected { what: what.into(), offset })
-}
-
-/// Whether the operator that `operators` gives next is `unreachable`, the one whose opcode is 0.
-pub fn next_is_unreachable(operators: &OperatorsReader<'_>) -> bool {
-    operators.get_binary_reader().read_u8().is_ok_and(|opcode| opcode == 0)
 }

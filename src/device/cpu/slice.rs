@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use wasmparser::{FuncType, Operator, ValType};
-use wavelift_translator::Module;
+use wavelift_translator::{Module, next_is_unreachable};
 
 use super::body::within_limits;
-use super::operators::{Rejected, next_is_unreachable, reject};
+use super::operators::{Rejected, reject};
 use crate::device::TableEntry;
 
 /// The part of a module that a kernel can reach.
@@ -194,7 +194,7 @@ fn read_body(module: &Module, function: u32) -> Result<Body, String> {
         let offset = offset as u32;
         match operator {
             // A call that is followed by `unreachable` never comes back: a panic. It is a trap, not an edge.
-            Operator::Call { .. } if next_is_unreachable(&operators) => {}
+            Operator::Call { .. } | Operator::CallIndirect { .. } if next_is_unreachable(&operators) => {}
             Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
                 body.calls.push((function_index, offset));
             }

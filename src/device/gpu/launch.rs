@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wavelift_translator as translator;
-use wavelift_translator::{BufferParam, Input, Interface, LaunchState, Shape, TRAP_BINDING, immediate};
+use wavelift_translator::{BufferParam, Environment, Input, Interface, LaunchState, Shape, TRAP_BINDING, immediate};
 
 use crate::device::gpu::Transfers;
 use crate::device::gpu::connection::Connection;
@@ -120,8 +120,10 @@ impl GpuContext {
         launch: &Launch,
         caller: &mut dyn Caller,
     ) -> Result<LaunchTimes, LaunchError> {
+        let tables = |table| caller.table(table);
+        let environment = Environment::with_tables(&launch.module.wasm, launch.function, tables);
         let mut state = CallerState::new(caller);
-        let lifted = self.lifted(launch, &mut state)?;
+        let lifted = self.lifted(launch, environment, &mut state)?;
         let connection = self.connection()?;
         let started = Instant::now();
         if let Some(window) = lifted.window {
@@ -144,8 +146,14 @@ impl GpuContext {
     }
 
     /// The kernel for this launch: the form without the checks that the launch's parameters prove, where they do.
-    fn lifted(&self, launch: &Launch, state: &mut CallerState<'_>) -> Result<Lifted, LaunchError> {
-        let (shape, slots) = shape_of(&launch.buffers);
+    fn lifted(
+        &self,
+        launch: &Launch,
+        environment: Environment,
+        state: &mut CallerState<'_>,
+    ) -> Result<Lifted, LaunchError> {
+        let (mut shape, slots) = shape_of(&launch.buffers);
+        shape.environment = environment;
         let options = self.shared.options;
         let get = |shape, options| self.shared.kernels.get(&launch.module, launch.function, shape, options);
         let (mut kernel, mut lift) = get(shape.clone(), &options)?;
@@ -432,7 +440,7 @@ fn shape_of(buffers: &[BufferSpec]) -> (Shape, Vec<BufferSpec>) {
         });
         BufferParam { slot: slot as u32, access: slots[slot].access }
     });
-    let shape = Shape { buffers: params.collect() };
+    let shape = Shape::of(params.collect());
     (shape, slots)
 }
 

@@ -190,7 +190,7 @@ impl<'f, A: Analysis> Solver<'f, A> {
                 }
                 self.ops.push((op, args, *result));
             }
-            StmtKind::Call { results, .. } => {
+            StmtKind::Call { results, .. } | StmtKind::CallIndirect { results, .. } => {
                 for result in results {
                     let fact = self.analysis.call_result();
                     self.lower_to(*result, fact);

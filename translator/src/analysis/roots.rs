@@ -378,7 +378,14 @@ impl Analysis for LinearCombinations<'_> {
             },
             Op::Load(access) => Self::loaded(access),
             Op::GlobalGet(global) => self.global(*global, result),
-            Op::Const(_) | Op::Store(_) | Op::GlobalSet(_) | Op::Low(_) => NUMBER,
+            Op::Const(_)
+            | Op::Store(_)
+            | Op::MemorySize
+            | Op::MemoryFill
+            | Op::MemoryCopy
+            | Op::MemoryInit(_)
+            | Op::GlobalSet(_)
+            | Op::Low(_) => NUMBER,
         }
     }
 

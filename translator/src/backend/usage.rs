@@ -161,7 +161,7 @@ impl Scanner<'_> {
                 self.region(*body, Place::Loop, depth + 1)?;
                 Ok(self.loops.pop().is_some_and(|(_, left)| left))
             }
-            StmtKind::Call { .. } => Err(not_strict("a call is left")),
+            StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => Err(not_strict("a call is left")),
             StmtKind::Block { .. } => Err(not_strict("a block is left")),
             StmtKind::Switch { .. } => Err(not_strict("a switch is left")),
         }

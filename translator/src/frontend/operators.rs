@@ -4,7 +4,7 @@ use wasmparser::{Operator, ValType};
 
 use super::{Lifter, memory, names, type_of};
 use crate::error::{Error, Result};
-use crate::ir::{Const, Op, WasmOp};
+use crate::ir::{Const, Op, Type, WasmOp};
 
 impl Lifter<'_> {
     pub(super) fn simple_operator(&mut self, op: &Operator<'_>) -> Result<()> {
@@ -57,8 +57,28 @@ impl Lifter<'_> {
                 self.list.effect(Op::GlobalSet(*global_index), &[value]);
                 Ok(())
             }
+            Operator::MemorySize { mem: 0 } => {
+                let result = self.list.op(&mut self.function, Op::MemorySize, &[], Type::I32);
+                self.stack.push(result);
+                Ok(())
+            }
+            Operator::MemoryFill { mem: 0 } => self.bulk(Op::MemoryFill),
+            Operator::MemoryCopy { dst_mem: 0, src_mem: 0 } => self.bulk(Op::MemoryCopy),
+            Operator::MemoryInit { data_index, mem: 0 } => {
+                // Whether it was dropped before the launch is not known here.
+                if self.module.drops_data(*data_index) {
+                    return Err(self.unsupported(format!("`memory.init` of a segment that is dropped ({data_index})")));
+                }
+                self.bulk(Op::MemoryInit(*data_index))
+            }
             _ => Err(self.unsupported(format!("the operator `{}`", names::operator_name(op)))),
         }
+    }
+
+    fn bulk(&mut self, op: Op) -> Result<()> {
+        let args = self.pop_many(3)?;
+        self.list.effect(op, &args);
+        Ok(())
     }
 
     fn constant(&mut self, value: Const) -> Result<()> {

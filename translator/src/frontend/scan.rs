@@ -12,8 +12,18 @@ pub struct Construct {
     pub assigned: Vec<u32>,
 }
 
-/// Scans a body once. The sets are merged outwards at each `end`, smaller ones first sorted.
-pub fn scan(body: &FunctionBody<'_>) -> Result<Vec<Construct>> {
+/// What the lifter must know of a body.
+#[derive(Debug)]
+pub struct Scan {
+    /// Its constructs.
+    pub constructs: Vec<Construct>,
+    /// Whether it calls itself as its last act.
+    pub repeats: bool,
+}
+
+/// Scans the body of `function` once. The sets are merged outwards at each `end`, smaller ones first sorted.
+pub fn scan(body: &FunctionBody<'_>, function: u32) -> Result<Scan> {
+    let mut repeats = false;
     let mut constructs: Vec<Construct> = Vec::new();
     let mut open: Vec<usize> = Vec::new();
     for op in body.get_operators_reader().map_err(broken)? {
@@ -37,8 +47,9 @@ pub fn scan(body: &FunctionBody<'_>) -> Result<Vec<Construct>> {
                     constructs[*outer].assigned.extend(inner);
                 }
             }
+            Operator::ReturnCall { function_index } => repeats |= function_index == function,
             _ => {}
         }
     }
-    Ok(constructs)
+    Ok(Scan { constructs, repeats })
 }

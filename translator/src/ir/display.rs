@@ -93,6 +93,10 @@ impl fmt::Display for Op {
             Op::Select => f.write_str("select"),
             Op::Load(access) => write!(f, "load {access}"),
             Op::Store(access) => write!(f, "store {access}"),
+            Op::MemorySize => f.write_str("memory.size"),
+            Op::MemoryFill => f.write_str("memory.fill"),
+            Op::MemoryCopy => f.write_str("memory.copy"),
+            Op::MemoryInit(segment) => write!(f, "memory.init {segment}"),
             Op::GlobalGet(index) => write!(f, "global.get {index}"),
             Op::GlobalSet(index) => write!(f, "global.set {index}"),
             Op::Low(op) => write!(f, "{op}"),
@@ -163,7 +167,7 @@ impl Printer<'_> {
     fn regions(&mut self, stmt: &Stmt, depth: usize) {
         let line = |text: &str| Todo::Line(depth, text.to_string());
         match &stmt.kind {
-            StmtKind::Op { .. } | StmtKind::Call { .. } => {}
+            StmtKind::Op { .. } | StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => {}
             StmtKind::Block { body, .. } | StmtKind::Loop { body, .. } => {
                 self.todo.extend([line("}"), Todo::Rest(*body, 0, depth + 1)]);
             }
@@ -232,6 +236,7 @@ fn header(function: &Function, kind: &StmtKind) -> String {
         StmtKind::Op { op, args, .. } if args.is_empty() => format!("{assigned}{op}"),
         StmtKind::Op { op, args, .. } => format!("{assigned}{op} {}", list(args)),
         StmtKind::Call { callee, args, .. } => format!("{assigned}call {callee} ({})", list(args)),
+        StmtKind::CallIndirect { table, args, .. } => format!("{assigned}call_indirect {table} ({})", list(args)),
         StmtKind::Block { label, .. } => format!("{label}: block{arrow} {{"),
         StmtKind::Loop { label, inits, body, .. } => {
             let params = function.region(*body).params.iter().zip(inits);

@@ -44,7 +44,14 @@ pub fn eval(op: &Op, args: &[Const]) -> Result<Const, EvalError> {
             _ => Err(BadOperands),
         },
         Op::Low(op) => low(*op, args),
-        Op::Load(_) | Op::Store(_) | Op::GlobalGet(_) | Op::GlobalSet(_) => Err(NotPure),
+        Op::Load(_)
+        | Op::Store(_)
+        | Op::MemorySize
+        | Op::MemoryFill
+        | Op::MemoryCopy
+        | Op::MemoryInit(_)
+        | Op::GlobalGet(_)
+        | Op::GlobalSet(_) => Err(NotPure),
     }
 }
 

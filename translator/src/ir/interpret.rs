@@ -2,11 +2,13 @@
 //!
 //! A function that [`verify`](super::verify::verify) accepts runs without panics. Nesting and calls use a stack on the heap.
 
+mod bulk;
+
 use super::operator::MemoryAccess;
 use super::{Const, Exit, Function, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, Var};
 use crate::error::{Location, TrapKind};
 use crate::ir::eval::{self, EvalError};
-use crate::options::{Access, Input, LINEAR};
+use crate::options::{Access, Input, LINEAR, TableEntry};
 
 /// Deepest nesting of calls; one more traps with [`TrapKind::StackOverflow`].
 pub const MAX_CALLS: usize = 1000;
@@ -25,14 +27,21 @@ pub trait Memory {
     /// The trap of an access that is not allowed; nothing is written then.
     fn store(&mut self, address: u64, data: &[u8]) -> Result<(), TrapKind>;
 
+    /// Size of linear memory in bytes.
+    fn size(&self) -> u64;
+
+    /// Whether all bytes of a range may be loaded, or stored. An empty range may lie at the end of linear memory, and
+    /// anywhere from the lowest buffer's address on.
+    ///
+    /// # Errors
+    /// The trap of an access that is not allowed.
+    fn check(&mut self, address: u64, length: u64, store: bool) -> Result<(), TrapKind>;
+
     /// The word at an index of a slot; `None` outside it: lowered code forgot a check.
     fn load_word(&mut self, slot: u32, index: u32) -> Option<u32>;
 
     /// Sets the word at an index of a slot; `None` outside it, or in a slot that is only read.
     fn store_word(&mut self, slot: u32, index: u32, value: u32) -> Option<()>;
-
-    /// Size of linear memory in bytes.
-    fn size(&self) -> u64;
 }
 
 /// One buffer of a [`Space`].
@@ -115,6 +124,14 @@ impl Memory for Space {
         Ok(())
     }
 
+    fn check(&mut self, address: u64, length: u64, store: bool) -> Result<(), TrapKind> {
+        if length > 0 {
+            return self.find(address, length as usize, store).map(|_| ());
+        }
+        let among_buffers = self.buffers.iter().any(|buffer| address >= buffer.address.into());
+        if address <= self.size() || among_buffers { Ok(()) } else { Err(TrapKind::OutOfBounds) }
+    }
+
     fn load_word(&mut self, slot: u32, index: u32) -> Option<u32> {
         let (_, bytes) = self.word(slot, index)?;
         bytes.try_into().ok().map(u32::from_le_bytes)
@@ -139,13 +156,17 @@ pub struct Invocation<'a> {
     pub iteration: u32,
     /// The globals' values at the start; the invocation changes a copy of its own.
     pub globals: &'a [Const],
+    /// The entries of each table.
+    pub tables: &'a [Vec<TableEntry>],
+    /// The bytes of each data segment; none of those that were dropped, as active ones are.
+    pub data: &'a [&'a [u8]],
     /// Most loop iterations after the first, and calls, in sum.
     pub fuel: u64,
 }
 
 impl Default for Invocation<'_> {
     fn default() -> Self {
-        Invocation { immediates: &[], iteration: 0, globals: &[], fuel: 1 << 20 }
+        Invocation { immediates: &[], iteration: 0, globals: &[], tables: &[], data: &[], fuel: 1 << 20 }
     }
 }
 
@@ -170,7 +191,8 @@ pub enum Stop {
 
 /// Runs a function.
 ///
-/// `resolve_call` gives the functions that [`StmtKind::Call`] names.
+/// `resolve_call` gives the functions that [`StmtKind::Call`] names, and all functions of the right type that an indirect
+/// call may come to.
 ///
 /// # Errors
 /// See [`Stop`].
@@ -187,6 +209,8 @@ pub fn run<'f>(
         immediates: invocation.immediates,
         iteration: invocation.iteration,
         globals: invocation.globals.to_vec(),
+        tables: invocation.tables,
+        data: invocation.data,
         fuel: invocation.fuel,
         calls: Vec::new(),
         carried: args.to_vec(),
@@ -268,6 +292,8 @@ struct Machine<'m, 'f> {
     immediates: &'m [u32],
     iteration: u32,
     globals: Vec<Const>,
+    tables: &'m [Vec<TableEntry>],
+    data: &'m [&'m [u8]],
     fuel: u64,
     /// The callers, outermost first.
     calls: Vec<Frame<'f>>,
@@ -305,6 +331,28 @@ impl<'f> Machine<'_, 'f> {
         Ok(())
     }
 
+    fn call(&mut self, frame: &mut Frame<'f>, callee: &'f Function, args: &[Value], at: Location) -> Result<(), Stop> {
+        self.burn()?;
+        if self.calls.len() >= MAX_CALLS {
+            return Err(Stop::Trap { kind: TrapKind::StackOverflow, at });
+        }
+        self.carry(frame, args);
+        let inner = self.begin(callee)?;
+        self.calls.push(std::mem::replace(frame, inner));
+        Ok(())
+    }
+
+    /// The index of the function at an entry of a table; one that is not of this module has another type.
+    fn entry(&self, table: u32, index: u32) -> Result<u32, TrapKind> {
+        let entries = self.tables.get(table as usize).map_or(&[][..], Vec::as_slice);
+        match entries.get(index as usize) {
+            Some(TableEntry::Function(function)) => Ok(*function),
+            Some(TableEntry::Null) => Err(TrapKind::NullTableEntry),
+            Some(TableEntry::Foreign) => Err(TrapKind::IndirectCallType),
+            None => Err(TrapKind::TableOutOfBounds),
+        }
+    }
+
     fn step(&mut self, frame: &mut Frame<'f>, stmt: &'f Stmt) -> Result<(), Stop> {
         match &stmt.kind {
             StmtKind::Op { op, args, result } => {
@@ -316,15 +364,20 @@ impl<'f> Machine<'_, 'f> {
                 }
             }
             StmtKind::Call { callee, args, .. } => {
-                self.burn()?;
-                if self.calls.len() >= MAX_CALLS {
-                    return Err(Stop::Trap { kind: TrapKind::StackOverflow, at: stmt.at });
-                }
                 let callee = (self.resolve_call)(*callee)
                     .ok_or_else(|| undefined(format!("function {callee} was called, which is not there")))?;
-                self.carry(frame, args);
-                let inner = self.begin(callee)?;
-                self.calls.push(std::mem::replace(frame, inner));
+                self.call(frame, callee, args, stmt.at)?;
+            }
+            StmtKind::CallIndirect { table, args, results } => {
+                let trap = |kind| Stop::Trap { kind, at: stmt.at };
+                let (entry, args) = args.split_last().ok_or_else(|| undefined("an indirect call has no entry"))?;
+                let Const::I32(index) = frame.get(*entry) else {
+                    return Err(undefined(format!("{entry} is no entry of a table")));
+                };
+                let callee = self.entry(*table, index).map_err(trap)?;
+                let fits = |f: &&Function| f.has_type(frame.function, args, results);
+                let callee = (self.resolve_call)(callee).filter(fits);
+                self.call(frame, callee.ok_or(trap(TrapKind::IndirectCallType))?, args, stmt.at)?;
             }
             StmtKind::Block { body, .. } => frame.enter(*body),
             StmtKind::Loop { inits, body, .. } => {
@@ -411,6 +464,9 @@ impl<'f> Machine<'_, 'f> {
                 }
                 None => Err(undefined(format!("global {index} was set, which is not there"))),
             },
+            (Op::MemorySize | Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_), operands) => {
+                self.bulk(op, operands)?.map_err(trap)
+            }
             (Op::Low(low), operands) => match self.state(frame, low, operands)? {
                 Some(result) => Ok(result),
                 None => compute(op, operands, at).map(Some),

@@ -16,6 +16,14 @@ pub enum Op {
     Load(MemoryAccess),
     /// A store to an address. Operands: address `I32`, value of type `MemoryAccess::ty`.
     Store(MemoryAccess),
+    /// `memory.size` of memory 0, in pages. No operands. It does not change while a kernel runs.
+    MemorySize,
+    /// `memory.fill`: operands address, value, length, all `I32`.
+    MemoryFill,
+    /// `memory.copy`: operands destination, source, length, all `I32`.
+    MemoryCopy,
+    /// `memory.init` from the data segment with this number: operands destination, offset in the segment, length.
+    MemoryInit(u32),
     /// The value of a global. No operands.
     GlobalGet(u32),
     /// Sets a global. Operand: the value.
@@ -406,9 +414,11 @@ impl Op {
     /// Whether leaving it out changes nothing when its result is unused: no store, no trap.
     pub fn is_pure(&self) -> bool {
         match self {
-            Op::Const(_) | Op::Select | Op::GlobalGet(_) => true,
+            Op::Const(_) | Op::Select | Op::GlobalGet(_) | Op::MemorySize => true,
             Op::Wasm(op) => !op.can_trap(),
-            Op::Load(_) | Op::Store(_) | Op::GlobalSet(_) => false,
+            Op::Load(_) | Op::Store(_) | Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_) | Op::GlobalSet(_) => {
+                false
+            }
             Op::Low(op) => !op.has_effect(),
         }
     }

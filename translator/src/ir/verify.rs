@@ -232,6 +232,9 @@ impl<'f> Verifier<'f> {
         match kind {
             StmtKind::Op { op, args, result } => self.check_op(op, args, *result)?,
             StmtKind::Call { .. } => {}
+            StmtKind::CallIndirect { args, .. } => {
+                self.check_given("the entry of an indirect call", &args[args.len().saturating_sub(1)..], &[Type::I32])?;
+            }
             StmtKind::Block { label, results, .. } => self.open(*label, results, None)?,
             StmtKind::Loop { label, inits, body, results } => {
                 let params = &self.function.region(*body).params;
@@ -268,7 +271,8 @@ impl<'f> Verifier<'f> {
         }
         self.define_all(stmt.kind.results())?;
         if let Some(frame) = self.frames.last_mut() {
-            let straight = matches!(stmt.kind, StmtKind::Op { .. } | StmtKind::Call { .. });
+            let straight =
+                matches!(stmt.kind, StmtKind::Op { .. } | StmtKind::Call { .. } | StmtKind::CallIndirect { .. });
             frame.live &= straight || broken || frame.child_yields;
             frame.next += 1;
             frame.children = None;
@@ -407,7 +411,7 @@ impl<'f> Verifier<'f> {
             StmtKind::Op { op: Op::Low(_), .. } if !lowered => "a lowered operator",
             StmtKind::Op { op: Op::Low(_) | Op::Const(_), .. } => return Ok(()),
             StmtKind::Op { .. } if lowered => "an operator that is not lowered",
-            StmtKind::Call { .. } if self.stage != Stage::Wasm => "a call",
+            StmtKind::Call { .. } | StmtKind::CallIndirect { .. } if self.stage != Stage::Wasm => "a call",
             StmtKind::Block { .. } if strict => "a block",
             StmtKind::Switch { .. } if strict => "a switch",
             StmtKind::Loop { inits, .. } if strict && !inits.is_empty() => "a parameter of a loop",
@@ -430,6 +434,8 @@ impl Op {
             (Op::Select, [a, b, Type::I32]) if a == b => Some(Some(*a)),
             (Op::Load(access), [Type::I32]) if access.is_valid() => Some(Some(access.ty)),
             (Op::Store(access), [Type::I32, value]) if access.is_valid() && *value == access.ty => Some(None),
+            (Op::MemorySize, []) => Some(Some(Type::I32)),
+            (Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_), [Type::I32, Type::I32, Type::I32]) => Some(None),
             (Op::Low(op), _) => op.result_type(args, vars),
             _ => None,
         }

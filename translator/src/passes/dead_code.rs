@@ -95,7 +95,7 @@ impl<'f> Marker<'f> {
             }
             let own = match &stmt.kind {
                 StmtKind::Op { op, .. } => !op.is_pure(),
-                StmtKind::Call { .. } => true,
+                StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => true,
                 kind => self.construct(kind, place),
             };
             effect |= own;
@@ -156,7 +156,7 @@ impl<'f> Marker<'f> {
             for (number, stmt) in region.stmts.iter().enumerate() {
                 let needed = match &stmt.kind {
                     StmtKind::Op { op, .. } => !op.is_pure(),
-                    StmtKind::Call { .. } => true,
+                    StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => true,
                     // A loop's parameters are live only if something reads them.
                     StmtKind::Loop { .. } | StmtKind::Block { .. } => false,
                     StmtKind::If { .. } | StmtKind::Switch { .. } => {
@@ -230,7 +230,7 @@ fn sweep(
         let place = (id, number);
         let kept = match &mut stmt.kind {
             StmtKind::Op { op, result, .. } => !op.is_pure() || result.is_none_or(|r| live[r.index()]),
-            StmtKind::Call { .. } => true,
+            StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => true,
             StmtKind::Loop { inits, body, results: defined, .. } => {
                 retain(inits, &params[body]);
                 retain(defined, &results[&place]);

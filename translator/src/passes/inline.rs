@@ -2,18 +2,25 @@
 
 use std::collections::HashMap;
 
-use crate::call_graph::Slice;
-use crate::error::{Error, Location, Result};
-use crate::ir::{Exit, Function, Label, Region, RegionId, Stmt, StmtKind, Value};
+use crate::call_graph::{Dispatch, Outcome, Slice};
+use crate::error::{Error, Location, Result, TrapKind};
+use crate::ir::builder::ListBuilder;
+use crate::ir::{Exit, Function, Label, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 
 /// Deepest nesting of the inlined kernel; the backend's and SPIR-V's own limit is 1,023.
 const MAX_NESTING: usize = 900;
+
+/// Most entries of a table that an indirect call tells apart.
+const MAX_CASES: usize = 1 << 16;
+
+/// Fewest entries at a table's end that a comparison of their own takes care of.
+const MIN_TAIL: usize = 8;
 
 /// Copies the kernel with all calls inlined.
 ///
 /// # Errors
 /// [`Error::Unsupported`] when the result has more than `max_operators` statements or nests too deep.
-pub fn inline(slice: &Slice, kernel: u32, max_operators: u32) -> Result<Function> {
+pub fn inline(slice: &Slice<'_>, kernel: u32, max_operators: u32) -> Result<Function> {
     let source = get(slice, kernel)?;
     let mut out = Function {
         values: Vec::new(),
@@ -34,12 +41,23 @@ pub fn inline(slice: &Slice, kernel: u32, max_operators: u32) -> Result<Function
     Ok(inliner.out)
 }
 
-fn get(slice: &Slice, function: u32) -> Result<&Function> {
+fn get<'s>(slice: &'s Slice<'_>, function: u32) -> Result<&'s Function> {
     slice.functions.get(&function).ok_or_else(|| Error::Internal(format!("function {function} was not lifted")))
 }
 
+/// Takes from the end of a table what is one trap over many entries, and says which.
+fn shorten(entries: &mut Vec<Outcome>) -> Option<TrapKind> {
+    let Some(Outcome::Traps(kind)) = entries.last().copied() else { return None };
+    let kept = entries.iter().rposition(|entry| *entry != Outcome::Traps(kind)).map_or(0, |last| last + 1);
+    if entries.len() - kept < MIN_TAIL {
+        return None;
+    }
+    entries.truncate(kept);
+    Some(kind)
+}
+
 struct Inliner<'s> {
-    slice: &'s Slice,
+    slice: &'s Slice<'s>,
     out: Function,
     budget: usize,
     limit: u32,
@@ -93,16 +111,21 @@ impl Inliner<'_> {
         new
     }
 
+    fn descend(&mut self, source: &Function, at: Location) -> Result<()> {
+        self.depth += 1;
+        if self.depth <= MAX_NESTING {
+            return Ok(());
+        }
+        Err(Error::Unsupported {
+            what: format!("more than {MAX_NESTING} levels of nesting after inlining"),
+            function_name: source.name.clone(),
+            at: Some(at),
+        })
+    }
+
     fn region(&mut self, copy: &mut Copy<'_>, id: RegionId) -> Result<RegionId> {
         let source = copy.source.region(id);
-        self.depth += 1;
-        if self.depth > MAX_NESTING {
-            return Err(Error::Unsupported {
-                what: format!("more than {MAX_NESTING} levels of nesting after inlining"),
-                function_name: copy.source.name.clone(),
-                at: Some(source.exit_at),
-            });
-        }
+        self.descend(copy.source, source.exit_at)?;
         let params = self.define(copy, &source.params);
         let stmts = self.stmts(copy, &source.stmts)?;
         let exit = match &source.exit {
@@ -131,6 +154,10 @@ impl Inliner<'_> {
                     for (result, value) in results.iter().zip(values) {
                         copy.values[result.index()] = Some(value);
                     }
+                    continue;
+                }
+                StmtKind::CallIndirect { table, args, results } => {
+                    self.call_indirect(copy, *table, args, results, at, &mut stmts)?;
                     continue;
                 }
                 StmtKind::Op { op, args, result } => {
@@ -206,6 +233,104 @@ impl Inliner<'_> {
         let results: Vec<Value> = source.results.iter().map(|ty| self.out.new_value(*ty)).collect();
         stmts.push(Stmt { kind: StmtKind::Block { label, body, results: results.clone() }, at });
         Ok(results)
+    }
+
+    /// Inlines an indirect call as a switch over the table's entries: each function it may come to once, and a trap for
+    /// all else.
+    fn call_indirect(
+        &mut self,
+        copy: &mut Copy<'_>,
+        table: u32,
+        args: &[Value],
+        results: &[Value],
+        at: Location,
+        stmts: &mut Vec<Stmt>,
+    ) -> Result<()> {
+        let Some((entry, params)) = args.split_last() else {
+            return Err(Error::Internal("an indirect call has no entry".into()));
+        };
+        let dispatch = self.slice.dispatch(copy.source, table, *entry, params, results);
+        let (index, params) = (copy.value(*entry)?, copy.all(params)?);
+        let mut entries = match dispatch {
+            Dispatch::Any(entries) => entries,
+            Dispatch::Fixed(Outcome::Runs(callee)) => {
+                let values = self.call(callee, &params, at, stmts)?;
+                results.iter().zip(values).for_each(|(result, value)| copy.values[result.index()] = Some(value));
+                return Ok(());
+            }
+            Dispatch::Fixed(Outcome::Traps(kind)) => {
+                let (default, results) = (self.trap(kind, at), self.define(copy, results));
+                stmts.push(Stmt { kind: StmtKind::Switch { index, cases: Vec::new(), default, results }, at });
+                return Ok(());
+            }
+        };
+        let size = entries.len();
+        let tail = shorten(&mut entries);
+        if entries.len() > MAX_CASES {
+            return Err(Error::Unsupported {
+                what: format!("indirect calls through a table of more than {MAX_CASES} entries"),
+                function_name: copy.source.name.clone(),
+                at: Some(at),
+            });
+        }
+        let types: Vec<Type> = results.iter().map(|r| copy.source.ty(*r)).collect();
+        let mut regions: HashMap<Outcome, RegionId> = HashMap::new();
+        let mut cases = Vec::with_capacity(entries.len());
+        for outcome in entries {
+            let region = match regions.get(&outcome) {
+                Some(known) => *known,
+                None => {
+                    let region = self.outcome(copy.source, outcome, &params, at)?;
+                    regions.insert(outcome, region);
+                    region
+                }
+            };
+            cases.push(region);
+        }
+        let mut default = self.trap(TrapKind::TableOutOfBounds, at);
+        if let Some(kind) = tail {
+            default = self.trap_below(index, size, kind, default, &types, at);
+        }
+        let results = self.define(copy, results);
+        stmts.push(Stmt { kind: StmtKind::Switch { index, cases, default, results }, at });
+        Ok(())
+    }
+
+    /// A region that does what one entry of a table comes to.
+    fn outcome(&mut self, source: &Function, outcome: Outcome, params: &[Value], at: Location) -> Result<RegionId> {
+        let callee = match outcome {
+            Outcome::Traps(kind) => return Ok(self.trap(kind, at)),
+            Outcome::Runs(callee) => callee,
+        };
+        self.descend(source, at)?;
+        let mut stmts = Vec::new();
+        let values = self.call(callee, params, at, &mut stmts)?;
+        self.depth -= 1;
+        Ok(self.out.new_region(Region { params: Vec::new(), stmts, exit: Exit::Yield(values), exit_at: at }))
+    }
+
+    fn trap(&mut self, kind: TrapKind, at: Location) -> RegionId {
+        let exit = Exit::Trap(kind);
+        self.out.new_region(Region { params: Vec::new(), stmts: Vec::new(), exit, exit_at: at })
+    }
+
+    /// A region that traps with `kind` where the entry is one of the table's `size`, else does what `beyond` does.
+    fn trap_below(
+        &mut self,
+        index: Value,
+        size: usize,
+        kind: TrapKind,
+        beyond: RegionId,
+        types: &[Type],
+        at: Location,
+    ) -> RegionId {
+        let mut list = ListBuilder::new(at);
+        let size = list.i32(&mut self.out, size as u32);
+        let cond = list.wasm(&mut self.out, WasmOp::I32LtU, &[index, size]);
+        let then = self.trap(kind, at);
+        let results: Vec<Value> = types.iter().map(|ty| self.out.new_value(*ty)).collect();
+        list.push(StmtKind::If { cond, then, otherwise: beyond, results: results.clone() });
+        list.finish(&mut self.out, Exit::Yield(results))
     }
 
     fn pay(&mut self, source: &Function, at: Location) -> Result<()> {

@@ -182,6 +182,7 @@ impl Lowerer<'_> {
             StmtKind::Call { callee, .. } => {
                 return Err(Error::Internal(format!("a call of function {callee} was not inlined")));
             }
+            StmtKind::CallIndirect { .. } => return Err(Error::Internal("an indirect call was not inlined".into())),
             StmtKind::If { cond, .. } => *cond = self.condition(*cond),
             StmtKind::Block { .. } | StmtKind::Loop { .. } | StmtKind::Switch { .. } => {}
         }
@@ -207,6 +208,13 @@ impl Lowerer<'_> {
                 self.select(condition, args[0], args[1])
             }
             Op::Load(_) | Op::Store(_) => return Err(Error::Internal("an access has no address".into())),
+            Op::MemorySize => {
+                let size = self.once(Once::Input(Input::MemorySize));
+                self.op_with_int(LowOp::ShrU, size, 16)
+            }
+            Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_) => {
+                return Err(Error::Internal("a bulk memory operator was not expanded".into()));
+            }
             Op::GlobalGet(global) => self.global(global)?,
             Op::GlobalSet(global) => return Err(Error::Internal(format!("global {global} was not promoted"))),
         };

@@ -125,7 +125,7 @@ impl Promoter<'_> {
                     self.set.push((*global, args[0]));
                     current[cell as usize] = args[0];
                 }
-                StmtKind::Op { .. } | StmtKind::Call { .. } => out.push(stmt),
+                StmtKind::Op { .. } | StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => out.push(stmt),
                 _ => out.push(self.construct(stmt, &mut current)),
             }
         }
@@ -183,7 +183,7 @@ impl Promoter<'_> {
             | StmtKind::Loop { results, .. }
             | StmtKind::If { results, .. }
             | StmtKind::Switch { results, .. } => results.extend(new),
-            StmtKind::Op { .. } | StmtKind::Call { .. } => {}
+            StmtKind::Op { .. } | StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => {}
         }
         stmt
     }

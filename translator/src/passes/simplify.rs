@@ -193,7 +193,7 @@ impl Simplifier<'_> {
                     }
                 }
             }
-            StmtKind::Call { results, .. } => {
+            StmtKind::Call { results, .. } | StmtKind::CallIndirect { results, .. } => {
                 for result in results.clone() {
                     self.define(result);
                 }
@@ -225,7 +225,8 @@ impl Simplifier<'_> {
                 }
             }
         }
-        let is_operator = matches!(stmt.kind, StmtKind::Op { .. } | StmtKind::Call { .. });
+        let is_operator =
+            matches!(stmt.kind, StmtKind::Op { .. } | StmtKind::Call { .. } | StmtKind::CallIndirect { .. });
         let merged = if is_operator { Vec::new() } else { self.merged_results(&stmt.kind) };
         let at = stmt.at;
         self.learn(&stmt.kind);

@@ -74,7 +74,9 @@ impl Points {
         for (index, stmt) in region.stmts.iter().enumerate() {
             let label = match &stmt.kind {
                 StmtKind::Op { .. } => continue,
-                StmtKind::Call { .. } => return Err(Error::Internal("a call came to the structurizer".into())),
+                StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => {
+                    return Err(Error::Internal("a call came to the structurizer".into()));
+                }
                 StmtKind::Block { label, .. } | StmtKind::Loop { label, .. } => Some(*label),
                 StmtKind::If { .. } | StmtKind::Switch { .. } => None,
             };

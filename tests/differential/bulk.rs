@@ -1,0 +1,145 @@
+//! Bulk memory operators on buffers, overlaps and ranges over their ends included. Wasmtime says which bytes they give;
+//! which ranges are within bounds follows from the ABI.
+
+use wasmparser::Operator;
+use wavelift::device::{KernelTrap, Location, TrapKind};
+
+use crate::case::{BufferShape, Case, End, Program, Run};
+use crate::engine::Session;
+use crate::plain_wasmtime::PlainWasmtime;
+use crate::values::Random;
+
+/// Both data buffers' size: whole pages, so that the CPU devices, too, trap at the first byte beyond.
+const SIZE: u32 = 0x1_0000;
+
+/// How a GPU refuses ranges that are not known to be words.
+const NARROW: Option<&str> = Some("store");
+
+/// One operator with operands made of the numbers `$a`, `$b` and `$c`.
+struct Form {
+    text: &'static str,
+    /// Whether all is counted in words.
+    words: bool,
+    /// First byte and length of each range, in `to` (true) or `from`, for some numbers.
+    ranges: fn([u32; 3]) -> Vec<(bool, u32, u32)>,
+}
+
+const FORMS: [Form; 7] = [
+    Form {
+        text: "(memory.fill (i32.add (local.get $to) (i32.shl (local.get $a) (i32.const 2)))
+                 (local.get $b) (i32.shl (local.get $c) (i32.const 2)))",
+        words: true,
+        ranges: |[a, _, c]| vec![(true, a << 2, c << 2)],
+    },
+    Form {
+        text: "(memory.copy (i32.add (local.get $to) (i32.shl (local.get $a) (i32.const 2)))
+                 (i32.add (local.get $to) (i32.shl (local.get $b) (i32.const 2)))
+                 (i32.shl (local.get $c) (i32.const 2)))",
+        words: true,
+        ranges: |[a, b, c]| vec![(true, a << 2, c << 2), (true, b << 2, c << 2)],
+    },
+    Form {
+        text: "(memory.copy (i32.add (local.get $to) (i32.shl (local.get $a) (i32.const 2)))
+                 (i32.add (local.get $to) (i32.shl (local.get $b) (i32.const 2))) (i32.const 48))",
+        words: true,
+        ranges: |[a, b, _]| vec![(true, a << 2, 48), (true, b << 2, 48)],
+    },
+    Form {
+        text: "(memory.copy (i32.add (local.get $to) (i32.shl (local.get $a) (i32.const 2)))
+                 (i32.add (local.get $from) (local.get $b)) (i32.shl (local.get $c) (i32.const 2)))",
+        words: true,
+        ranges: |[a, b, c]| vec![(true, a << 2, c << 2), (false, b, c << 2)],
+    },
+    Form {
+        text: "(memory.fill (i32.add (local.get $to) (local.get $a)) (local.get $b) (local.get $c))",
+        words: false,
+        ranges: |[a, _, c]| vec![(true, a, c)],
+    },
+    Form {
+        text: "(memory.copy (i32.add (local.get $to) (local.get $a)) (i32.add (local.get $to) (local.get $b))
+                 (local.get $c))",
+        words: false,
+        ranges: |[a, b, c]| vec![(true, a, c), (true, b, c)],
+    },
+    Form {
+        text: "(memory.copy (i32.add (local.get $to) (local.get $a)) (i32.add (local.get $from) (local.get $b))
+                 (i32.const 23))",
+        words: false,
+        ranges: |[a, b, _]| vec![(true, a, 23), (false, b, 23)],
+    },
+];
+
+/// Numbers that count words or bytes: ranges in the middle, at both ends, empty ones, and ones beyond.
+const NUMBERS: [[u32; 3]; 22] = [
+    [10, 20, 7],
+    [20, 10, 11],
+    [21, 20, 30],
+    [20, 21, 30],
+    [20, 20, 30],
+    [23, 20, 19],
+    [20, 23, 19],
+    [0, 0, 0],
+    [0, 0xab, 64],
+    [5, 0x1ff, 1],
+    [5, 3, 0],
+    [16_360, 16_350, 12],
+    [16_350, 16_360, 23],
+    [16_361, 10, 24],
+    [10, 16_361, 24],
+    [65_513, 100, 23],
+    [65_514, 100, 23],
+    [100, 65_513, 23],
+    [100, 65_514, 23],
+    [65_000, 100, 537],
+    [3, 5, 0x3fff_ffff],
+    [5, 3, 0x3fff_fff0],
+];
+
+/// Each form with all numbers.
+pub fn cases() -> Vec<Case> {
+    FORMS.iter().map(case).collect()
+}
+
+fn case(form: &Form) -> Case {
+    let text = format!(
+        "(module (memory (export \"memory\") 1)\n\
+         (func $kernel (export \"kernel\") (param $i i32) (param i32 i32) (param $to i32) (param i32)\n\
+         (param $from i32) (param i32) (param $numbers i32) (param i32) (local $a i32) (local $b i32) (local $c i32)\n\
+         (local.set $numbers (i32.add (local.get $numbers) (i32.mul (local.get $i) (i32.const 12))))\n\
+         (local.set $a (i32.load (local.get $numbers)))\n\
+         (local.set $b (i32.load offset=4 (local.get $numbers)))\n\
+         (local.set $c (i32.load offset=8 (local.get $numbers)))\n{}))",
+        form.text
+    );
+    let buffers = vec![BufferShape::bits(SIZE), BufferShape::bits(SIZE), BufferShape::bits(12)];
+    let mut program = Program::new(text, buffers);
+    program.refused = if form.words { None } else { NARROW };
+    let mut wasmtime = PlainWasmtime::new(&program).unwrap_or_else(|error| panic!("{error}\n{}", program.text));
+    let at = place(&program);
+    let runs = NUMBERS.map(|numbers| {
+        let contents = contents(numbers);
+        let within = |(_, first, length): (bool, u32, u32)| u64::from(first) + u64::from(length) <= SIZE.into();
+        let empty = |(_, _, length): (bool, u32, u32)| length == 0;
+        let expected = match (form.ranges)(numbers).into_iter().all(|range| within(range) || empty(range)) {
+            true => wasmtime.run(&contents, 1).unwrap_or_else(|error| panic!("{error}\n{}", program.text)),
+            false => End::Trapped(KernelTrap { at, kind: TrapKind::OutOfBounds, iteration: 0 }),
+        };
+        Run { contents, iterations: 1, expected }
+    });
+    Case { program, runs: runs.into(), exact_bounds: false }
+}
+
+/// Where the bulk operator stands.
+fn place(program: &Program) -> Location {
+    let body = program.module.wasm.body(program.kernel).expect("a body");
+    let operators = body.get_operators_reader().expect("operators").into_iter_with_offsets();
+    let is_bulk = |op: &Operator<'_>| matches!(op, Operator::MemoryFill { .. } | Operator::MemoryCopy { .. });
+    let found = operators.map(|operator| operator.expect("an operator")).find(|(op, _)| is_bulk(op));
+    Location { function: program.kernel, offset: found.expect("a bulk operator").1 as u32 }
+}
+
+fn contents(numbers: [u32; 3]) -> Vec<Vec<u8>> {
+    let mut random = Random(5);
+    let mut bytes = || (0..SIZE).map(|_| random.next() as u8).collect::<Vec<u8>>();
+    vec![bytes(), bytes(), numbers.iter().flat_map(|number| number.to_le_bytes()).collect()]
+}

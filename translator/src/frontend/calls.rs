@@ -1,0 +1,85 @@
+//! Calls, direct and indirect, and those in tail position.
+
+use super::{Lifter, type_of, unsupported_type};
+use crate::error::{Error, Location, Result};
+use crate::ir::builder::ListBuilder;
+use crate::ir::{Exit, Label, RegionId, Stmt, StmtKind, Value};
+
+/// What a tail call of the function itself goes on with.
+pub(super) struct Repeats {
+    label: Label,
+    /// The parameters of the loop's region: the function's own.
+    params: Vec<Value>,
+    /// What stands in front of the loop.
+    before: Vec<Stmt>,
+}
+
+/// What a call names.
+#[derive(Clone, Copy)]
+pub(super) enum Callee {
+    /// A function.
+    Direct(u32),
+    /// An entry of a table; the type index is what the function must have.
+    Indirect { table: u32, ty: u32 },
+}
+
+impl Lifter<'_> {
+    pub(super) fn call(&mut self, callee: Callee, at: Location) -> Result<()> {
+        let (ty, entry) = match callee {
+            Callee::Direct(function) => (self.module.function_type(function), 0),
+            Callee::Indirect { ty, .. } => (self.module.type_at(ty), 1),
+        };
+        let ty = ty.ok_or_else(|| Error::Internal("a call names what is not there".into()))?;
+        let args = self.pop_many(ty.params().len() + entry)?;
+        let mut results = Vec::new();
+        for result in ty.results() {
+            let ty = type_of(*result).ok_or_else(|| unsupported_type(&self.function.name, *result, at))?;
+            results.push(self.function.new_value(ty));
+        }
+        self.stack.extend(&results);
+        let kind = match callee {
+            Callee::Direct(callee) => StmtKind::Call { callee, args, results },
+            Callee::Indirect { table, .. } => StmtKind::CallIndirect { table, args, results },
+        };
+        self.list.stmts.push(Stmt { kind, at });
+        Ok(())
+    }
+
+    /// Makes the body a loop over the parameters; the locals' zeroes stay in front of it.
+    pub(super) fn begin_repeating(&mut self) {
+        let params: Vec<Value> =
+            self.function.params.clone().iter().map(|p| self.function.new_value(self.function.ty(*p))).collect();
+        self.locals[..params.len()].copy_from_slice(&params);
+        let label = self.function.new_label();
+        let before = std::mem::take(&mut self.list.stmts);
+        self.repeats = Some(Repeats { label, params, before });
+    }
+
+    /// Puts the loop around the body.
+    pub(super) fn end_repeating(&mut self, body: RegionId) -> RegionId {
+        let Some(Repeats { label, params, before }) = self.repeats.take() else { return body };
+        self.function.region_mut(body).params = params;
+        let mut list = ListBuilder::new(self.list.at);
+        list.stmts = before;
+        let results: Vec<Value> = self.function.results.clone().iter().map(|ty| self.function.new_value(*ty)).collect();
+        let inits = self.function.params.clone();
+        list.push(StmtKind::Loop { label, inits, body, results: results.clone() });
+        list.finish(&mut self.function, Exit::Yield(results))
+    }
+
+    /// A tail call of the function itself is its loop's next iteration; any other is a call and a return.
+    pub(super) fn tail_call(&mut self, callee: Callee) -> Result<()> {
+        match (callee, &self.repeats) {
+            (Callee::Direct(function), Some(Repeats { label, params, .. })) if function == self.function.index => {
+                let (label, count) = (*label, params.len());
+                let args = self.pop_many(count)?;
+                self.leave(Exit::Continue(label, args))
+            }
+            _ => {
+                self.call(callee, self.list.at)?;
+                let exit = self.branch(self.frames.len() as u32 - 1)?;
+                self.leave(exit)
+            }
+        }
+    }
+}
