@@ -192,10 +192,11 @@ fn run_on_cpu(
     Ok(Ran { on: cpu, times, reason: Some(reason), in_caller })
 }
 
-/// Runs the launch in the caller's instance; its buffers are on the CPU.
+/// Runs the launch in the caller's instance, or beside it; its buffers are on the CPU.
 fn run_in_caller(core: &mut Core, launch: &Launch, caller: &mut dyn CallerInstance) -> Result<LaunchTimes, Failure> {
     let space = core.space().map_err(wasmtime::Error::from)?;
-    let buffers = distinct_buffers(launch);
+    // A kernel with a memory of its own does not see the caller's.
+    let buffers = if caller.own_memory().is_some() { Vec::new() } else { distinct_buffers(launch) };
     let started = Instant::now();
     if !buffers.is_empty() {
         let exposed = space.expose(&buffers);

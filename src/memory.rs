@@ -184,6 +184,26 @@ impl AddressSpace {
         Ok(())
     }
 
+    /// Maps buffers of another space into this one's own view, at the same addresses, for as long as the space lives. From
+    /// now on linear memory grows no further than to the lowest of them.
+    pub(crate) fn expose_those_of(&self, other: &AddressSpace, buffers: &[BufferSpec]) -> Result<(), MemoryError> {
+        let view = self.guest.as_ref().ok_or(MemoryError::Detached)?;
+        let mut state = self.state.lock();
+        for buffer in buffers {
+            state.buffers.allocate_at(buffer.address, buffer.size);
+        }
+        let (bytes, lowest) = (state.memory_bytes, state.buffers.lowest());
+        if bytes > lowest {
+            return Err(MemoryError::RunsIntoBuffers { bytes, lowest });
+        }
+        for buffer in buffers {
+            let bytes = buffer_bytes(buffer);
+            view.map_file(bytes.clone(), &other.backing).map_err(system("map a buffer"))?;
+            view.protect(bytes, protection_of(buffer)).map_err(system("map a buffer"))?;
+        }
+        Ok(())
+    }
+
     /// Takes buffers out of the guest's own view again.
     pub fn hide(&self, buffers: &[BufferSpec]) {
         let Some(view) = &self.guest else { return };

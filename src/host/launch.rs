@@ -192,7 +192,7 @@ fn launch<T: 'static>(
             }
             let launch = call.launch_of(&kernel.guest, kernel.function, &buffers);
             let view = View::new(caller, &module, None);
-            let mut caller = ModuleCaller::new(kernel, view, std::mem::take(&mut core.kernel_instances));
+            let mut caller = ModuleCaller::new(kernel, view, core)?;
             let launched = kernel::launch(core, slot, &launch, Before { upload, load }, &mut caller);
             core.kernel_instances = caller.into_instances();
             launched

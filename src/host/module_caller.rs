@@ -4,68 +4,100 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wasmtime::{Extern, Instance, Val};
+use wasmtime::{AsContextMut, Engine, Extern, Instance, Memory, Store, Val};
 
 use super::view::{View, run_iterations};
+use super::{Core, HostFault};
 use crate::device::cpu::named_stack_pointer;
 use crate::device::{Caller, GlobalValue, Launch, OwnMemory, TableEntry};
 use crate::error::Error;
 use crate::kernel::{CallerInstance, InOrderError, KernelModule};
-use crate::runtime::Module;
+use crate::memory::{AddressSpace, MemoryError};
+use crate::runtime::{Module, Runtime};
 
-/// Instances of kernel modules in a guest's store, by the modules' bytes. A store frees none of them.
+/// What a guest keeps for kernels that run in order, by the kernels' bytes.
 #[derive(Default)]
 pub(crate) struct KernelInstances {
-    known: HashMap<Arc<[u8]>, (Module, Instance)>,
+    compiled: HashMap<Arc<[u8]>, Module>,
+    /// In the guest's store, which frees none.
+    instances: HashMap<Arc<[u8]>, Instance>,
 }
 
-/// Most instances in one store.
+/// Most instances in one store, and most modules that are kept compiled.
 const MOST_INSTANCES: usize = 64;
 
 /// The caller of a kernel that came as a module.
 pub(super) struct ModuleCaller<'a, 'c, T: 'static> {
     kernel: Arc<KernelModule>,
     view: View<'a, 'c, T>,
-    instances: KernelInstances,
+    kept: KernelInstances,
+    runtime: Runtime,
+    space: Arc<AddressSpace>,
 }
 
 impl<'a, 'c, T: 'static> ModuleCaller<'a, 'c, T> {
-    /// `view` is the calling instance's; `instances` are what earlier launches of the guest made.
-    pub fn new(kernel: Arc<KernelModule>, view: View<'a, 'c, T>, instances: KernelInstances) -> Self {
-        ModuleCaller { kernel, view, instances }
+    /// `view` is the calling instance's, `space` its address space; what earlier launches kept is taken from `core`.
+    pub fn new(kernel: Arc<KernelModule>, view: View<'a, 'c, T>, core: &mut Core) -> Result<Self, HostFault> {
+        let (space, runtime) = (core.space()?, core.runtime.clone());
+        Ok(ModuleCaller { kernel, view, kept: std::mem::take(&mut core.kernel_instances), runtime, space })
     }
 
     /// What to give to later launches of this guest.
     pub fn into_instances(self) -> KernelInstances {
-        self.instances
+        self.kept
     }
 
-    /// An instance in the caller's store, with the caller's memory.
+    /// Runs a kernel that shares the caller's memory, in an instance in the caller's store.
     ///
-    /// It is kept, for stores free none. Between launches its mutable globals are as they were; tables that it changed and
-    /// segments that it dropped stay so, as the caller's own do.
-    fn instance(&mut self) -> Result<(Module, Instance), String> {
+    /// The instance is kept, for stores free none. Between launches its mutable globals are as they were; tables that it
+    /// changed and segments that it dropped stay so, as the caller's own do.
+    fn run_beside_caller(&mut self, launch: &Launch, memory: Memory) -> Result<(), InOrderError> {
+        let engine = self.view.engine().clone();
+        let module = self.compiled(&engine).map_err(InOrderError::Refused)?;
+        let bytes = module.wasm().bytes();
+        let instance = match self.kept.instances.get(bytes) {
+            Some(instance) => *instance,
+            None if self.kept.instances.len() >= MOST_INSTANCES => {
+                return Err(InOrderError::Refused(format!(
+                    "The guest has run {MOST_INSTANCES} kernel modules so, which is the most it can."
+                )));
+            }
+            None => {
+                let instance = instantiate(self.view.store(), &module, &[Extern::Memory(memory)])?;
+                self.kept.instances.insert(bytes.clone(), instance);
+                instance
+            }
+        };
+        self.share_stack(&module, instance).map_err(InOrderError::Guest)?;
+        run_instance(self.view.store(), &module, instance, launch)
+    }
+
+    /// Runs a kernel that shares nothing but the buffers, in a store of its own.
+    fn run_alone(&mut self, launch: &Launch) -> Result<(), InOrderError> {
+        let module = self.compiled(&self.runtime.engine().clone()).map_err(InOrderError::Refused)?;
+        let mut store = Store::new(module.compiled().engine(), ());
+        let instance = instantiate(&mut store, &module, &[])?;
+        if let Some(memory) = instance.get_memory(&mut store, &module.names().memory()) {
+            let exposed = match AddressSpace::of_memory(memory.data_ptr(&store)) {
+                Some(own) => own.expose_those_of(&self.space, &launch.buffers),
+                None => Err(MemoryError::Detached),
+            };
+            exposed.map_err(|error| InOrderError::Refused(error.to_string()))?;
+        }
+        run_instance(&mut store, &module, instance, launch)
+    }
+
+    fn compiled(&mut self, engine: &Engine) -> Result<Module, String> {
         let bytes = self.kernel.guest.wasm.bytes();
-        if let Some((module, instance)) = self.instances.known.get(bytes) {
-            return Ok((module.clone(), *instance));
+        if let Some(module) = self.kept.compiled.get(bytes) {
+            return Ok(module.clone());
         }
-        if self.kernel.initial.memory.is_some() {
-            return Err(
-                "It would need an instance of its own there, and one with a memory of its own has no room for the \
-                        launch's buffers. Import the caller's memory instead."
-                    .to_string(),
-            );
+        let module = Module::compile(engine, self.kernel.guest.clone()).map_err(|error| error.to_string())?;
+        if self.kept.compiled.len() >= MOST_INSTANCES {
+            self.kept.compiled.clear();
         }
-        if self.instances.known.len() >= MOST_INSTANCES {
-            return Err(format!("The guest has run {MOST_INSTANCES} kernel modules so, which is the most it can."));
-        }
-        let module = Module::compile(self.view.engine(), self.kernel.guest.clone()).map_err(|e| e.to_string())?;
-        let memory = self.view.memory().filter(|_| self.kernel.imports_memory());
-        let imports: Vec<Extern> = memory.into_iter().map(Extern::Memory).collect();
-        let instance = Instance::new(self.view.store(), module.compiled(), &imports)
-            .map_err(|error| format!("The kernel's module can't be instantiated: {}.", Error::one_line(&error)))?;
-        self.instances.known.insert(bytes.clone(), (module.clone(), instance));
-        Ok((module, instance))
+        self.kept.compiled.insert(bytes.clone(), module.clone());
+        Ok(module)
     }
 
     /// Gives the instance the caller's stack to go on with: its own stack pointer starts at an address that the caller
@@ -79,6 +111,31 @@ impl<'a, 'c, T: 'static> ModuleCaller<'a, 'c, T> {
             None => Ok(()),
         }
     }
+}
+
+fn instantiate(store: impl AsContextMut, module: &Module, imports: &[Extern]) -> Result<Instance, InOrderError> {
+    Instance::new(store, module.compiled(), imports).map_err(|error| {
+        InOrderError::Refused(format!("The kernel's module can't be instantiated: {}.", Error::one_line(&error)))
+    })
+}
+
+fn run_instance(
+    store: &mut impl AsContextMut,
+    module: &Module,
+    instance: Instance,
+    launch: &Launch,
+) -> Result<(), InOrderError> {
+    let kernel = instance.get_func(&mut *store, &module.names().function(launch.function));
+    let missing = || InOrderError::Guest(wasmtime::Error::msg("the kernel's instance does not export it"));
+    let kernel = kernel.ok_or_else(missing)?;
+    let mut globals = Vec::new();
+    for index in module.mutable_globals() {
+        if let Some(global) = instance.get_global(&mut *store, &module.names().global(index)) {
+            let value = global.get(&mut *store);
+            globals.push((global, value));
+        }
+    }
+    run_iterations(store, kernel, &globals, module, launch)
 }
 
 impl<T: 'static> Caller for ModuleCaller<'_, '_, T> {
@@ -118,18 +175,9 @@ impl<T: 'static> Caller for ModuleCaller<'_, '_, T> {
 
 impl<T: 'static> CallerInstance for ModuleCaller<'_, '_, T> {
     fn run_in_order(&mut self, launch: &Launch) -> Result<(), InOrderError> {
-        let (module, instance) = self.instance().map_err(InOrderError::Refused)?;
-        let kernel = instance.get_func(self.view.store(), &module.names().function(launch.function));
-        let missing = || InOrderError::Guest(wasmtime::Error::msg("the kernel's instance does not export it"));
-        let kernel = kernel.ok_or_else(missing)?;
-        self.share_stack(&module, instance).map_err(InOrderError::Guest)?;
-        let mut globals = Vec::new();
-        for index in module.mutable_globals() {
-            if let Some(global) = instance.get_global(self.view.store(), &module.names().global(index)) {
-                let value = global.get(self.view.store());
-                globals.push((global, value));
-            }
+        match self.view.memory().filter(|_| self.kernel.imports_memory()) {
+            Some(memory) => self.run_beside_caller(launch, memory),
+            None => self.run_alone(launch),
         }
-        run_iterations(self.view.store(), kernel, &globals, &module, launch)
     }
 }

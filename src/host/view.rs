@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wasmtime::{Extern, Func, Global, Memory, Ref, Table, V128, Val};
+use wasmtime::{AsContextMut, Extern, Func, Global, Memory, Ref, Table, V128, Val};
 
 use crate::device::cpu::named_stack_pointer;
 use crate::device::{Caller, GlobalValue, Launch, TableEntry};
@@ -197,8 +197,8 @@ impl<T: 'static> CallerInstance for View<'_, '_, T> {
 }
 
 /// Calls the kernel, a function of an instance of `module`, for each iteration in order.
-pub(super) fn run_iterations<T: 'static>(
-    store: &mut wasmtime::Caller<'_, T>,
+pub(super) fn run_iterations(
+    store: &mut impl AsContextMut,
     kernel: Func,
     globals: &[(Global, Val)],
     module: &Module,

@@ -12,6 +12,10 @@
 //! - It has one memory at most, neither 64-bit nor shared.
 //!
 //! A memory of the module's own is new for each launch, and its invocations share it, as they share linear memory.
+//!
+//! What must run in order (`memory.grow`, operators on tables) has no caller's instance to run in. A kernel that imports
+//! the caller's memory runs in an instance beside it, in the same store, and grows the caller's memory if it grows any; the
+//! stack pointer of that name goes on from the caller's. All others run in a store of their own.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -5,6 +5,7 @@ mod devices;
 mod imports;
 mod launches;
 mod linker;
+mod module_state;
 mod modules;
 mod verify;
 

@@ -10,9 +10,9 @@ use super::launches::devices;
 
 const BAD_HANDLE: i32 = ErrorCode::BadHandle as i32;
 const BAD_DEVICE: i32 = ErrorCode::BadDevice as i32;
-const OUT_OF_MEMORY: i32 = ErrorCode::OutOfMemory as i32;
+pub const OUT_OF_MEMORY: i32 = ErrorCode::OutOfMemory as i32;
 const BAD_KERNEL: i32 = ErrorCode::BadKernel as i32;
-const UNSUPPORTED: i32 = ErrorCode::Unsupported as i32;
+pub const UNSUPPORTED: i32 = ErrorCode::Unsupported as i32;
 
 /// Which import the guest has.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,37 +35,37 @@ pub fn driver(form: Form) -> String {
 }
 
 /// Where the kernel's bytes are put.
-const KERNEL_AT: i32 = 8192;
+pub const KERNEL_AT: i32 = 8192;
 
-struct Launcher {
-    guest: Guest,
-    device: i32,
+pub struct Launcher {
+    pub guest: Guest,
+    pub device: i32,
     length: i32,
 }
 
 impl Launcher {
-    fn of(runtime: &Runtime, form: Form) -> Launcher {
+    pub fn of(runtime: &Runtime, form: Form) -> Launcher {
         let mut guest = Guest::new(runtime, &driver(form));
         let device = guest.device(1);
         Launcher { guest, device, length: 0 }
     }
 
-    fn on(device: DeviceChoice, form: Form) -> Launcher {
+    pub fn on(device: DeviceChoice, form: Form) -> Launcher {
         Launcher::of(&Runtime::new(Config { device, ..Config::default() }).unwrap(), form)
     }
 
-    fn with(device: DeviceChoice, kernel: &str) -> Launcher {
+    pub fn with(device: DeviceChoice, kernel: &str) -> Launcher {
         let mut launcher = Launcher::on(device, Form::Exec);
         launcher.put(kernel);
         launcher
     }
 
     /// Puts the kernel into the guest's memory.
-    fn put(&mut self, kernel: &str) {
+    pub fn put(&mut self, kernel: &str) {
         self.put_bytes(&wat::parse_str(kernel).unwrap());
     }
 
-    fn put_bytes(&mut self, bytes: &[u8]) {
+    pub fn put_bytes(&mut self, bytes: &[u8]) {
         self.length = bytes.len() as i32;
         for (i, word) in bytes.chunks(4).enumerate() {
             let mut padded = [0; 4];
@@ -74,12 +74,12 @@ impl Launcher {
         }
     }
 
-    fn buffer(&mut self, size: i32, access: i32) -> i32 {
+    pub fn buffer(&mut self, size: i32, access: i32) -> i32 {
         self.guest.ok("create_buffer", &[self.device, size, access, 0]);
         self.guest.load(0)
     }
 
-    fn launch(&mut self, iterations: i32, ins: &[i32], outs: &[i32]) -> Result<i32, Error> {
+    pub fn launch(&mut self, iterations: i32, ins: &[i32], outs: &[i32]) -> Result<i32, Error> {
         for (i, handle) in ins.iter().chain(outs).enumerate() {
             self.guest.store(256 + 4 * i as i32, *handle);
         }
@@ -88,12 +88,12 @@ impl Launcher {
         self.guest.call("launch", &[&kernel[..], &[256, ins_count, outs_at, outs.len() as i32]].concat())
     }
 
-    fn run(&mut self, iterations: i32, outs: &[i32]) {
+    pub fn run(&mut self, iterations: i32, outs: &[i32]) {
         assert_eq!(self.launch(iterations, &[], outs).unwrap(), 0);
     }
 
     /// Runs a kernel of one buffer and gives the buffer's first words, one for each iteration.
-    fn results(&mut self, iterations: i32) -> Vec<i32> {
+    pub fn results(&mut self, iterations: i32) -> Vec<i32> {
         let buffer = self.buffer(4 * iterations, 2);
         self.run(iterations, &[buffer]);
         self.guest.words(buffer, iterations)
@@ -103,14 +103,14 @@ impl Launcher {
         self.guest.instance.report().launches()
     }
 
-    fn last(&self) -> &LaunchRecord {
+    pub fn last(&self) -> &LaunchRecord {
         self.reports().last().unwrap()
     }
 }
 
 /// A kernel module of one buffer: `buffer[i] = value`, where `value` may use `$i`, `$n`, `$block`, and `$at`, the word's
 /// address; `fields` are the module's other fields.
-fn kernel(fields: &str, value: &str) -> String {
+pub fn kernel(fields: &str, value: &str) -> String {
     format!(
         r#"(module {fields}
           (func $kernel (export "kernel") (param $i i32) (param $n i32) (param $block i32) (param $p i32) (param $l i32)
@@ -120,14 +120,17 @@ fn kernel(fields: &str, value: &str) -> String {
     )
 }
 
-const IMPORT: &str = r#"(import "env" "memory" (memory 1))"#;
+pub const IMPORT: &str = r#"(import "env" "memory" (memory 1))"#;
+
+/// A memory of three pages with data, of which one word counts.
+pub const OWN: &str = r#"(memory 3) (data (i32.const 196604) "\05\00\00\00") (data (i32.const 4096) "\64\00\00\00")"#;
 
 /// `3 * i + n + block`
-fn linear(fields: &str) -> String {
+pub fn linear(fields: &str) -> String {
     kernel(fields, "(i32.add (i32.mul (local.get $i) (i32.const 3)) (i32.add (local.get $n) (local.get $block)))")
 }
 
-fn numbers(iterations: i32, number: impl FnMut(i32) -> i32) -> Vec<i32> {
+pub fn numbers(iterations: i32, number: impl FnMut(i32) -> i32) -> Vec<i32> {
     (0..iterations).map(number).collect()
 }
 
@@ -367,199 +370,6 @@ fn a_trap_names_the_kernels_function_and_its_offset_in_the_kernels_module() {
             assert!(body.contains(&at) && module.bytes()[at] == 0, "{device:?}: offset {at:#x}");
             launcher.put(&linear(IMPORT));
             launcher.run(4, &[buffer]);
-        }
-    }
-}
-
-#[test]
-fn an_imported_memory_is_the_callers() {
-    // Reads a word of the caller's, and leaves its own there.
-    let text = kernel(
-        IMPORT,
-        "(i32.add (i32.load (i32.const 4096)) (i32.mul (memory.size) (i32.const 1000)))
-         (i32.store offset=5000 (i32.shl (local.get $i) (i32.const 2)) (local.get $i))",
-    );
-    for device in devices() {
-        let mut launcher = Launcher::with(device, &text);
-        launcher.guest.store(4096, 77);
-        assert_eq!(launcher.results(8), [2077; 8]);
-        assert_eq!(numbers(9, |i| launcher.guest.load(5000 + 4 * i)), [0, 1, 2, 3, 4, 5, 6, 7, 0]);
-        launcher.guest.store(4096, 78);
-        assert_eq!(launcher.results(8), [2078; 8]);
-    }
-}
-
-/// A memory of three pages with data, of which one word counts.
-const OWN: &str = r#"(memory 3) (data (i32.const 196604) "\05\00\00\00") (data (i32.const 4096) "\64\00\00\00")"#;
-
-#[test]
-fn a_memory_of_its_own_is_new_for_each_launch() {
-    let text = kernel(
-        OWN,
-        "(i32.add (i32.load (i32.const 196604)) (i32.mul (memory.size) (i32.const 1000)))
-         (i32.store offset=8192 (i32.shl (local.get $i) (i32.const 2)) (local.get $at))
-         (i32.store (local.get $at) (i32.add (i32.load (local.get $at)) (i32.load offset=131072 (i32.const 0))))",
-    );
-    for device in devices() {
-        let config = Config { device, verify: true, ..Config::default() };
-        let mut launcher = Launcher::of(&Runtime::new(config).unwrap(), Form::Exec);
-        launcher.guest.store(131068, 9);
-        for _ in 0..2 {
-            launcher.put(&text);
-            assert_eq!(launcher.results(8), [3005; 8]);
-            assert_eq!(launcher.last().verified, 1);
-            // The caller's memory is as it was: the kernel's bytes are where the kernel wrote in its own.
-            assert_eq!(launcher.guest.load(KERNEL_AT), 0x6d73_6100);
-            launcher.put(&kernel(IMPORT, "(i32.load (i32.const 131068))"));
-            assert_eq!(launcher.results(8), [9; 8]);
-        }
-        launcher.put(&kernel("(memory 1)", "(i32.load (i32.const 65533))"));
-        let buffer = launcher.buffer(4, 2);
-        let error = launcher.launch(1, &[], &[buffer]).unwrap_err();
-        assert!(matches!(&error, Error::Kernel(fault) if fault.kind == TrapKind::OutOfBounds), "{error}");
-    }
-}
-
-#[test]
-fn invocations_of_a_launch_share_a_memory_of_the_kernels_own() {
-    let counts = kernel(OWN, "(i32.atomic.rmw.add (i32.const 4096) (i32.const 1))");
-    for device in devices() {
-        let mut launcher = Launcher::with(device, &counts);
-        for _ in 0..2 {
-            let mut words = launcher.results(1000);
-            if device != DeviceChoice::Sequential {
-                words.sort_unstable();
-            }
-            assert_eq!(words, numbers(1000, |i| 100 + i), "{device:?}");
-        }
-    }
-}
-
-#[test]
-fn memories_of_different_sizes_and_buffers_in_turn() {
-    let mut launcher = Launcher::on(DeviceChoice::Cpu, Form::Exec);
-    let last = |pages: i64| {
-        let end = (pages << 16) - 4;
-        let place = format!("(i32.const {end})");
-        let value = format!("(i32.store {place} (i32.add (i32.load {place}) (i32.const 8))) (i32.load {place})");
-        kernel(&format!("(memory {pages})"), &value)
-    };
-    let small = last(1);
-    let large = last(49_152);
-    for text in [&large, &small, &large] {
-        launcher.put(text);
-        assert_eq!(launcher.results(1), [8]);
-    }
-    launcher.put(&small);
-    launcher.results(1);
-    // A buffer where the large memory was.
-    let buffer = launcher.buffer(0x6000_0000, 2);
-    launcher.run(1, &[buffer]);
-    assert_eq!(launcher.guest.words(buffer, 2), [8, 0]);
-    launcher.put(&linear(IMPORT));
-    launcher.run(2, &[buffer]);
-    assert_eq!(launcher.guest.words(buffer, 2), [9, 12]);
-    // Now there is no room for it.
-    launcher.put(&large);
-    assert_eq!(launcher.launch(1, &[], &[buffer]).unwrap(), OUT_OF_MEMORY);
-}
-
-#[test]
-fn globals_and_tables_have_the_modules_initial_values() {
-    let fields = format!(
-        "{IMPORT}
-         (type $f (func (param i32) (result i32)))
-         (table 4 funcref) (elem (i32.const 1) $one $two)
-         (global $count (mut i32) (i32.add (i32.const 30) (i32.const 10)))
-         (global $base i32 (i32.mul (i32.const 10) (i32.const 100)))
-         (func $one (param i32) (result i32) (i32.const 1))
-         (func $two (param i32) (result i32) (i32.const 2))"
-    );
-    let value = "(global.set $count (i32.add (global.get $count) (i32.const 1)))
-        (i32.add (i32.add (global.get $count) (global.get $base))
-          (call_indirect (type $f) (i32.const 0) (i32.add (i32.and (local.get $i) (i32.const 1)) (i32.const 1))))";
-    let text = kernel(&fields, value);
-    for device in devices() {
-        let mut launcher = Launcher::with(device, &text);
-        for _ in 0..2 {
-            assert_eq!(launcher.results(4), [1042, 1043, 1042, 1043]);
-        }
-    }
-}
-
-#[test]
-fn a_kernel_that_grows_memory_runs_in_order_beside_the_caller() {
-    let value = "(global.set $count (i32.add (global.get $count) (i32.const 1)))
-        (drop (memory.grow (i32.eqz (local.get $i))))
-        (i32.store (i32.sub (i32.shl (memory.size) (i32.const 16)) (i32.const 4)) (i32.const 55))
-        (i32.add (global.get $count) (memory.size))";
-    let text = kernel(&format!("{IMPORT} (global $count (mut i32) (i32.const 10))"), value);
-    for device in devices() {
-        let mut launcher = Launcher::with(device, &text);
-        for pages in [3, 4] {
-            assert_eq!(launcher.results(4), [11 + pages; 4]);
-            assert_eq!(launcher.guest.call("pages", &[]).unwrap(), pages);
-            assert_eq!(launcher.guest.load((pages << 16) - 4), 55);
-            let reason = launcher.last().fallback.clone().unwrap();
-            assert!(reason.contains("memory.grow"), "{reason}");
-        }
-        assert!(launcher.guest.fault("load", &[-65540]).contains("out of bounds"), "no buffer is left in memory");
-    }
-    let mut launcher = Launcher::with(DeviceChoice::Cpu, &kernel("(memory 1)", "(memory.grow (i32.const 1))"));
-    let buffer = launcher.buffer(16, 2);
-    assert_eq!(launcher.launch(4, &[], &[buffer]).unwrap(), UNSUPPORTED);
-    let reason = launcher.last().fallback.clone().unwrap();
-    assert!(reason.starts_with("Not run:") && reason.contains("memory of its own"), "{reason}");
-}
-
-#[test]
-fn a_trap_in_order_has_its_place_in_the_kernels_module() {
-    let text = kernel(IMPORT, "(i32.div_u (memory.grow (i32.const 0)) (i32.lt_u (local.get $i) (i32.const 2)))");
-    let mut launcher = Launcher::with(DeviceChoice::Cpu, &text);
-    let buffer = launcher.buffer(16, 2);
-    let error = launcher.launch(4, &[], &[buffer]).unwrap_err();
-    let Error::Kernel(fault) = error else { panic!("{error}") };
-    assert_eq!((fault.function.as_str(), fault.kind, fault.iteration), ("kernel", TrapKind::DivideByZero, 2));
-    assert_eq!(wat::parse_str(&text).unwrap()[fault.at.offset as usize], 0x6e, "the operator is `i32.div_u`");
-}
-
-#[test]
-fn there_are_not_more_instances_than_a_store_can_bear() {
-    let mut launcher = Launcher::on(DeviceChoice::Cpu, Form::For);
-    let buffer = launcher.buffer(4, 2);
-    let codes: Vec<i32> = (0..66)
-        .map(|number| {
-            launcher.put(&kernel(IMPORT, &format!("(i32.add (memory.grow (i32.const 0)) (i32.const {number}))")));
-            launcher.launch(1, &[], &[buffer]).unwrap()
-        })
-        .collect();
-    assert_eq!(codes, [vec![0; 64], vec![UNSUPPORTED; 2]].concat());
-    assert!(launcher.last().fallback.as_ref().unwrap().contains("64 kernel modules"));
-}
-
-/// A kernel with a stack that starts where the caller keeps something else.
-fn with_stack(first: &str) -> String {
-    kernel(
-        &format!("{IMPORT} (global $__stack_pointer (mut i32) (i32.const 4096))"),
-        &format!(
-            "{first}
-             (global.set $__stack_pointer (i32.sub (global.get $__stack_pointer) (i32.const 16)))
-             (i32.store (global.get $__stack_pointer) (local.get $i))
-             (i32.add (i32.load (global.get $__stack_pointer)) (i32.const 1))"
-        ),
-    )
-}
-
-#[test]
-fn a_kernels_stack_is_not_where_the_caller_keeps_its_own() {
-    for (text, devices) in
-        [(with_stack(""), devices()), (with_stack("(drop (memory.grow (i32.const 0)))"), vec![DeviceChoice::Cpu])]
-    {
-        for device in devices {
-            let mut launcher = Launcher::with(device, &text);
-            launcher.guest.store(4080, 1234);
-            assert_eq!(launcher.results(100), numbers(100, |i| i + 1));
-            assert_eq!(launcher.guest.load(4080), 1234, "{device:?}");
         }
     }
 }
