@@ -51,7 +51,13 @@ pub fn rows(guest: &Guest, profile: Profile, outcome: &Outcome) -> Table {
     };
     let kernels = outcome.stdout.lines().filter_map(|line| line.split(' ').next());
     let launches = outcome.launches.iter().flat_map(|group| (0..group.count).map(move |_| group));
-    kernels.zip(launches).map(|(kernel, launch)| (key(kernel), launch.fallback.as_deref().map(plain))).collect()
+    let mut rows = Table::new();
+    for (kernel, launch) in kernels.zip(launches) {
+        // A kernel is lifted if each of its launches was.
+        let reason = rows.entry(key(kernel)).or_insert(None);
+        *reason = reason.take().or_else(|| launch.fallback.as_deref().map(plain));
+    }
+    rows
 }
 
 /// A reason without what would end a field or a line.
