@@ -8,7 +8,6 @@ use wasmtime::{AsContextMut, Engine, Extern, Instance, Memory, Store, Val};
 
 use super::view::{View, run_iterations};
 use super::{Core, HostFault};
-use crate::device::cpu::named_stack_pointer;
 use crate::device::{Caller, GlobalValue, Launch, OwnMemory, TableEntry};
 use crate::error::Error;
 use crate::kernel::{CallerInstance, InOrderError, KernelModule};
@@ -103,7 +102,7 @@ impl<'a, 'c, T: 'static> ModuleCaller<'a, 'c, T> {
     /// Gives the instance the caller's stack to go on with: its own stack pointer starts at an address that the caller
     /// uses for something else.
     fn share_stack(&mut self, module: &Module, instance: Instance) -> wasmtime::Result<()> {
-        let (Some(from), Some(to)) = (self.view.stack_pointer(), named_stack_pointer(module.wasm())) else {
+        let (Some(from), Some(to)) = (self.view.stack_pointer(), module.wasm().stack_pointer()) else {
             return Ok(());
         };
         match instance.get_global(self.view.store(), &module.names().global(to)) {

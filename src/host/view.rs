@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use wasmtime::{AsContextMut, Extern, Func, Global, Memory, Ref, Table, V128, Val};
 
-use crate::device::cpu::named_stack_pointer;
 use crate::device::{Caller, GlobalValue, Launch, TableEntry};
 use crate::kernel::{CallerInstance, InOrderError};
 use crate::runtime::Module;
@@ -122,7 +121,7 @@ impl<'a, 'c, T: 'static> View<'a, 'c, T> {
 
     /// The present value of the global with the name of the stack pointer.
     pub fn stack_pointer(&mut self) -> Option<i32> {
-        let global = self.global_export(named_stack_pointer(self.module.wasm())?)?;
+        let global = self.global_export(self.module.wasm().stack_pointer()?)?;
         global.get(&mut *self.caller).i32()
     }
 

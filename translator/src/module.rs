@@ -33,8 +33,10 @@ pub struct Module {
     pub(crate) reached: Reached,
 }
 
-/// What toolchains call the global that holds the shadow stack's pointer.
-const STACK_POINTER: &str = "__stack_pointer";
+/// Whether toolchains call the shadow stack's pointer so; AssemblyScript puts a path in front.
+fn is_stack_pointer(name: &str) -> bool {
+    name == "__stack_pointer" || name.ends_with("/__stack_pointer")
+}
 
 /// A global of the module, imports first.
 #[derive(Clone, Debug)]
@@ -207,7 +209,7 @@ impl Module {
             Payload::ExportSection(reader) => {
                 for export in reader {
                     let export = export?;
-                    if export.kind == ExternalKind::Global && export.name == STACK_POINTER {
+                    if export.kind == ExternalKind::Global && is_stack_pointer(export.name) {
                         self.stack_pointer = Some(export.index);
                     }
                     self.exports.push(Export { name: export.name.into(), kind: export.kind, index: export.index });
@@ -247,7 +249,7 @@ impl Module {
             TypeRef::Table(ty) => self.tables.push(table_of(ty, true)),
             TypeRef::Memory(ty) => self.memories.push(memory_of(ty, true)),
             TypeRef::Global(ty) => {
-                if import.name == STACK_POINTER {
+                if is_stack_pointer(import.name) {
                     self.stack_pointer = Some(self.globals.len() as u32);
                 }
                 self.globals.push(Global { ty: ty.content_type, mutable: ty.mutable, imported: true, init: None });
@@ -265,7 +267,7 @@ impl Module {
                 }
                 Ok(Name::Global(map)) => {
                     let mut names = map.into_iter().map_while(Result::ok);
-                    let found = names.find(|naming| naming.name == STACK_POINTER).map(|naming| naming.index);
+                    let found = names.find(|naming| is_stack_pointer(naming.name)).map(|naming| naming.index);
                     self.stack_pointer = self.stack_pointer.or(found);
                 }
                 _ => {}

@@ -25,7 +25,6 @@ mod worker;
 use context::CpuContext;
 use kernel::Kernels;
 use pool::Pool;
-pub(crate) use stack_pointer::named as named_stack_pointer;
 
 /// All cores of this machine.
 pub fn all_cores() -> Arc<dyn Device> {

@@ -6,15 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use wasmparser::{
-    ExternalKind, FuncToValidate, FunctionBody, Name, Operator, Parser, Payload, TypeRef, ValType, ValidPayload,
-    Validator, ValidatorResources,
+    FuncToValidate, FunctionBody, Operator, Parser, ValType, ValidPayload, Validator, ValidatorResources,
 };
 use wavelift_translator::Module;
 use wavelift_translator::module::guest_features;
 
 use super::slice::Slice;
-
-const NAME: &str = "__stack_pointer";
 
 /// Rounds of the search through calls: no stack address is handed down further than this.
 const ROUNDS: usize = 16;
@@ -25,7 +22,7 @@ const ROUNDS: usize = 16;
 /// A sentence, if several globals could be it.
 pub fn find(module: &Module, kernel: u32, slice: &Slice) -> Result<Option<u32>, String> {
     let is_candidate = |global: &u32| is_candidate(module, *global);
-    if let Some(global) = named(module) {
+    if let Some(global) = module.stack_pointer() {
         return Ok(slice.globals.contains(&global).then_some(global));
     }
     let candidates: BTreeSet<u32> = slice.globals.iter().copied().filter(is_candidate).collect();
@@ -48,36 +45,6 @@ pub fn find(module: &Module, kernel: u32, slice: &Slice) -> Result<Option<u32>, 
 
 fn is_candidate(module: &Module, global: u32) -> bool {
     module.globals().get(global as usize).is_some_and(|global| global.mutable && global.ty == ValType::I32)
-}
-
-/// The mutable `i32` global that the name section, an export or an import calls the stack pointer.
-pub fn named(module: &Module) -> Option<u32> {
-    find_name(module).filter(|global| is_candidate(module, *global))
-}
-
-fn find_name(module: &Module) -> Option<u32> {
-    let mut exports = module.exports().iter();
-    if let Some(export) = exports.find(|export| export.kind == ExternalKind::Global && export.name == NAME) {
-        return Some(export.index);
-    }
-    Parser::new(0).parse_all(module.bytes()).flatten().find_map(|payload| match payload {
-        Payload::ImportSection(imports) => {
-            let globals = imports.into_imports().flatten().filter(|import| matches!(import.ty, TypeRef::Global(_)));
-            globals.zip(0..).find(|(import, _)| import.name == NAME).map(|(_, index)| index)
-        }
-        Payload::CustomSection(section) => {
-            let wasmparser::KnownCustom::Name(names) = section.as_known() else { return None };
-            let globals = names.into_iter().flatten().filter_map(|name| match name {
-                Name::Global(globals) => Some(globals),
-                _ => None,
-            });
-            globals
-                .flat_map(|map| map.into_iter().flatten())
-                .find(|naming| naming.name == NAME)
-                .map(|naming| naming.index)
-        }
-        _ => None,
-    })
 }
 
 /// What a value was computed from, as far as it matters here.
