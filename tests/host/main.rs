@@ -44,6 +44,8 @@ pub mod table {
     pub const CALLED: i32 = 13;
     /// `-i`
     pub const NEGATED: i32 = 14;
+    /// One buffer; iterations from 5 on call a function that calls the host and never comes back.
+    pub const GIVES_UP: i32 = 15;
 }
 
 /// A running guest.
