@@ -15,13 +15,16 @@ const SIZE: u32 = 0x1_0000;
 /// How a GPU refuses ranges that are not known to be words.
 const NARROW: Option<&str> = Some("store");
 
+/// First byte and length of what is accessed in one buffer.
+type Range = (u32, u32);
+
 /// One operator with operands made of the numbers `$a`, `$b` and `$c`.
 struct Form {
     text: &'static str,
     /// Whether all is counted in words.
     words: bool,
-    /// First byte and length of each range, in `to` (true) or `from`, for some numbers.
-    ranges: fn([u32; 3]) -> Vec<(bool, u32, u32)>,
+    /// The ranges, for some numbers.
+    ranges: fn([u32; 3]) -> Vec<Range>,
 }
 
 const FORMS: [Form; 7] = [
@@ -29,43 +32,43 @@ const FORMS: [Form; 7] = [
         text: "(memory.fill (i32.add (local.get $to) (i32.shl (local.get $a) (i32.const 2)))
                  (local.get $b) (i32.shl (local.get $c) (i32.const 2)))",
         words: true,
-        ranges: |[a, _, c]| vec![(true, a << 2, c << 2)],
+        ranges: |[a, _, c]| vec![(a << 2, c << 2)],
     },
     Form {
         text: "(memory.copy (i32.add (local.get $to) (i32.shl (local.get $a) (i32.const 2)))
                  (i32.add (local.get $to) (i32.shl (local.get $b) (i32.const 2)))
                  (i32.shl (local.get $c) (i32.const 2)))",
         words: true,
-        ranges: |[a, b, c]| vec![(true, a << 2, c << 2), (true, b << 2, c << 2)],
+        ranges: |[a, b, c]| vec![(a << 2, c << 2), (b << 2, c << 2)],
     },
     Form {
         text: "(memory.copy (i32.add (local.get $to) (i32.shl (local.get $a) (i32.const 2)))
                  (i32.add (local.get $to) (i32.shl (local.get $b) (i32.const 2))) (i32.const 48))",
         words: true,
-        ranges: |[a, b, _]| vec![(true, a << 2, 48), (true, b << 2, 48)],
+        ranges: |[a, b, _]| vec![(a << 2, 48), (b << 2, 48)],
     },
     Form {
         text: "(memory.copy (i32.add (local.get $to) (i32.shl (local.get $a) (i32.const 2)))
                  (i32.add (local.get $from) (local.get $b)) (i32.shl (local.get $c) (i32.const 2)))",
         words: true,
-        ranges: |[a, b, c]| vec![(true, a << 2, c << 2), (false, b, c << 2)],
+        ranges: |[a, b, c]| vec![(a << 2, c << 2), (b, c << 2)],
     },
     Form {
         text: "(memory.fill (i32.add (local.get $to) (local.get $a)) (local.get $b) (local.get $c))",
         words: false,
-        ranges: |[a, _, c]| vec![(true, a, c)],
+        ranges: |[a, _, c]| vec![(a, c)],
     },
     Form {
         text: "(memory.copy (i32.add (local.get $to) (local.get $a)) (i32.add (local.get $to) (local.get $b))
                  (local.get $c))",
         words: false,
-        ranges: |[a, b, c]| vec![(true, a, c), (true, b, c)],
+        ranges: |[a, b, c]| vec![(a, c), (b, c)],
     },
     Form {
         text: "(memory.copy (i32.add (local.get $to) (local.get $a)) (i32.add (local.get $from) (local.get $b))
                  (i32.const 23))",
         words: false,
-        ranges: |[a, b, _]| vec![(true, a, 23), (false, b, 23)],
+        ranges: |[a, b, _]| vec![(a, 23), (b, 23)],
     },
 ];
 
@@ -118,8 +121,8 @@ fn case(form: &Form) -> Case {
     let at = place(&program);
     let runs = NUMBERS.map(|numbers| {
         let contents = contents(numbers);
-        let within = |(_, first, length): (bool, u32, u32)| u64::from(first) + u64::from(length) <= SIZE.into();
-        let empty = |(_, _, length): (bool, u32, u32)| length == 0;
+        let within = |(first, length): Range| u64::from(first) + u64::from(length) <= SIZE.into();
+        let empty = |(_, length): Range| length == 0;
         let expected = match (form.ranges)(numbers).into_iter().all(|range| within(range) || empty(range)) {
             true => wasmtime.run(&contents, 1).unwrap_or_else(|error| panic!("{error}\n{}", program.text)),
             false => End::Trapped(KernelTrap { at, kind: TrapKind::OutOfBounds, iteration: 0 }),

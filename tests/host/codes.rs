@@ -89,7 +89,7 @@ fn addresses_run_out() {
 fn bad_kernels() {
     let mut guest = driver();
     let buffer = guest.buffer(16, 2);
-    for entry in [table::NULL, table::WRONG_TYPE, table::HOST, table::FREE, 17, -1] {
+    for entry in [table::NULL, table::WRONG_TYPE, table::HOST, table::FREE, 18, -1] {
         assert_eq!(guest.launch(entry, 1, &[], &[buffer]).unwrap(), BAD_KERNEL, "entry {entry}");
     }
     assert_eq!(guest.launch(table::FILL, 1, &[], &[]).unwrap(), BAD_KERNEL);

@@ -10,8 +10,8 @@
 
   (memory (export "memory") 2)
   (global $counter (mut i32) (i32.const 40))
-  (table 17 funcref)
-  (elem (i32.const 14) $indirect $plus_one $negated)
+  (table 18 funcref)
+  (elem (i32.const 14) $indirect $plus_one $negated $gives_up)
   (elem (i32.const 1) $fill $double $wrong_type $traps $memory $calls_host $calls_us $sched_yield
     $calls_host_and_traps $exits)
   (elem (i32.const 12) $misaligned $calls_host_and_misaligned)
@@ -78,4 +78,8 @@
       (call_indirect (type $unary) (local.get $i) (i32.add (local.get $b) (i32.const 14)))))
   (func $plus_one (type $unary) (i32.add (local.get 0) (i32.const 1)))
   (func $negated (type $unary) (i32.sub (i32.const 0) (local.get 0)))
+  (func $gives_up (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (if (i32.ge_u (local.get $i) (i32.const 5)) (then (call $give_up))))
+  (func $give_up (drop (call $sched_yield)) (call $stop))
+  (func $stop (drop (call $sched_yield)) unreachable)
 )

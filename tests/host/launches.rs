@@ -92,6 +92,23 @@ fn indirect_calls_through_a_table_with_a_hosts_function_run_in_order() {
 }
 
 #[test]
+fn a_call_that_never_comes_back_is_a_trap_on_every_device() {
+    let mut messages = Vec::new();
+    for device in devices() {
+        let mut guest = Guest::on(device);
+        let buffer = guest.buffer(40, 2);
+        assert_eq!(guest.launch(table::GIVES_UP, 5, &[], &[buffer]).unwrap(), 0);
+        let error = guest.launch(table::GIVES_UP, 9, &[], &[buffer]).unwrap_err().to_string();
+        assert!(error.contains("unreachable") && error.ends_with("trapped is 5."), "{error}");
+        messages.push(error);
+        let fallbacks = guest.instance.report().launches().iter().filter_map(|l| l.fallback.clone());
+        assert!(fallbacks.clone().all(|reason| reason.starts_with("Trapped")), "{:?}", fallbacks.collect::<Vec<_>>());
+    }
+    messages.dedup();
+    assert_eq!(messages.len(), 1, "{messages:?}");
+}
+
+#[test]
 fn tables_changed_at_run_time() {
     let mut guest = Guest::on(DeviceChoice::Cpu);
     let buffer = guest.buffer(16, 2);

@@ -50,6 +50,8 @@ pub mod table {
     pub const CALLED: i32 = 15;
     /// `-i`
     pub const NEGATED: i32 = 16;
+    /// One buffer; iterations from 5 on call a function that calls the host and never comes back.
+    pub const GIVES_UP: i32 = 17;
 }
 
 /// A running guest.

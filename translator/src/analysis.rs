@@ -5,6 +5,7 @@ pub mod dataflow;
 pub mod frames;
 pub mod launch_checks;
 pub mod offsets;
+pub mod ranges;
 pub mod roots;
 pub mod stack_offsets;
 pub mod stack_pointer;

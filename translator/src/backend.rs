@@ -87,8 +87,10 @@ struct Emitter<'a> {
     kernel: Word,
     /// The kernel's parameter.
     iteration: Word,
-    /// Four words that the current region or one around it has loaded: slot, index and the vector.
-    quads: Vec<(u32, Word, Word)>,
+    /// Four words that the current region or one around it has loaded: the vector, by slot and index.
+    quads: HashMap<(u32, Word), Word>,
+    /// Their slots and indices, those loaded last behind the others.
+    loaded_quads: Vec<(u32, Word)>,
     trap_sites: Vec<TrapSite>,
     site_numbers: HashMap<TrapSite, u32>,
 }
@@ -111,7 +113,8 @@ impl<'a> Emitter<'a> {
             globals: interface::Globals::default(),
             kernel,
             iteration: 0,
-            quads: Vec::new(),
+            quads: HashMap::new(),
+            loaded_quads: Vec::new(),
             trap_sites: Vec::new(),
             site_numbers: HashMap::new(),
         }

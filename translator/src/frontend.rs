@@ -189,6 +189,12 @@ impl<'m> Lifter<'m> {
                 // What never returns is a panic: cut it here, and its formatting and allocation code with it.
                 return self.leave(Exit::Trap(TrapKind::Unreachable));
             }
+            if matches!(callee, Callee::Direct(function) if self.module.dies(function)) {
+                let here = std::mem::replace(&mut self.list.at, at);
+                self.leave(Exit::Trap(TrapKind::Unreachable))?;
+                self.list.at = here;
+                return self.operator(op);
+            }
             self.call(callee, at)?;
         }
         match op {

@@ -1,5 +1,7 @@
 //! What a kernel may reach, read off the bodies without lifting them.
 
+mod returns;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -11,11 +13,12 @@ use crate::options::TableEntry;
 /// Most entries of a new instance's table that are written out.
 const MAX_INITIAL_ENTRIES: u64 = 1 << 20;
 
-/// What was found so far: tables by kernel, and data segments.
+/// What was found so far: tables by kernel, data segments, and functions that never come back.
 #[derive(Debug, Default)]
 pub(crate) struct Reached {
     tables: Mutex<HashMap<u32, Arc<[u32]>>>,
     dropped: OnceLock<HashSet<u32>>,
+    dying: OnceLock<HashSet<u32>>,
 }
 
 impl Module {
@@ -24,6 +27,13 @@ impl Module {
     pub fn tables_reached(&self, kernel: u32) -> Arc<[u32]> {
         let mut known = self.reached.tables.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(kernel).or_insert_with(|| tables_reached(self, kernel)).clone()
+    }
+
+    /// Whether a call of the function is a trap, as one in front of `unreachable` is: it calls others and never comes
+    /// back, for all its paths end in `unreachable` or in such a call. One that calls nothing is left to be lifted, so
+    /// that it traps at its own operator. The answer is kept.
+    pub fn dies(&self, function: u32) -> bool {
+        self.reached.dying.get_or_init(|| returns::dying(self)).contains(&function)
     }
 
     /// Whether a function of the module drops this data segment. The answer is kept.
@@ -59,7 +69,7 @@ fn tables_reached(module: &Module, kernel: u32) -> Arc<[u32]> {
     let mut todo = vec![kernel];
     while let Some(function) = todo.pop() {
         let Some(operators) = module.body(function).and_then(|body| body.get_operators_reader().ok()) else { continue };
-        let edges = edges(operators);
+        let edges = edges(module, operators);
         for (table, ty) in edges.indirect {
             tables.insert(table);
             let Some(ty) = module.type_at(ty) else { continue };
@@ -91,11 +101,12 @@ struct Edges {
 }
 
 /// The calls of a body, but for those that never return.
-fn edges(mut operators: OperatorsReader<'_>) -> Edges {
+fn edges(module: &Module, mut operators: OperatorsReader<'_>) -> Edges {
     let mut edges = Edges::default();
     while let Ok(operator) = operators.read() {
         match operator {
             Operator::Call { .. } | Operator::CallIndirect { .. } if next_is_unreachable(&operators) => {}
+            Operator::Call { function_index } if module.dies(function_index) => {}
             Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
                 edges.direct.push(function_index);
             }

@@ -202,9 +202,7 @@ impl Emitter {
             (true, false) => (*otherwise, *then, false),
             _ => return Ok(None),
         };
-        let arm = &self.source[leaving.index()];
-        let plain = arm.stmts.iter().all(|stmt| matches!(stmt.kind, StmtKind::Op { .. }));
-        if !plain || !matches!(arm.exit, Exit::Trap(_) | Exit::Return(_)) {
+        if !self.only_ends(leaving) {
             return Ok(None);
         }
         let cond = self.value(*cond);
@@ -216,6 +214,22 @@ impl Emitter {
         let values = self.all(self.source[passing.index()].exit.values());
         self.bind(&results, &values);
         Ok(Some(false))
+    }
+
+    /// Whether a region ends the invocation, with no more than checks of its own before: merged checks end so.
+    fn only_ends(&self, id: RegionId) -> bool {
+        let region = &self.source[id.index()];
+        let is_operator = |stmt: &Stmt| matches!(stmt.kind, StmtKind::Op { .. });
+        let stays = |id: RegionId| {
+            let region = &self.source[id.index()];
+            region.stmts.iter().all(is_operator)
+                && matches!(region.exit, Exit::Trap(_) | Exit::Return(_) | Exit::Yield(_))
+        };
+        let is_check = |stmt: &Stmt| match stmt.kind {
+            StmtKind::If { then, otherwise, .. } => stays(then) && stays(otherwise),
+            _ => is_operator(stmt),
+        };
+        matches!(region.exit, Exit::Trap(_) | Exit::Return(_)) && region.stmts.iter().all(is_check)
     }
 
     fn push_if(&mut self, cond: Value, when: bool, arm: List, list: &mut List) {

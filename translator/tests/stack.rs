@@ -296,3 +296,36 @@ fn a_stale_slot_is_seen() {
     assert_eq!(before, run(&stages.strict, &module, &|_| None));
     assert_ne!(before, run(&broken, &module, &|_| None));
 }
+
+/// Unoptimised: an array that a loop with its counter in a slot fills and reads, beside slots that become values, as
+/// the array's bounds are proved. The pointer to it is kept in a slot.
+#[test]
+fn slots_beside_an_array_become_values() {
+    let strict = check(&kernel(
+        "",
+        &format!(
+            "{ENTER}
+             local.get $fp local.get $buffer i32.store offset=60
+             local.get $fp local.get $fp i32.const 8 i32.add i32.store offset=56
+             local.get $fp i32.const 0 i32.store offset=4
+             block
+               loop
+                 local.get $fp i32.load offset=4 i32.const 8 i32.lt_s i32.eqz br_if 1
+                 local.get $fp i32.load offset=56 local.get $fp i32.load offset=4 i32.const 2 i32.shl i32.add
+                 local.get $x local.get $fp i32.load offset=4 i32.mul i32.store
+                 local.get $fp local.get $fp i32.load offset=4 i32.const 1 i32.add i32.store offset=4
+                 br 0
+               end
+             end
+             local.get $fp local.get $x i32.store offset=12
+             local.get $fp i32.load offset=60 local.get $id i32.const 2 i32.shl i32.add
+             local.get $fp i32.const 8 i32.add local.get $x i32.const 7 i32.and i32.const 2 i32.shl i32.add i32.load {RESULT}
+             {LEAVE}"
+        ),
+    ));
+    assert!(uses_stack(&strict), "{strict}");
+    assert!(
+        !uses(&strict, |op| matches!(op, LowOp::LoadWord { slot } if *slot != 0)),
+        "the pointers are known\n{strict}"
+    );
+}

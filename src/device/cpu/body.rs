@@ -238,8 +238,10 @@ impl<'w, 'm> Writer<'w, 'm> {
             let cut = calls && next_is_unreachable(&operators);
             // A call that never comes back traps at the `unreachable` behind it, as it does on every device.
             let offset = if cut { operators.original_position() } else { offset };
+            let dies =
+                matches!(operator, Operator::Call { function_index } if self.indices.module.dies(function_index));
             self.map.offsets.push((self.code.byte_len() as u32, offset as u32));
-            if cut || matches!(operator, Operator::Unreachable) {
+            if cut || dies || matches!(operator, Operator::Unreachable) {
                 self.trap(offset as u32);
             } else if let Some(reason) = self.reason_against(&operator, offset as u32) {
                 let at = self.trap(offset as u32);

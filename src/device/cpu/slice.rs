@@ -195,6 +195,8 @@ fn read_body(module: &Module, function: u32) -> Result<Body, String> {
         match operator {
             // A call that is followed by `unreachable` never comes back: a panic. It is a trap, not an edge.
             Operator::Call { .. } | Operator::CallIndirect { .. } if next_is_unreachable(&operators) => {}
+            // So is one of a function that never comes back.
+            Operator::Call { function_index } if module.dies(function_index) => {}
             Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
                 body.calls.push((function_index, offset));
             }

@@ -11,16 +11,31 @@ pub struct Offsets {
     constants: Vec<Option<Const>>,
     /// The operator and operands of each value that one with two defines.
     defs: Vec<Option<(LowOp, [Value; 2])>>,
+    /// Each value as another plus a constant.
+    sums: Vec<(Value, u32)>,
 }
 
 impl Offsets {
     /// Finds them in lowered code. Values that are made later are unknown.
     pub fn new(function: &Function) -> Self {
-        Offsets {
+        let mut offsets = Offsets {
             alignment: alignment(function),
             constants: dataflow::constants(function),
             defs: dataflow::binary_operators(function),
+            sums: (0..function.values.len() as u32).map(|value| (Value(value), 0)).collect(),
+        };
+        // A region comes before those below it, so a value's operands come before it.
+        for id in dataflow::regions(function) {
+            for result in function.region(id).stmts.iter().flat_map(|stmt| stmt.kind.results()) {
+                if let Some((LowOp::IAdd, [a, b])) = offsets.def(*result)
+                    && let Some(more) = offsets.constant(b)
+                {
+                    let (base, offset) = offsets.sums[a.index()];
+                    offsets.sums[result.index()] = (base, offset.wrapping_add(more));
+                }
+            }
         }
+        offsets
     }
 
     /// The `i32` constant that a value is.
@@ -38,13 +53,7 @@ impl Offsets {
 
     /// A value as another plus a constant, modulo 2^32.
     pub fn sum(&self, value: Value) -> (Value, u32) {
-        let (mut base, mut offset) = (value, 0u32);
-        while let Some((LowOp::IAdd, [a, b])) = self.def(base)
-            && let Some(more) = self.constant(b)
-        {
-            (base, offset) = (a, offset.wrapping_add(more));
-        }
-        (base, offset)
+        self.sums.get(value.index()).copied().unwrap_or((value, 0))
     }
 
     /// Number of low bits of a value that are zero.

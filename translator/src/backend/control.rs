@@ -136,9 +136,9 @@ impl Emitter<'_> {
         for (label, region) in [(then_label, then), (else_label, otherwise)] {
             if label != merge {
                 self.b.begin_block(Some(label)).map_err(defect)?;
-                let loaded = self.quads.len();
+                let loaded = self.loaded_quads.len();
                 self.emit_region(region, Targets { after: Some(merge), innermost })?;
-                self.quads.truncate(loaded);
+                self.forget_quads(loaded);
             }
         }
         self.b.begin_block(Some(merge)).map_err(defect)?;
@@ -153,9 +153,9 @@ impl Emitter<'_> {
         self.b.loop_merge(merge, next, LoopControl::NONE, []).map_err(defect)?;
         self.b.branch(first).map_err(defect)?;
         self.b.begin_block(Some(first)).map_err(defect)?;
-        let loaded = self.quads.len();
+        let loaded = self.loaded_quads.len();
         self.emit_region(body, Targets { after: None, innermost: Some((merge, next)) })?;
-        self.quads.truncate(loaded);
+        self.forget_quads(loaded);
         self.b.begin_block(Some(next)).map_err(defect)?;
         self.b.branch(header).map_err(defect)?;
         self.b.begin_block(Some(merge)).map_err(defect)?;

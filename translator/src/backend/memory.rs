@@ -36,9 +36,8 @@ impl Emitter<'_> {
     pub(super) fn load_lane(&mut self, slot: u32, args: &[Value], lane: u32) -> Result<Word> {
         let [quad] = self.operands(args)?;
         let word = self.ty(Type::I32);
-        let loaded = self.quads.iter().rev().find(|(s, q, _)| (*s, *q) == (slot, quad)).map(|(_, _, id)| *id);
-        let vector = match loaded {
-            Some(vector) => vector,
+        let vector = match self.quads.get(&(slot, quad)) {
+            Some(vector) => *vector,
             None => {
                 let vector_ty = self.words_ty(4);
                 let pointer_ty = self.pointer_ty(StorageClass::StorageBuffer, vector_ty);
@@ -47,11 +46,19 @@ impl Emitter<'_> {
                 let member = self.u32_constant(0);
                 let pointer = self.inst(Op::AccessChain, pointer_ty, &[buffer, member, quad])?;
                 let vector = self.inst(Op::Load, vector_ty, &[pointer])?;
-                self.quads.push((slot, quad, vector));
+                self.quads.insert((slot, quad), vector);
+                self.loaded_quads.push((slot, quad));
                 vector
             }
         };
         self.inst_of(Op::CompositeExtract, word, vec![Operand::IdRef(vector), Operand::LiteralBit32(lane)])
+    }
+
+    /// Forgets the four words loaded since there were `count`: they are not there behind the region that loaded them.
+    pub(super) fn forget_quads(&mut self, count: usize) {
+        for loaded in self.loaded_quads.drain(count..) {
+            self.quads.remove(&loaded);
+        }
     }
 
     /// Stores a word of a buffer.

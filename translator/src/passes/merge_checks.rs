@@ -7,7 +7,7 @@
 //!
 //! Branches to one place, as `a || b || c` makes them, are merged in the same way: where they lead is the same.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::analysis::offsets::Offsets;
 use crate::error::Location;
@@ -71,15 +71,40 @@ struct Run {
     defined_behind: HashSet<Value>,
 }
 
-/// Whether `a` can hold only where `b` does. Both are `limit <= offset`; the offsets differ by a constant, and their sums
-/// do not wrap, as the constants fit into the low bits that the common part leaves zero.
-fn implies(offsets: &Offsets, a: Value, b: Value) -> bool {
-    let (Some((LowOp::ULe, [limit, x])), Some((LowOp::ULe, [other, y]))) = (offsets.def(a), offsets.def(b)) else {
-        return false;
-    };
-    let ((base, less), (same, more)) = (offsets.sum(x), offsets.sum(y));
-    let zeros = offsets.trailing_zeros(base);
-    limit == other && base == same && less < more && zeros < 32 && more < 1 << zeros
+/// The checks that others imply. One `limit <= offset` implies another of the same limit if the offsets differ by a
+/// constant, this one's being less, and their sums do not wrap: the constants fit into the low bits that the common part
+/// leaves zero.
+struct Implied<'o> {
+    offsets: &'o Offsets,
+    /// The greatest constant that does not wrap, by limit and common part.
+    greatest: HashMap<(Value, Value), u32>,
+}
+
+impl<'o> Implied<'o> {
+    fn new(offsets: &'o Offsets, checks: &[Check]) -> Self {
+        let mut implied = Implied { offsets, greatest: HashMap::new() };
+        for check in checks {
+            let Some((key, constant)) = implied.parts(check.cond) else { continue };
+            let zeros = offsets.trailing_zeros(key.1);
+            if zeros < 32 && constant < 1 << zeros {
+                let greatest = implied.greatest.entry(key).or_default();
+                *greatest = constant.max(*greatest);
+            }
+        }
+        implied
+    }
+
+    /// Limit and common part, and the constant.
+    fn parts(&self, cond: Value) -> Option<((Value, Value), u32)> {
+        let Some((LowOp::ULe, [limit, offset])) = self.offsets.def(cond) else { return None };
+        let (base, constant) = self.offsets.sum(offset);
+        Some(((limit, base), constant))
+    }
+
+    fn contains(&self, check: &Check) -> bool {
+        let parts = self.parts(check.cond);
+        parts.is_some_and(|(key, constant)| self.greatest.get(&key).is_some_and(|greatest| constant < *greatest))
+    }
 }
 
 fn merge_list(function: &mut Function, known: &Offsets, stmts: Vec<Stmt>) -> Vec<Stmt> {
@@ -145,16 +170,18 @@ impl Run {
 
 /// Computes whether any of the checks fails. Those against one limit are one comparison, of the greatest offset.
 fn any_of(function: &mut Function, known: &Offsets, checks: &[Check], list: &mut ListBuilder) -> Value {
-    let needed = |check: &&Check| !checks.iter().any(|other| implies(known, check.cond, other.cond));
+    let implied = Implied::new(known, checks);
     let mut limits: Vec<(Value, Vec<Value>)> = Vec::new();
+    let mut places: HashMap<Value, usize> = HashMap::new();
     let mut conds = Vec::new();
-    for check in checks.iter().filter(needed) {
+    for check in checks.iter().filter(|check| !implied.contains(check)) {
         match known.def(check.cond) {
             Some((LowOp::ULe, [limit, offset])) if function.ty(offset) == Type::I32 => {
-                match limits.iter_mut().find(|(known, _)| *known == limit) {
-                    Some((_, offsets)) => offsets.push(offset),
-                    None => limits.push((limit, vec![offset])),
+                let place = *places.entry(limit).or_insert(limits.len());
+                if place == limits.len() {
+                    limits.push((limit, Vec::new()));
                 }
+                limits[place].1.push(offset);
             }
             _ => conds.push(check.cond),
         }

@@ -10,8 +10,9 @@
 //! if no access is left that could meet one: up to the first that did, the promoted function and the original do the same,
 //! so there is none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::analysis::ranges;
 use crate::analysis::roots::{Root, roots};
 use crate::analysis::stack_offsets::{StackOffsets, stack_offsets};
 use crate::ir::builder::ListBuilder;
@@ -31,12 +32,14 @@ pub fn promote_slots(function: &mut Function, shape: &Shape, stack_pointer: u32,
     for _ in 0..MAX_ATTEMPTS {
         match plan.attempt(function) {
             Ok(None) => return,
-            Ok(Some(promoted)) => {
-                if !reaches_stack(&promoted, shape, stack_pointer) {
+            Ok(Some((promoted, done))) => match met(&promoted, shape, stack_pointer, &done) {
+                Some(spans) if spans.is_empty() => {
                     *function = promoted;
+                    return;
                 }
-                return;
-            }
+                Some(spans) => spans.into_iter().for_each(|span| plan.put_off(span, MAX_ROUNDS)),
+                None => return,
+            },
             Err((range, round)) => plan.put_off(range, round),
         }
     }
@@ -67,11 +70,16 @@ impl Plan {
         self.put_off.iter().all(|(range, from)| *from <= round || !meet(*range, group))
     }
 
-    /// The promoted function, `None` if nothing can be promoted.
+    /// Whether something is due in a later round.
+    fn waits(&self, round: u32) -> bool {
+        self.put_off.values().any(|from| (round + 1..MAX_ROUNDS).contains(from))
+    }
+
+    /// The promoted function and what was promoted; `None` if nothing can be.
     ///
     /// # Errors
     /// A range that was promoted, and the round after which an access of it came up.
-    fn attempt(&self, function: &Function) -> Result<Option<Function>, (Span, u32)> {
+    fn attempt(&self, function: &Function) -> Result<Option<(Function, Vec<Span>)>, (Span, u32)> {
         let mut promoted = function.clone();
         let mut done: Vec<Span> = Vec::new();
         for round in 0..MAX_ROUNDS {
@@ -84,7 +92,7 @@ impl Plan {
             }
             let waiting = groups.len();
             groups.retain(|start, group| group.fits && self.is_due((*start, group.end), round));
-            if groups.is_empty() && waiting == 0 {
+            if groups.is_empty() && (waiting == 0 || !self.waits(round)) {
                 break;
             }
             done.extend(groups.iter().map(|(start, group)| (*start, group.end)));
@@ -103,19 +111,31 @@ impl Plan {
                 }
             }
         }
-        Ok((!done.is_empty()).then_some(promoted))
+        Ok((!done.is_empty()).then_some((promoted, done)))
     }
 }
 
-/// Whether an access is left that may be of the private stack, other than at a constant distance.
-fn reaches_stack(function: &Function, shape: &Shape, stack_pointer: u32) -> bool {
+/// The spans of accesses of the private stack, at no constant distance, that meet what was promoted; `None` if one may
+/// meet anything.
+fn met(function: &Function, shape: &Shape, stack_pointer: u32, done: &[Span]) -> Option<BTreeSet<Span>> {
     let roots = roots(function, shape, Some(stack_pointer));
     let offsets = stack_offsets(function, stack_pointer);
-    accesses(function).any(|(_, address, _)| match roots.root_of(address) {
-        Root::Stack => offsets.of(address).is_none(),
-        Root::Among(set) => set.has_stack(),
-        Root::Slot(_) | Root::Linear | Root::Unreached => false,
-    })
+    let (mut ranges, mut spans) = (None, BTreeSet::new());
+    for (access, address, _) in accesses(function) {
+        match roots.root_of(address) {
+            Root::Stack if offsets.of(address).is_none() => {}
+            Root::Among(set) if set.has_stack() => return None,
+            _ => continue,
+        }
+        let ranges = ranges.get_or_insert_with(|| ranges::ranges(function, stack_pointer));
+        let range = ranges.of(address).filter(|range| range.stack && range.is_bounded())?;
+        let offset = i64::from(access.offset);
+        let span = (range.low + offset, range.high + offset + i64::from(access.bytes));
+        if done.iter().any(|known| meet(*known, span)) {
+            spans.insert(span);
+        }
+    }
+    Some(spans)
 }
 
 /// All loads and stores: the access, its address, and whether it stores.
