@@ -5,14 +5,16 @@ use std::sync::Arc;
 use libtest_mimic::{Completion, Failed};
 use wavelift::device::gpu::GpuDevice;
 use wavelift::device::{Access, BufferId, BufferSpec, Context};
+use wavelift::text::Language;
 use wavelift::translator::{Profile, Shape, TrapKind, translate};
 
 use crate::cases::{FileCases, FunctionCases, ModuleCases, guest};
 use crate::count::{self, Count};
+use crate::cpp::Kernel;
 use crate::engine::{Engine, Tally};
 use crate::results::{self, Row, Rows};
 use crate::script::{Expectation, Pattern};
-use crate::{devices, judge, records};
+use crate::{devices, judge, records, text};
 
 fn find<'f>(file: &'f FileCases, name: &str) -> Result<(&'f ModuleCases, &'f FunctionCases), Failed> {
     let functions = file.modules.iter().flat_map(|module| module.functions.iter().map(move |f| (module, f)));
@@ -93,6 +95,27 @@ pub fn shader_word_is_seen(file: &FileCases, profile: Profile) -> Result<Complet
     let wrong = wrong_results(&device, module, mul, Some((132, 128)))?;
     check(wrong > 3, format!("{wrong} wrong results of OpIAdd for OpIMul"))?;
     Ok(Completion::Completed)
+}
+
+/// A text with one operator for another gives wrong results, and one that traps elsewhere the wrong trap.
+pub fn text_is_seen(file: &FileCases, language: Language) -> Result<(), Failed> {
+    let failures = |name: &str, change: &dyn Fn(&mut Kernel)| -> Result<Vec<String>, Failed> {
+        let (module, function) = find(file, name)?;
+        let mut written = text::write(&file.name, module, function, language)?.ok_or("it can't be written")?;
+        change(&mut written.kernel);
+        Ok(text::failures_of(vec![written], language)?)
+    };
+    for name in ["xor", "div_s"] {
+        let seen = failures(name, &|_| {})?;
+        check(seen.is_empty(), format!("`{name}` fails as it is: {seen:?}"))?;
+    }
+    let seen = failures("xor", &|kernel| kernel.text = kernel.text.replace(" ^ ", " | "))?;
+    check(seen.len() > 3, format!("`|` for `^`: {seen:?}"))?;
+    let seen = failures("div_s", &|kernel| {
+        let zero = kernel.interface.trap_sites.iter_mut().filter(|site| site.kind == TrapKind::DivideByZero);
+        zero.for_each(|site| site.kind = TrapKind::IntegerOverflow);
+    })?;
+    check(!seen.is_empty() && seen.iter().all(|line| line.contains("got a trap")), format!("a wrong trap: {seen:?}"))
 }
 
 /// Number of cases that fail if the last instruction with the first opcode gets the second one.

@@ -106,6 +106,7 @@ fn check_limits(connection: &Connection, interface: &Interface) -> Result<(), La
 }
 
 fn build(connection: &Connection, shader: &Shader, profile: Profile) -> Pipeline {
+    dump(&shader.words, profile);
     let interface = &shader.interface;
     let module = match profile {
         // SAFETY: the words come from the translator, which emits valid SPIR-V with a bounds check on every access;
@@ -198,7 +199,6 @@ impl KernelCache {
             let lifted = translator::translate(&module.wasm, function, &shape, options);
             took = start.elapsed();
             let shader = lifted.map_err(refusal)?;
-            dump(&shader.words);
             Kernel::new(shader).map(Arc::new)
         });
         kernel.clone().map(|kernel| (kernel, took))
