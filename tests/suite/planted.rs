@@ -12,6 +12,7 @@ use crate::cases::{FileCases, FunctionCases, ModuleCases, guest};
 use crate::count::{self, Count};
 use crate::cpp::Kernel;
 use crate::engine::{Engine, Tally};
+use crate::keep::keep;
 use crate::results::{self, Row, Rows};
 use crate::script::{Expectation, Pattern};
 use crate::{devices, judge, records, text};
@@ -127,6 +128,7 @@ fn wrong_results(
 ) -> Result<usize, Failed> {
     let kernel = &function.kernel;
     let mut shader = translate(&module.guest.wasm, kernel.index, &Shape::distinct(2), device.options())?;
+    keep(&shader.words, device.options().profile);
     if let Some((from, to)) = replace {
         // Behind the five words of the header, each instruction starts with its length and opcode.
         let (mut at, mut found) = (5, None);

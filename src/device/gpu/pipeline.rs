@@ -106,7 +106,6 @@ fn check_limits(connection: &Connection, interface: &Interface) -> Result<(), La
 }
 
 fn build(connection: &Connection, shader: &Shader, profile: Profile) -> Pipeline {
-    dump(&shader.words, profile);
     let interface = &shader.interface;
     let module = match profile {
         // SAFETY: the words come from the translator, which emits valid SPIR-V with a bounds check on every access;
@@ -199,6 +198,7 @@ impl KernelCache {
             let lifted = translator::translate(&module.wasm, function, &shape, options);
             took = start.elapsed();
             let shader = lifted.map_err(refusal)?;
+            dump(&shader.words, options.profile);
             Kernel::new(shader).map(Arc::new)
         });
         kernel.clone().map(|kernel| (kernel, took))
