@@ -75,6 +75,11 @@ impl File {
     fn name(&self) -> &str {
         self.source.name().trim_end_matches(".wast")
     }
+
+    /// Whether it has what engines run; other files have no results.
+    fn has_assertions(&self) -> bool {
+        ["(assert_return", "(assert_trap"].iter().any(|assertion| self.source.raw().contains(assertion))
+    }
 }
 
 /// What the trials share.
@@ -109,7 +114,7 @@ fn trials(suite: &Arc<Suite>) -> Vec<Trial> {
     for file in &suite.files {
         let (of_file, name) = (file.clone(), format!("wasmtime::{}", file.name()));
         trials.push(Trial::test(name, move || on_deep_stack(move || agrees(&of_file))));
-        if !["(assert_return", "(assert_trap"].iter().any(|assertion| file.source.raw().contains(assertion)) {
+        if !file.has_assertions() {
             continue;
         }
         for profile in [Profile::Vulkan, Profile::Portable] {
@@ -127,6 +132,8 @@ fn trials(suite: &Arc<Suite>) -> Vec<Trial> {
     }
     trials.extend(text_trials(suite));
     trials.extend(planted_trials(suite));
+    let of_suite = suite.clone();
+    trials.push(Trial::test("no_stale_rows", move || no_stale_rows(&of_suite)));
     let suite = suite.clone();
     trials.push(Trial::ignorable_test("count", move || {
         on_deep_stack(move || {
@@ -257,6 +264,19 @@ fn run(suite: &Suite, file: &File, name: &str, runner: Runner) -> Result<Complet
     Ok(Completion::Completed)
 }
 
+impl Suite {
+    fn stale(&self, rows: &Rows) -> Vec<(String, String)> {
+        let files: Vec<&str> = self.files.iter().filter(|file| file.has_assertions()).map(|file| file.name()).collect();
+        results::stale(rows, &files, &RUNNERS.map(|(name, _)| name))
+    }
+}
+
+/// The committed results are of files and engines that there are. A full run drops others.
+fn no_stale_rows(suite: &Suite) -> Result<(), Failed> {
+    let stale = suite.stale(suite.before.as_ref().map_err(|error| error.to_string())?);
+    if suite.full || stale.is_empty() { Ok(()) } else { Err(format!("These rows are of nothing: {stale:?}").into()) }
+}
+
 fn run_all(cases: &FileCases, engine: &mut dyn Engine) -> Tally {
     let mut tally = Tally::of(cases);
     for module in &cases.modules {
@@ -278,6 +298,9 @@ fn finish(suite: &Suite, passed: bool) {
     }
     let is_worse = !worse.is_empty();
     rows.extend(found);
+    for key in suite.stale(&rows) {
+        rows.remove(&key);
+    }
     print!("{}", results::summary(&rows));
     if let Err(error) = std::fs::write(results::path(), results::write(&rows)) {
         eprintln!("{}: {error}", results::path().display());

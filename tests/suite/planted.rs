@@ -193,6 +193,11 @@ pub fn rows_are_compared() -> Result<(), Failed> {
     check(failed.check().is_err() && failed.is_worse_than(&row), "a failure goes unseen")?;
     check(hidden.check().is_err() && hidden.is_worse_than(&row), "a lost assertion goes unseen")?;
     check(!row.is_worse_than(&row), "a row is worse than itself")?;
+    check(results::stale(&rows, &["a"], &["cpu"]).is_empty(), "a row is stale at once")?;
+    check(results::stale(&rows, &["b"], &["cpu"]).len() == 1, "the row of a lost file goes unseen")?;
+    check(results::stale(&rows, &["a"], &["gpu"]).len() == 1, "the row of a lost engine goes unseen")?;
+    let twice = format!("{text}{}\n", text.lines().nth(1).ok_or("no row")?);
+    check(results::parse(&twice).is_err(), "a second row goes unseen")?;
     check(results::parse(&text.replace(",2,1 imp", ",3,1 imp")).is_err(), "a wrong sum goes unseen")
 }
 
