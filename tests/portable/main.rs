@@ -192,6 +192,7 @@ fn what_cannot_be_written_is_an_error() -> Result<(), Failed> {
     let module = wavelift_translator::Module::parse(wat::parse_str(text)?)?;
     let options = Options { profile: Profile::Portable, ..Options::default() };
     let mut shader = translate(&module, 0, &Shape::distinct(1), &options)?;
+    keep(&shader.words, Profile::Portable);
     for (language, name) in [(Language::Msl, "MSL"), (Language::Hlsl, "HLSL")] {
         let missing = text::Error::Missing { language: name, what: "64-bit floats as naga writes it" };
         assert_eq!(text::write(&shader, language), Err(missing));
