@@ -27,8 +27,8 @@ pub enum Floats {
 pub struct Launch {
     pub iterations: u32,
     pub block_size: u32,
-    /// Words by slot.
-    pub buffers: Vec<Vec<u32>>,
+    /// Bytes by slot.
+    pub buffers: Vec<Vec<u8>>,
     /// Where each buffer begins in the guest's address space.
     pub addresses: Vec<u32>,
 }
@@ -43,8 +43,8 @@ pub struct Kernel {
 
 /// What a launch left behind.
 pub struct Left {
-    /// The buffers' words, by slot.
-    pub buffers: Vec<Vec<u32>>,
+    /// The buffers' bytes, by slot.
+    pub buffers: Vec<Vec<u8>>,
     /// The sites that trapped, with the least iteration that did.
     pub traps: Vec<(TrapSite, u32)>,
 }
@@ -120,17 +120,19 @@ fn execute(binary: &std::path::Path, input: &[u32]) -> Result<Vec<u32>, String> 
     })
 }
 
-/// Buffers of a launch: trap record, slots, immediates, buffer sizes (which nothing reads).
+/// Words of a launch's buffers: trap record, slots, immediates, buffer sizes (which nothing reads).
 fn launch_buffers(kernel: &Kernel, launch: &Launch) -> Vec<Vec<u32>> {
     let mut immediates = vec![0; immediate::SLOTS as usize];
     immediates[immediate::COUNT as usize] = launch.iterations;
     immediates[immediate::ITERATIONS as usize] = launch.iterations;
     immediates[immediate::BLOCK_SIZE as usize] = launch.block_size;
-    for (words, address) in launch.buffers.iter().zip(&launch.addresses) {
-        immediates.extend([*address, 4 * words.len() as u32]);
+    for (bytes, address) in launch.buffers.iter().zip(&launch.addresses) {
+        immediates.extend([*address, bytes.len() as u32]);
     }
     let mut buffers = vec![vec![NO_TRAP; kernel.interface.trap_sites.len()]];
-    buffers.extend(launch.buffers.iter().cloned());
+    // A binding holds whole words.
+    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
+    buffers.extend(launch.buffers.iter().map(|bytes| bytes.chunks(4).map(word).collect()));
     buffers.push(immediates);
     buffers.push(vec![0; launch.buffers.len() + 1]);
     buffers
@@ -164,7 +166,10 @@ fn left(kernels: &[Kernel], output: &[u32]) -> Result<Vec<Vec<Left>>, String> {
         }
         let sites = kernel.interface.trap_sites.iter().zip(&buffers[0]).filter(|(_, word)| **word != NO_TRAP);
         let traps = sites.map(|(site, word)| (*site, *word)).collect();
-        Ok(Left { buffers: buffers[1..=launch.buffers.len()].to_vec(), traps })
+        let bytes = |(words, sent): (&Vec<u32>, &Vec<u8>)| {
+            words.iter().flat_map(|word| word.to_le_bytes()).take(sent.len()).collect()
+        };
+        Ok(Left { buffers: buffers[1..].iter().zip(&launch.buffers).map(bytes).collect(), traps })
     };
     kernels.iter().map(|kernel| kernel.launches.iter().map(|launch| left_of(kernel, launch)).collect()).collect()
 }

@@ -83,7 +83,7 @@ fn kernel_for(case: &Case, language: Language, features: Features) -> Result<Wri
     let launch = Launch {
         iterations: case.iterations,
         block_size: case.block_size,
-        buffers: case.buffers.clone(),
+        buffers: case.buffers.iter().map(|words| bytemuck::cast_slice(words).to_vec()).collect(),
         addresses: reference::addresses(&case.buffers),
     };
     let kernel = Kernel { name: case.name.clone(), text, interface: shader.interface, launches: vec![launch] };
@@ -98,7 +98,8 @@ fn differences(written: Vec<Written<'_>>, language: Language, floats: Floats) ->
     for (case, left) in cases.into_iter().zip(launches) {
         let expected = reference::run(case).map_err(|e| format!("{}: {e}", case.name))?;
         let traps = left.traps.iter().map(|(site, first)| (reference::trap_key(site.at, site.kind), *first)).collect();
-        if let Some(what) = difference(case, &expected, &Outcome { buffers: left.buffers, traps }) {
+        let buffers = left.buffers.iter().map(|bytes| bytemuck::pod_collect_to_vec(bytes)).collect();
+        if let Some(what) = difference(case, &expected, &Outcome { buffers, traps }) {
             wrong.push(format!("{}: {what}", case.name));
         }
     }

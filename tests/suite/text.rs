@@ -88,13 +88,12 @@ fn launches(function: &FunctionCases) -> Vec<Vec<&Case>> {
 }
 
 fn launch(function: &FunctionCases, cases: &[&Case]) -> Launch {
-    let words = |bytes: &[u8]| bytemuck::pod_collect_to_vec(bytes);
     let arguments = records::arguments(&function.kernel, cases.iter().copied());
     let results = vec![0; records::results_size(&function.kernel, cases.len())];
     Launch {
         iterations: cases.len() as u32,
         block_size: 64,
-        buffers: vec![words(&arguments), words(&results)],
+        buffers: vec![arguments, results],
         addresses: vec![0x8000_0000, 0xc000_0000],
     }
 }
@@ -130,6 +129,5 @@ fn observed(function: &FunctionCases, left: &Left, index: usize) -> Result<Obser
     if let Some((site, _)) = left.traps.iter().find(|(_, first)| *first as usize == index) {
         return Ok(Err(site.kind));
     }
-    let bytes: &[u8] = bytemuck::cast_slice(&left.buffers[1]);
-    records::results(&function.kernel, bytes, index).map(Ok)
+    records::results(&function.kernel, &left.buffers[1], index).map(Ok)
 }
