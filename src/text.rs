@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use naga::back::{hlsl, msl, wgsl};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use wavelift_translator::{Interface, Shader, TRAP_BINDING};
+use wavelift_translator::Shader;
 
 /// Stack of the thread that writes: naga recurses over expressions, and long ones overflow the usual 2 MiB.
 const STACK_BYTES: usize = 64 << 20;
@@ -73,10 +73,18 @@ pub enum Error {
 /// # Errors
 /// [`Error`]; a panic of naga's writers is one, too.
 pub fn write(shader: &Shader, language: Language) -> Result<String, Error> {
+    write_words(&shader.words, language)
+}
+
+/// The same of a kernel's SPIR-V alone, such as a file of it.
+///
+/// # Errors
+/// As for [`write()`].
+pub fn write_words(words: &[u32], language: Language) -> Result<String, Error> {
     let failed = |message: String| Error::Write { language: language.name(), message };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("wavelift-text".into()).stack_size(STACK_BYTES);
-        let work = || catch_unwind(AssertUnwindSafe(|| write_here(shader, language)));
+        let work = || catch_unwind(AssertUnwindSafe(|| write_here(words, language)));
         let running =
             thread.spawn_scoped(scope, work).map_err(|e| failed(format!("a thread can't be started: {e}")))?;
         match running.join() {
@@ -86,8 +94,8 @@ pub fn write(shader: &Shader, language: Language) -> Result<String, Error> {
     })
 }
 
-fn write_here(shader: &Shader, language: Language) -> Result<String, Error> {
-    let module = naga::front::spv::Frontend::new(shader.words.iter().copied(), &naga::front::spv::Options::default())
+fn write_here(words: &[u32], language: Language) -> Result<String, Error> {
+    let module = naga::front::spv::Frontend::new(words.iter().copied(), &naga::front::spv::Options::default())
         .parse()
         .map_err(|error| Error::Read(error.to_string()))?;
     if module.entry_points.is_empty() {
@@ -102,8 +110,8 @@ fn write_here(shader: &Shader, language: Language) -> Result<String, Error> {
         Language::Msl | Language::Hlsl if has_f64(&module) => {
             return Err(Error::Missing { language: language.name(), what: "64-bit floats as naga writes it" });
         }
-        Language::Msl => write_msl(&module, &info, &shader.interface),
-        Language::Hlsl => write_hlsl(&module, &info, &shader.interface),
+        Language::Msl => write_msl(&module, &info),
+        Language::Hlsl => write_hlsl(&module, &info),
     };
     text.map_err(|message| Error::Write { language: language.name(), message })
 }
@@ -112,18 +120,22 @@ fn has_f64(module: &naga::Module) -> bool {
     module.types.iter().any(|(_, ty)| ty.inner.scalar() == Some(naga::Scalar::F64))
 }
 
-/// Binding numbers in use, and whether the shader stores to each.
-fn bindings(interface: &Interface) -> impl Iterator<Item = (u32, bool)> + '_ {
-    let record = (!interface.trap_sites.is_empty()).then_some((TRAP_BINDING, true));
-    record.into_iter().chain(interface.bindings.iter().map(|b| (b.binding, b.writable)))
+/// Binding numbers of the storage buffers, and whether the shader may store to each.
+fn bindings(module: &naga::Module) -> impl Iterator<Item = (u32, bool)> + '_ {
+    module.global_variables.iter().filter_map(|(_, variable)| match variable.space {
+        naga::AddressSpace::Storage { access } => {
+            Some((variable.binding?.binding, access.contains(naga::StorageAccess::STORE)))
+        }
+        _ => None,
+    })
 }
 
 fn resource(binding: u32) -> naga::ResourceBinding {
     naga::ResourceBinding { group: 0, binding }
 }
 
-fn write_msl(module: &naga::Module, info: &ModuleInfo, interface: &Interface) -> Result<String, String> {
-    let immediates = bindings(interface).map(|(binding, _)| binding + 1).max().unwrap_or(0);
+fn write_msl(module: &naga::Module, info: &ModuleInfo) -> Result<String, String> {
+    let immediates = bindings(module).map(|(binding, _)| binding + 1).max().unwrap_or(0);
     let sizes = immediates + 1;
     if sizes > LAST_MSL_BUFFER {
         return Err(format!("it takes {} buffers, and Metal binds at most {}", sizes + 1, LAST_MSL_BUFFER + 1));
@@ -133,7 +145,7 @@ fn write_msl(module: &naga::Module, info: &ModuleInfo, interface: &Interface) ->
         sizes_buffer: Some(sizes as u8),
         ..Default::default()
     };
-    for (binding, mutable) in bindings(interface) {
+    for (binding, mutable) in bindings(module) {
         let target = msl::BindTarget { buffer: Some(binding as u8), mutable, ..Default::default() };
         resources.resources.insert(resource(binding), target);
     }
@@ -160,11 +172,11 @@ fn write_msl(module: &naga::Module, info: &ModuleInfo, interface: &Interface) ->
     Ok(text)
 }
 
-fn write_hlsl(module: &naga::Module, info: &ModuleInfo, interface: &Interface) -> Result<String, String> {
+fn write_hlsl(module: &naga::Module, info: &ModuleInfo) -> Result<String, String> {
     let target = |register| hlsl::BindTarget { register, ..Default::default() };
     let options = hlsl::Options {
         shader_model: hlsl::ShaderModel::V6_0,
-        binding_map: bindings(interface).map(|(binding, _)| (resource(binding), target(binding))).collect(),
+        binding_map: bindings(module).map(|(binding, _)| (resource(binding), target(binding))).collect(),
         fake_missing_bindings: false,
         immediates_target: Some(target(0)),
         restrict_indexing: false,

@@ -24,6 +24,8 @@ pub struct Buffer {
 /// One kernel at one size.
 pub struct Case {
     pub name: &'static str,
+    /// The guest's file, without its extension.
+    program: &'static str,
     pub size: String,
     pub iterations: u32,
     pub buffers: Vec<Buffer>,
@@ -33,13 +35,35 @@ pub struct Case {
     pub guest_arguments: &'static [&'static str],
 }
 
-/// All kernels at sizes whose launches take 20 ms and more on one core.
-pub fn all() -> Vec<Case> {
+/// The kernels with a hand-written twin, at sizes whose launches take 20 ms and more on one core.
+pub fn twins() -> Vec<Case> {
     vec![nstream(8 << 20), sgemm(384), stencil(2048, 1536), mandelbrot(1280, 960, 256), nbody(4096)]
 }
 
+/// The kernels of all guests, at such sizes.
+pub fn guests() -> Vec<Case> {
+    let mut cases = twins();
+    cases.extend([saxpy(8 << 20), nstream_block(8 << 20)]);
+    cases
+}
+
 fn case(name: &'static str, size: String, iterations: u32, buffers: Vec<Buffer>) -> Case {
-    Case { name, size, iterations, buffers, tolerance: 0.0, guest_arguments: &[] }
+    Case { name, program: name, size, iterations, buffers, tolerance: 0.0, guest_arguments: &[] }
+}
+
+fn saxpy(length: u32) -> Case {
+    let mut random = Random(1);
+    let (x, y) = (random.floats(length), random.floats(length));
+    let buffers = vec![input(x), buffer(y, Access::ReadWrite)];
+    Case { program: "hello_parallel", ..case("saxpy", format!("{length}"), length, buffers) }
+}
+
+/// Each invocation takes a block of as many elements as a group has invocations.
+fn nstream_block(length: u32) -> Case {
+    let mut random = Random(1);
+    let (b, c, a) = (random.floats(length), random.floats(length), random.floats(length));
+    let buffers = vec![input(b), input(c), buffer(a, Access::ReadWrite)];
+    case("nstream_block", format!("{length} in blocks of {GROUP}"), length / GROUP, buffers)
 }
 
 fn nstream(length: u32) -> Case {
@@ -142,13 +166,13 @@ impl Case {
         (1..).zip(&self.buffers).map(spec).collect()
     }
 
-    /// The launch's part that the lifted kernel depends on.
     /// The launch's immediates, but for those of a single dispatch.
     pub fn immediates(&self) -> Vec<u32> {
         let slots = self.specs().into_iter().flat_map(|spec| [spec.address, spec.size]);
         [0, 0, self.iterations, GROUP, 0].into_iter().chain(slots).collect()
     }
 
+    /// The launch's part that the lifted kernel depends on.
     pub fn shape(&self) -> Shape {
         let buffers = (0..).zip(&self.buffers).map(|(slot, b)| BufferParam { slot, access: b.access });
         Shape::of(buffers.collect())
@@ -165,7 +189,7 @@ impl Case {
 
     /// The guest program.
     pub fn guest(&self) -> PathBuf {
-        root().join(format!("examples/guests/{}.wasm", self.name))
+        root().join(format!("examples/guests/{}.wasm", self.program))
     }
 
     /// The hand-written shader.

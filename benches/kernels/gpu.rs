@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 use wavelift::device::gpu::raw::{WgslBinding, WgslBuffer, WgslKernel, WgslLaunch};
 use wavelift::device::gpu::{GpuContext, GpuDevice, Kernel};
-use wavelift::device::{BufferId, BufferSpec, Context as _};
+use wavelift::device::{BufferSpec, Context as _};
 use wavelift::translator::{FloatMode, LaunchState, Options, translate};
 
 use crate::cases::{self, Case, GROUP};
@@ -22,22 +22,29 @@ const LONG: f64 = 2.0;
 const WARM_UP: usize = 2;
 
 /// One way to run a case.
-enum Variant {
+enum Way {
     Lifted(Arc<Kernel>),
     Wgsl(WgslLaunch),
 }
 
-/// A case on a device: its buffers, and its variants with their names.
-struct Bench<'a> {
+/// A way to run a case on buffers of one of the contexts.
+struct Variant {
+    name: String,
+    context: usize,
+    way: Way,
+}
+
+/// A case with its variants. Each context has the case's buffers.
+pub struct Bench<'a> {
     case: &'a Case,
     specs: Vec<BufferSpec>,
-    context: GpuContext,
-    variants: Vec<(String, Variant)>,
+    contexts: Vec<GpuContext>,
+    variants: Vec<Variant>,
     clock: Clock,
 }
 
 /// The times of a variant, round by round, under its name.
-type Rounds = Vec<(String, Vec<f64>)>;
+pub type Rounds = Vec<(String, Vec<f64>)>;
 
 /// How the lifted kernels are made.
 pub fn options(device: &GpuDevice, float: FloatMode) -> Options {
@@ -113,15 +120,21 @@ pub enum Clock {
     Cpu,
 }
 
+impl Clock {
+    /// The clock as notes name it.
+    pub fn name(self) -> &'static str {
+        if self == Clock::Device { "the device's clock" } else { "the process's CPU time" }
+    }
+}
+
 /// Measures the cases.
 pub fn measure(device: &GpuDevice, cases: &[Case], plan: &Plan) -> Result<Table> {
     let mut rows = Vec::new();
     for case in cases {
         eprintln!("{}: lifted and hand-written ...", case.name);
-        let rounds = Bench::new(device, case, plan)?.run().with_context(|| format!("kernel `{}`", case.name))?;
+        let rounds = with_twins(device, case, plan)?.run().with_context(|| format!("kernel `{}`", case.name))?;
         rows.extend(rows_of(case, &rounds));
     }
-    let clock = if plan.clock == Clock::Device { "the device's clock" } else { "the process's CPU time" };
     let note = "Resident kernel time of one launch, by CLOCK. `WGSL` is the shader as wgpu compiles it by \
                 default, `WGSL, unchecked` the same without wgpu's bounds and loop checks. The variants take turns on the \
                 same buffers; time is the median, spread half the distance between the quartiles. A ratio is the \
@@ -129,40 +142,62 @@ pub fn measure(device: &GpuDevice, cases: &[Case], plan: &Plan) -> Result<Table>
                 faster. Outputs are compared before and after.";
     Ok(Table {
         title: "Lifted kernels against hand-written WGSL".into(),
-        note: note.replace("CLOCK", clock),
+        note: note.replace("CLOCK", plan.clock.name()),
         columns: vec!["kernel", "size", "variant", "time", "spread", "runs", "WGSL / it", "WGSL, unchecked / it"],
         rows,
     })
 }
 
-fn float_name(float: FloatMode) -> &'static str {
+/// A float mode's name.
+pub fn float_name(float: FloatMode) -> &'static str {
     match float {
-        FloatMode::Strict => "lifted, strict",
-        FloatMode::Relaxed => "lifted, relaxed",
-        FloatMode::Fast => "lifted, fast",
+        FloatMode::Strict => "strict",
+        FloatMode::Relaxed => "relaxed",
+        FloatMode::Fast => "fast",
     }
 }
 
+/// A case with all that its plan asks for, and its hand-written twin.
+fn with_twins<'a>(device: &GpuDevice, case: &'a Case, plan: &Plan) -> Result<Bench<'a>> {
+    let mut bench = Bench::new(case, plan.clock);
+    let context = bench.add_context(device)?;
+    for float in &plan.floats {
+        let way = Way::Lifted(lift(device, case, *float)?);
+        bench.variants.push(Variant { name: format!("lifted, {}", float_name(*float)), context, way });
+    }
+    for path in &plan.edited {
+        let name = format!("lifted, edited: {}", path.file_stem().unwrap_or_default().to_string_lossy());
+        bench.variants.push(Variant { name, context, way: Way::Lifted(edited(device, case, path)?) });
+    }
+    for (name, checked) in [("WGSL", true), ("WGSL, unchecked", false)] {
+        let way = Way::Wgsl(bind(device, case, &mut bench.contexts[context], checked)?);
+        bench.variants.push(Variant { name: name.into(), context, way });
+    }
+    Ok(bench)
+}
+
 impl<'a> Bench<'a> {
-    fn new(device: &GpuDevice, case: &'a Case, plan: &Plan) -> Result<Bench<'a>> {
+    /// A case without variants.
+    pub fn new(case: &'a Case, clock: Clock) -> Bench<'a> {
+        Bench { case, specs: case.specs(), contexts: Vec::new(), variants: Vec::new(), clock }
+    }
+
+    /// Creates the case's buffers on a device; gives the context's number.
+    pub fn add_context(&mut self, device: &GpuDevice) -> Result<usize> {
         let mut context = device.new_gpu_context();
-        create(case, &mut context)?;
-        let mut variants = Vec::new();
-        for float in &plan.floats {
-            variants.push((float_name(*float).to_string(), Variant::Lifted(lift(device, case, *float)?)));
-        }
-        for path in &plan.edited {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            variants.push((format!("lifted, edited: {name}"), Variant::Lifted(edited(device, case, path)?)));
-        }
-        for (name, checked) in [("WGSL", true), ("WGSL, unchecked", false)] {
-            variants.push((name.to_string(), Variant::Wgsl(bind(device, case, &mut context, checked)?)));
-        }
-        Ok(Bench { case, specs: case.specs(), context, variants, clock: plan.clock })
+        create(self.case, &mut context)?;
+        self.contexts.push(context);
+        Ok(self.contexts.len() - 1)
+    }
+
+    /// Adds the lifted kernel as a variant that runs in a context of its device.
+    pub fn add_lifted(&mut self, name: String, context: usize, device: &GpuDevice, float: FloatMode) -> Result<()> {
+        self.variants.push(Variant { name, context, way: Way::Lifted(lift(device, self.case, float)?) });
+        Ok(())
     }
 
     /// Each variant's times, round by round.
-    fn run(&mut self) -> Result<Rounds> {
+    pub fn run(&mut self) -> Result<Rounds> {
         self.compare_outputs()?;
         let count = self.variants.len();
         for round in 0..WARM_UP * count {
@@ -182,7 +217,7 @@ impl<'a> Bench<'a> {
             }
         }
         self.compare_outputs()?;
-        Ok(self.variants.iter().map(|(name, _)| name.clone()).zip(times).collect())
+        Ok(self.variants.iter().map(|variant| variant.name.clone()).zip(times).collect())
     }
 
     /// Seconds of one launch.
@@ -207,12 +242,13 @@ impl<'a> Bench<'a> {
     }
 
     fn launch_on_device(&mut self, index: usize) -> Result<Duration> {
-        match &self.variants[index].1 {
-            Variant::Wgsl(launch) => Ok(launch.dispatch(self.case.groups())?),
-            Variant::Lifted(kernel) => {
+        let Variant { context, way, .. } = &self.variants[index];
+        match way {
+            Way::Wgsl(launch) => Ok(launch.dispatch(self.case.groups())?),
+            Way::Lifted(kernel) => {
                 // One submission, as the shader's.
                 kernel.set_pace(u64::MAX);
-                let times = self.context.time_runs(kernel, self.case.iterations, GROUP, &self.specs, 1)?;
+                let times = self.contexts[*context].time_runs(kernel, self.case.iterations, GROUP, &self.specs, 1)?;
                 Ok(times.iter().sum())
             }
         }
@@ -222,13 +258,14 @@ impl<'a> Bench<'a> {
     fn compare_outputs(&mut self) -> Result<()> {
         let mut first: Option<(String, Vec<Vec<u8>>)> = None;
         for index in 0..self.variants.len() {
+            let context = self.variants[index].context;
             for (spec, buffer) in self.specs.iter().zip(&self.case.buffers) {
-                self.context.write_buffer(spec.id, 0, &buffer.bytes)?;
+                self.contexts[context].write_buffer(spec.id, 0, &buffer.bytes)?;
             }
             self.launch(index)?;
-            let ids: Vec<BufferId> = self.specs.iter().map(|spec| spec.id).collect();
-            let outputs = ids.iter().map(|id| self.bytes(*id)).collect::<Result<Vec<_>>>()?;
-            let name = self.variants[index].0.clone();
+            let specs = self.specs.clone();
+            let outputs = specs.iter().map(|spec| self.bytes(context, spec)).collect::<Result<Vec<_>>>()?;
+            let name = self.variants[index].name.clone();
             match &first {
                 None => {
                     let changed = outputs.iter().zip(&self.case.buffers).any(|(now, before)| *now != before.bytes);
@@ -245,10 +282,9 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
-    fn bytes(&mut self, id: BufferId) -> Result<Vec<u8>> {
-        let size = self.specs.iter().find(|spec| spec.id == id).map_or(0, |spec| spec.size);
-        let mut bytes = vec![0; size as usize];
-        self.context.read_buffer(id, 0, &mut bytes)?;
+    fn bytes(&mut self, context: usize, spec: &BufferSpec) -> Result<Vec<u8>> {
+        let mut bytes = vec![0; spec.size as usize];
+        self.contexts[context].read_buffer(spec.id, 0, &mut bytes)?;
         Ok(bytes)
     }
 
@@ -261,16 +297,18 @@ impl<'a> Bench<'a> {
     }
 }
 
+/// The median over all rounds of a variant's time divided by these times.
+pub fn ratio(rounds: &Rounds, baseline: &str, times: &[f64]) -> Cell {
+    let of = rounds.iter().find(|(name, _)| name == baseline).map_or(&[][..], |(_, times)| times);
+    let quotients: Vec<f64> = of.iter().zip(times).map(|(base, time)| base / time).collect();
+    summarize(&quotients).map_or(Cell::Nothing, |ratios| Cell::Ratio(ratios.median))
+}
+
 fn rows_of(case: &Case, rounds: &Rounds) -> Vec<Vec<Cell>> {
-    let of = |name: &str| rounds.iter().find(|(n, _)| *n == name).map(|(_, times)| times);
-    let ratio = |baseline: &str, times: &[f64]| {
-        let pairs = of(baseline)?.iter().zip(times).map(|(base, time)| base / time);
-        summarize(&pairs.collect::<Vec<_>>()).map(|ratios| ratios.median)
-    };
     let row = |(name, times): &(String, Vec<f64>)| {
         let Summary { median, spread, count } = summarize(times)?;
         let ratios = ["WGSL", "WGSL, unchecked"].map(|baseline| match name.starts_with("lifted") {
-            true => ratio(baseline, times).map_or(Cell::Nothing, Cell::Ratio),
+            true => ratio(rounds, baseline, times),
             false => Cell::Nothing,
         });
         let [checked, unchecked] = ratios;

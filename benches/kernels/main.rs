@@ -12,6 +12,7 @@ mod cases;
 mod costs;
 mod cpu;
 mod gpu;
+mod modes;
 mod output;
 mod stats;
 
@@ -94,11 +95,10 @@ impl Arguments {
         }
     }
 
-    fn cases(&self) -> Result<Vec<Case>> {
-        let wanted = |name: &str| self.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str()));
-        let cases: Vec<Case> = cases::all().into_iter().filter(|case| wanted(case.name)).collect();
-        ensure!(!cases.is_empty(), "No kernel's name contains `{}`.", self.filter.as_deref().unwrap_or_default());
-        Ok(cases)
+    /// Those of the cases that the filter wants.
+    fn wanted(&self, mut cases: Vec<Case>) -> Vec<Case> {
+        cases.retain(|case| self.filter.as_ref().is_none_or(|filter| case.name.contains(filter.as_str())));
+        cases
     }
 }
 
@@ -106,10 +106,11 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let profile = if arguments.profile == Form::Vulkan { Profile::Vulkan } else { Profile::Portable };
     if let Some(name) = &arguments.cold {
-        let case = cases::all().into_iter().find(|case| case.name == name).context("no such kernel")?;
+        let case = cases::twins().into_iter().find(|case| case.name == name).context("no such kernel")?;
         return costs::compile_cold(&arguments.adapter()?, profile, &case, arguments.floats()[0]);
     }
-    let cases = arguments.cases()?;
+    let (cases, guests) = (arguments.wanted(cases::twins()), arguments.wanted(cases::guests()));
+    ensure!(!guests.is_empty(), "No kernel's name contains `{}`.", arguments.filter.as_deref().unwrap_or_default());
     let mut facts = vec![("date", date()), ("revision", revision()), ("processor", processor())];
     let mut tables = Vec::new();
     if arguments.device != Part::Cpu {
@@ -125,12 +126,17 @@ fn main() -> Result<()> {
             println!("{}", tables[0].markdown());
             return Ok(());
         }
+        if arguments.float.is_none() {
+            tables.push(modes::measure(&adapter, &guests, arguments.clock)?);
+        }
         tables.push(costs::lifting(&device, &adapter, &cases, floats[0])?);
         tables.push(costs::empty_launches(&device)?);
     }
     if arguments.device != Part::Gpu {
         tables.push(cpu::measure(&cases)?);
     }
+    // A filter may leave nothing of a part.
+    tables.retain(|table| !table.rows.is_empty());
     facts.push(("load at the end (1, 5, 15 minutes)", load()));
     let mut text = String::from("# Kernels, measured\n\n");
     text.extend(facts.iter().map(|(name, value)| format!("- {name}: {value}\n")));

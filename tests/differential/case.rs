@@ -10,6 +10,7 @@ use wavelift_translator::module::ConstInit;
 use wavelift_translator::{BufferParam, Error, Module, Options, Shader, Shape, translate};
 
 use crate::engine::Engine;
+use crate::oracle::keep::keep;
 
 /// Size of the linear memory of every guest here, in bytes: one page.
 pub const LINEAR_MEMORY: u64 = 1 << 16;
@@ -82,7 +83,8 @@ impl Program {
     }
 
     pub fn translate(&self, options: &Options) -> Result<Shader, Error> {
-        translate(&self.module.wasm, self.kernel, &self.shape(), options)
+        let lifted = translate(&self.module.wasm, self.kernel, &self.shape(), options);
+        lifted.inspect(|shader| keep(&shader.words, options.profile))
     }
 
     /// Whether the kernel's refusal by a GPU is the one that is documented for it.

@@ -1,5 +1,5 @@
 //! One meaning on every engine: kernels run in plain Wasmtime, in the interpreter of the intermediate representation,
-//! on the CPU devices and on a GPU in both profiles, and end alike: with equal bytes (two NaNs are equal), or with the
+//! on the CPU devices, on a GPU in both profiles, and as MSL and HLSL compiled as C++, and end alike: with equal bytes (two NaNs are equal), or with the
 //! same trap of the same iteration at the same place.
 //!
 //! Each test is a suite of kernels on one engine, named `suite::engine`. An engine that this machine lacks shows as
@@ -13,6 +13,8 @@ mod random_control;
 mod bulk;
 mod calls;
 mod case;
+#[path = "../portable/cpp.rs"]
+mod cpp;
 mod engine;
 mod expressions;
 mod interpreter;
@@ -24,12 +26,13 @@ mod plain_wasmtime;
 mod planted;
 mod random;
 mod rewriting;
-
+mod texts;
 mod values;
 
 use std::sync::LazyLock;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use wavelift::text::Language;
 
 use case::Case;
 use engine::Engine;
@@ -56,6 +59,9 @@ static SUITES: [Suite; 13] = [
     Suite { name: "expressions", cases: LazyLock::new(random::expressions) },
 ];
 
+/// Suites whose kernels all have `f64`, which MSL and HLSL don't.
+const ONLY_F64: [&str; 2] = ["operators_f64", "expressions"];
+
 fn main() {
     let mut trials = Vec::new();
     for suite in &SUITES {
@@ -73,6 +79,15 @@ fn main() {
                 None => validate(suite).map(|()| Completion::Completed),
             },
         ));
+    }
+    for suite in SUITES.iter().filter(|suite| !ONLY_F64.contains(&suite.name)) {
+        for (name, language) in [("msl", Language::Msl), ("hlsl", Language::Hlsl)] {
+            let test = move || match cpp::have_compiler() {
+                false => Ok(Completion::ignored_with("this machine has no GNU `g++` to compile the text with")),
+                true => texts::check(&suite.cases, language).map(|()| Completion::Completed),
+            };
+            trials.push(Trial::ignorable_test(format!("{}::text_{name}", suite.name), test));
+        }
     }
     trials.extend(planted::trials());
     libtest_mimic::run(&Arguments::from_args(), trials).exit();

@@ -6,6 +6,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 use wavelift::device::gpu::GpuContext;
 use wavelift::device::{BufferId, BufferSpec, Context, KernelTrap, LaunchError, Location, TrapKind};
 use wavelift::memory::AddressSpace;
+use wavelift::text::Language;
 use wavelift_translator::ir::{Op, StmtKind, WasmOp};
 use wavelift_translator::{Profile, Shader, testing};
 
@@ -13,7 +14,7 @@ use crate::case::{BufferShape, Case, End, LINEAR_MEMORY, Lanes, Program, compare
 use crate::engine::{self, Engine, Session};
 use crate::interpreter::{Form, Interpreter};
 use crate::on_devices::BLOCK_SIZE;
-use crate::{operators, oracle};
+use crate::{cpp, operators, oracle, texts};
 
 /// Instructions of SPIR-V.
 const OP_BITWISE_OR: u32 = 197;
@@ -30,6 +31,10 @@ pub fn trials() -> Vec<Trial> {
         Trial::test("planted::the_comparison_sees_each_difference", the_comparison_sees_each_difference),
         Trial::test("planted::a_wrong_operator_in_the_interpreter", in_the_interpreter),
         Trial::test("planted::a_wrong_operator_on_the_cpu", on_the_cpu),
+        Trial::ignorable_test("planted::a_wrong_operator_in_text", || match cpp::have_compiler() {
+            false => Ok(Completion::ignored_with("this machine has no GNU `g++` to compile the text with")),
+            true => in_text().map(|()| Completion::Completed),
+        }),
         on_gpu("planted::a_wrong_word_of_spirv", in_spirv),
         on_gpu("planted::a_wrong_trap_site", in_trap_sites),
         Trial::ignorable_test("planted::a_broken_module_for_spirv_val", || match engine::spirv_val_missing() {
@@ -111,6 +116,18 @@ fn on_the_cpu() -> Result<(), Failed> {
     let wrong = Program::new(text, case.program.buffers.clone());
     for engine in [Engine::Sequential, Engine::Cpu] {
         sees(&case, &mut *engine.open(&case.program)?, &mut *engine.open(&wrong)?, "buffer 2")?;
+    }
+    Ok(())
+}
+
+fn in_text() -> Result<(), Failed> {
+    let case = [operators::one(WasmOp::I32Xor)];
+    for language in [Language::Msl, Language::Hlsl] {
+        texts::check(&case, language)?;
+        let wrong = texts::check_changed(&case, language, &|text| *text = text.replace(" ^ ", " | "));
+        let Err(said) = wrong else { return Err("the planted bug was not seen".into()) };
+        let said = said.message().unwrap_or_default();
+        check(said.contains("1 launches differ") && said.contains("buffer 2"), said)?;
     }
     Ok(())
 }

@@ -5,10 +5,13 @@
 //! number of kernels of random expressions.
 
 mod expression;
+#[path = "../../translator/tests/common/keep.rs"]
+mod keep;
 
 use std::rc::Rc;
 
 use expression::{Expr, Generator, Operands, Random, float};
+use keep::keep;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use wavelift::device::gpu::{self, Adapter, GpuDevice, GpuOptions, Outcome};
 use wavelift::device::{Access, BufferId, BufferSpec, Context};
@@ -185,6 +188,7 @@ fn run(device: &GpuDevice, ty: Type, expressions: &[Rc<Expr>], tuples: &[Operand
     );
     let module = Module::parse(wat::parse_str(&text)?)?;
     let shader = translate(&module, 0, &Shape::distinct(2), device.options())?;
+    keep(&shader.words, device.options().profile);
     // SAFETY: the words are the translator's: valid SPIR-V with a bounds check on every access.
     let kernel = unsafe { device.prepare(shader) }?;
     let bytes: Vec<u8> = tuples.iter().flat_map(tuple_bytes).collect();
@@ -296,6 +300,7 @@ fn time(device: &GpuDevice, name: &str, count: u32, with_operator: bool) -> Resu
     );
     let module = Module::parse(wat::parse_str(&text)?)?;
     let shader = translate(&module, 0, &Shape::distinct(1), device.options())?;
+    keep(&shader.words, device.options().profile);
     // SAFETY: the words are the translator's: valid SPIR-V with a bounds check on every access.
     let kernel = unsafe { device.prepare(shader) }?;
     let spec = BufferSpec { id: BufferId(0), address: 0x4000_0000, size: count * 8, access: Access::ReadWrite };

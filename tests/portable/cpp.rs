@@ -6,10 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use wavelift::text::Language;
-use wavelift_translator::{Interface, immediate};
-
-use crate::cases::Case;
-use crate::reference::{self, Outcome};
+use wavelift_translator::{Interface, TrapSite, immediate};
 
 /// A program may take this long; a loop that does not end is a defect of the text.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -26,11 +23,30 @@ pub enum Floats {
     Flushed,
 }
 
-/// A kernel as text, with what its launch needs.
-pub struct Kernel<'a> {
-    pub case: &'a Case,
+/// One launch of a kernel.
+pub struct Launch {
+    pub iterations: u32,
+    pub block_size: u32,
+    /// Bytes by slot.
+    pub buffers: Vec<Vec<u8>>,
+    /// Where each buffer begins in the guest's address space.
+    pub addresses: Vec<u32>,
+}
+
+/// A kernel as text, with its launches.
+pub struct Kernel {
+    pub name: String,
     pub text: String,
     pub interface: Interface,
+    pub launches: Vec<Launch>,
+}
+
+/// What a launch left behind.
+pub struct Left {
+    /// The buffers' bytes, by slot.
+    pub buffers: Vec<Vec<u8>>,
+    /// The sites that trapped, with the least iteration that did.
+    pub traps: Vec<(TrapSite, u32)>,
 }
 
 /// Whether there is GNU's C++ compiler; others that go by its name don't know all of the flags.
@@ -39,14 +55,16 @@ pub fn have_compiler() -> bool {
     version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("Free Software Foundation"))
 }
 
-/// Compiles the kernels as one program, runs one launch of each, and gives what each left behind.
-pub fn run(kernels: &[Kernel<'_>], language: Language, floats: Floats) -> Result<Vec<Outcome>, String> {
+/// Compiles the kernels as one program, runs their launches, and gives what each left behind.
+pub fn run(kernels: &[Kernel], language: Language, floats: Floats) -> Result<Vec<Vec<Left>>, String> {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let (source, binary) = (folder.path().join("kernels.cpp"), folder.path().join("kernels"));
     std::fs::write(&source, program(kernels, language)?).map_err(|e| e.to_string())?;
     let compiled = Command::new("g++")
         // No contraction, no assumptions on overflow or aliasing that the shaders' languages don't make.
         .args(["-std=c++20", "-O1", "-ffp-contract=off", "-fwrapv", "-fno-strict-aliasing", "-w"])
+        // Operators make signalling NaNs quiet, as IEEE 754 says.
+        .args(["-fsignaling-nans", "-fno-fp-int-builtin-inexact"])
         // Literals without a suffix are floats in both languages.
         .arg("-fsingle-precision-constant")
         .args((floats == Floats::Flushed).then_some("-DWAVELIFT_FLUSH_SUBNORMALS"))
@@ -61,7 +79,7 @@ pub fn run(kernels: &[Kernel<'_>], language: Language, floats: Floats) -> Result
         return Err(format!("g++ does not take the text:\n{head}"));
     }
     let output = execute(&binary, &input(kernels))?;
-    outcomes(kernels, &output)
+    left(kernels, &output)
 }
 
 fn execute(binary: &std::path::Path, input: &[u32]) -> Result<Vec<u32>, String> {
@@ -102,59 +120,61 @@ fn execute(binary: &std::path::Path, input: &[u32]) -> Result<Vec<u32>, String> 
     })
 }
 
-/// Buffers of the launch: trap record, slots, immediates, buffer sizes (which nothing reads).
-fn launch_buffers(kernel: &Kernel<'_>) -> Vec<Vec<u32>> {
-    let case = kernel.case;
+/// Words of a launch's buffers: trap record, slots, immediates, buffer sizes (which nothing reads).
+fn launch_buffers(kernel: &Kernel, launch: &Launch) -> Vec<Vec<u32>> {
     let mut immediates = vec![0; immediate::SLOTS as usize];
-    immediates[immediate::COUNT as usize] = case.iterations;
-    immediates[immediate::ITERATIONS as usize] = case.iterations;
-    immediates[immediate::BLOCK_SIZE as usize] = case.block_size;
-    for (words, address) in case.buffers.iter().zip(reference::addresses(&case.buffers)) {
-        immediates.extend([address, 4 * words.len() as u32]);
+    immediates[immediate::COUNT as usize] = launch.iterations;
+    immediates[immediate::ITERATIONS as usize] = launch.iterations;
+    immediates[immediate::BLOCK_SIZE as usize] = launch.block_size;
+    for (bytes, address) in launch.buffers.iter().zip(&launch.addresses) {
+        immediates.extend([*address, bytes.len() as u32]);
     }
     let mut buffers = vec![vec![NO_TRAP; kernel.interface.trap_sites.len()]];
-    buffers.extend(case.buffers.iter().cloned());
+    // A binding holds whole words.
+    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
+    buffers.extend(launch.buffers.iter().map(|bytes| bytes.chunks(4).map(word).collect()));
     buffers.push(immediates);
-    buffers.push(vec![0; case.buffers.len() + 1]);
+    buffers.push(vec![0; launch.buffers.len() + 1]);
     buffers
 }
 
-fn input(kernels: &[Kernel<'_>]) -> Vec<u32> {
-    let mut words = Vec::new();
-    for kernel in kernels {
-        let buffers = launch_buffers(kernel);
-        // Whole groups, as a GPU runs them.
-        words.push(kernel.case.iterations.next_multiple_of(kernel.interface.workgroup_size));
-        words.push(buffers.len() as u32);
-        for buffer in buffers {
-            words.push(buffer.len() as u32);
-            words.extend(buffer);
+fn input(kernels: &[Kernel]) -> Vec<u32> {
+    let mut words = vec![kernels.iter().map(|kernel| kernel.launches.len() as u32).sum()];
+    for (number, kernel) in (0..).zip(kernels) {
+        for launch in &kernel.launches {
+            let buffers = launch_buffers(kernel, launch);
+            // Whole groups, as a GPU runs them.
+            words.extend([number, launch.iterations.next_multiple_of(kernel.interface.workgroup_size)]);
+            words.push(buffers.len() as u32);
+            for buffer in buffers {
+                words.push(buffer.len() as u32);
+                words.extend(buffer);
+            }
         }
     }
     words
 }
 
-fn outcomes(kernels: &[Kernel<'_>], output: &[u32]) -> Result<Vec<Outcome>, String> {
+fn left(kernels: &[Kernel], output: &[u32]) -> Result<Vec<Vec<Left>>, String> {
     let mut rest = output;
-    let mut all = Vec::new();
-    for kernel in kernels {
+    let mut left_of = |kernel: &Kernel, launch: &Launch| {
         let mut buffers = Vec::new();
-        for sent in launch_buffers(kernel) {
-            let Some((words, tail)) = rest.split_at_checked(sent.len()) else {
-                return Err("the program's output ends early".to_string());
-            };
+        for sent in launch_buffers(kernel, launch) {
+            let (words, tail) = rest.split_at_checked(sent.len()).ok_or("the program's output ends early")?;
             buffers.push(words.to_vec());
             rest = tail;
         }
-        let slots = kernel.case.buffers.len();
         let sites = kernel.interface.trap_sites.iter().zip(&buffers[0]).filter(|(_, word)| **word != NO_TRAP);
-        let traps = sites.map(|(site, word)| (reference::trap_key(site.at, site.kind), *word)).collect();
-        all.push(Outcome { buffers: buffers[1..=slots].to_vec(), traps });
-    }
-    Ok(all)
+        let traps = sites.map(|(site, word)| (*site, *word)).collect();
+        let bytes = |(words, sent): (&Vec<u32>, &Vec<u8>)| {
+            words.iter().flat_map(|word| word.to_le_bytes()).take(sent.len()).collect()
+        };
+        Ok(Left { buffers: buffers[1..].iter().zip(&launch.buffers).map(bytes).collect(), traps })
+    };
+    kernels.iter().map(|kernel| kernel.launches.iter().map(|launch| left_of(kernel, launch)).collect()).collect()
 }
 
-fn program(kernels: &[Kernel<'_>], language: Language) -> Result<String, String> {
+fn program(kernels: &[Kernel], language: Language) -> Result<String, String> {
     let header = if language == Language::Msl { "metal_stdlib" } else { "hlsl.h" };
     let mut text = format!("#include <{header}>\n");
     for (number, kernel) in kernels.iter().enumerate() {
@@ -163,7 +183,10 @@ fn program(kernels: &[Kernel<'_>], language: Language) -> Result<String, String>
             Language::Hlsl => hlsl(kernel)?,
             Language::Wgsl => return Err("WGSL is too far from C++".to_string()),
         };
-        let _ = write!(text, "\n// {}\nnamespace k{number} {{\n{body}\n}}\n", kernel.case.name);
+        // Wasm's names can be any text, and a comment ends with its line.
+        let name: String =
+            kernel.name.chars().map(|c| if c.is_ascii_graphic() && c != '\\' { c } else { ' ' }).collect();
+        let _ = write!(text, "\n// {name}\nnamespace k{number} {{\n{body}\n}}\n");
     }
     let names: Vec<String> = (0..kernels.len()).map(|number| format!("k{number}::run_all")).collect();
     let _ = write!(
@@ -175,9 +198,14 @@ fn program(kernels: &[Kernel<'_>], language: Language) -> Result<String, String>
     Ok(text)
 }
 
+/// Number of the launches' buffers.
+fn slots(kernel: &Kernel) -> usize {
+    kernel.launches.first().map_or(0, |launch| launch.buffers.len())
+}
+
 /// MSL is C++; what is added calls the entry point with references to the buffers.
-fn msl(kernel: &Kernel<'_>) -> Result<String, String> {
-    let slots = kernel.case.buffers.len();
+fn msl(kernel: &Kernel) -> Result<String, String> {
+    let slots = slots(kernel);
     let record = (!kernel.interface.trap_sites.is_empty()).then_some(0);
     let last = kernel.interface.bindings.iter().map(|b| b.binding).chain(record).max();
     let immediates = last.map_or(0, |last| last as usize + 1);
@@ -204,7 +232,7 @@ fn msl(kernel: &Kernel<'_>) -> Result<String, String> {
 }
 
 /// HLSL is C++ but for registers, semantics and attributes.
-fn hlsl(kernel: &Kernel<'_>) -> Result<String, String> {
+fn hlsl(kernel: &Kernel) -> Result<String, String> {
     let mut text = String::new();
     let mut immediates = None;
     for line in kernel.text.lines() {
@@ -228,7 +256,7 @@ fn hlsl(kernel: &Kernel<'_>) -> Result<String, String> {
         }
     }
     let (ty, name) = immediates.ok_or("the HLSL has no immediates")?;
-    let index = kernel.case.buffers.len() + 1;
+    let index = slots(kernel) + 1;
     let _ = write!(
         text,
         "void run_all(uint32_t count) {{\n    {name} = *(const {ty}*)launch::data({index});\n    \

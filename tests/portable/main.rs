@@ -5,14 +5,17 @@
 
 mod cases;
 mod cpp;
+#[path = "../../translator/tests/common/keep.rs"]
+mod keep;
 #[path = "../../translator/tests/random_control/mod.rs"]
 mod random_control;
 mod reference;
 
 use cases::Case;
-use cpp::{Floats, Kernel};
+use cpp::{Floats, Kernel, Launch};
+use keep::keep;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use reference::difference;
+use reference::{Outcome, difference};
 use wavelift::text::{self, Language};
 use wavelift_translator::{Features, Options, Profile, Shape, translate};
 
@@ -61,26 +64,43 @@ fn on_deep_stack(test: impl FnOnce() -> Result<(), Failed> + Send + 'static) -> 
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn kernel(case: &Case, language: Language) -> Result<Kernel<'_>, String> {
+/// A case and its kernel as text.
+struct Written<'a> {
+    case: &'a Case,
+    kernel: Kernel,
+}
+
+fn kernel(case: &Case, language: Language) -> Result<Written<'_>, String> {
     kernel_for(case, language, Features::all())
 }
 
-fn kernel_for(case: &Case, language: Language, features: Features) -> Result<Kernel<'_>, String> {
+fn kernel_for(case: &Case, language: Language, features: Features) -> Result<Written<'_>, String> {
     let options = Options { profile: Profile::Portable, features, ..Options::default() };
     let shape = Shape::initial(&case.module, case.kernel);
     let shader = translate(&case.module, case.kernel, &shape, &options).map_err(|e| format!("{}: {e}", case.name))?;
+    keep(&shader.words, Profile::Portable);
     let text = text::write(&shader, language).map_err(|e| format!("{}: {e}", case.name))?;
-    Ok(Kernel { case, text, interface: shader.interface })
+    let launch = Launch {
+        iterations: case.iterations,
+        block_size: case.block_size,
+        buffers: case.buffers.iter().map(|words| bytemuck::cast_slice(words).to_vec()).collect(),
+        addresses: reference::addresses(&case.buffers),
+    };
+    let kernel = Kernel { name: case.name.clone(), text, interface: shader.interface, launches: vec![launch] };
+    Ok(Written { case, kernel })
 }
 
 /// The cases that differ, with their texts.
-fn differences(kernels: &[Kernel<'_>], language: Language, floats: Floats) -> Result<Vec<String>, Failed> {
-    let got = cpp::run(kernels, language, floats)?;
+fn differences(written: Vec<Written<'_>>, language: Language, floats: Floats) -> Result<Vec<String>, Failed> {
+    let (cases, kernels): (Vec<_>, Vec<_>) = written.into_iter().map(|w| (w.case, w.kernel)).unzip();
+    let launches = cpp::run(&kernels, language, floats)?.into_iter().flatten();
     let mut wrong = Vec::new();
-    for (kernel, got) in kernels.iter().zip(&got) {
-        let expected = reference::run(kernel.case).map_err(|e| format!("{}: {e}", kernel.case.name))?;
-        if let Some(what) = difference(kernel.case, &expected, got) {
-            wrong.push(format!("{}: {what}", kernel.case.name));
+    for (case, left) in cases.into_iter().zip(launches) {
+        let expected = reference::run(case).map_err(|e| format!("{}: {e}", case.name))?;
+        let traps = left.traps.iter().map(|(site, first)| (reference::trap_key(site.at, site.kind), *first)).collect();
+        let buffers = left.buffers.iter().map(|bytes| bytemuck::pod_collect_to_vec(bytes)).collect();
+        if let Some(what) = difference(case, &expected, &Outcome { buffers, traps }) {
+            wrong.push(format!("{}: {what}", case.name));
         }
     }
     Ok(wrong)
@@ -88,7 +108,7 @@ fn differences(kernels: &[Kernel<'_>], language: Language, floats: Floats) -> Re
 
 fn check_all(cases: &[Case], language: Language) -> Result<(), Failed> {
     let kernels = cases.iter().map(|case| kernel(case, language)).collect::<Result<Vec<_>, _>>()?;
-    let wrong = differences(&kernels, language, Floats::Exact)?;
+    let wrong = differences(kernels, language, Floats::Exact)?;
     if wrong.is_empty() {
         return Ok(());
     }
@@ -111,12 +131,12 @@ fn floats_without_subnormals(language: Language) -> Result<(), Failed> {
     let mut cases = cases::operators();
     cases.retain(|case| case.name.contains("f32"));
     let kernels = cases.iter().map(|case| kernel_for(case, language, weak)).collect::<Result<Vec<_>, _>>()?;
-    let wrong = differences(&kernels, language, Floats::Flushed)?;
+    let wrong = differences(kernels, language, Floats::Flushed)?;
     if !wrong.is_empty() {
         return Err(format!("{} of {} kernels differ:\n{}", wrong.len(), cases.len(), wrong.join("\n")).into());
     }
     let add = cases.iter().find(|case| case.name == "f32.add").ok_or("there is an `f32.add`")?;
-    match differences(&[kernel(add, language)?], language, Floats::Flushed)?.is_empty() {
+    match differences(vec![kernel(add, language)?], language, Floats::Flushed)?.is_empty() {
         true => Err("an addition that loses subnormals was not seen".into()),
         false => Ok(()),
     }
@@ -129,11 +149,12 @@ fn a_changed_operator_is_seen() -> Result<(), Failed> {
     for language in [Language::Msl, Language::Hlsl] {
         for (from, to) in [(" + ", " - "), (" <= ", " > "), (" != 0u", " == 0u")] {
             let mut planted = kernel(stencil, language)?;
-            if !planted.text.contains(from) {
-                return Err(format!("the text has no `{from}` to change:\n{}", planted.text).into());
+            let text = &mut planted.kernel.text;
+            if !text.contains(from) {
+                return Err(format!("the text has no `{from}` to change:\n{text}").into());
             }
-            planted.text = planted.text.replacen(from, to, 1);
-            if differences(&[planted], language, Floats::Exact)?.is_empty() {
+            *text = text.replacen(from, to, 1);
+            if differences(vec![planted], language, Floats::Exact)?.is_empty() {
                 return Err(format!("`{to}` for `{from}` was not seen in {language:?}").into());
             }
         }
@@ -143,7 +164,7 @@ fn a_changed_operator_is_seen() -> Result<(), Failed> {
 
 fn wgsl_is_read_again() -> Result<(), Failed> {
     for case in cases::guests().iter().chain(&cases::control(0..40)) {
-        let text = kernel(case, Language::Wgsl)?.text;
+        let text = kernel(case, Language::Wgsl)?.kernel.text;
         let module = naga::front::wgsl::parse_str(&text).map_err(|e| format!("{}: {e}\n{text}", case.name))?;
         naga::valid::Validator::new(naga::valid::ValidationFlags::all(), naga::valid::Capabilities::all())
             .validate(&module)
@@ -172,6 +193,7 @@ fn what_cannot_be_written_is_an_error() -> Result<(), Failed> {
     let module = wavelift_translator::Module::parse(wat::parse_str(text)?)?;
     let options = Options { profile: Profile::Portable, ..Options::default() };
     let mut shader = translate(&module, 0, &Shape::distinct(1), &options)?;
+    keep(&shader.words, Profile::Portable);
     for (language, name) in [(Language::Msl, "MSL"), (Language::Hlsl, "HLSL")] {
         let missing = text::Error::Missing { language: name, what: "64-bit floats as naga writes it" };
         assert_eq!(text::write(&shader, language), Err(missing));

@@ -11,6 +11,7 @@ use wavelift::translator::{self, Options, Profile};
 
 use crate::cases::{Case, FunctionCases, ModuleCases, Observed, State};
 use crate::engine::{Engine, Stopped};
+use crate::keep::keep;
 use crate::reason::Skip;
 use crate::records;
 use crate::script::Expectation;
@@ -124,7 +125,9 @@ impl Engine for DeviceEngine {
         let Some(options) = &self.options else { return Ok(()) };
         let shape = module.shape(function);
         let lifted = translator::translate(&module.guest.wasm, function.kernel.index, &shape, options);
-        lifted.map(|_| ()).map_err(|error| Skip::of_refusal(&error).map_or_else(Stopped::Broken, Stopped::Skip))
+        lifted
+            .map(|shader| keep(&shader.words, options.profile))
+            .map_err(|error| Skip::of_refusal(&error).map_or_else(Stopped::Broken, Stopped::Skip))
     }
 
     fn run(&mut self, module: &ModuleCases, function: &FunctionCases) -> Result<Vec<Observed>, Stopped> {

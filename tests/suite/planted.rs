@@ -5,14 +5,17 @@ use std::sync::Arc;
 use libtest_mimic::{Completion, Failed};
 use wavelift::device::gpu::GpuDevice;
 use wavelift::device::{Access, BufferId, BufferSpec, Context};
+use wavelift::text::Language;
 use wavelift::translator::{Profile, Shape, TrapKind, translate};
 
 use crate::cases::{FileCases, FunctionCases, ModuleCases, guest};
 use crate::count::{self, Count};
+use crate::cpp::Kernel;
 use crate::engine::{Engine, Tally};
+use crate::keep::keep;
 use crate::results::{self, Row, Rows};
 use crate::script::{Expectation, Pattern};
-use crate::{devices, judge, records};
+use crate::{devices, judge, records, text};
 
 fn find<'f>(file: &'f FileCases, name: &str) -> Result<(&'f ModuleCases, &'f FunctionCases), Failed> {
     let functions = file.modules.iter().flat_map(|module| module.functions.iter().map(move |f| (module, f)));
@@ -95,6 +98,27 @@ pub fn shader_word_is_seen(file: &FileCases, profile: Profile) -> Result<Complet
     Ok(Completion::Completed)
 }
 
+/// A text with one operator for another gives wrong results, and one that traps elsewhere the wrong trap.
+pub fn text_is_seen(file: &FileCases, language: Language) -> Result<(), Failed> {
+    let failures = |name: &str, change: &dyn Fn(&mut Kernel)| -> Result<Vec<String>, Failed> {
+        let (module, function) = find(file, name)?;
+        let mut written = text::write(&file.name, module, function, language)?.ok_or("it can't be written")?;
+        change(&mut written.kernel);
+        Ok(text::failures_of(vec![written], language)?)
+    };
+    for name in ["xor", "div_s"] {
+        let seen = failures(name, &|_| {})?;
+        check(seen.is_empty(), format!("`{name}` fails as it is: {seen:?}"))?;
+    }
+    let seen = failures("xor", &|kernel| kernel.text = kernel.text.replace(" ^ ", " | "))?;
+    check(seen.len() > 3, format!("`|` for `^`: {seen:?}"))?;
+    let seen = failures("div_s", &|kernel| {
+        let zero = kernel.interface.trap_sites.iter_mut().filter(|site| site.kind == TrapKind::DivideByZero);
+        zero.for_each(|site| site.kind = TrapKind::IntegerOverflow);
+    })?;
+    check(!seen.is_empty() && seen.iter().all(|line| line.contains("got a trap")), format!("a wrong trap: {seen:?}"))
+}
+
 /// Number of cases that fail if the last instruction with the first opcode gets the second one.
 fn wrong_results(
     device: &Arc<GpuDevice>,
@@ -104,6 +128,7 @@ fn wrong_results(
 ) -> Result<usize, Failed> {
     let kernel = &function.kernel;
     let mut shader = translate(&module.guest.wasm, kernel.index, &Shape::distinct(2), device.options())?;
+    keep(&shader.words, device.options().profile);
     if let Some((from, to)) = replace {
         // Behind the five words of the header, each instruction starts with its length and opcode.
         let (mut at, mut found) = (5, None);
@@ -168,6 +193,11 @@ pub fn rows_are_compared() -> Result<(), Failed> {
     check(failed.check().is_err() && failed.is_worse_than(&row), "a failure goes unseen")?;
     check(hidden.check().is_err() && hidden.is_worse_than(&row), "a lost assertion goes unseen")?;
     check(!row.is_worse_than(&row), "a row is worse than itself")?;
+    check(results::stale(&rows, &["a"], &["cpu"]).is_empty(), "a row is stale at once")?;
+    check(results::stale(&rows, &["b"], &["cpu"]).len() == 1, "the row of a lost file goes unseen")?;
+    check(results::stale(&rows, &["a"], &["gpu"]).len() == 1, "the row of a lost engine goes unseen")?;
+    let twice = format!("{text}{}\n", text.lines().nth(1).ok_or("no row")?);
+    check(results::parse(&twice).is_err(), "a second row goes unseen")?;
     check(results::parse(&text.replace(",2,1 imp", ",3,1 imp")).is_err(), "a wrong sum goes unseen")
 }
 

@@ -66,7 +66,14 @@ pub fn parse(text: &str) -> Result<Rows, String> {
     if lines.next() != Some(HEADER) {
         return Err(format!("The results don't start with `{HEADER}`."));
     }
-    lines.map(|line| row(line).ok_or_else(|| format!("This is no row of results: {line}"))).collect()
+    let mut rows = Rows::new();
+    for line in lines {
+        let (key, row) = row(line).ok_or_else(|| format!("This is no row of results: {line}"))?;
+        if rows.insert(key, row).is_some() {
+            return Err(format!("The results have two rows for one file and engine: {line}"));
+        }
+    }
+    Ok(rows)
 }
 
 fn row(line: &str) -> Option<((String, String), Row)> {
@@ -80,6 +87,13 @@ fn row(line: &str) -> Option<((String, String), Row)> {
     let number = |text: &str| text.parse::<usize>().ok();
     let row = Row { expected: number(expected)?, run: number(run)?, passed: number(passed)?, reasons: reasons? };
     (row.skipped() == number(skipped)?).then(|| ((file.to_string(), engine.to_string()), row))
+}
+
+/// Rows of files or engines that are not (or no longer) there.
+pub fn stale(rows: &Rows, files: &[&str], engines: &[&str]) -> Vec<(String, String)> {
+    let known =
+        |(file, engine): &&(String, String)| files.contains(&file.as_str()) && engines.contains(&engine.as_str());
+    rows.keys().filter(|key| !known(key)).cloned().collect()
 }
 
 /// The results as text.

@@ -8,22 +8,20 @@ use libtest_mimic::{Completion, Failed};
 use wavelift::translator::{self, Features, Options, Profile};
 
 use crate::cases::{FileCases, FunctionCases, ModuleCases};
+use crate::keep::keep;
 use crate::reason::Skip;
-use crate::sample;
 
-/// Lifts all functions of a file, or a sample, without a device, and has the shaders checked.
-pub fn check(file: &FileCases, profile: Profile, full: bool) -> Result<Completion, Failed> {
+/// Lifts all functions of a file for a device that has everything, and has the shaders checked.
+pub fn check(file: &FileCases, profile: Profile) -> Result<Completion, Failed> {
     if !has_spirv_val() {
         return Ok(Completion::ignored_with("spirv-val is not installed"));
     }
-    let mut functions = sample::shuffled(file);
-    if !full {
-        functions.truncate(functions.len().div_ceil(sample::ONE_OF));
-    }
     let mut failures = Vec::new();
-    for (module, function) in functions {
-        if let Err(message) = check_function(module, function, profile) {
-            failures.push(format!("module {}, `{}`: {message}", module.number, function.name));
+    for module in &file.modules {
+        for function in &module.functions {
+            if let Err(message) = check_function(module, function, profile) {
+                failures.push(format!("module {}, `{}`: {message}", module.number, function.name));
+            }
         }
     }
     if failures.is_empty() { Ok(Completion::Completed) } else { Err(failures.join("\n").into()) }
@@ -36,6 +34,7 @@ fn check_function(module: &ModuleCases, function: &FunctionCases, profile: Profi
         Ok(shader) => shader,
         Err(error) => return Skip::of_refusal(&error).map(|_| ()),
     };
+    keep(&shader.words, profile);
     let bytes: Vec<u8> = shader.words.iter().flat_map(|word| word.to_le_bytes()).collect();
     spirv_val(&bytes)?;
     if profile == Profile::Portable { naga_takes(&bytes) } else { Ok(()) }

@@ -325,7 +325,9 @@ fn the_interface_lists_what_the_shader_declares() {
     assert!(text.contains("LocalSize 128 1 1"), "{text}");
 
     let portable = Options { profile: Profile::Portable, ..options };
-    let module = common::naga_module(&backend::emit(&function, &shape, &portable).unwrap().0).unwrap();
+    let words = backend::emit(&function, &shape, &portable).unwrap().0;
+    common::assert_portable(&words);
+    let module = common::naga_module(&words).unwrap();
     let storage = |binding| {
         let found = module.global_variables.iter().find(|(_, v)| v.binding.is_some_and(|b| b.binding == binding));
         found.unwrap().1.space

@@ -213,7 +213,9 @@ fn one_operator(op: LowOp, params: &[Type], result: Option<Type>) -> Function {
 }
 
 fn emit_words(function: &Function, options: &Options) -> Vec<u32> {
-    backend::emit(function, &Shape::distinct(3), options).unwrap_or_else(|e| panic!("{e}")).0
+    let words = backend::emit(function, &Shape::distinct(3), options).unwrap_or_else(|e| panic!("{e}")).0;
+    common::keep::keep(&words, options.profile);
+    words
 }
 
 fn portable() -> Options {

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::verify::{Stage, verify};
 use wavelift_translator::ir::{Const, Function};
-use wavelift_translator::{Access, Module, Options, Shape, testing, translate};
+use wavelift_translator::{Access, Module, Options, Profile, Shape, testing, translate};
 
 const INVOCATIONS: u32 = 4;
 const ADDRESS: u32 = 0x8000_0000;
@@ -50,8 +50,19 @@ fn check(text: &str) {
         let got = run(function, &none, lowered);
         assert_eq!(expected, got, "{name}\n{text}\n{}\n{function}", stages.simplified);
     }
-    let shader = translate(&module, kernel, &Shape::distinct(1), &Options::default());
-    common::assert_valid(&shader.unwrap_or_else(|e| panic!("{e}\n{text}")).words);
+    for profile in [Profile::Vulkan, Profile::Portable] {
+        let options = Options { profile, ..Options::default() };
+        let shader = translate(&module, kernel, &Shape::distinct(1), &options);
+        let words = shader.unwrap_or_else(|e| panic!("{e}\n{text}")).words;
+        match profile {
+            Profile::Vulkan => common::assert_valid(&words),
+            // Here the time goes to new kernels: `scripts/test` has spirv-val look at what is kept.
+            Profile::Portable => {
+                common::keep::keep(&words, profile);
+                common::naga_module(&words).unwrap_or_else(|e| panic!("{e}\n{text}"));
+            }
+        }
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use wavelift_translator::ir::eval::eval;
 use wavelift_translator::ir::{Const, Op, Type, WasmOp};
 use wavelift_translator::{FloatSupport, Module, Shape};
 
+use crate::device::gpu::dump::dump;
 use crate::device::gpu::{GpuDevice, operands};
 use crate::device::{Access, BufferId, BufferSpec, Context, Device, DeviceError, LaunchError};
 
@@ -108,6 +109,7 @@ fn run_operators(
     let module = Module::parse(bytes).map_err(|error| internal(error.to_string()))?;
     let shader = translator::translate(&module, 0, &Shape::distinct(2), device.options())
         .map_err(|error| internal(error.to_string()))?;
+    dump(&shader.words, device.options().profile);
     // SAFETY: the words are the translator's: valid SPIR-V with a bounds check on every access.
     let kernel = unsafe { device.prepare(shader) }?;
     let mut context = device.new_gpu_context();

@@ -198,7 +198,7 @@ impl KernelCache {
             let lifted = translator::translate(&module.wasm, function, &shape, options);
             took = start.elapsed();
             let shader = lifted.map_err(refusal)?;
-            dump(&shader.words);
+            dump(&shader.words, options.profile);
             Kernel::new(shader).map(Arc::new)
         });
         kernel.clone().map(|kernel| (kernel, took))

@@ -56,9 +56,13 @@ inline uint32_t read_word() {
     return word;
 }
 
-// Runs one launch of each kernel; a kernel is called with the x of the invocation's id.
+// Runs launches of the kernels; a kernel is called with the number of its invocations.
 inline int run_all(void (*const *kernels)(uint32_t invocations), size_t count) {
-    for (size_t kernel = 0; kernel < count; kernel++) {
+    for (uint32_t launches = read_word(); launches > 0; launches--) {
+        uint32_t kernel = read_word();
+        if (kernel >= count) {
+            fail("a launch is of a kernel that is not there", kernel);
+        }
         uint32_t invocations = read_word();
         buffers.resize(read_word());
         for (auto &buffer : buffers) {

@@ -5,6 +5,9 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use rspirv::binary::Disassemble;
+use wavelift_translator::Profile;
+
+pub mod keep;
 
 /// Set to anything, it leaves out the checks that need `spirv-val`.
 pub const NO_SPIRV_VAL: &str = "WAVELIFT_NO_SPIRV_VAL";
@@ -55,16 +58,22 @@ pub fn disassemble(words: &[u32]) -> String {
     rspirv::dr::load_words(words).expect("rspirv reads what it wrote").disassemble()
 }
 
-/// Fails the test, with the module's text, unless `spirv-val` takes the module.
+/// Fails the test, with the module's text, unless `spirv-val` takes the module, which is of the Vulkan profile.
 pub fn assert_valid(words: &[u32]) {
+    keep::keep(words, Profile::Vulkan);
+    validate(words);
+}
+
+fn validate(words: &[u32]) {
     if let Err(message) = spirv_val(words) {
         panic!("spirv-val: {message}\n{}", disassemble(words));
     }
 }
 
-/// Fails the test, with the module's text, unless `spirv-val` and naga take the module.
+/// Fails the test, with the module's text, unless `spirv-val` and naga take the module, which is of the portable profile.
 pub fn assert_portable(words: &[u32]) {
-    assert_valid(words);
+    keep::keep(words, Profile::Portable);
+    validate(words);
     if let Err(message) = naga_module(words) {
         panic!("{message}\n{}", disassemble(words));
     }

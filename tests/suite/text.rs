@@ -1,0 +1,133 @@
+//! The suite's kernels as MSL and HLSL of the portable profile, compiled as C++ and run on the CPU.
+//!
+//! Not among them are kernels with `f64`, which neither text has, and those whose module holds something that calls can
+//! change: a program has buffers only.
+
+use wavelift::text::{self, Language};
+use wavelift::translator::{Options, Profile, Shape, translate};
+
+use crate::cases::{Case, FileCases, FunctionCases, ModuleCases, Observed};
+use crate::cpp::{self, Floats, Kernel, Launch, Left};
+use crate::keep::keep;
+use crate::reason::Skip;
+use crate::script::Expectation;
+use crate::{judge, records, valid};
+
+/// Files are compiled in so many programs for each language.
+pub const PROGRAMS: usize = 4;
+
+/// A function, its kernel as text, and the cases of each launch.
+pub struct Written<'f> {
+    file: &'f str,
+    module: &'f ModuleCases,
+    function: &'f FunctionCases,
+    pub kernel: Kernel,
+    launches: Vec<Vec<&'f Case>>,
+}
+
+/// Runs the files' functions in one program.
+///
+/// # Errors
+/// One sentence for each case that fails, or for each function that can't be written.
+pub fn check<'f>(files: impl Iterator<Item = &'f FileCases>, language: Language) -> Result<(), String> {
+    let (mut written, mut failures) = (Vec::new(), Vec::new());
+    for file in files {
+        for module in &file.modules {
+            for function in &module.functions {
+                match write(&file.name, module, function, language) {
+                    Ok(function) => written.extend(function),
+                    Err(message) => failures.push(message),
+                }
+            }
+        }
+    }
+    failures.extend(failures_of(written, language)?);
+    if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
+}
+
+/// The function as text; `None` if it is not for these tests.
+pub fn write<'f>(
+    file: &'f str,
+    module: &'f ModuleCases,
+    function: &'f FunctionCases,
+    language: Language,
+) -> Result<Option<Written<'f>>, String> {
+    if module.stateful {
+        return Ok(None);
+    }
+    let place = |message: String| format!("{file}, module {}, `{}`: {message}", module.number, function.name);
+    let options =
+        Options { profile: Profile::Portable, features: valid::features(Profile::Portable), ..Options::default() };
+    let lifted = translate(&module.guest.wasm, function.kernel.index, &Shape::distinct(2), &options);
+    let shader = match lifted {
+        Ok(shader) => shader,
+        Err(error) => return Skip::of_refusal(&error).map(|_| None).map_err(place),
+    };
+    keep(&shader.words, Profile::Portable);
+    let text = match text::write(&shader, language) {
+        Ok(text) => text,
+        Err(text::Error::Missing { .. }) => return Ok(None),
+        Err(error) => return Err(place(error.to_string())),
+    };
+    let launches = launches(function);
+    let kernel = Kernel {
+        name: format!("{file} {}", function.name),
+        text,
+        interface: shader.interface,
+        launches: launches.iter().map(|cases| launch(function, cases)).collect(),
+    };
+    Ok(Some(Written { file, module, function, kernel, launches }))
+}
+
+/// The cases that return, together; each that traps, alone.
+fn launches(function: &FunctionCases) -> Vec<Vec<&Case>> {
+    let returns = |case: &&Case| matches!(case.expectation, Expectation::Values(_));
+    let (together, alone): (Vec<&Case>, Vec<&Case>) = function.cases.iter().partition(returns);
+    let alone = alone.into_iter().map(|case| vec![case]);
+    (!together.is_empty()).then_some(together).into_iter().chain(alone).collect()
+}
+
+fn launch(function: &FunctionCases, cases: &[&Case]) -> Launch {
+    let arguments = records::arguments(&function.kernel, cases.iter().copied());
+    let results = vec![0; records::results_size(&function.kernel, cases.len())];
+    Launch {
+        iterations: cases.len() as u32,
+        block_size: 64,
+        buffers: vec![arguments, results],
+        addresses: vec![0x8000_0000, 0xc000_0000],
+    }
+}
+
+/// Compiles and runs the functions, and says which cases fail.
+///
+/// # Errors
+/// The program can't be compiled or run, or has nothing in it.
+pub fn failures_of(written: Vec<Written<'_>>, language: Language) -> Result<Vec<String>, String> {
+    if written.is_empty() {
+        return Err("no kernel was written".into());
+    }
+    let (functions, kernels): (Vec<_>, Vec<_>) =
+        written.into_iter().map(|w| ((w.file, w.module, w.function, w.launches), w.kernel)).unzip();
+    let mut failures = Vec::new();
+    for (left, (file, module, function, launches)) in cpp::run(&kernels, language, Floats::Exact)?.iter().zip(functions)
+    {
+        for (left, cases) in left.iter().zip(launches) {
+            for (index, case) in cases.into_iter().enumerate() {
+                let judged = observed(function, left, index).and_then(|observed| judge::judge(case, &observed));
+                if let Err(message) = judged {
+                    let place = format!("{file}, module {}, `{}`, line {}", module.number, function.name, case.line);
+                    failures.push(format!("{place}: {message}"));
+                }
+            }
+        }
+    }
+    Ok(failures)
+}
+
+/// What invocation `index` did. That it trapped shows where it was the least to do so.
+fn observed(function: &FunctionCases, left: &Left, index: usize) -> Result<Observed, String> {
+    if let Some((site, _)) = left.traps.iter().find(|(_, first)| *first as usize == index) {
+        return Ok(Err(site.kind));
+    }
+    records::results(&function.kernel, &left.buffers[1], index).map(Ok)
+}
