@@ -1,6 +1,7 @@
 //! Transformations of the IR, one file each. Each takes and leaves IR that [`verify`](crate::ir::verify) accepts.
 
 pub mod dead_code;
+pub mod hoist_loads;
 pub mod inline;
 pub mod lower;
 pub mod merge_checks;
