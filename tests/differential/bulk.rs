@@ -12,17 +12,12 @@ use crate::values::Random;
 /// Both data buffers' size: whole pages, so that the CPU devices, too, trap at the first byte beyond.
 const SIZE: u32 = 0x1_0000;
 
-/// How a GPU refuses ranges that are not known to be words.
-const NARROW: Option<&str> = Some("store");
-
 /// First byte and length of what is accessed in one buffer.
 type Range = (u32, u32);
 
 /// One operator with operands made of the numbers `$a`, `$b` and `$c`.
 struct Form {
     text: &'static str,
-    /// Whether all is counted in words.
-    words: bool,
     /// The ranges, for some numbers.
     ranges: fn([u32; 3]) -> Vec<Range>,
 }
@@ -31,43 +26,36 @@ const FORMS: [Form; 7] = [
     Form {
         text: "(memory.fill (i32.add (local.get $to) (i32.shl (local.get $a) (i32.const 2)))
                  (local.get $b) (i32.shl (local.get $c) (i32.const 2)))",
-        words: true,
         ranges: |[a, _, c]| vec![(a << 2, c << 2)],
     },
     Form {
         text: "(memory.copy (i32.add (local.get $to) (i32.shl (local.get $a) (i32.const 2)))
                  (i32.add (local.get $to) (i32.shl (local.get $b) (i32.const 2)))
                  (i32.shl (local.get $c) (i32.const 2)))",
-        words: true,
         ranges: |[a, b, c]| vec![(a << 2, c << 2), (b << 2, c << 2)],
     },
     Form {
         text: "(memory.copy (i32.add (local.get $to) (i32.shl (local.get $a) (i32.const 2)))
                  (i32.add (local.get $to) (i32.shl (local.get $b) (i32.const 2))) (i32.const 48))",
-        words: true,
         ranges: |[a, b, _]| vec![(a << 2, 48), (b << 2, 48)],
     },
     Form {
         text: "(memory.copy (i32.add (local.get $to) (i32.shl (local.get $a) (i32.const 2)))
                  (i32.add (local.get $from) (local.get $b)) (i32.shl (local.get $c) (i32.const 2)))",
-        words: true,
         ranges: |[a, b, c]| vec![(a << 2, c << 2), (b, c << 2)],
     },
     Form {
         text: "(memory.fill (i32.add (local.get $to) (local.get $a)) (local.get $b) (local.get $c))",
-        words: false,
         ranges: |[a, _, c]| vec![(a, c)],
     },
     Form {
         text: "(memory.copy (i32.add (local.get $to) (local.get $a)) (i32.add (local.get $to) (local.get $b))
                  (local.get $c))",
-        words: false,
         ranges: |[a, b, c]| vec![(a, c), (b, c)],
     },
     Form {
         text: "(memory.copy (i32.add (local.get $to) (local.get $a)) (i32.add (local.get $from) (local.get $b))
                  (i32.const 23))",
-        words: false,
         ranges: |[a, b, _]| vec![(a, 23), (b, 23)],
     },
 ];
@@ -115,8 +103,7 @@ fn case(form: &Form) -> Case {
         form.text
     );
     let buffers = vec![BufferShape::bits(SIZE), BufferShape::bits(SIZE), BufferShape::bits(12)];
-    let mut program = Program::new(text, buffers);
-    program.refused = if form.words { None } else { NARROW };
+    let program = Program::new(text, buffers);
     let mut wasmtime = PlainWasmtime::new(&program).unwrap_or_else(|error| panic!("{error}\n{}", program.text));
     let at = place(&program);
     let runs = NUMBERS.map(|numbers| {

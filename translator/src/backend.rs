@@ -19,6 +19,7 @@
 //! [`Error::Unsupported`]. Emission recurses once per nesting level.
 
 mod control;
+mod failure;
 mod float;
 mod integer;
 mod interface;

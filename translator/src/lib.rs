@@ -109,8 +109,13 @@ fn strict_form(module: &Module, function: u32, shape: &Shape, options: &Options)
     }
     passes::dead_code::remove(&mut lowered);
     let linear = analysis::launch_checks::linear_reach(&lowered);
-    passes::merge_checks::merge_checks(&mut lowered);
     passes::widen::widen(&mut lowered);
+    passes::dead_code::remove(&mut lowered);
+    passes::merge_checks::merge_checks(&mut lowered);
+    // Checks from several places meet in one list now: what they compute alike is one value.
+    passes::simplify::simplify(&mut lowered);
+    passes::dead_code::remove(&mut lowered);
+    passes::hoist_loads::hoist_loads(&mut lowered);
     let lowered = checked(lowered, Stage::Lowered)?;
     let strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
     Ok(Strict { function: strict, operators, launch_checks, linear })

@@ -49,6 +49,10 @@ impl Emitter<'_> {
     fn emit_region(&mut self, id: RegionId, targets: Targets) -> Result<()> {
         let function = self.function;
         let region = function.region(id);
+        if !region.stmts.is_empty() && self.is_failure(id) {
+            let outcome = self.emit_failure(id)?;
+            return self.b.ret_value(outcome).map_err(defect);
+        }
         for (index, stmt) in region.stmts[..self.usage.reached_stmts(id)].iter().enumerate() {
             let gets_past = self.usage.gets_past(id, index);
             match &stmt.kind {
@@ -102,7 +106,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn trap_site(&mut self, at: Location, kind: TrapKind) -> u32 {
+    pub(super) fn trap_site(&mut self, at: Location, kind: TrapKind) -> u32 {
         let site = TrapSite { at, kind };
         *self.site_numbers.entry(site).or_insert_with(|| {
             self.trap_sites.push(site);
@@ -111,7 +115,7 @@ impl Emitter<'_> {
     }
 
     /// Whether a region does nothing and yields.
-    fn is_empty(&self, id: RegionId) -> bool {
+    pub(super) fn is_empty(&self, id: RegionId) -> bool {
         let region = self.function.region(id);
         region.stmts.is_empty() && matches!(region.exit, Exit::Yield(_))
     }

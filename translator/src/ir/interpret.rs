@@ -486,8 +486,12 @@ impl<'f> Machine<'_, 'f> {
                 Some(Const::I32(word))
             }
             (LowOp::LoadLane { slot, lane }, [Const::I32(quad)]) => {
-                let index = quad.wrapping_mul(4) | lane;
-                let word = self.memory.load_word(*slot, index).ok_or_else(|| outside(slot, &index))?;
+                let first = quad.wrapping_mul(4);
+                let index = first | lane;
+                // Buffers are padded to four words.
+                let padding = |memory: &mut dyn Memory| memory.load_word(*slot, first).map(|_| 0);
+                let word = self.memory.load_word(*slot, index).or_else(|| padding(self.memory));
+                let word = word.ok_or_else(|| outside(slot, &index))?;
                 Some(Const::I32(word))
             }
             (LowOp::StoreWord { slot }, [Const::I32(index), Const::I32(value)]) => {

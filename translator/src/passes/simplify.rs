@@ -379,6 +379,12 @@ impl Simplifier<'_> {
         {
             return Some(Const::Bool(*compare == LowOp::Ne));
         }
+        if let (Op::Low(LowOp::UDiv | LowOp::SDiv | LowOp::URem | LowOp::SRem), [_, zero]) = (op, args)
+            && let Some(zero @ (Const::I32(0) | Const::I64(0))) = self.constant(*zero)
+        {
+            // Its check is in front of it, so it is never reached; some readers of SPIR-V reject it even so.
+            return Some(zero);
+        }
         let args: Option<Vec<Const>> = args.iter().map(|a| self.constant(*a)).collect();
         let args = args.filter(|args| !args.is_empty())?;
         eval(op, &args).ok()
@@ -430,6 +436,14 @@ impl Simplifier<'_> {
                 None => (a == b).then_some(*a),
             },
             (Op::Low(LowOp::BNot), [a]) => self.negated(*a),
+            (Op::Low(op @ (LowOp::BAnd | LowOp::BOr)), [a, b]) => {
+                let (known, other, value) = match (self.constant(*a), self.constant(*b)) {
+                    (Some(Const::Bool(value)), _) => (a, b, value),
+                    (_, Some(Const::Bool(value))) => (b, a, value),
+                    _ => return (a == b).then_some(*a),
+                };
+                Some(if value == (*op == LowOp::BAnd) { *other } else { *known })
+            }
             (_, [a, b]) => {
                 let right = match self.constant(*b)? {
                     Const::I32(v) => i64::from(v as i32),
