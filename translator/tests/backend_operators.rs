@@ -312,6 +312,24 @@ fn operands_keep_their_order() {
 }
 
 /// Decorations of each id.
+/// Behind a check that always fails may stand a division by a constant zero, which readers reject though it is never
+/// reached.
+#[test]
+fn a_division_by_a_constant_zero_passes_both_readers() {
+    for op in [LowOp::UDiv, LowOp::SDiv, LowOp::URem, LowOp::SRem] {
+        for (ty, zero) in [(Type::I32, Const::I32(0)), (Type::I64, Const::I64(0))] {
+            let mut f = empty_function();
+            let mut list = ListBuilder::new(AT);
+            let dividend = source(&mut f, &mut list, ty, 0);
+            let zero = list.constant(&mut f, zero);
+            let quotient = list.low(&mut f, op, &[dividend, zero], ty);
+            sink(&mut f, &mut list, quotient, ty);
+            f.body = list.finish(&mut f, Exit::Return(Vec::new()));
+            common::assert_portable(&emit_words(&f, &portable()));
+        }
+    }
+}
+
 fn decorations(words: &[u32]) -> HashMap<u32, Vec<Decoration>> {
     let mut found: HashMap<u32, Vec<Decoration>> = HashMap::new();
     for inst in &rspirv::dr::load_words(words).unwrap().annotations {

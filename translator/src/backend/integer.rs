@@ -32,6 +32,11 @@ impl Emitter<'_> {
             LowOp::ShrS => (Op::ShiftRightArithmetic, true),
             other => return Err(wrong_emitter(other)),
         };
+        let divides = matches!(op, LowOp::UDiv | LowOp::SDiv | LowOp::URem | LowOp::SRem);
+        if divides && b == self.constant(Const::zero(ty)) {
+            // Its check is in front of it, so it is never reached; readers reject it even so.
+            return Ok(b);
+        }
         if matches!(op, LowOp::Shl | LowOp::ShrU | LowOp::ShrS) {
             return self.emit_shift(opcode, signed, ty, a, b);
         }

@@ -379,12 +379,6 @@ impl Simplifier<'_> {
         {
             return Some(Const::Bool(*compare == LowOp::Ne));
         }
-        if let (Op::Low(LowOp::UDiv | LowOp::SDiv | LowOp::URem | LowOp::SRem), [_, zero]) = (op, args)
-            && let Some(zero @ (Const::I32(0) | Const::I64(0))) = self.constant(*zero)
-        {
-            // Its check is in front of it, so it is never reached; some readers of SPIR-V reject it even so.
-            return Some(zero);
-        }
         let args: Option<Vec<Const>> = args.iter().map(|a| self.constant(*a)).collect();
         let args = args.filter(|args| !args.is_empty())?;
         eval(op, &args).ok()
