@@ -2,7 +2,8 @@
 //! the region tree.
 //!
 //! A branch's condition narrows what it compares, in its arms and, where an arm does not come back, behind it. What a loop
-//! carries is widened to the constants that it is compared with, then to everything, until nothing changes.
+//! carries is widened to the constants that it is compared with, then to everything, until nothing changes. Where one
+//! such value moves in steps and stays between ends, it bounds the iterations, and so what else moves in steps.
 
 use std::collections::HashMap;
 
@@ -82,6 +83,7 @@ pub fn ranges(function: &Function, stack_pointer: u32) -> Ranges {
         narrowed: HashMap::new(),
         defs: definitions(function),
         thresholds: thresholds(function),
+        continues: continues(function),
         exits: HashMap::new(),
         visits: 0,
     };
@@ -121,6 +123,16 @@ fn thresholds(function: &Function) -> Vec<i64> {
     found
 }
 
+fn continues(function: &Function) -> HashMap<Label, Vec<RegionId>> {
+    let mut found: HashMap<Label, Vec<RegionId>> = HashMap::new();
+    for id in super::dataflow::regions(function) {
+        if let Exit::Continue(label, _) = &function.region(id).exit {
+            found.entry(*label).or_default().push(id);
+        }
+    }
+    found
+}
+
 /// What arrives somewhere, for each value; `None` so far: nothing has.
 type Arrived = Option<Vec<Option<Range>>>;
 
@@ -132,6 +144,8 @@ struct Walker<'f> {
     narrowed: HashMap<Value, Range>,
     defs: Vec<Def<'f>>,
     thresholds: Vec<i64>,
+    /// The regions that continue a loop.
+    continues: HashMap<Label, Vec<RegionId>>,
     /// What breaks and continues hand on, by label.
     exits: HashMap<(Label, bool), Arrived>,
     visits: usize,
@@ -279,6 +293,14 @@ impl<'f> Walker<'f> {
             }
             let next = next.unwrap_or_default();
             if next == current || self.visits >= MAX_VISITS {
+                let refined = self.by_iterations(label, params, inits, &current);
+                if refined != current {
+                    self.set_all(params, &Some(refined));
+                    self.exits.remove(&(label, false));
+                    arrived = None;
+                    self.region(body, &mut arrived);
+                    self.exits.remove(&(label, true));
+                }
                 if let Some(Some(values)) = self.exits.remove(&(label, false)) {
                     arrive(&mut arrived, values);
                 }
@@ -290,6 +312,58 @@ impl<'f> Walker<'f> {
                 (_, new) => *new,
             };
             current = current.iter().zip(&next).map(widen).collect();
+        }
+    }
+
+    /// The ranges of a loop's parameters, given sound ones: those that move in steps, in as many as another one leaves.
+    fn by_iterations(
+        &self,
+        label: Label,
+        params: &[Value],
+        inits: &[Value],
+        current: &[Option<Range>],
+    ) -> Vec<Option<Range>> {
+        let steps: Vec<Option<(i64, i64)>> =
+            (0..params.len()).map(|number| self.steps(label, params[number], number)).collect();
+        let continues = steps.iter().zip(current).filter_map(|(steps, range)| {
+            let ((least, greatest), range) = ((*steps)?, (*range)?);
+            let smallest = if least > 0 { least } else { -greatest };
+            (range.is_bounded() && smallest > 0).then(|| (range.high - range.low) / smallest)
+        });
+        let Some(continues) = continues.min() else { return current.to_vec() };
+        let refine = |number: usize| {
+            let (range, init) = (current[number]?, self.get(inits[number])?);
+            let Some((least, greatest)) = steps[number].filter(|_| range.stack == init.stack) else {
+                return Some(range);
+            };
+            let low = range.low.max(init.low + (continues * least).min(0));
+            let high = range.high.min(init.high + (continues * greatest).max(0));
+            Some(if low <= high { Range { low, high, ..range } } else { range })
+        };
+        (0..params.len()).map(refine).collect()
+    }
+
+    /// The least and the greatest number that iterations add to a loop's parameter; `None` if one does something else.
+    fn steps(&self, label: Label, param: Value, number: usize) -> Option<(i64, i64)> {
+        let mut ends: Option<(i64, i64)> = None;
+        for region in self.continues.get(&label)? {
+            let value = self.function.region(*region).exit.values()[number];
+            let step = match self.defs[value.index()] {
+                _ if value == param => 0,
+                Some((Op::Wasm(WasmOp::I32Add), [a, b])) if *a == param => self.constant(*b)?,
+                Some((Op::Wasm(WasmOp::I32Add), [a, b])) if *b == param => self.constant(*a)?,
+                Some((Op::Wasm(WasmOp::I32Sub), [a, b])) if *a == param => -self.constant(*b)?,
+                _ => return None,
+            };
+            ends = Some(ends.map_or((step, step), |(least, greatest)| (step.min(least), step.max(greatest))));
+        }
+        ends
+    }
+
+    fn constant(&self, value: Value) -> Option<i64> {
+        match self.defs[value.index()] {
+            Some((Op::Const(Const::I32(number)), _)) => Some(i64::from(*number as i32)),
+            _ => None,
         }
     }
 
@@ -405,7 +479,9 @@ impl<'f> Walker<'f> {
     /// Notes what follows for the values that a condition compares.
     fn narrow(&mut self, cond: Value, holds: bool, undo: &mut Vec<(Value, Option<Range>)>) {
         use WasmOp::*;
-        let Some((Op::Wasm(op), args)) = self.defs[cond.index()] else { return };
+        let Some((Op::Wasm(op), args)) = self.defs[cond.index()].filter(|_| self.is_compared(cond)) else {
+            return self.narrow_number(cond, holds, undo);
+        };
         let is = |value: Value, number: i64| self.known(value) == Range::exactly(number);
         match (*op, args) {
             (I32Eqz, [a]) => return self.narrow(*a, !holds, undo),
@@ -454,6 +530,28 @@ impl<'f> Walker<'f> {
         }
     }
 
+    /// Whether a value says how others compare; else it is a number that is tested for zero.
+    fn is_compared(&self, value: Value) -> bool {
+        match self.defs[value.index()] {
+            Some((Op::Wasm(WasmOp::I32And | WasmOp::I32Or), args)) => args.iter().any(|arg| self.is_condition(*arg)),
+            _ => self.is_condition(value),
+        }
+    }
+
+    fn narrow_number(&mut self, value: Value, not_zero: bool, undo: &mut Vec<(Value, Option<Range>)>) {
+        let range = self.known(value);
+        if range.stack || self.function.ty(value) != Type::I32 {
+            return;
+        }
+        match not_zero {
+            true => {
+                let (low, high) = (range.low + i64::from(range.low == 0), range.high - i64::from(range.high == 0));
+                self.set_narrow(value, Range { low, high, ..range }, undo);
+            }
+            false => self.set_narrow(value, Range { low: range.low.max(0), high: range.high.min(0), ..range }, undo),
+        }
+    }
+
     fn is_condition(&self, value: Value) -> bool {
         matches!(self.defs[value.index()], Some((Op::Wasm(op), _)) if crate::analysis::roots::is_comparison(*op))
     }
@@ -485,5 +583,15 @@ impl<'f> Walker<'f> {
         }
         let before = self.narrowed.insert(value, range);
         undo.push((value, before));
+        // What holds for `x + 4` holds for `x`, too, where that did not wrap around.
+        let Some((Op::Wasm(WasmOp::I32Add), [x, constant])) = self.defs[value.index()] else { return };
+        let Some(number) = self.constant(*constant) else { return };
+        let of_x = self.known(*x);
+        if of_x.stack == range.stack && of_x.low + number >= MIN && of_x.high + number <= MAX {
+            let (low, high) = (of_x.low.max(range.low - number), of_x.high.min(range.high - number));
+            if (low, high) != (of_x.low, of_x.high) {
+                self.set_narrow(*x, Range { low, high, ..of_x }, undo);
+            }
+        }
     }
 }
