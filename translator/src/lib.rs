@@ -108,6 +108,7 @@ fn strict_form(module: &Module, function: u32, shape: &Shape, options: &Options)
         launch_checks = LaunchChecks::default();
     }
     passes::dead_code::remove(&mut lowered);
+    passes::forward::forward(&mut lowered);
     let linear = analysis::launch_checks::linear_reach(&lowered);
     passes::widen::widen(&mut lowered);
     passes::dead_code::remove(&mut lowered);

@@ -2,6 +2,7 @@
 
 pub mod bulk;
 pub mod dead_code;
+pub mod forward;
 pub mod hoist_loads;
 pub mod inline;
 pub mod lower;

@@ -181,7 +181,7 @@ fn a_load_of_both_ways_is_not_moved_over_a_store() {
              (i32.store {OUT} (local.get $v))"
         ))
     };
-    for (text, expected) in [(both(""), 1), (both(&format!("(i32.store {ELEMENT} (i32.const 9))")), 2)] {
+    for (text, expected) in [(both(""), 1), (both(&format!("(i32.store offset=4 {ELEMENT} (i32.const 9))")), 2)] {
         let lifted = lift(&text);
         assert_eq!((loads(&lifted.before), loads(&lifted.after)), (2, expected), "{}", lifted.after);
         for input in [8, 4, 3, 2, 0] {

@@ -96,9 +96,10 @@ fn a_buffer_that_is_stored_or_whose_structures_are_not_aligned_stays_narrow() {
     let eight = STRUCTURES.replace("(i32.const 4))))", "(i32.const 3))))");
     let sparse =
         STRUCTURES.replace("offset=4", "offset=16").replace("offset=8", "offset=32").replace("offset=12", "offset=48");
-    for text in [stored, eight, sparse] {
+    // What was stored is not loaded.
+    for (text, loads) in [(stored, 3), (eight, 4), (sparse, 4)] {
         let lifted = lift(&text);
-        assert_eq!((words(&lifted.after), lanes(&lifted.after)), (4, 0), "{text}");
+        assert_eq!((words(&lifted.after), lanes(&lifted.after)), (loads, 0), "{text}");
     }
 }
 
@@ -207,4 +208,28 @@ fn branches_to_one_place_are_one_branch() {
     assert_eq!((branches(&lifted.before), branches(&lifted.after)), (4, 2), "{}", lifted.after);
     assert_eq!(run(&lifted.before, 0), run(&lifted.after, 0));
     assert_eq!(run(&lifted.after, 0).0, [[7, 0, 0, 0], [0; 4], [7, 0, 0, 0]].concat());
+}
+
+/// A pixel's bytes: one load and one store of the word; a word that was stored is not loaded again.
+#[test]
+fn parts_of_a_word_are_loaded_and_stored_at_once() {
+    let lifted = lift(
+        r#"(module (memory 1)
+         (func (export "kernel") (param $i i32) (param i32 i32) (param $p i32) (param i32)
+         (local $at i32) (local $x i32)
+         local.get $p local.get $i i32.const 2 i32.shl i32.add local.set $at
+         local.get $at i32.load8_u local.get $at i32.load8_u offset=1 i32.add
+         local.get $at i32.load8_u offset=2 i32.add local.get $at i32.load8_u offset=3 i32.add local.set $x
+         local.get $at local.get $x i32.store8
+         local.get $at local.get $x i32.const 1 i32.shr_u i32.store8 offset=1
+         local.get $at local.get $x i32.const 2 i32.shr_u i32.store8 offset=2
+         local.get $at i32.const 255 i32.store8 offset=3))"#,
+    );
+    let strict = &lifted.after;
+    let operators = |wanted: &dyn Fn(&LowOp) -> bool| {
+        count(strict, |kind| matches!(kind, StmtKind::Op { op: Op::Low(op), .. } if wanted(op)))
+    };
+    assert_eq!(operators(&|op| matches!(op, LowOp::LoadWord { .. })), 1, "{strict}");
+    assert_eq!(operators(&|op| matches!(op, LowOp::StoreWord { .. })), 1, "{strict}");
+    assert_eq!(operators(&|op| matches!(op, LowOp::AndWord { .. } | LowOp::OrWord { .. })), 0, "{strict}");
 }

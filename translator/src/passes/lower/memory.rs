@@ -5,7 +5,7 @@ use crate::analysis::roots::{Root, RootSet};
 use crate::error::{Result, TrapKind};
 use crate::ir::operator::MemoryAccess;
 use crate::ir::{LowOp, Type, Value};
-use crate::options::{Input, LINEAR, immediate};
+use crate::options::{Input, LINEAR, WINDOW_ALIGNMENT, immediate};
 
 /// What an access is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub(super) struct Place {
     pub(super) offset: Value,
     /// Low bits of the offset that are known to be zero.
     pub(super) zeros: u32,
+    /// Where the place in its word is known: the word's offset, and the bytes in front.
+    pub(super) word: Option<(Value, u32)>,
 }
 
 /// The address of an access, relative to its root where it has one.
@@ -38,6 +40,9 @@ pub(super) struct Address {
 /// Buffers lie above the first page of the address space, so an effective address that wraps around with an offset
 /// below this is beyond every buffer when it is counted from the buffer's start.
 const SAFE_OFFSET: u32 = 0x1_0000;
+
+/// The private stack's size is a multiple of 16.
+const STACK_ZEROS: u32 = 4;
 
 /// A place, or the trap that is certain.
 type Resolved = Result<Place, TrapKind>;
@@ -122,7 +127,20 @@ impl Lowerer<'_> {
         let limit = self.once(Once::Limit { slot, bytes: access.bytes });
         let beyond = self.bool(LowOp::ULe, &[limit, offset]);
         self.trap_if(beyond, TrapKind::OutOfBounds);
-        Place { space: Space::Slot(slot), offset, zeros: self.zeros(access, address) }
+        let zeros = self.alignment.trailing_zeros(address.original);
+        self.place_at(Space::Slot(slot), access, address.value, zeros)
+    }
+
+    /// The place at an offset in a space and the access's own, which was checked; the first has so many zero bits at its
+    /// end. Parts of one word get one index, whatever part they are.
+    fn place_at(&mut self, space: Space, access: MemoryAccess, base: Value, zeros: u32) -> Place {
+        let offset = self.plus_offset(access, base);
+        let word = (zeros >= 2).then(|| match access.offset & !3 {
+            0 => base,
+            whole => self.op_with_int(LowOp::IAdd, base, whole.into()),
+        });
+        let word = word.map(|word| (word, access.offset & 3));
+        Place { space, offset, zeros: zeros.min(access.offset.trailing_zeros()), word }
     }
 
     fn trap_if_wrapping(&mut self, access: MemoryAccess, address: Value) {
@@ -141,9 +159,9 @@ impl Lowerer<'_> {
         let beyond = self.bool(LowOp::ULe, &[limit, address]);
         self.trap_if(beyond, TrapKind::OutOfBounds);
         let start = self.once(Once::Input(Input::WindowStart));
-        let offset = self.plus_offset(access, address);
-        let offset = self.same(LowOp::ISub, &[offset, start]);
-        Ok(Ok(Place { space: Space::Slot(LINEAR), offset, zeros: zeros.min(access.offset.trailing_zeros()) }))
+        let base = self.same(LowOp::ISub, &[address, start]);
+        let zeros = zeros.min(WINDOW_ALIGNMENT.trailing_zeros());
+        Ok(Ok(self.place_at(Space::Slot(LINEAR), access, base, zeros)))
     }
 
     /// Below the stack pointer at the launch memory is private, from there on linear memory's.
@@ -163,18 +181,20 @@ impl Lowerer<'_> {
                 return Ok(Err(TrapKind::OutOfBounds));
             }
             let at = (at + i64::from(depth)) as u32;
-            let offset = self.int(Type::I32, at.into());
-            return Ok(Ok(Place { space: Space::Stack, offset, zeros: at.trailing_zeros() }));
+            let base = self.int(Type::I32, (at - at % 4).into());
+            let within = MemoryAccess { offset: at % 4, ..access };
+            return Ok(Ok(self.place_at(Space::Stack, within, base, (at - at % 4).trailing_zeros())));
         }
         if access.offset >= SAFE_OFFSET {
             return Err(self.unsupported("an access of the stack far from its address"));
         }
-        let offset = self.plus_offset(access, address.value);
-        let offset = self.op_with_int(LowOp::IAdd, offset, depth.into());
+        let base = self.op_with_int(LowOp::IAdd, address.value, depth.into());
+        let offset = self.plus_offset(access, base);
         let limit = self.int(Type::I32, u64::from(depth.saturating_sub(access.bytes - 1)));
         let beyond = self.bool(LowOp::ULe, &[limit, offset]);
         self.trap_if(beyond, TrapKind::OutOfBounds);
-        Ok(Ok(Place { space: Space::Stack, offset, zeros: self.zeros(access, address) }))
+        let zeros = self.alignment.trailing_zeros(address.original).min(STACK_ZEROS);
+        Ok(Ok(self.place_at(Space::Stack, access, base, zeros)))
     }
 
     /// The private stack's size in bytes.
@@ -223,7 +243,7 @@ impl Lowerer<'_> {
                 let beyond = self.bool(LowOp::ULe, &[limit, several.effective]);
                 let start = self.once(Once::Input(Input::WindowStart));
                 let offset = self.same(LowOp::ISub, &[several.effective, start]);
-                return Ok((Place { space, offset, zeros: several.zeros }, beyond));
+                return Ok((Place { space, offset, zeros: several.zeros, word: None }, beyond));
             }
             Space::Slot(slot) => {
                 let start = self.once(Once::Immediate(immediate::SLOTS + 2 * slot));
@@ -238,7 +258,7 @@ impl Lowerer<'_> {
             }
         };
         let beyond = self.bool(LowOp::ULe, &[limit, offset]);
-        Ok((Place { space, offset, zeros: several.zeros }, beyond))
+        Ok((Place { space, offset, zeros: several.zeros, word: None }, beyond))
     }
 
     /// Tries one space after the other; the address is in the last, or the access traps.
@@ -323,9 +343,15 @@ impl Lowerer<'_> {
         }
     }
 
+    /// The index of the word that holds a place's first byte.
+    pub(super) fn index(&mut self, place: Place) -> Value {
+        let offset = place.word.map_or(place.offset, |(word, _)| word);
+        self.op_with_int(LowOp::ShrU, offset, 2)
+    }
+
     /// The word that holds the byte at an offset.
     fn word_at(&mut self, place: Place) -> (Value, Value) {
-        let index = self.op_with_int(LowOp::ShrU, place.offset, 2);
+        let index = self.index(place);
         (index, self.word_of(place.space, index))
     }
 
@@ -336,7 +362,10 @@ impl Lowerer<'_> {
 
     /// How far the bytes at an offset are from the low end of their word, in bytes.
     pub(super) fn misalignment(&mut self, place: Place) -> Value {
-        self.op_with_int(LowOp::And, place.offset, 3)
+        match place.word {
+            Some((_, bytes)) => self.int(Type::I32, bytes.into()),
+            None => self.op_with_int(LowOp::And, place.offset, 3),
+        }
     }
 
     fn load_word(&mut self, place: Place) -> Value {

@@ -12,7 +12,7 @@ use crate::ir::{LowOp, Op, Type, Value};
 impl Lowerer<'_> {
     pub(super) fn store_at(&mut self, access: MemoryAccess, place: Place, value: Value) {
         let bits = if access.ty.is_float() { self.bits(value) } else { value };
-        let index = self.op_with_int(LowOp::ShrU, place.offset, 2);
+        let index = self.index(place);
         let is_wide = self.function.ty(bits) == Type::I64;
         if access.bytes == 8 {
             let (low, high) = self.halves(bits);
