@@ -97,6 +97,8 @@ fn large_buffers_are_cut() -> Result<(), Failed> {
 fn pools_and_memory_are_cut_too() -> Result<(), Failed> {
     let limits = Limits { binding_size: 1024, bindings: 11, immediates_size: 8, ..Limits::NONE };
     compare(&kernels::many(13, 100), limits)?;
+    // Both pools, of which that of loads is cut.
+    compare(&kernels::many(13, 100), Limits { binding_size: 2048, bindings: 7, ..Limits::NONE })?;
     let limits = Limits { binding_size: 4096, bindings: 14, immediates_size: 8, ..Limits::NONE };
     compare(&kernels::work(1000), limits).map(drop)
 }

@@ -1,5 +1,6 @@
 //! Shader text as C++: many kernels in one program, compiled with `g++` and run on the CPU.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{Read, Write as _};
 use std::process::{Command, Stdio};
@@ -102,9 +103,49 @@ fn execute(binary: &std::path::Path, input: &[u32]) -> Result<Vec<u32>, String> 
     })
 }
 
-/// Buffers of the launch: trap record, slots, immediates, buffer sizes (which nothing reads).
+/// What a slot, or a pool of several, holds.
+struct Held {
+    /// By the number that stands for the slot or the pool.
+    words: BTreeMap<u32, Vec<u32>>,
+    /// Where each slot is.
+    places: Vec<(u32, usize)>,
+}
+
+fn held(kernel: &Kernel<'_>) -> Held {
+    let layout = &kernel.interface.layout;
+    let mut held = Held { words: BTreeMap::new(), places: Vec::new() };
+    for (slot, words) in (0..).zip(&kernel.case.buffers) {
+        let holder = layout.holder(slot);
+        let all = held.words.entry(holder).or_default();
+        // In a pool each starts at 16 bytes.
+        all.resize(all.len().next_multiple_of(4), 0);
+        held.places.push((holder, all.len()));
+        all.extend(words);
+    }
+    held
+}
+
+/// The words of a holder that a slice has.
+fn slice_of(kernel: &Kernel<'_>, holder: u32, slice: u32, length: usize) -> std::ops::Range<usize> {
+    let layout = &kernel.interface.layout;
+    if layout.slices_of(holder) == 1 {
+        return 0..length;
+    }
+    let words = 1 << (layout.slice_bits - 2);
+    let start = slice as usize * words;
+    start..length.min(start + words)
+}
+
+/// Number of the buffer of the launch that has the immediates: behind all bindings and slots.
+fn immediates_at(kernel: &Kernel<'_>) -> usize {
+    let last = kernel.interface.bindings.iter().map(|b| b.binding as usize).max().unwrap_or(0);
+    last.max(kernel.case.buffers.len()) + 1
+}
+
+/// Buffers of the launch by binding number: trap record, slots and what else is bound; behind them the immediates and the
+/// buffers' sizes (which nothing reads).
 fn launch_buffers(kernel: &Kernel<'_>) -> Vec<Vec<u32>> {
-    let case = kernel.case;
+    let (case, held) = (kernel.case, held(kernel));
     let mut immediates = vec![0; immediate::SLOTS as usize];
     immediates[immediate::COUNT as usize] = case.iterations;
     immediates[immediate::ITERATIONS as usize] = case.iterations;
@@ -112,10 +153,19 @@ fn launch_buffers(kernel: &Kernel<'_>) -> Vec<Vec<u32>> {
     for (words, address) in case.buffers.iter().zip(reference::addresses(&case.buffers)) {
         immediates.extend([address, 4 * words.len() as u32]);
     }
-    let mut buffers = vec![vec![NO_TRAP; kernel.interface.trap_sites.len()]];
-    buffers.extend(case.buffers.iter().cloned());
+    let pooled = kernel.interface.layout.pooled.keys();
+    immediates.extend(pooled.map(|slot| held.places[*slot as usize].1 as u32));
+    let at = immediates_at(kernel);
+    let mut buffers = vec![vec![]; at];
+    buffers[0] = vec![NO_TRAP; kernel.interface.trap_sites.len()];
+    for binding in &kernel.interface.bindings {
+        buffers[binding.binding as usize] = match held.words.get(&binding.slot) {
+            Some(words) => words[slice_of(kernel, binding.slot, binding.slice, words.len())].to_vec(),
+            None => immediates.clone(),
+        };
+    }
     buffers.push(immediates);
-    buffers.push(vec![0; case.buffers.len() + 1]);
+    buffers.push(vec![0; at]);
     buffers
 }
 
@@ -146,12 +196,26 @@ fn outcomes(kernels: &[Kernel<'_>], output: &[u32]) -> Result<Vec<Outcome>, Stri
             buffers.push(words.to_vec());
             rest = tail;
         }
-        let slots = kernel.case.buffers.len();
         let sites = kernel.interface.trap_sites.iter().zip(&buffers[0]).filter(|(_, word)| **word != NO_TRAP);
         let traps = sites.map(|(site, word)| (reference::trap_key(site.at, site.kind), *word)).collect();
-        all.push(Outcome { buffers: buffers[1..=slots].to_vec(), traps });
+        all.push(Outcome { buffers: slots_after(kernel, &buffers), traps });
     }
     Ok(all)
+}
+
+/// What the slots hold after a launch that left these buffers.
+fn slots_after(kernel: &Kernel<'_>, buffers: &[Vec<u32>]) -> Vec<Vec<u32>> {
+    let mut held = held(kernel);
+    for binding in &kernel.interface.bindings {
+        if let Some(words) = held.words.get_mut(&binding.slot) {
+            let range = slice_of(kernel, binding.slot, binding.slice, words.len());
+            words[range].copy_from_slice(&buffers[binding.binding as usize]);
+        }
+    }
+    let slot = |((holder, start), words): (&(u32, usize), &Vec<u32>)| {
+        held.words[holder][*start..*start + words.len()].to_vec()
+    };
+    held.places.iter().zip(&kernel.case.buffers).map(slot).collect()
 }
 
 fn program(kernels: &[Kernel<'_>], language: Language) -> Result<String, String> {
@@ -177,7 +241,7 @@ fn program(kernels: &[Kernel<'_>], language: Language) -> Result<String, String>
 
 /// MSL is C++; what is added calls the entry point with references to the buffers.
 fn msl(kernel: &Kernel<'_>) -> Result<String, String> {
-    let slots = kernel.case.buffers.len();
+    let behind = immediates_at(kernel);
     let record = (!kernel.interface.trap_sites.is_empty()).then_some(0);
     let last = kernel.interface.bindings.iter().map(|b| b.binding).chain(record).max();
     let immediates = last.map_or(0, |last| last as usize + 1);
@@ -192,8 +256,8 @@ fn msl(kernel: &Kernel<'_>) -> Result<String, String> {
         let parts = parameter.split_once('&').zip(parameter.split_once("[[buffer("));
         let Some(((ty, _), (_, number))) = parts else { return Err(format!("an unknown parameter: {parameter}")) };
         let number: usize = number.trim_end_matches(")]]").parse().map_err(|_| format!("no number: {parameter}"))?;
-        // The text counts on from its last binding, the launch from its last slot.
-        let index = if number >= immediates { number - immediates + slots + 1 } else { number };
+        // The text counts on from its last binding, the launch from its last slot, if that is higher.
+        let index = if number >= immediates { number - immediates + behind } else { number };
         arguments.push(format!("*({ty}*)launch::data({index})"));
     }
     let call = arguments.join(", ");
@@ -228,7 +292,7 @@ fn hlsl(kernel: &Kernel<'_>) -> Result<String, String> {
         }
     }
     let (ty, name) = immediates.ok_or("the HLSL has no immediates")?;
-    let index = kernel.case.buffers.len() + 1;
+    let index = immediates_at(kernel);
     let _ = write!(
         text,
         "void run_all(uint32_t count) {{\n    {name} = *(const {ty}*)launch::data({index});\n    \

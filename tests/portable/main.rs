@@ -9,12 +9,15 @@ mod cpp;
 mod random_control;
 mod reference;
 
+use std::collections::BTreeMap;
+
 use cases::Case;
 use cpp::{Floats, Kernel};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use reference::difference;
 use wavelift::text::{self, Language};
-use wavelift_translator::{Features, Options, Profile, Shape, translate};
+use wavelift_translator::layout::{POOL_READ, POOL_WRITTEN};
+use wavelift_translator::{Features, Layout, Options, Profile, Shape, translate};
 
 /// Passes and writers recurse over what a kernel nests.
 const STACK_BYTES: usize = 64 << 20;
@@ -37,6 +40,7 @@ fn main() {
         }
     }
     for (suffix, language) in [("msl", Language::Msl), ("hlsl", Language::Hlsl)] {
+        trials.push(compiled(&format!("slices_and_pools_as_{suffix}"), move || other_layouts(language)));
         trials.push(compiled(&format!("floats_without_subnormals_as_{suffix}"), move || {
             floats_without_subnormals(language)
         }));
@@ -66,8 +70,12 @@ fn kernel(case: &Case, language: Language) -> Result<Kernel<'_>, String> {
 }
 
 fn kernel_for(case: &Case, language: Language, features: Features) -> Result<Kernel<'_>, String> {
+    kernel_in(case, language, features, Layout::default())
+}
+
+fn kernel_in(case: &Case, language: Language, features: Features, layout: Layout) -> Result<Kernel<'_>, String> {
     let options = Options { profile: Profile::Portable, features, ..Options::default() };
-    let shape = Shape::initial(&case.module, case.kernel);
+    let shape = Shape { layout, ..Shape::initial(&case.module, case.kernel) };
     let shader = translate(&case.module, case.kernel, &shape, &options).map_err(|e| format!("{}: {e}", case.name))?;
     let text = text::write(&shader, language).map_err(|e| format!("{}: {e}", case.name))?;
     Ok(Kernel { case, text, interface: shader.interface })
@@ -88,11 +96,56 @@ fn differences(kernels: &[Kernel<'_>], language: Language, floats: Floats) -> Re
 
 fn check_all(cases: &[Case], language: Language) -> Result<(), Failed> {
     let kernels = cases.iter().map(|case| kernel(case, language)).collect::<Result<Vec<_>, _>>()?;
-    let wrong = differences(&kernels, language, Floats::Exact)?;
+    check_kernels(&kernels, language)
+}
+
+fn check_kernels(kernels: &[Kernel<'_>], language: Language) -> Result<(), Failed> {
+    let wrong = differences(kernels, language, Floats::Exact)?;
     if wrong.is_empty() {
         return Ok(());
     }
-    Err(format!("{} of {} kernels differ:\n{}", wrong.len(), cases.len(), wrong.join("\n")).into())
+    Err(format!("{} of {} kernels differ:\n{}", wrong.len(), kernels.len(), wrong.join("\n")).into())
+}
+
+/// Logarithm of the bytes of a slice: a few slices for each buffer of the cases.
+const SLICE_BITS: u32 = 7;
+
+fn slices(words: usize) -> u32 {
+    (4 * words as u32).div_ceil(1 << SLICE_BITS).max(1)
+}
+
+/// Every buffer in slices.
+fn in_slices(case: &Case) -> Layout {
+    let slices = (0..).zip(&case.buffers).map(|(slot, words)| (slot, slices(words.len()))).collect();
+    Layout { slice_bits: SLICE_BITS, slices, ..Layout::default() }
+}
+
+/// Every buffer in one of two pools, which are in slices, and the arguments in a buffer.
+fn in_pools(case: &Case) -> Result<Layout, String> {
+    let writes: Vec<u32> =
+        kernel(case, Language::Wgsl)?.interface.bindings.iter().filter(|b| b.writable).map(|b| b.slot).collect();
+    let mut layout = Layout { parameters: true, slice_bits: SLICE_BITS, ..Layout::default() };
+    let mut lengths = BTreeMap::new();
+    for (slot, words) in (0..).zip(&case.buffers) {
+        let pool = if writes.contains(&slot) { POOL_WRITTEN } else { POOL_READ };
+        layout.pooled.insert(slot, pool);
+        let length: &mut usize = lengths.entry(pool).or_default();
+        *length = length.next_multiple_of(4) + words.len();
+    }
+    layout.slices = lengths.into_iter().map(|(pool, length)| (pool, slices(length))).collect();
+    Ok(layout)
+}
+
+fn other_layouts(language: Language) -> Result<(), Failed> {
+    let mut cases = cases::guests();
+    cases.extend(cases::control(0..6));
+    let features = Features::all();
+    let mut kernels = Vec::new();
+    for case in &cases {
+        kernels.push(kernel_in(case, language, features, in_slices(case))?);
+        kernels.push(kernel_in(case, language, features, in_pools(case)?)?);
+    }
+    check_kernels(&kernels, language)
 }
 
 /// On a device that takes subnormals for zero and promises little else, the corrected operators give the same; and the ones

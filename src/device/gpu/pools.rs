@@ -8,7 +8,7 @@ use wavelift_translator::layout::POOL_WRITTEN;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::GpuContext;
 use crate::device::gpu::layout::{Pooled, pooled};
-use crate::device::{BufferSpec, LaunchError};
+use crate::device::{BufferSpec, DeviceError, LaunchError};
 
 impl GpuContext {
     /// Where a launch's pooled slots lie.
@@ -34,7 +34,15 @@ impl GpuContext {
     ) -> Result<(), LaunchError> {
         let pools: BTreeMap<u32, u64> = places.iter().map(|place| (place.pool, place.start + place.size)).collect();
         for (pool, size) in pools {
-            self.own_buffer(connection, pool, size)?;
+            match self.own_buffer(connection, pool, size) {
+                Err(DeviceError::OutOfMemory { .. }) => {
+                    return Err(LaunchError::Unsupported(format!(
+                        "The device has no memory left for the {size} bytes in which a launch of so many buffers copies \
+                         small ones together. Use fewer or smaller buffers."
+                    )));
+                }
+                made => made?,
+            };
         }
         self.copy_pools(connection, places, slots, true)
     }

@@ -119,12 +119,13 @@ impl Emitter<'_> {
     /// Loads a word of the immediates in the current block.
     pub(super) fn load_immediate(&mut self, word: u32) -> Result<Word> {
         let ty = self.ty(Type::I32);
-        let index = self.u32_constant(word);
         if let Some(parameters) = self.globals.parameters.filter(|_| word > immediate::COUNT) {
+            let index = self.u32_constant(word);
             let pointer = self.word_pointer(parameters, index)?;
             return self.inst(Op::Load, ty, &[pointer]);
         }
         let pointer_ty = self.pointer_ty(StorageClass::PushConstant, ty);
+        let index = self.u32_constant(word);
         let pointer = self.inst(Op::AccessChain, pointer_ty, &[self.globals.immediates, index])?;
         self.inst(Op::Load, ty, &[pointer])
     }
