@@ -117,7 +117,8 @@ impl Case {
         (0..times).map(|_| self.run_once(&mut *context, &specs)).collect()
     }
 
-    fn run_once(&self, context: &mut dyn Context, specs: &[BufferSpec]) -> Result<Outcome, LaunchError> {
+    /// Launches once on buffers that are there, filled anew.
+    pub fn run_once(&self, context: &mut dyn Context, specs: &[BufferSpec]) -> Result<Outcome, LaunchError> {
         let before: Vec<Vec<u8>> = self.buffers.iter().map(|buffer| buffer.bytes.clone()).collect();
         for (spec, bytes) in specs.iter().zip(&before) {
             context.write_buffer(spec.id, 0, bytes)?;
@@ -253,7 +254,7 @@ pub fn many(count: usize, iterations: u32) -> Case {
 
 /// One buffer of so many bytes, zeroes, of which each iteration sets a word, at equal distances.
 pub fn sparse(size: u32, iterations: u32) -> Case {
-    let stride = size / iterations & !3;
+    let stride = (size / iterations) & !3;
     let wat = format!(
         "(module (memory 4) (func (param $i i32) (param i32 i32) (param $p i32) (param i32)
            (local.set $p (i32.add (local.get $p) (i32.mul (local.get $i) (i32.const {stride}))))

@@ -13,27 +13,34 @@ use std::time::{Duration, Instant};
 use kernels::{Case, Outcome};
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use support::{adapter, check};
-use wavelift::device::gpu::{GpuDevice, GpuOptions, Limits};
+use wavelift::device::gpu::{GpuDevice, GpuOptions, Limits, Transfers};
 use wavelift::device::{Access, Context, Device, LaunchError, cpu};
 use wavelift::text::Language;
 use wavelift_translator::layout::{POOL_READ, POOL_WRITTEN};
 use wavelift_translator::{BufferParam, LINEAR, Layout, Options, Profile, Shape, translate};
 
-const PROFILES: [Profile; 2] = [Profile::Vulkan, Profile::Portable];
+/// Both profiles, each with one of the two ways of transfers.
+const DEVICES: [(Profile, Transfers); 2] =
+    [(Profile::Vulkan, Transfers::Mapped), (Profile::Portable, Transfers::Staged)];
+
+/// A name, and what runs.
+type Test = (&'static str, fn() -> Result<(), Failed>);
 
 fn main() {
-    let tests: [(&str, fn() -> Result<(), Failed>); 9] = [
+    let tests: [Test; 11] = [
         ("arguments_come_in_a_buffer", arguments_come_in_a_buffer),
         ("forty_buffers_of_one_launch", forty_buffers_of_one_launch),
         ("small_buffers_are_pooled", small_buffers_are_pooled),
         ("large_buffers_are_cut", large_buffers_are_cut),
         ("pools_and_memory_are_cut_too", pools_and_memory_are_cut_too),
+        ("any_limits_give_the_same", any_limits_give_the_same),
+        ("a_lost_device_makes_its_pools_anew", a_lost_device_makes_its_pools_anew),
         ("traps_stay_what_they_are", traps_stay_what_they_are),
         ("what_can_not_be_bound_is_refused", what_can_not_be_bound_is_refused),
         ("a_buffer_beyond_the_real_limit", a_buffer_beyond_the_real_limit),
         ("wrong_slices_are_seen", wrong_slices_are_seen),
     ];
-    let trial = |(name, test): (&str, fn() -> Result<(), Failed>)| {
+    let trial = |(name, test): Test| {
         Trial::ignorable_test(name, move || match adapter() {
             Err(reason) => Ok(Completion::ignored_with(reason)),
             Ok(_) => test().map(|()| Completion::Completed),
@@ -41,18 +48,23 @@ fn main() {
     };
     let mut trials: Vec<Trial> = tests.into_iter().map(trial).collect();
     trials.push(Trial::test("shader_text_of_every_layout", shader_text_of_every_layout));
+    // It takes memory and time.
+    trials.push(
+        Trial::test("the_largest_buffer", || sparse(open(DEVICES[0], Limits::NONE)?, 0x7fff_f000, 1 << 20))
+            .with_ignored_flag(true),
+    );
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
-fn open(profile: Profile, limits: Limits) -> Result<GpuDevice, Failed> {
+fn open((profile, transfers): (Profile, Transfers), limits: Limits) -> Result<GpuDevice, Failed> {
     let options = GpuOptions { profile, ..Default::default() };
-    Ok(GpuDevice::open_limited(&adapter()?, &options, limits)?)
+    Ok(GpuDevice::open_limited(&adapter()?, &options, Some(transfers), limits)?)
 }
 
 /// The case's outcome on the CPU, which must be that of the device with these limits, in both profiles and twice.
 fn compare(case: &Case, limits: Limits) -> Result<Outcome, Failed> {
     let want = case.run(&*cpu::all_cores_with(2), 1)?.remove(0);
-    for profile in PROFILES {
+    for profile in DEVICES {
         let device = open(profile, limits)?;
         for (round, got) in case.run(&device, 2)?.into_iter().enumerate() {
             if let Some(difference) = want.difference(&got) {
@@ -103,6 +115,53 @@ fn pools_and_memory_are_cut_too() -> Result<(), Failed> {
     compare(&kernels::work(1000), limits).map(drop)
 }
 
+/// Limits at random: a launch is the same or refused, and most are not refused.
+fn any_limits_give_the_same() -> Result<(), Failed> {
+    let mut state = 7u32;
+    let mut below = |n: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 16) % n
+    };
+    let mut refused = 0;
+    for _ in 0..8 {
+        let limits = Limits {
+            binding_size: u64::from(256 + 4 * below(700)),
+            bindings: 6 + below(10),
+            immediates_size: 8 << below(5),
+            ..Limits::NONE
+        };
+        let case = kernels::many(6 + below(8) as usize, 20 + below(100));
+        let device = open(DEVICES[below(2) as usize], limits)?;
+        let want = case.run(&*cpu::all_cores_with(2), 1)?.remove(0);
+        match case.run(&device, 1) {
+            Ok(got) => {
+                check(want.difference(&got[0]).is_none(), format!("{limits:?}: {:?}", want.difference(&got[0])))?
+            }
+            Err(LaunchError::Unsupported(_)) => refused += 1,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    check(refused <= 4, format!("{refused} of 8 launches were refused"))
+}
+
+fn a_lost_device_makes_its_pools_anew() -> Result<(), Failed> {
+    let limits = Limits { bindings: 4, immediates_size: 8, ..Limits::NONE };
+    let case = kernels::many(9, 50);
+    let want = case.run(&*cpu::sequential(), 1)?.remove(0);
+    let device = open(DEVICES[0], limits)?;
+    let specs = case.specs()?;
+    let mut context = device.new_gpu_context();
+    for _ in 0..2 {
+        for spec in &specs {
+            context.create_buffer(spec)?;
+        }
+        let got = case.run_once(&mut context, &specs)?;
+        check(want.difference(&got).is_none(), format!("{:?}", want.difference(&got)))?;
+        device.lose();
+    }
+    Ok(())
+}
+
 fn traps_stay_what_they_are() -> Result<(), Failed> {
     let limits = Limits { binding_size: 4096, bindings: 14, immediates_size: 8, ..Limits::NONE };
     // Multiples of 256: the CPU's buffers end at a page's end then.
@@ -111,8 +170,8 @@ fn traps_stay_what_they_are() -> Result<(), Failed> {
         case.buffers[slot].bytes.truncate(short);
         let want = compare(&case, limits)?;
         check(want.trap.is_some(), format!("a short buffer {slot} makes no trap"))?;
-        let usual = case.run(&open(Profile::Vulkan, Limits::NONE)?, 1)?.remove(0);
-        let limited = case.run(&open(Profile::Vulkan, limits)?, 1)?.remove(0);
+        let usual = case.run(&open(DEVICES[0], Limits::NONE)?, 1)?.remove(0);
+        let limited = case.run(&open(DEVICES[0], limits)?, 1)?.remove(0);
         check(usual.trap == limited.trap, format!("{:?} instead of {:?}", limited.trap, usual.trap))?;
     }
     let mut case = kernels::work(1000);
@@ -122,7 +181,7 @@ fn traps_stay_what_they_are() -> Result<(), Failed> {
 
 fn what_can_not_be_bound_is_refused() -> Result<(), Failed> {
     let limits = Limits { binding_size: 1024, bindings: 8, ..Limits::NONE };
-    for profile in PROFILES {
+    for profile in DEVICES {
         let refused = kernels::work(1500).run(&open(profile, limits)?, 1);
         match refused {
             Err(LaunchError::Unsupported(text)) => {
@@ -133,7 +192,7 @@ fn what_can_not_be_bound_is_refused() -> Result<(), Failed> {
         }
     }
     let limits = Limits { bindings: 4, buffer_size: 4096, ..Limits::NONE };
-    let refused = kernels::many(13, 250).run(&open(Profile::Vulkan, limits)?, 1);
+    let refused = kernels::many(13, 250).run(&open(DEVICES[0], limits)?, 1);
     let outcome = format!("{:?}", refused.as_ref().map(Vec::len));
     check(matches!(refused, Err(LaunchError::Unsupported(_))), format!("a pool larger than a buffer: {outcome}"))
 }
@@ -142,16 +201,22 @@ fn what_can_not_be_bound_is_refused() -> Result<(), Failed> {
 fn a_buffer_beyond_the_real_limit() -> Result<(), Failed> {
     const SIZE: u32 = 160 << 20;
     const TOUCHED: u32 = 20_000;
+    for device in DEVICES {
+        sparse(open(device, Limits::NONE)?, SIZE, TOUCHED)?;
+    }
+    Ok(())
+}
+
+fn sparse(device: GpuDevice, size: u32, touched: u32) -> Result<(), Failed> {
     let start = Instant::now();
-    let device = open(Profile::Vulkan, Limits::NONE)?;
     let largest = device.info().max_binding_size;
-    let case = kernels::sparse(SIZE, TOUCHED);
+    let case = kernels::sparse(size, touched);
     let spec = case.specs()?[0];
     let mut context = device.new_gpu_context();
     context.create_buffer(&spec)?;
     case.launch(&mut context, &[spec])?;
-    let stride = SIZE / TOUCHED & !3;
-    for i in (0..TOUCHED).step_by(37).chain([TOUCHED - 1]) {
+    let stride = (size / touched) & !3;
+    for i in (0..touched).step_by(37).chain([touched - 1]) {
         let mut word = [0; 4];
         context.read_buffer(spec.id, i * stride, &mut word)?;
         check(u32::from_le_bytes(word) == i ^ 0x5a5a_0000, format!("the word of invocation {i} is {word:?}"))?;
@@ -162,13 +227,13 @@ fn a_buffer_beyond_the_real_limit() -> Result<(), Failed> {
     let at = |i: usize| ((128 << 20) - (1 << 19) + 4 * i as u32).is_multiple_of(stride);
     let stray = support::words(&part).iter().enumerate().find(|(i, word)| !at(*i) && **word != 0).map(|(i, _)| i);
     check(stray.is_none(), format!("word {stray:?} around 128 MiB was touched"))?;
-    println!("160 MiB where a binding has {largest} bytes: {:?}", start.elapsed());
+    println!("{} MiB where a binding has {largest} bytes: {:?}", size >> 20, start.elapsed());
     check(start.elapsed() < Duration::from_secs(20), "a sparse launch takes too long")
 }
 
 /// A comparison that would not see a wrong slice shows nothing: slices of half the size are bound than the shader takes.
 fn wrong_slices_are_seen() -> Result<(), Failed> {
-    let device = open(Profile::Vulkan, Limits::NONE)?;
+    let device = open(DEVICES[0], Limits::NONE)?;
     let case = kernels::sparse(4096, 1024);
     let specs = case.specs()?;
     let mut got = Vec::new();

@@ -111,8 +111,13 @@ impl GpuDevice {
 
     /// The same with lower limits, as if the device had them.
     #[doc(hidden)]
-    pub fn open_limited(adapter: &Adapter, options: &GpuOptions, limits: Limits) -> Result<GpuDevice, DeviceError> {
-        GpuDevice::open_as(adapter, options, None, limits, |_| {})
+    pub fn open_limited(
+        adapter: &Adapter,
+        options: &GpuOptions,
+        transfers: Option<Transfers>,
+        limits: Limits,
+    ) -> Result<GpuDevice, DeviceError> {
+        GpuDevice::open_as(adapter, options, transfers, limits, |_| {})
     }
 
     /// The same with the device's features changed, as if it lacked some.
