@@ -262,3 +262,11 @@ pub fn sparse(size: u32, iterations: u32) -> Case {
     );
     Case::new(&wat, vec![Filled { bytes: vec![0; size as usize], access: Access::ReadWrite }], iterations)
 }
+
+/// As many invocations as there can be, of which the last stores its number.
+pub fn last() -> Case {
+    let wat = "(module (memory 4) (func (param i32 i32 i32 i32 i32)
+      (br_if 0 (i32.ne (i32.add (local.get 0) (i32.const 1)) (local.get 1)))
+      (i32.store (local.get 3) (local.get 0))))";
+    Case::new(wat, vec![Filled { bytes: vec![0; 4], access: Access::Write }], u32::MAX)
+}

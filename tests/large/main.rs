@@ -48,7 +48,8 @@ fn main() {
     };
     let mut trials: Vec<Trial> = tests.into_iter().map(trial).collect();
     trials.push(Trial::test("shader_text_of_every_layout", shader_text_of_every_layout));
-    // It takes memory and time.
+    // They take memory or time.
+    trials.push(Trial::test("the_largest_launch", the_largest_launch).with_ignored_flag(true));
     trials.push(
         Trial::test("the_largest_buffer", || sparse(open(DEVICES[0], Limits::NONE)?, 0x7fff_f000, 1 << 20))
             .with_ignored_flag(true),
@@ -281,4 +282,12 @@ fn shader_text_of_every_layout() -> Result<(), Failed> {
         }
     }
     Ok(())
+}
+
+/// Run with `--ignored`: four thousand million invocations of a lifted kernel, of which the last stores its number.
+fn the_largest_launch() -> Result<(), Failed> {
+    let start = Instant::now();
+    let outcome = kernels::last().run(&open(DEVICES[0], Limits::NONE)?, 1)?.remove(0);
+    println!("the largest launch takes {:?}", start.elapsed());
+    check(support::words(&outcome.buffers[0]) == [u32::MAX - 1], format!("{:?}", outcome.buffers[0]))
 }
