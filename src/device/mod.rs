@@ -54,11 +54,11 @@ pub struct DeviceInfo {
     pub subgroup: Option<(u32, u32)>,
     /// Largest buffer, in bytes.
     pub max_buffer_size: u64,
-    /// Largest range of a buffer that one kernel can bind, in bytes.
+    /// Largest range of a buffer that one binding holds, in bytes; a larger buffer takes several.
     pub max_binding_size: u64,
     /// Most invocations of one group.
     pub max_workgroup_size: u32,
-    /// Most buffers of one launch.
+    /// Most buffers of one launch that it binds as they are; of more, small ones are copied together for its time.
     pub max_buffers: u32,
 }
 

@@ -57,16 +57,18 @@ fn saxpy_is_exact() {
 #[test]
 fn all_iteration_ids_run_up_to_the_largest_count() {
     // Stores the highest id seen; 2^32 - 1 invocations in a bound of time that holds on any machine.
-    let mut guest = Guest::new(
-        &parallel(),
-        r#"(module (memory (export "memory") 1)
-          (func (export "last") (param i32 i32 i32 i32 i32)
-            (br_if 0 (i32.ne (i32.add (local.get 0) (i32.const 1)) (local.get 1)))
-            (i32.store (local.get 3) (local.get 0))))"#,
-    );
-    let buffer = guest.buffer(4, Access::Write);
-    guest.launch("last", u32::MAX, &[buffer]).unwrap();
-    assert_eq!(guest.words(buffer), [u32::MAX - 1]);
+    for device in [parallel(), cpu::sequential()] {
+        let mut guest = Guest::new(
+            &device,
+            r#"(module (memory (export "memory") 1)
+              (func (export "last") (param i32 i32 i32 i32 i32)
+                (br_if 0 (i32.ne (i32.add (local.get 0) (i32.const 1)) (local.get 1)))
+                (i32.store (local.get 3) (local.get 0))))"#,
+        );
+        let buffer = guest.buffer(4, Access::Write);
+        guest.launch("last", u32::MAX, &[buffer]).unwrap();
+        assert_eq!(guest.words(buffer), [u32::MAX - 1]);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use libtest_mimic::Failed;
 use naga::back::spv;
 use naga::valid::{Capabilities, ValidationFlags, Validator};
 use wavelift::device::gpu::{GpuDevice, Kernel};
-use wavelift_translator::{Binding, Interface, Location, Shader, TrapKind, TrapSite};
+use wavelift_translator::{Binding, Interface, Layout, Location, Shader, TrapKind, TrapSite};
 
 /// A kernel's text and what its interface says.
 pub struct Source {
@@ -111,13 +111,16 @@ pub fn compile(source: &Source) -> Result<Shader, Failed> {
     let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module)?;
     let options = spv::Options { lang_version: (1, 3), ..Default::default() };
     let words = spv::write_vec(&module, &info, &options, None)?;
-    let bindings = (0..source.slots).map(|slot| Binding { binding: slot + 1, slot, writable: true }).collect();
+    let bindings =
+        (0..source.slots).map(|slot| Binding { binding: slot + 1, slot, slice: 0, writable: true }).collect();
     let interface = Interface {
         workgroup_size: source.workgroup_size,
         bindings,
         immediates_size: 20 + 8 * source.slots,
+        parameters_size: 0,
         trap_sites: source.sites.to_vec(),
         inputs: vec![],
+        layout: Layout::default(),
     };
     Ok(Shader { words, interface, operators: 0, launch_checks: Default::default(), linear: None })
 }

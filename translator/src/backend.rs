@@ -3,7 +3,8 @@
 //! # The shader
 //! Two functions. The *kernel* takes the iteration id and holds the body; where the body can trap it returns 0 when it
 //! is done and `site + 1` when it trapped, so that `return` and traps may leave from any depth. `main` finds the iteration
-//! id, runs the kernel if the invocation is one of those that are to run, and records a trap.
+//! id, runs the kernel if the invocation is one of those that are to run, and records a trap. What is bound in slices is
+//! accessed through functions of its own (`slices.rs`).
 //!
 //! # Rules
 //! - Integers are unsigned; what depends on a sign is done on values of the signed type, bit-cast there and back,
@@ -25,11 +26,12 @@ mod integer;
 mod interface;
 mod memory;
 mod operator;
+mod slices;
 mod types;
 mod usage;
 mod wide;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use rspirv::binary::Assemble;
 use rspirv::dr::{Builder, InsertPoint, Instruction, Operand};
@@ -63,10 +65,11 @@ pub fn emit(function: &Function, shape: &Shape, options: &Options) -> Result<(Ve
         return Err(Error::Internal("the workgroup size is 0".to_string()));
     }
     let usage = usage::scan(function, shape, options)?;
-    let mut emitter = Emitter::new(function, options, &usage);
+    let mut emitter = Emitter::new(function, shape, options, &usage);
     emitter.declare_interface(shape);
     emitter.emit_kernel()?;
     emitter.emit_main()?;
+    emitter.emit_accessors()?;
     emitter.finish(shape)
 }
 
@@ -74,6 +77,7 @@ pub fn emit(function: &Function, shape: &Shape, options: &Options) -> Result<(Ve
 struct Emitter<'a> {
     b: Builder,
     function: &'a Function,
+    shape: &'a Shape,
     options: &'a Options,
     usage: &'a Usage,
     types: Types,
@@ -92,12 +96,14 @@ struct Emitter<'a> {
     quads: HashMap<(u32, Word), Word>,
     /// Their slots and indices, those loaded last behind the others.
     loaded_quads: Vec<(u32, Word)>,
+    /// Functions that access what is bound in slices.
+    accessors: BTreeMap<slices::Accessor, Word>,
     trap_sites: Vec<TrapSite>,
     site_numbers: HashMap<TrapSite, u32>,
 }
 
 impl<'a> Emitter<'a> {
-    fn new(function: &'a Function, options: &'a Options, usage: &'a Usage) -> Self {
+    fn new(function: &'a Function, shape: &'a Shape, options: &'a Options, usage: &'a Usage) -> Self {
         let mut b = Builder::new();
         b.set_version(1, 3);
         b.memory_model(spirv::AddressingModel::Logical, spirv::MemoryModel::GLSL450);
@@ -105,6 +111,7 @@ impl<'a> Emitter<'a> {
         Emitter {
             b,
             function,
+            shape,
             options,
             usage,
             types: Types::default(),
@@ -116,6 +123,7 @@ impl<'a> Emitter<'a> {
             iteration: 0,
             quads: HashMap::new(),
             loaded_quads: Vec::new(),
+            accessors: BTreeMap::new(),
             trap_sites: Vec::new(),
             site_numbers: HashMap::new(),
         }

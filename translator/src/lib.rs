@@ -25,6 +25,7 @@ pub mod error;
 mod frontend;
 mod inspect;
 pub mod ir;
+pub mod layout;
 pub mod module;
 pub mod options;
 #[doc(hidden)]
@@ -37,6 +38,7 @@ pub mod testing;
 pub use analysis::launch_checks::{LaunchChecks, LaunchState, LinearReach};
 pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, inspect};
+pub use layout::Layout;
 pub use module::Module;
 pub use options::{
     Access, Binding, BufferParam, Environment, Features, FloatMode, FloatSupport, Input, Interface, LINEAR,

@@ -1,5 +1,7 @@
 //! What a shader is asked to be: profile, float mode, the device's features, the launch's buffers.
 
+use crate::layout::Layout;
+
 /// What kernels may do with a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
@@ -247,13 +249,16 @@ impl Environment {
     }
 }
 
-/// The part of a launch that the shader depends on: the alias pattern, the access kinds, and the instance's state.
+/// The part of a launch that the shader depends on: the alias pattern, the access kinds, the instance's state, and how
+/// memory is bound.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// The buffer parameters in list order.
     pub buffers: Vec<BufferParam>,
     /// The calling instance's state.
     pub environment: Environment,
+    /// How buffers and arguments reach the shader.
+    pub layout: Layout,
 }
 
 impl Shape {
@@ -264,7 +269,7 @@ impl Shape {
 
     /// A shape of these buffers, and tables without entries.
     pub fn of(buffers: Vec<BufferParam>) -> Self {
-        Shape { buffers, environment: Environment::default() }
+        Shape { buffers, ..Shape::default() }
     }
 
     /// The shape of a launch by a new instance, on distinct read_write buffers.
@@ -288,12 +293,17 @@ pub struct Interface {
     pub bindings: Vec<Binding>,
     /// Size of the immediates (push constants) in bytes; layout in [`immediate`].
     pub immediates_size: u32,
+    /// Size in bytes of the buffer of arguments, [`PARAMETERS`](crate::layout::PARAMETERS); 0 where there is none.
+    pub parameters_size: u32,
     /// Trap sites; word `i` of the trap record (binding [`TRAP_BINDING`], `u32` words that the host sets to
     /// `u32::MAX` before) is lowered to the least iteration id that trapped at site `i`.
     /// Empty: the shader can't trap and declares no trap record.
     pub trap_sites: Vec<TrapSite>,
     /// What the words of the immediates behind the slots' hold: word `SLOTS + 2 * slots + i` is `inputs[i]`.
     pub inputs: Vec<Input>,
+    /// How memory and arguments are bound: that of [`Shape::layout`]. Behind the inputs stands for each pooled slot, in
+    /// order of their numbers, the number of the word of its pool at which it starts.
+    pub layout: Layout,
 }
 
 /// A word of the launch's state that the shader reads besides the launch's parameters.
@@ -335,8 +345,11 @@ pub const WINDOW_ALIGNMENT: u32 = 16;
 pub struct Binding {
     /// Binding number in descriptor set 0.
     pub binding: u32,
-    /// The slot of [`Shape`] that is bound; [`LINEAR`] for the bound part of linear memory.
+    /// The slot of [`Shape`] that is bound; [`LINEAR`] for the bound part of linear memory, and the numbers of
+    /// [`layout`](crate::layout) for what else there is.
     pub slot: u32,
+    /// Which slice of it is bound, counted from 0.
+    pub slice: u32,
     /// Whether the shader may store to it; a binding that is not writable is declared `NonWritable`.
     pub writable: bool,
 }
@@ -350,7 +363,8 @@ pub struct TrapSite {
     pub kind: crate::TrapKind,
 }
 
-/// Binding number of the trap record in descriptor set 0; slot `s` is bound at `s + 1`, linear memory behind the last.
+/// Binding number of the trap record in descriptor set 0; slot `s` is bound at `s + 1`, linear memory behind the last,
+/// and behind that the read pool, the written pool, the arguments, and all slices that are not first ones.
 pub const TRAP_BINDING: u32 = 0;
 
 /// Word numbers in the immediates (4-byte words, little endian).

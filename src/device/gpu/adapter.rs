@@ -3,7 +3,7 @@
 use std::panic::catch_unwind;
 use std::sync::OnceLock;
 
-use wavelift_translator::{Profile, immediate};
+use wavelift_translator::Profile;
 
 use crate::device::gpu::{Transfers, features};
 use crate::device::{DeviceError, DeviceInfo, DeviceKind};
@@ -11,9 +11,10 @@ use crate::device::{DeviceError, DeviceInfo, DeviceKind};
 /// The oldest lavapipe that runs loops to their end.
 const OLDEST_LAVAPIPE: (u32, u32) = (25, 0);
 
-/// Words of the immediates before the slots' addresses and lengths, and words of a slot.
-const HEAD_WORDS: u32 = immediate::SLOTS;
-const SLOT_WORDS: u32 = 2;
+/// Bindings that are no buffers of the launch: the trap record and the arguments.
+const OTHER_BINDINGS: u32 = 2;
+/// Most buffers that a kernel has parameters for: a function has at most 1,000.
+const MOST_BUFFERS: u32 = (1000 - 3) / 2;
 
 /// A GPU of this machine, or a driver that acts as one.
 #[derive(Clone, Debug)]
@@ -188,7 +189,6 @@ fn device_info(adapter: &wgpu::Adapter) -> DeviceInfo {
         }
     };
     let subgroups = features.contains(wgpu::Features::SUBGROUP);
-    let slots = (limits.max_immediate_size / 4).saturating_sub(HEAD_WORDS) / SLOT_WORDS;
     let bindings = limits.max_storage_buffers_per_shader_stage.min(limits.max_bindings_per_bind_group);
     DeviceInfo {
         name: info.name.clone(),
@@ -203,8 +203,7 @@ fn device_info(adapter: &wgpu::Adapter) -> DeviceInfo {
         max_buffer_size: limits.max_buffer_size,
         max_binding_size: limits.max_storage_buffer_binding_size,
         max_workgroup_size: limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x),
-        // One binding is the trap record's.
-        max_buffers: bindings.saturating_sub(1).min(slots),
+        max_buffers: bindings.saturating_sub(OTHER_BINDINGS).min(MOST_BUFFERS),
     }
 }
 

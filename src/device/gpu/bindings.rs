@@ -56,7 +56,7 @@ fn ranks(interface: &Interface) -> BTreeMap<u32, u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wavelift_translator::{Binding, Location, TrapKind, TrapSite};
+    use wavelift_translator::{Binding, Layout, Location, TrapKind, TrapSite};
 
     /// A header and one `OpDecorate %7 Binding n` for each number, with another decoration between.
     fn shader(declared: &[u32], used: &[u32], traps: bool) -> Shader {
@@ -66,9 +66,17 @@ mod tests {
             words.extend([4 << 16 | OP_DECORATE, 7, 34, 0]);
         }
         let site = TrapSite { at: Location::default(), kind: TrapKind::Unreachable };
-        let bindings = (0..).zip(declared).map(|(slot, b)| Binding { binding: *b, slot, writable: true }).collect();
+        let bindings = (0..).zip(declared).map(|(slot, b)| Binding { binding: *b, slot, slice: 0, writable: true });
         let trap_sites = if traps { vec![site] } else { vec![] };
-        let interface = Interface { workgroup_size: 1, bindings, immediates_size: 20, trap_sites, inputs: vec![] };
+        let interface = Interface {
+            workgroup_size: 1,
+            bindings: bindings.collect(),
+            immediates_size: 20,
+            parameters_size: 0,
+            trap_sites,
+            inputs: vec![],
+            layout: Layout::default(),
+        };
         Shader { words, interface, operators: 0, launch_checks: Default::default(), linear: None }
     }
 

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
+use crate::device::gpu::layout::Limits;
 use crate::device::gpu::{Adapter, Transfers};
 use crate::device::{DeviceError, DeviceKind};
 
@@ -15,6 +16,8 @@ pub(crate) struct Connection {
     pub queue: wgpu::Queue,
     /// Counted up by one at each opening of the adapter.
     pub generation: u64,
+    /// What a launch can bind.
+    pub limits: Limits,
     /// Nanoseconds per tick of the device's timestamps; `None` where it has none.
     pub tick: Option<f64>,
     /// The driver runs on the CPU: the host's clock is as good as its own, and taking timestamps doubles the cost of a
@@ -29,14 +32,19 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Opens the adapter with all of its features that are not experimental, and all of its limits.
-    pub fn open(adapter: &Adapter, transfers: Transfers, generation: u64) -> Result<Connection, DeviceError> {
+    /// Opens the adapter with all of its features that are not experimental, and all of its limits that `limits` allow.
+    pub fn open(
+        adapter: &Adapter,
+        transfers: Transfers,
+        limits: &Limits,
+        generation: u64,
+    ) -> Result<Connection, DeviceError> {
         let name = adapter.info().name.clone();
         let features = adapter.wgpu().features() - wgpu::Features::all_experimental_mask();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wavelift"),
             required_features: features,
-            required_limits: adapter.wgpu().limits(),
+            required_limits: limits.lower(adapter.wgpu().limits()),
             ..Default::default()
         };
         let opened = catch_unwind(AssertUnwindSafe(|| pollster::block_on(adapter.wgpu().request_device(&descriptor))));
@@ -61,7 +69,8 @@ impl Connection {
         let transfers = if mappable { transfers } else { Transfers::Staged };
         let staging = Mutex::default();
         let software = adapter.info().kind == DeviceKind::SoftwareGpu;
-        Ok(Connection { device, queue, generation, tick, software, transfers, staging, name, lost })
+        let limits = Limits::of(&device.limits());
+        Ok(Connection { device, queue, generation, limits, tick, software, transfers, staging, name, lost })
     }
 
     /// Whether the device has a feature.

@@ -1,9 +1,7 @@
 //! What one guest has on a GPU: its buffers, its bind groups, its trap record.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-
-use wavelift_translator::LINEAR;
 
 use crate::device::gpu::Shared;
 use crate::device::gpu::connection::Connection;
@@ -21,8 +19,9 @@ pub struct GpuContext {
     buffers: HashMap<BufferId, GpuBuffer>,
     pub(crate) bind_groups: HashMap<BindGroupKey, wgpu::BindGroup>,
     pub(crate) scratch: Option<Scratch>,
-    /// The part of linear memory that the last launch that reached it bound.
-    linear: Option<GpuBuffer>,
+    /// What launches need besides the guest's buffers, by the numbers that stand for it: the part of linear memory that
+    /// the last launch bound, pools, arguments.
+    own: BTreeMap<u32, GpuBuffer>,
     /// Launches are timed by the device's clock, where it has one, even if that slows them down.
     pub(crate) timed: bool,
 }
@@ -31,7 +30,7 @@ pub struct GpuContext {
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct BindGroupKey {
     pub kernel: u64,
-    /// `None` for linear memory.
+    /// `None` for what is not a guest's buffer.
     pub buffers: Vec<Option<BufferId>>,
 }
 
@@ -42,7 +41,7 @@ impl GpuContext {
             buffers: HashMap::new(),
             bind_groups: HashMap::new(),
             scratch: None,
-            linear: None,
+            own: BTreeMap::new(),
             timed: false,
         }
     }
@@ -63,30 +62,36 @@ impl GpuContext {
         if buffer.generation == connection.generation { Ok(buffer) } else { Err(connection.gone()) }
     }
 
-    /// The buffer for linear memory, of at least this size; its bytes are whatever the last launch left.
-    pub(crate) fn linear_buffer(&mut self, connection: &Connection, size: u64) -> Result<GpuBuffer, DeviceError> {
+    /// A buffer that is no guest's, of at least this size, by the number that stands for it; its bytes are whatever the
+    /// last launch left.
+    pub(crate) fn own_buffer(
+        &mut self,
+        connection: &Connection,
+        number: u32,
+        size: u64,
+    ) -> Result<GpuBuffer, DeviceError> {
         let fits = |known: &&GpuBuffer| known.generation == connection.generation && known.size >= size;
-        if let Some(known) = self.linear.as_ref().filter(fits) {
+        if let Some(known) = self.own.get(&number).filter(fits) {
             return Ok(known.clone());
         }
-        if let Some(old) = self.linear.take() {
+        if let Some(old) = self.own.remove(&number) {
             self.bind_groups.clear();
             old.wgpu.destroy();
         }
         let buffer = GpuBuffer::new(connection, size)?;
-        Ok(self.linear.insert(buffer).clone())
+        self.own.insert(number, buffer.clone());
+        Ok(buffer)
     }
 
-    /// The buffer that a slot of an interface binds.
+    /// The buffer that a slot of an interface, or one of the numbers that stand for other things, binds.
     pub(crate) fn bound_buffer(
         &self,
         connection: &Connection,
         slot: u32,
         slots: &[BufferSpec],
     ) -> Result<&GpuBuffer, LaunchError> {
-        if slot == LINEAR {
-            let missing = || LaunchError::Internal("A launch that reaches linear memory has none bound.".into());
-            return self.linear.as_ref().ok_or_else(missing);
+        if let Some(own) = self.own.get(&slot).filter(|own| own.generation == connection.generation) {
+            return Ok(own);
         }
         match slots.get(slot as usize) {
             Some(spec) => Ok(self.buffer(connection, spec.id)?),
@@ -138,7 +143,7 @@ impl Context for GpuContext {
 impl Drop for GpuContext {
     // wgpu frees a dropped buffer at some later poll; a guest's memory goes with the guest.
     fn drop(&mut self) {
-        for buffer in self.buffers.values().chain(&self.linear) {
+        for buffer in self.buffers.values().chain(self.own.values()) {
             buffer.wgpu.destroy();
         }
     }

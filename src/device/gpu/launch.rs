@@ -3,12 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wavelift_translator as translator;
-use wavelift_translator::{BufferParam, Environment, Input, Interface, LaunchState, Shape, TRAP_BINDING, immediate};
+use wavelift_translator::layout::PARAMETERS;
+use wavelift_translator::{
+    Binding, BufferParam, Environment, Input, Interface, LaunchState, Layout, Shape, TRAP_BINDING, immediate,
+};
 
 use crate::device::gpu::Transfers;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::{BindGroupKey, GpuContext};
+use crate::device::gpu::layout::{self, Demand, Limits, Pooled};
 use crate::device::gpu::linear::{CallerState, Window};
 use crate::device::gpu::pipeline::{Kernel, Pipeline, binding_refusal};
 use crate::device::gpu::traps;
@@ -123,8 +126,8 @@ impl GpuContext {
         let tables = |table| caller.table(table);
         let environment = Environment::with_tables(&launch.module.wasm, launch.function, tables);
         let mut state = CallerState::new(caller);
-        let lifted = self.lifted(launch, environment, &mut state)?;
         let connection = self.connection()?;
+        let lifted = self.lifted(launch, environment, &mut state, &connection.limits)?;
         let started = Instant::now();
         if let Some(window) = lifted.window {
             state.upload(self, &connection, window)?;
@@ -145,25 +148,28 @@ impl GpuContext {
         Ok(LaunchTimes { lift: lifted.lift, ..times })
     }
 
-    /// The kernel for this launch: the form without the checks that the launch's parameters prove, where they do.
+    /// The kernel for this launch: the form without the checks that the launch's parameters prove, where they do, in the
+    /// layout that keeps the device's limits.
     fn lifted(
         &self,
         launch: &Launch,
         environment: Environment,
         state: &mut CallerState<'_>,
+        limits: &Limits,
     ) -> Result<Lifted, LaunchError> {
         let (mut shape, slots) = shape_of(&launch.buffers);
         shape.environment = environment;
-        let options = self.shared.options;
-        let get = |shape, options| self.shared.kernels.get(&launch.module, launch.function, shape, options);
-        let (mut kernel, mut lift) = get(shape.clone(), &options)?;
+        let mut options = self.shared.options;
+        let get = |shape, options| self.shared.kernels.get(&launch.module, launch.function, shape, &options);
+        let (mut kernel, mut lift) = get(shape.clone(), options)?;
         let immediates = all_immediates(launch, &slots);
         let mut words = state.words(kernel.interface())?;
         let input = |input: Input| words.iter().find(|(known, _)| *known == input).map(|(_, word)| *word);
         let known = LaunchState { immediates: &immediates, inputs: &input, iterations: launch.iterations };
         let checks = &kernel.shader.launch_checks;
         if !checks.is_empty() && checks.hold(&known) {
-            let (proved, again) = get(shape, &translator::Options { checks_proved: true, ..options })?;
+            options.checks_proved = true;
+            let (proved, again) = get(shape.clone(), options)?;
             kernel = proved;
             lift += again;
         }
@@ -171,6 +177,17 @@ impl GpuContext {
         let (window, stores) = (reach.map(|reach| state.window(reach, &known)), reach.is_some_and(|r| r.stores));
         if let (Some(window), Some((_, word))) = (window, words.iter_mut().find(|(i, _)| *i == Input::WindowStart)) {
             *word = window.start;
+        }
+        let size = |slot: u32| match slots.get(slot as usize) {
+            Some(spec) => spec.size.into(),
+            None => window.map_or(0, Window::size),
+        };
+        let demand = Demand { interface: kernel.interface(), slots: slots.len() as u32, size: &size };
+        shape.layout = demand.layout(limits)?;
+        if shape.layout != Layout::default() {
+            let (fitting, again) = get(shape, options)?;
+            kernel = fitting;
+            lift += again;
         }
         // The form without checks may read less of the launch's state.
         let used = |(input, word): &(Input, u32)| kernel.interface().inputs.contains(input).then_some(*word);
@@ -200,6 +217,16 @@ impl GpuContext {
         let bound = self.check_bindings(&connection, interface, &slots)?;
         let (pipeline, mut compile) = kernel.pipeline(&connection, self.shared.options.profile)?;
         self.prepare_scratch(&connection, interface)?;
+        let started = Instant::now();
+        let places = self.pooled(&connection, &interface.layout, &slots)?;
+        self.fill_pools(&connection, &places, &slots)?;
+        let mut words = immediates(interface, arguments, &slots, &places);
+        if interface.parameters_size > 0 {
+            let parameters = self.own_buffer(&connection, PARAMETERS, interface.parameters_size.into())?;
+            parameters.write(&connection, 0, bytemuck::cast_slice(&words))?;
+            words.truncate((interface.immediates_size / 4) as usize);
+        }
+        let mut moving = started.elapsed();
         let bind_group = self.bind_group(&connection, kernel, &pipeline, bound, &slots)?;
         let Some(scratch) = &self.scratch else {
             return Err(LaunchError::Internal("A launch has no scratch buffers.".into()));
@@ -210,7 +237,7 @@ impl GpuContext {
             pipeline: &pipeline,
             bind_group: &bind_group,
             interface,
-            words: immediates(interface, arguments, &slots),
+            words,
             dispatch: dispatch_limit(&connection, interface.workgroup_size),
             timed: self.timed || !connection.software,
         };
@@ -218,7 +245,10 @@ impl GpuContext {
             compile += ready.warm_up()?;
         }
         let run = ready.run_all(kernel, u64::from(arguments.iterations))?;
-        Ok(LaunchTimes { lift: Duration::ZERO, compile, run })
+        let started = Instant::now();
+        self.empty_pools(&connection, &places, &slots)?;
+        moving += started.elapsed();
+        Ok(LaunchTimes { lift: Duration::ZERO, compile, run: run + moving })
     }
 
     /// Runs a kernel `count` times and gives the run time of each: by the device's clock where it has one, else from
@@ -250,11 +280,15 @@ impl GpuContext {
     ) -> Result<Vec<Option<BufferId>>, LaunchError> {
         let mut bound = Vec::with_capacity(interface.bindings.len());
         for binding in &interface.bindings {
-            let buffer = self.bound_buffer(connection, binding.slot, slots)?;
-            if let Some(refusal) = binding_refusal(connection, buffer.wgpu.size()) {
-                return Err(refusal);
+            let spec = slots.get(binding.slot as usize);
+            if spec.is_some() {
+                let size = self.bound_buffer(connection, binding.slot, slots)?.wgpu.size();
+                let most = layout::reach(&interface.layout, binding.slot, &connection.limits);
+                if size > most {
+                    return Err(binding_refusal(size, most));
+                }
             }
-            bound.push(slots.get(binding.slot as usize).map(|spec| spec.id));
+            bound.push(spec.map(|spec| spec.id));
         }
         Ok(bound)
     }
@@ -291,8 +325,15 @@ impl GpuContext {
             entries.push(wgpu::BindGroupEntry { binding: TRAP_BINDING, resource });
         }
         for binding in &interface.bindings {
-            let resource = self.bound_buffer(connection, binding.slot, slots)?.wgpu.as_entire_binding();
-            entries.push(wgpu::BindGroupEntry { binding: binding.binding, resource });
+            let buffer = &self.bound_buffer(connection, binding.slot, slots)?.wgpu;
+            let Binding { binding, slot, slice, .. } = *binding;
+            let Some((offset, size)) =
+                layout::slice_range(&interface.layout, slot, slice, buffer.size(), &connection.limits)
+            else {
+                return Err(LaunchError::Internal(format!("Slice {slice} of slot {slot} lies beyond its buffer.")));
+            };
+            let range = wgpu::BufferBinding { buffer, offset, size: wgpu::BufferSize::new(size) };
+            entries.push(wgpu::BindGroupEntry { binding, resource: wgpu::BindingResource::Buffer(range) });
         }
         let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &pipeline.layout, entries: &entries };
         let group = connection.guarded(0, || Ok(connection.device.create_bind_group(&descriptor)))?;
@@ -376,22 +417,14 @@ impl Ready<'_> {
         pass.set_pipeline(&self.pipeline.compute);
         pass.set_bind_group(0, self.bind_group, &[]);
         let mut words = self.words.clone();
-        let (mut at, end) = (first, first + count);
-        loop {
-            let now = self.dispatch.min(end - at);
-            // Both fit: a launch has fewer than 2^32 invocations.
-            set_word(&mut words, immediate::FIRST, at as u32);
-            set_word(&mut words, immediate::COUNT, now as u32);
+        for (first, count) in dispatches(first, count, self.dispatch) {
+            set_word(&mut words, immediate::FIRST, first);
+            set_word(&mut words, immediate::COUNT, count);
             if !words.is_empty() {
                 pass.set_immediates(0, bytemuck::cast_slice(&words));
             }
             // One group at least: that of the warm-up, whose invocations all return at once.
-            let groups = now.div_ceil(u64::from(self.interface.workgroup_size)).max(1);
-            pass.dispatch_workgroups(groups as u32, 1, 1);
-            at += now;
-            if at >= end {
-                break;
-            }
+            pass.dispatch_workgroups(count.div_ceil(self.interface.workgroup_size).max(1), 1, 1);
         }
     }
 
@@ -450,12 +483,15 @@ fn all_immediates(launch: &Launch, slots: &[BufferSpec]) -> Vec<u32> {
     fill(vec![0; words], launch.iterations, launch.block_size, slots)
 }
 
-/// The immediates as the shader declares them.
-fn immediates(interface: &Interface, arguments: &Arguments<'_>, slots: &[BufferSpec]) -> Vec<u32> {
-    let words = vec![0; (interface.immediates_size / 4) as usize];
-    let mut words = fill(words, arguments.iterations, arguments.block_size, slots);
-    for (word, input) in (immediate::SLOTS + 2 * slots.len() as u32..).zip(arguments.inputs) {
-        set_word(&mut words, word, *input);
+/// The arguments as the shader declares them: those of the immediates, or those of the buffer that has the same words and
+/// more.
+fn immediates(interface: &Interface, arguments: &Arguments<'_>, slots: &[BufferSpec], places: &[Pooled]) -> Vec<u32> {
+    let size = interface.immediates_size.max(interface.parameters_size);
+    let mut words = fill(vec![0; (size / 4) as usize], arguments.iterations, arguments.block_size, slots);
+    let starts = places.iter().map(|place| (place.start / 4) as u32);
+    let behind = arguments.inputs.iter().copied().chain(starts);
+    for (word, value) in (immediate::SLOTS + 2 * slots.len() as u32..).zip(behind) {
+        set_word(&mut words, word, value);
     }
     words
 }
@@ -478,6 +514,13 @@ fn set_word(words: &mut [u32], index: u32, value: u32) {
     }
 }
 
+/// First invocation and number of invocations of each dispatch of `[first, first + count)`, one at least. They fit in
+/// words: a launch has fewer than 2^32 invocations.
+fn dispatches(first: u64, count: u64, most: u64) -> impl Iterator<Item = (u32, u32)> {
+    let pieces = count.div_ceil(most).max(1);
+    (0..pieces).map(move |piece| ((first + piece * most) as u32, most.min(count - piece * most) as u32))
+}
+
 /// Most invocations of one dispatch, a multiple of the group size.
 fn dispatch_limit(connection: &Connection, group: u32) -> u64 {
     let groups = u64::from(connection.device.limits().max_compute_workgroups_per_dimension);
@@ -489,6 +532,7 @@ fn dispatch_limit(connection: &Connection, group: u32) -> u64 {
 mod tests {
     use super::*;
     use crate::device::Access;
+    use wavelift_translator::layout::POOL_READ;
 
     fn spec(id: u64, address: u32) -> BufferSpec {
         BufferSpec { id: BufferId(id), address, size: 12, access: Access::ReadWrite }
@@ -504,13 +548,45 @@ mod tests {
     #[test]
     fn immediates_stand_where_the_shader_reads_them() {
         let inputs = vec![Input::MemorySize];
-        let interface =
-            Interface { workgroup_size: 64, bindings: vec![], immediates_size: 40, trap_sites: vec![], inputs };
+        let interface = Interface {
+            workgroup_size: 64,
+            bindings: vec![],
+            immediates_size: 40,
+            parameters_size: 0,
+            trap_sites: vec![],
+            inputs,
+            layout: Layout::default(),
+        };
         let arguments = |inputs| Arguments { iterations: 100, block_size: 8, buffers: &[], inputs };
-        let words = immediates(&interface, &arguments(&[65536]), &[spec(1, 256), spec(2, 512)]);
+        let slots = [spec(1, 256), spec(2, 512)];
+        let words = immediates(&interface, &arguments(&[65536]), &slots, &[]);
         assert_eq!(words, [0, 0, 100, 8, 0, 256, 12, 512, 12, 65536]);
+        let places = [Pooled { slot: 1, pool: POOL_READ, start: 64, size: 16 }];
+        let more = Interface { immediates_size: 8, parameters_size: 44, ..interface.clone() };
+        let words = immediates(&more, &arguments(&[65536]), &slots, &places);
+        assert_eq!(words, [0, 0, 100, 8, 0, 256, 12, 512, 12, 65536, 16]);
         let short = Interface { immediates_size: 20, ..interface };
-        assert_eq!(immediates(&short, &arguments(&[]), &[spec(1, 256)]), [0, 0, 100, 8, 0]);
+        assert_eq!(immediates(&short, &arguments(&[]), &[spec(1, 256)], &[]), [0, 0, 100, 8, 0]);
+    }
+
+    #[test]
+    fn dispatches_reach_the_highest_iteration_and_no_further() {
+        let all = u64::from(u32::MAX);
+        let split = |first, count, most| dispatches(first, count, most).collect::<Vec<_>>();
+        assert_eq!(split(0, 0, 64), [(0, 0)]);
+        assert_eq!(split(128, 64, 64), [(128, 64)]);
+        assert_eq!(split(all - 65, 65, 64), [(u32::MAX - 65, 64), (u32::MAX - 1, 1)]);
+        assert_eq!(split(0, all, MAX_DISPATCH), [(0, 1 << 31), (1 << 31, (1 << 31) - 1)]);
+        for most in [4_194_240, 65_535, MAX_DISPATCH] {
+            let mut next = 0;
+            for (first, count) in dispatches(0, all, most) {
+                assert_eq!((u64::from(first), count > 0), (next, true));
+                // The idle invocations of the last group have ids that don't wrap around, either.
+                assert!(u64::from(count).next_multiple_of(64) <= MAX_DISPATCH);
+                next += u64::from(count);
+            }
+            assert_eq!(next, all);
+        }
     }
 
     #[test]

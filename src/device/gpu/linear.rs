@@ -1,6 +1,6 @@
 //! Linear memory on a GPU: the part that a launch can reach, as it is at the call.
 
-use wavelift_translator::{Input, Interface, LaunchState, LinearReach, WINDOW_ALIGNMENT};
+use wavelift_translator::{Input, Interface, LINEAR, LaunchState, LinearReach, WINDOW_ALIGNMENT};
 
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::GpuContext;
@@ -22,6 +22,13 @@ pub(crate) struct Window {
     pub start: u32,
     /// The byte after the last.
     pub end: u32,
+}
+
+impl Window {
+    /// Its size in bytes.
+    pub fn size(self) -> u64 {
+        u64::from(self.end - self.start)
+    }
 }
 
 impl<'a> CallerState<'a> {
@@ -76,8 +83,7 @@ impl<'a> CallerState<'a> {
         connection: &Connection,
         window: Window,
     ) -> Result<(), LaunchError> {
-        let size = u64::from(window.end - window.start);
-        let buffer = context.linear_buffer(connection, size)?;
+        let buffer = context.own_buffer(connection, LINEAR, window.size())?;
         self.pieces(window, |caller, address, bytes| {
             caller.read_memory(address.into(), bytes);
             buffer.write(connection, u64::from(address - window.start), bytes)
@@ -91,8 +97,7 @@ impl<'a> CallerState<'a> {
         connection: &Connection,
         window: Window,
     ) -> Result<(), LaunchError> {
-        let size = u64::from(window.end - window.start);
-        let buffer = context.linear_buffer(connection, size)?;
+        let buffer = context.own_buffer(connection, LINEAR, window.size())?;
         self.pieces(window, |caller, address, bytes| {
             buffer.read(connection, u64::from(address - window.start), bytes)?;
             caller.write_memory(address.into(), bytes);

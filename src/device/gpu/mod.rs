@@ -12,10 +12,12 @@ mod context;
 mod dump;
 mod features;
 mod launch;
+mod layout;
 mod linear;
 mod operands;
 mod pace;
 mod pipeline;
+mod pools;
 mod probe;
 pub mod raw;
 mod shader_module;
@@ -34,6 +36,8 @@ use crate::memory::AddressSpace;
 pub use adapter::{Adapter, NoAdapter, adapters, find};
 pub use conformance::{OperatorCheck, Outcome};
 pub use context::GpuContext;
+#[doc(hidden)]
+pub use layout::Limits;
 pub use pipeline::Kernel;
 pub use probe::{Exactness, Findings};
 
@@ -79,6 +83,7 @@ pub struct GpuDevice {
 pub(crate) struct Shared {
     adapter: Adapter,
     transfers: Transfers,
+    limits: Limits,
     /// How kernels are lifted for this device, its features included.
     options: translator::Options,
     kernels: KernelCache,
@@ -104,6 +109,17 @@ impl GpuDevice {
         GpuDevice::open_changed(adapter, options, transfers, |_| {})
     }
 
+    /// The same with lower limits, as if the device had them.
+    #[doc(hidden)]
+    pub fn open_limited(
+        adapter: &Adapter,
+        options: &GpuOptions,
+        transfers: Option<Transfers>,
+        limits: Limits,
+    ) -> Result<GpuDevice, DeviceError> {
+        GpuDevice::open_as(adapter, options, transfers, limits, |_| {})
+    }
+
     /// The same with the device's features changed, as if it lacked some.
     #[doc(hidden)]
     pub fn open_changed(
@@ -112,9 +128,19 @@ impl GpuDevice {
         transfers: Option<Transfers>,
         change: impl FnOnce(&mut Features),
     ) -> Result<GpuDevice, DeviceError> {
+        GpuDevice::open_as(adapter, options, transfers, Limits::NONE, change)
+    }
+
+    fn open_as(
+        adapter: &Adapter,
+        options: &GpuOptions,
+        transfers: Option<Transfers>,
+        limits: Limits,
+        change: impl FnOnce(&mut Features),
+    ) -> Result<GpuDevice, DeviceError> {
         adapter.check()?;
         let transfers = transfers.unwrap_or(adapter.best_transfers());
-        let connection = Arc::new(Connection::open(adapter, transfers, 0)?);
+        let connection = Arc::new(Connection::open(adapter, transfers, &limits, 0)?);
         let profile = adapter.profile(options.profile);
         let mut features = features::of(adapter, &connection, profile)?;
         change(&mut features);
@@ -128,7 +154,8 @@ impl GpuDevice {
         };
         let current = Mutex::new(connection);
         let kernels = KernelCache::default();
-        Ok(GpuDevice { shared: Arc::new(Shared { adapter: adapter.clone(), transfers, options, kernels, current }) })
+        let adapter = adapter.clone();
+        Ok(GpuDevice { shared: Arc::new(Shared { adapter, transfers, limits, options, kernels, current }) })
     }
 
     /// How kernels are lifted for this device.
@@ -198,7 +225,7 @@ impl Shared {
         if current.lost().is_some() {
             let next = current.generation + 1;
             tracing::warn!(device = self.adapter.info().name, "the device was lost and is opened anew");
-            let opened = Connection::open(&self.adapter, self.transfers, next);
+            let opened = Connection::open(&self.adapter, self.transfers, &self.limits, next);
             // Still lost, to those above: what they hold on it is gone.
             *current = Arc::new(opened.map_err(|error| current.lost_for_good(&error))?);
         }

@@ -12,6 +12,7 @@ use wavelift_translator::{Interface, Profile, Shader, Shape, TRAP_BINDING};
 use crate::device::gpu::bindings;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::dump::dump;
+use crate::device::gpu::layout::Limits;
 use crate::device::gpu::pace::Pace;
 use crate::device::gpu::shader_module;
 use crate::device::{DeviceError, GuestModule, LaunchError};
@@ -79,7 +80,8 @@ impl Kernel {
     }
 }
 
-/// Refuses a shader that needs more than the device gives.
+/// Refuses a shader that needs more than the device gives. Lifted ones have a layout in which they need no more, but for
+/// the size of a group.
 fn check_limits(connection: &Connection, interface: &Interface) -> Result<(), LaunchError> {
     let limits = connection.device.limits();
     let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
@@ -89,14 +91,14 @@ fn check_limits(connection: &Connection, interface: &Interface) -> Result<(), La
             "The kernel runs in groups of {size} invocations; this device's groups hold 1 to {most}."
         )));
     }
-    if interface.immediates_size > limits.max_immediate_size {
+    let Limits { bindings: most, immediates_size, .. } = connection.limits;
+    if interface.immediates_size > immediates_size {
         return Err(LaunchError::Unsupported(format!(
             "The kernel's arguments take {} bytes; this device passes at most {}. Use fewer buffers in one launch.",
-            interface.immediates_size, limits.max_immediate_size
+            interface.immediates_size, immediates_size
         )));
     }
     let bindings = interface.bindings.len() + usize::from(!interface.trap_sites.is_empty());
-    let most = limits.max_storage_buffers_per_shader_stage.min(limits.max_bindings_per_bind_group);
     if bindings > most as usize {
         return Err(LaunchError::Unsupported(format!(
             "The kernel binds {bindings} buffers; this device binds at most {most} in one launch."
@@ -215,14 +217,11 @@ fn refusal(error: translator::Error) -> LaunchError {
     }
 }
 
-/// Why a buffer can't be bound; `None` if it can.
-pub(crate) fn binding_refusal(connection: &Connection, size: u64) -> Option<LaunchError> {
-    let most = connection.device.limits().max_storage_buffer_binding_size;
-    (size > most).then(|| {
-        LaunchError::Unsupported(format!(
-            "A kernel's buffer has {size} bytes; this device binds at most {most} of one buffer. Use smaller buffers."
-        ))
-    })
+/// The refusal of a buffer of which a kernel binds at most `most` bytes.
+pub(crate) fn binding_refusal(size: u64, most: u64) -> LaunchError {
+    LaunchError::Unsupported(format!(
+        "A kernel's buffer has {size} bytes; this device binds at most {most} of one buffer. Use smaller buffers."
+    ))
 }
 
 /// The error for a buffer that the launch names and this context does not hold.

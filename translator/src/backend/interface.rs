@@ -8,16 +8,20 @@ use rspirv::spirv::{
     SelectionControl, StorageClass, Word,
 };
 
+use super::usage::{Holder, Usage};
 use super::{Emitter, defect};
 use crate::error::Result;
 use crate::ir::Type;
+use crate::layout::{PARAMETERS, POOL_READ, POOL_WRITTEN};
 use crate::options::{Binding, Interface, LINEAR, Profile, Shape, TRAP_BINDING, immediate};
 
 /// Ids of the module's global variables.
 #[derive(Default)]
 pub(super) struct Globals {
-    /// Buffers by slot.
-    pub buffers: BTreeMap<u32, Word>,
+    /// The slices of each slot, linear memory and pool.
+    pub buffers: BTreeMap<u32, Vec<Word>>,
+    /// The buffer of arguments, if there is one.
+    parameters: Option<Word>,
     /// The immediates, and the number of words declared.
     immediates: Word,
     immediate_words: u32,
@@ -44,18 +48,7 @@ impl Emitter<'_> {
             self.b.name(id, "trap_record");
             self.globals.trap_record = Some(id);
         }
-        let usage = self.usage;
-        for (&slot, &writable) in &usage.slots {
-            let lanes = if usage.wide.contains(&slot) { 4 } else { 1 };
-            let id = self.declare_buffer(binding_of(slot, shape), writable, lanes);
-            if usage.atomic.contains(&slot) && self.options.profile == Profile::Vulkan {
-                // What an atomic step changed must be seen by the plain loads behind it.
-                self.b.decorate(id, Decoration::Coherent, []);
-            }
-            let name = if slot == LINEAR { "linear_memory".to_string() } else { format!("buffer_{slot}") };
-            self.b.name(id, name);
-            self.globals.buffers.insert(slot, id);
-        }
+        self.declare_buffers(shape);
         let vector = self.words_ty(3);
         let pointer = self.pointer_ty(StorageClass::Input, vector);
         let id = self.b.variable(pointer, None, StorageClass::Input, None);
@@ -63,9 +56,36 @@ impl Emitter<'_> {
         self.globals.invocation_id = id;
     }
 
+    fn declare_buffers(&mut self, shape: &Shape) {
+        let usage = self.usage;
+        for binding in bindings(usage, shape) {
+            if binding.slot == PARAMETERS {
+                let id = self.declare_buffer(binding.binding, false, 1);
+                self.b.name(id, "parameters");
+                self.globals.parameters = Some(id);
+                continue;
+            }
+            let holder = usage.holders[&binding.slot];
+            let id = self.declare_buffer(binding.binding, binding.writable, if holder.wide { 4 } else { 1 });
+            if holder.atomic && self.options.profile == Profile::Vulkan {
+                // What an atomic step changed must be seen by the plain loads behind it.
+                self.b.decorate(id, Decoration::Coherent, []);
+            }
+            let mut name = holder_name(binding.slot);
+            if holder.slices > 1 {
+                name = format!("{name}_slice_{}", binding.slice);
+            }
+            self.b.name(id, name);
+            self.globals.buffers.entry(binding.slot).or_default().push(id);
+        }
+    }
+
     /// The immediates up to the last word that is used (`main` uses the first two): one member a word, which every writer of naga's can name.
     fn declare_immediates(&mut self) {
-        let last = self.usage.immediates.last().copied().unwrap_or(0).max(immediate::COUNT);
+        let mut last = immediate::COUNT;
+        if !self.shape.layout.parameters {
+            last = last.max(self.usage.immediates.last().copied().unwrap_or(0));
+        }
         let word = self.ty(Type::I32);
         let block = self.b.type_struct((0..=last).map(|_| word));
         self.b.decorate(block, Decoration::Block, []);
@@ -89,7 +109,8 @@ impl Emitter<'_> {
             self.b.decorate(id, Decoration::NonWritable, []);
         }
         if self.options.profile == Profile::Vulkan {
-            // Slots are distinct buffers, and naga does not know the decoration.
+            // Slots are distinct buffers, slices don't overlap, a pool is one variable for all slots in it; and naga does
+            // not know the decoration.
             self.b.decorate(id, Decoration::Restrict, []);
         }
         id
@@ -98,6 +119,11 @@ impl Emitter<'_> {
     /// Loads a word of the immediates in the current block.
     pub(super) fn load_immediate(&mut self, word: u32) -> Result<Word> {
         let ty = self.ty(Type::I32);
+        if let Some(parameters) = self.globals.parameters.filter(|_| word > immediate::COUNT) {
+            let index = self.u32_constant(word);
+            let pointer = self.word_pointer(parameters, index)?;
+            return self.inst(Op::Load, ty, &[pointer]);
+        }
         let pointer_ty = self.pointer_ty(StorageClass::PushConstant, ty);
         let index = self.u32_constant(word);
         let pointer = self.inst(Op::AccessChain, pointer_ty, &[self.globals.immediates, index])?;
@@ -194,17 +220,63 @@ impl Emitter<'_> {
 
     /// What the host binds and sets.
     pub(super) fn interface(&self, shape: &Shape) -> Interface {
-        let binding = |(&slot, &writable)| Binding { binding: binding_of(slot, shape), slot, writable };
         Interface {
             workgroup_size: self.options.workgroup_size,
-            bindings: self.usage.slots.iter().map(binding).collect(),
+            bindings: bindings(self.usage, shape),
             immediates_size: 4 * self.globals.immediate_words,
+            parameters_size: parameter_words(self.usage, shape) * 4,
             trap_sites: self.trap_sites.clone(),
             inputs: self.usage.inputs.iter().copied().collect(),
+            layout: shape.layout.clone(),
         }
     }
 }
 
-fn binding_of(slot: u32, shape: &Shape) -> u32 {
-    if slot == LINEAR { shape.slots() + 1 } else { slot + 1 }
+/// Words of the buffer of arguments; 0 where there is none.
+fn parameter_words(usage: &Usage, shape: &Shape) -> u32 {
+    match usage.immediates.last() {
+        Some(&last) if shape.layout.parameters && last > immediate::COUNT => last + 1,
+        _ => 0,
+    }
+}
+
+/// All bindings but the trap record's, by number.
+fn bindings(usage: &Usage, shape: &Shape) -> Vec<Binding> {
+    let mut bindings = Vec::new();
+    let mut further = binding_of(PARAMETERS, shape) + 1;
+    for (&slot, &Holder { writable, slices, .. }) in &usage.holders {
+        bindings.push(Binding { binding: binding_of(slot, shape), slot, slice: 0, writable });
+        for slice in 1..slices {
+            bindings.push(Binding { binding: further, slot, slice, writable });
+            further += 1;
+        }
+    }
+    if parameter_words(usage, shape) > 0 {
+        let binding = binding_of(PARAMETERS, shape);
+        bindings.push(Binding { binding, slot: PARAMETERS, slice: 0, writable: false });
+    }
+    bindings.sort_by_key(|binding| binding.binding);
+    bindings
+}
+
+/// The number of a first slice.
+fn binding_of(holder: u32, shape: &Shape) -> u32 {
+    let last = shape.slots();
+    match holder {
+        LINEAR => last + 1,
+        POOL_READ => last + 2,
+        POOL_WRITTEN => last + 3,
+        PARAMETERS => last + 4,
+        slot => slot + 1,
+    }
+}
+
+/// The name of a slot, linear memory or a pool.
+pub(super) fn holder_name(holder: u32) -> String {
+    match holder {
+        LINEAR => "linear_memory".to_string(),
+        POOL_READ => "pool_read".to_string(),
+        POOL_WRITTEN => "pool_written".to_string(),
+        slot => format!("buffer_{slot}"),
+    }
 }

@@ -1,8 +1,9 @@
 //! Buffers, variables and immediates.
 
 use rspirv::dr::Operand;
-use rspirv::spirv::{MemorySemantics, Op, Scope, StorageClass, Word};
+use rspirv::spirv::{Op, StorageClass, Word};
 
+use super::slices::{Access, Accessor};
 use super::{Emitter, defect};
 use crate::error::{Error, Result};
 use crate::ir::{LowOp, Type, Value, Var};
@@ -17,41 +18,52 @@ impl Emitter<'_> {
         self.inst(Op::AccessChain, pointer, &[buffer, member, index])
     }
 
-    fn slot_pointer(&mut self, slot: u32, index: Word) -> Result<Word> {
-        match self.globals.buffers.get(&slot) {
-            Some(buffer) => self.word_pointer(*buffer, index),
-            None => Err(Error::Internal(format!("slot {slot} was not declared"))),
-        }
+    /// Where a word of a slot is: the slot or its pool, and the word's index there.
+    fn word_place(&mut self, slot: u32, index: Word) -> Result<(u32, Word)> {
+        let Some(place) = self.shape.layout.place_in_pools(slot) else { return Ok((slot, index)) };
+        let start = self.immediate(self.globals.first_input + self.usage.inputs.len() as u32 + place)?;
+        let word = self.ty(Type::I32);
+        Ok((self.shape.layout.holder(slot), self.inst(Op::IAdd, word, &[start, index])?))
+    }
+
+    fn access_slot(&mut self, kind: Access, slot: u32, index: Word, value: Option<Word>) -> Result<Option<Word>> {
+        let (holder, index) = self.word_place(slot, index)?;
+        self.access(Accessor { holder, kind }, index, value)
     }
 
     /// A word of a buffer.
     pub(super) fn load_word(&mut self, slot: u32, index: Word) -> Result<Word> {
-        let pointer = self.slot_pointer(slot, index)?;
-        let word = self.ty(Type::I32);
-        self.inst(Op::Load, word, &[pointer])
+        self.access_slot(Access::LoadWord, slot, index, None)?.ok_or_else(no_result)
     }
 
     /// A word of a slot that is loaded four words at a time. The four are loaded once in a region and those below it:
     /// nothing stores to such a slot.
     pub(super) fn load_lane(&mut self, slot: u32, args: &[Value], lane: u32) -> Result<Word> {
         let [quad] = self.operands(args)?;
+        if self.shape.layout.pooled.contains_key(&slot) {
+            return self.load_pooled_lane(slot, quad, lane);
+        }
         let word = self.ty(Type::I32);
         let vector = match self.quads.get(&(slot, quad)) {
             Some(vector) => *vector,
             None => {
-                let vector_ty = self.words_ty(4);
-                let pointer_ty = self.pointer_ty(StorageClass::StorageBuffer, vector_ty);
-                let buffer = self.globals.buffers.get(&slot).copied();
-                let buffer = buffer.ok_or_else(|| Error::Internal(format!("slot {slot} was not declared")))?;
-                let member = self.u32_constant(0);
-                let pointer = self.inst(Op::AccessChain, pointer_ty, &[buffer, member, quad])?;
-                let vector = self.inst(Op::Load, vector_ty, &[pointer])?;
+                let accessor = Accessor { holder: slot, kind: Access::LoadQuad };
+                let vector = self.access(accessor, quad, None)?.ok_or_else(no_result)?;
                 self.quads.insert((slot, quad), vector);
                 self.loaded_quads.push((slot, quad));
                 vector
             }
         };
         self.inst_of(Op::CompositeExtract, word, vec![Operand::IdRef(vector), Operand::LiteralBit32(lane)])
+    }
+
+    /// Pools are declared as words.
+    fn load_pooled_lane(&mut self, slot: u32, quad: Word, lane: u32) -> Result<Word> {
+        let word = self.ty(Type::I32);
+        let (amount, lane) = (self.u32_constant(2), self.u32_constant(lane));
+        let first = self.inst(Op::ShiftLeftLogical, word, &[quad, amount])?;
+        let index = self.inst(Op::BitwiseOr, word, &[first, lane])?;
+        self.load_word(slot, index)
     }
 
     /// Forgets the four words loaded since there were `count`: they are not there behind the region that loaded them.
@@ -63,20 +75,13 @@ impl Emitter<'_> {
 
     /// Stores a word of a buffer.
     pub(super) fn store_word(&mut self, slot: u32, index: Word, value: Word) -> Result<()> {
-        let pointer = self.slot_pointer(slot, index)?;
-        self.b.store(pointer, value, None, []).map_err(defect)
+        self.access_slot(Access::StoreWord, slot, index, Some(value)).map(drop)
     }
 
     /// Clears (`AndWord`) or sets (`OrWord`) bits of a word of a buffer in one step.
     pub(super) fn change_word(&mut self, op: LowOp, slot: u32, index: Word, bits: Word) -> Result<()> {
-        let pointer = self.slot_pointer(slot, index)?;
-        let word = self.ty(Type::I32);
-        let scope = self.u32_constant(Scope::Device as u32);
-        let semantics = self.u32_constant(MemorySemantics::RELAXED.bits());
-        let op = if matches!(op, LowOp::AndWord { .. }) { Op::AtomicAnd } else { Op::AtomicOr };
-        let operands = [Operand::IdRef(pointer), Operand::IdScope(scope), Operand::IdMemorySemantics(semantics)];
-        self.inst_of(op, word, operands.into_iter().chain([Operand::IdRef(bits)]).collect())?;
-        Ok(())
+        let kind = if matches!(op, LowOp::AndWord { .. }) { Access::AndWord } else { Access::OrWord };
+        self.access_slot(kind, slot, index, Some(bits)).map(drop)
     }
 
     /// Declares the private stack in the kernel's first block: an array of zeroes.
@@ -142,4 +147,8 @@ impl Emitter<'_> {
         let loaded = self.globals.loaded.get(&word).copied();
         loaded.ok_or_else(|| Error::Internal(format!("word {word} of the immediates was not loaded")))
     }
+}
+
+fn no_result() -> Error {
+    Error::Internal("a load has no result".to_string())
 }

@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::unsupported;
 use crate::error::{Error, Location, Result};
 use crate::ir::{Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type};
+use crate::layout::{Layout, POOL_READ};
 use crate::options::{Access, Input, LINEAR, Options, Shape, immediate};
 
 /// Most merge instructions nested in each other (SPIR-V's universal limit).
 const MAX_DEPTH: u32 = 1023;
+/// Logarithm of the size in bytes of the smallest slice: four words are never cut.
+const SMALLEST_SLICE: u32 = 4;
 
 /// What a function in strict form uses.
 #[derive(Debug, Default)]
@@ -16,11 +19,13 @@ pub(super) struct Usage {
     /// Slots that are loaded or stored, and whether one is stored.
     pub slots: BTreeMap<u32, bool>,
     /// Slots that are loaded four words at a time.
-    pub wide: BTreeSet<u32>,
+    wide: BTreeSet<u32>,
     /// Slots that are accessed word by word.
     narrow: BTreeSet<u32>,
     /// Slots with words that are changed in part, in atomic steps.
-    pub atomic: BTreeSet<u32>,
+    atomic: BTreeSet<u32>,
+    /// What is bound for the slots: they themselves, or pools.
+    pub holders: BTreeMap<u32, Holder>,
     /// Whether the private stack is used.
     pub stack: bool,
     /// Words of the launch's state that the body reads.
@@ -33,6 +38,19 @@ pub(super) struct Usage {
     pub traps: bool,
     /// How much of each region can be reached.
     reached: Vec<Reached>,
+}
+
+/// How a slot or a pool is declared.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Holder {
+    /// Some of it is stored.
+    pub writable: bool,
+    /// Words of it are changed in part, in atomic steps.
+    pub atomic: bool,
+    /// It is loaded four words at a time.
+    pub wide: bool,
+    /// Number of bindings.
+    pub slices: u32,
 }
 
 /// How much of a region can be reached.
@@ -66,7 +84,30 @@ pub(super) fn scan(function: &Function, shape: &Shape, options: &Options) -> Res
     let mut usage = scanner.usage;
     let first = immediate::SLOTS + 2 * shape.slots();
     usage.immediates.extend((first..).take(usage.inputs.len()));
+    let starts = first + usage.inputs.len() as u32;
+    usage.immediates.extend(usage.slots.keys().filter_map(|s| shape.layout.place_in_pools(*s)).map(|at| starts + at));
+    usage.holders = holders(&usage, &shape.layout)?;
     Ok(usage)
+}
+
+fn holders(usage: &Usage, layout: &Layout) -> Result<BTreeMap<u32, Holder>> {
+    let mut holders: BTreeMap<u32, Holder> = BTreeMap::new();
+    for (&slot, &writable) in &usage.slots {
+        let number = layout.holder(slot);
+        if number == POOL_READ && writable {
+            return Err(Error::Internal(format!("slot {slot} is stored to and lies in the pool that is only read")));
+        }
+        let holder = holders.entry(number).or_default();
+        holder.writable |= writable;
+        holder.atomic |= usage.atomic.contains(&slot);
+        // A pool holds slots of both kinds.
+        holder.wide |= number == slot && usage.wide.contains(&slot);
+        holder.slices = layout.slices_of(number).max(1);
+        if holder.slices > 1 && !(SMALLEST_SLICE..32).contains(&layout.slice_bits) {
+            return Err(Error::Internal(format!("slices can't have 2^{} bytes", layout.slice_bits)));
+        }
+    }
+    Ok(holders)
 }
 
 /// What a region is the body of.
