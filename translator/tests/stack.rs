@@ -39,7 +39,7 @@ fn linear() -> Vec<u8> {
 /// Buffer and linear memory from the stack pointer on, or the trap, after each iteration.
 fn run(function: &Function, module: &Module, lifted: &dyn Fn(u32) -> Option<Function>) -> Vec<Result<Vec<u8>, String>> {
     let start = 0xffff_0000;
-    let words: Vec<u8> = (0..BYTES / 4).flat_map(|i| (i * 0x0123_4567 ^ 3).to_le_bytes()).collect();
+    let words: Vec<u8> = (0..BYTES / 4).flat_map(|i| ((i * 0x0123_4567) ^ 3).to_le_bytes()).collect();
     let mut space = Space { linear: linear(), buffers: vec![Buffer::new(start, Access::ReadWrite, &words)] };
     let immediates = [0, 16, 16, 64, 0, start, BYTES];
     assert_eq!(immediates.len() as u32, immediate::SLOTS + 2);

@@ -32,9 +32,9 @@ pub fn promote_slots(function: &mut Function, shape: &Shape, stack_pointer: u32,
     for _ in 0..MAX_ATTEMPTS {
         match plan.attempt(function) {
             Ok(None) => return,
-            Ok(Some((promoted, done))) => match met(&promoted, shape, stack_pointer, &done) {
+            Ok(Some(promoted)) => match met(&promoted.function, shape, stack_pointer, &promoted.done) {
                 Some(spans) if spans.is_empty() => {
-                    *function = promoted;
+                    *function = promoted.function;
                     return;
                 }
                 Some(spans) => spans.into_iter().for_each(|span| plan.put_off(span, MAX_ROUNDS)),
@@ -43,6 +43,12 @@ pub fn promote_slots(function: &mut Function, shape: &Shape, stack_pointer: u32,
             Err((range, round)) => plan.put_off(range, round),
         }
     }
+}
+
+/// A promoted function, and what was promoted.
+struct Promoted {
+    function: Function,
+    done: Vec<Span>,
 }
 
 /// What is promoted when.
@@ -79,7 +85,7 @@ impl Plan {
     ///
     /// # Errors
     /// A range that was promoted, and the round after which an access of it came up.
-    fn attempt(&self, function: &Function) -> Result<Option<(Function, Vec<Span>)>, (Span, u32)> {
+    fn attempt(&self, function: &Function) -> Result<Option<Promoted>, (Span, u32)> {
         let mut promoted = function.clone();
         let mut done: Vec<Span> = Vec::new();
         for round in 0..MAX_ROUNDS {
@@ -111,7 +117,7 @@ impl Plan {
                 }
             }
         }
-        Ok((!done.is_empty()).then_some((promoted, done)))
+        Ok((!done.is_empty()).then_some(Promoted { function: promoted, done }))
     }
 }
 
