@@ -33,9 +33,10 @@ pub struct Module {
     pub(crate) reached: Reached,
 }
 
-/// Whether toolchains call the shadow stack's pointer so; AssemblyScript puts a path in front.
+/// Whether toolchains call the shadow stack's pointer so. AssemblyScript puts a path in front, but checks it against
+/// constants, so that a device can't choose another stack: its pointer is not taken for one by its name.
 fn is_stack_pointer(name: &str) -> bool {
-    name == "__stack_pointer" || name.ends_with("/__stack_pointer")
+    name == "__stack_pointer"
 }
 
 /// A global of the module, imports first.
