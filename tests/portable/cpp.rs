@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use wavelift::text::Language;
-use wavelift_translator::{Input, Interface, LINEAR, TrapSite, immediate};
+use wavelift_translator::{Input, Interface, LINEAR, TRAP_BINDING, TrapSite, immediate};
 
 /// A program may take this long; a loop that does not end is a defect of the text.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -105,11 +105,7 @@ pub fn run(
     execute(&binary, kernels, each)
 }
 
-fn execute(
-    binary: &std::path::Path,
-    kernels: &[Kernel],
-    each: impl FnMut(usize, usize, Left),
-) -> Result<(), String> {
+fn execute(binary: &std::path::Path, kernels: &[Kernel], each: impl FnMut(usize, usize, Left)) -> Result<(), String> {
     let mut child = Command::new(binary)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -256,6 +252,19 @@ fn slots(kernel: &Kernel) -> usize {
     kernel.launches.first().map_or(0, |launch| launch.buffers.len())
 }
 
+/// Whether the host, which goes by the interface, binds what the text declares.
+fn check_binding(kernel: &Kernel, number: u32, writable: bool) -> Result<(), String> {
+    let known = kernel.interface.bindings.iter().find(|b| b.binding == number).map(|b| b.writable);
+    let record = (number == TRAP_BINDING && !kernel.interface.trap_sites.is_empty()).then_some(true);
+    match known.or(record) {
+        Some(known) if known == writable => Ok(()),
+        known => Err(format!(
+            "buffer {number} is {} in the text, and the interface says {known:?}",
+            if writable { "written" } else { "read" }
+        )),
+    }
+}
+
 /// A line with the array that it declares, if it does, as one of `launch.h`.
 fn with_checked_array(line: &str) -> String {
     let checked = || {
@@ -271,7 +280,7 @@ fn with_checked_array(line: &str) -> String {
 /// MSL is C++ but for unchecked arrays; what is added calls the entry point with references to the buffers.
 fn msl(kernel: &Kernel) -> Result<String, String> {
     let slots = slots(kernel);
-    let record = (!kernel.interface.trap_sites.is_empty()).then_some(0);
+    let record = (!kernel.interface.trap_sites.is_empty()).then_some(TRAP_BINDING);
     let last = kernel.interface.bindings.iter().map(|b| b.binding).chain(record).max();
     let immediates = last.map_or(0, |last| last as usize + 1);
     let (_, signature) = kernel.text.split_once("kernel void main_(\n").ok_or("the MSL has no entry point")?;
@@ -285,6 +294,9 @@ fn msl(kernel: &Kernel) -> Result<String, String> {
         let parts = parameter.split_once('&').zip(parameter.split_once("[[buffer("));
         let Some(((ty, _), (_, number))) = parts else { return Err(format!("an unknown parameter: {parameter}")) };
         let number: usize = number.trim_end_matches(")]]").parse().map_err(|_| format!("no number: {parameter}"))?;
+        if number < immediates {
+            check_binding(kernel, number as u32, !parameter.contains(" const&"))?;
+        }
         // The text counts on from its last binding, the launch from linear memory, bound or not.
         let index = if number >= immediates { number - immediates + slots + 2 } else { number };
         arguments.push(format!("*({ty}*)launch::data({index})"));
@@ -314,6 +326,7 @@ fn hlsl(kernel: &Kernel) -> Result<String, String> {
                 immediates = Some((ty, name));
                 let _ = writeln!(text, "static {ty} {name};");
             } else {
+                check_binding(kernel, number, kind == "u")?;
                 let _ = writeln!(text, "static const {declaration}{{{number}}};");
             }
         } else if line.starts_with("[numthreads(") {
