@@ -48,9 +48,10 @@ pub fn check_changed(cases: &[Case], language: Language, change: &dyn Fn(&mut St
 
 fn kernel(case: &Case, language: Language) -> Result<Option<Kernel>, Failed> {
     let program = &case.program;
-    let shader = match program.translate(&Options { profile: Profile::Portable, ..Options::default() }) {
+    let options = Options { profile: Profile::Portable, ..Options::default() };
+    let shader = match program.translate(&options) {
         Ok(shader) => shader,
-        Err(error) => return program.expect_refusal(&error.to_string()).map(|()| None),
+        Err(error) => return program.expect_refusal(&error.to_string(), &options.features).map(|()| None),
     };
     let text = match text::write(&shader, language) {
         Ok(text) => text,
