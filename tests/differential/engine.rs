@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use wavelift::device::gpu::{self, Adapter, GpuDevice, GpuOptions};
 use wavelift::device::{Access, Device, cpu};
-use wavelift_translator::{Options, Profile};
+use wavelift_translator::{Features, Options, Profile};
 
 use crate::case::{Case, End, Program};
 use crate::interpreter::{Form, Interpreter};
@@ -55,6 +55,15 @@ impl Engine {
 
     pub fn is_gpu(self) -> bool {
         matches!(self, Engine::Vulkan | Engine::Portable)
+    }
+
+    /// What it has; everything, but for a GPU.
+    pub fn features(self) -> Result<Features, String> {
+        Ok(match self {
+            Engine::Vulkan => gpu_device(Profile::Vulkan)?.options().features,
+            Engine::Portable => gpu_device(Profile::Portable)?.options().features,
+            _ => Features::all(),
+        })
     }
 
     /// Why it is not on this machine.

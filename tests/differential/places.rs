@@ -119,9 +119,18 @@ const POINTERS: Place = Place {
        local.get $x i32.const 1 i32.and if local.get $x i32.const 8 i32.sub local.get $id i32.store8 offset=8 end",
 };
 
+/// Stores of parts of words, to a buffer and behind them to linear memory.
+pub fn narrow_stores() -> Case {
+    with_random_words(&PLACES[1])
+}
+
+fn with_random_words(place: &Place) -> Case {
+    case(place, |random, _, _| random.next() as u32)
+}
+
 /// All cases.
 pub fn cases() -> Vec<Case> {
-    let mut cases: Vec<Case> = PLACES.iter().map(|place| case(place, |random, _, _| random.next() as u32)).collect();
+    let mut cases: Vec<Case> = PLACES.iter().map(with_random_words).collect();
     cases.push(case(&POINTERS, |_, row, starts| match row % 3 {
         0 => starts[0] + 4 * (row / 3),
         1 => starts[1] + 384 + row,

@@ -14,7 +14,7 @@ use crate::case::{BufferShape, Case, End, LINEAR_MEMORY, Lanes, Program, compare
 use crate::engine::{self, Engine, Session};
 use crate::interpreter::{Form, Interpreter};
 use crate::on_devices::BLOCK_SIZE;
-use crate::{cpp, operators, oracle, texts};
+use crate::{cpp, operators, oracle, places, texts};
 
 /// Instructions of SPIR-V.
 const OP_BITWISE_OR: u32 = 197;
@@ -27,14 +27,18 @@ pub fn trials() -> Vec<Trial> {
             None => test().map(|()| Completion::Completed),
         })
     };
+    let in_compiled = |name: &str, test: fn() -> Result<(), Failed>| {
+        Trial::ignorable_test(name, move || match cpp::have_compiler() {
+            false => Ok(Completion::ignored_with("this machine has no GNU `g++` to compile the text with")),
+            true => test().map(|()| Completion::Completed),
+        })
+    };
     vec![
         Trial::test("planted::the_comparison_sees_each_difference", the_comparison_sees_each_difference),
         Trial::test("planted::a_wrong_operator_in_the_interpreter", in_the_interpreter),
         Trial::test("planted::a_wrong_operator_on_the_cpu", on_the_cpu),
-        Trial::ignorable_test("planted::a_wrong_operator_in_text", || match cpp::have_compiler() {
-            false => Ok(Completion::ignored_with("this machine has no GNU `g++` to compile the text with")),
-            true => in_text().map(|()| Completion::Completed),
-        }),
+        in_compiled("planted::a_wrong_operator_in_text", in_text),
+        in_compiled("planted::a_dropped_step_in_text", in_steps_of_text),
         on_gpu("planted::a_wrong_word_of_spirv", in_spirv),
         on_gpu("planted::a_wrong_trap_site", in_trap_sites),
         Trial::ignorable_test("planted::a_broken_module_for_spirv_val", || match engine::spirv_val_missing() {
@@ -130,6 +134,38 @@ fn in_text() -> Result<(), Failed> {
         check(said.contains("1 launches differ") && said.contains("buffer 2"), said)?;
     }
     Ok(())
+}
+
+/// A part of a word is stored in two atomic steps; without either, wrong bytes are left.
+fn in_steps_of_text() -> Result<(), Failed> {
+    let case = [places::narrow_stores()];
+    let steps = [
+        (Language::Msl, ["metal::atomic_fetch_and_explicit(", "metal::atomic_fetch_or_explicit("]),
+        (Language::Hlsl, [".InterlockedAnd(", ".InterlockedOr("]),
+    ];
+    for (language, steps) in steps {
+        for step in steps {
+            // The first is of the buffer, the last of linear memory.
+            for (is_first, place) in [(true, "buffer 1"), (false, "buffer 2")] {
+                let drop = |text: &mut String| *text = without_line(text, step, is_first);
+                let Err(said) = texts::check_changed(&case, language, &drop) else {
+                    return Err(format!("a dropped `{step}` for {place} was not seen").into());
+                };
+                let said = said.message().unwrap_or_default();
+                check(said.contains("1 launches differ") && said.contains(place), said)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A text without its first or its last line that has a part.
+fn without_line(text: &str, part: &str, is_first: bool) -> String {
+    let mut lines: Vec<&str> = text.lines().collect();
+    let has = |line: &&str| line.contains(part);
+    let at = if is_first { lines.iter().position(has) } else { lines.iter().rposition(has) };
+    lines.remove(at.unwrap_or_else(|| panic!("no line has `{part}`:\n{text}")));
+    lines.join("\n")
 }
 
 fn in_spirv() -> Result<(), Failed> {

@@ -4,11 +4,13 @@
 use libtest_mimic::Failed;
 use wavelift::device::KernelTrap;
 use wavelift::text::{self, Language};
+use wavelift_translator::module::ConstInit;
 use wavelift_translator::{Options, Profile};
 
-use crate::case::{Case, End, compare};
+use crate::case::{Case, End, LINEAR_MEMORY, Program, compare};
 use crate::cpp::{self, Floats, Kernel, Launch, Left};
 use crate::on_devices::BLOCK_SIZE;
+use crate::places::STACK_POINTER;
 
 /// Runs all cases as one program.
 pub fn check(cases: &[Case], language: Language) -> Result<(), Failed> {
@@ -29,13 +31,13 @@ pub fn check_changed(cases: &[Case], language: Language, change: &dyn Fn(&mut St
         return Err("no kernel was written".into());
     }
     let mut wrong = Vec::new();
-    for (case, launches) in written.iter().zip(cpp::run(&kernels, language, Floats::Exact)?) {
-        for (run, left) in case.runs.iter().zip(launches) {
-            if let Err(message) = compare(&run.expected, &end(left), &case.program.buffers) {
-                wrong.push(format!("{message}\n{}", case.program.text));
-            }
+    cpp::run(&kernels, language, Floats::Exact, |kernel, launch, left| {
+        let Case { program, runs, .. } = written[kernel];
+        let compared = end(program, left).and_then(|end| compare(&runs[launch].expected, &end, &program.buffers));
+        if let Err(message) = compared {
+            wrong.push(format!("{message}\n{}", program.text));
         }
-    }
+    })?;
     let count = wrong.len();
     wrong.truncate(3);
     match count {
@@ -46,28 +48,47 @@ pub fn check_changed(cases: &[Case], language: Language, change: &dyn Fn(&mut St
 
 fn kernel(case: &Case, language: Language) -> Result<Option<Kernel>, Failed> {
     let program = &case.program;
-    let shader = match program.translate(&Options { profile: Profile::Portable, ..Options::default() }) {
+    let options = Options { profile: Profile::Portable, ..Options::default() };
+    let shader = match program.translate(&options) {
         Ok(shader) => shader,
-        Err(error) => return program.expect_refusal(&error.to_string()).map(|()| None),
+        Err(error) => return program.expect_refusal(&error.to_string(), &options.features).map(|()| None),
     };
     let text = match text::write(&shader, language) {
         Ok(text) => text,
         Err(text::Error::Missing { .. }) => return Ok(None),
         Err(error) => return Err(format!("{error}\n{}", program.text).into()),
     };
+    let globals: Vec<u64> = program.globals().into_iter().map(bits).collect();
     let launch = |run: &crate::case::Run| Launch {
         iterations: run.iterations,
         block_size: BLOCK_SIZE,
         buffers: run.contents.clone(),
         addresses: program.addresses(),
+        linear: program.linear.clone().unwrap_or_else(|| vec![0; LINEAR_MEMORY as usize]),
+        globals: globals.clone(),
     };
     let launches = case.runs.iter().map(launch).collect();
     Ok(Some(Kernel { name: program.text.clone(), text, interface: shader.interface, launches }))
 }
 
-fn end(left: Left) -> End {
-    match left.traps.iter().min_by_key(|(_, iteration)| *iteration) {
-        Some((site, iteration)) => End::Trapped(KernelTrap { at: site.at, kind: site.kind, iteration: *iteration }),
-        None => End::Done(left.buffers),
+fn bits(global: ConstInit) -> u64 {
+    match global {
+        ConstInit::I32(value) => u64::from(value as u32),
+        ConstInit::I64(value) => value as u64,
+        ConstInit::F32(bits) => bits.into(),
+        ConstInit::F64(bits) => bits,
     }
+}
+
+fn end(program: &Program, mut left: Left) -> Result<End, String> {
+    if let Some((site, iteration)) = left.traps.iter().min_by_key(|(_, iteration)| *iteration) {
+        return Ok(End::Trapped(KernelTrap { at: site.at, kind: site.kind, iteration: *iteration }));
+    }
+    let linear = left.buffers.last_mut().expect("linear memory");
+    if program.linear.is_some() {
+        linear[..STACK_POINTER as usize].fill(0);
+    } else if left.buffers.pop().is_some_and(|linear| linear.iter().any(|byte| *byte != 0)) {
+        return Err("linear memory was written".into());
+    }
+    Ok(End::Done(left.buffers))
 }

@@ -1,12 +1,13 @@
 //! Shader text as C++: many kernels in one program, compiled with `g++` and run on the CPU.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write as _};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use wavelift::text::Language;
-use wavelift_translator::{Interface, TrapSite, immediate};
+use wavelift_translator::{Input, Interface, LINEAR, TRAP_BINDING, TrapSite, immediate};
 
 /// A program may take this long; a loop that does not end is a defect of the text.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -31,6 +32,23 @@ pub struct Launch {
     pub buffers: Vec<Vec<u8>>,
     /// Where each buffer begins in the guest's address space.
     pub addresses: Vec<u32>,
+    /// Linear memory, which is bound as a whole.
+    pub linear: Vec<u8>,
+    /// The globals' bits, by index.
+    pub globals: Vec<u64>,
+}
+
+impl Launch {
+    /// A word of the launch's state.
+    fn input(&self, input: Input) -> u32 {
+        match input {
+            Input::MemorySize => self.linear.len() as u32,
+            Input::WindowStart => 0,
+            Input::StackPointer(global) => self.globals[global as usize] as u32 & !15,
+            Input::Global(global) => self.globals[global as usize] as u32,
+            Input::GlobalHigh(global) => (self.globals[global as usize] >> 32) as u32,
+        }
+    }
 }
 
 /// A kernel as text, with its launches.
@@ -43,7 +61,7 @@ pub struct Kernel {
 
 /// What a launch left behind.
 pub struct Left {
-    /// The buffers' bytes, by slot.
+    /// The buffers' bytes, by slot; behind them linear memory's.
     pub buffers: Vec<Vec<u8>>,
     /// The sites that trapped, with the least iteration that did.
     pub traps: Vec<(TrapSite, u32)>,
@@ -55,8 +73,14 @@ pub fn have_compiler() -> bool {
     version.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("Free Software Foundation"))
 }
 
-/// Compiles the kernels as one program, runs their launches, and gives what each left behind.
-pub fn run(kernels: &[Kernel], language: Language, floats: Floats) -> Result<Vec<Vec<Left>>, String> {
+/// Compiles the kernels as one program and runs their launches. `each` is told what each launch left behind, with its
+/// kernel's number and its own.
+pub fn run(
+    kernels: &[Kernel],
+    language: Language,
+    floats: Floats,
+    each: impl FnMut(usize, usize, Left),
+) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
     let (source, binary) = (folder.path().join("kernels.cpp"), folder.path().join("kernels"));
     std::fs::write(&source, program(kernels, language)?).map_err(|e| e.to_string())?;
@@ -78,49 +102,55 @@ pub fn run(kernels: &[Kernel], language: Language, floats: Floats) -> Result<Vec
         let head: String = errors.lines().take(40).fold(String::new(), |text, line| text + line + "\n");
         return Err(format!("g++ does not take the text:\n{head}"));
     }
-    let output = execute(&binary, &input(kernels))?;
-    left(kernels, &output)
+    execute(&binary, kernels, each)
 }
 
-fn execute(binary: &std::path::Path, input: &[u32]) -> Result<Vec<u32>, String> {
+fn execute(binary: &std::path::Path, kernels: &[Kernel], each: impl FnMut(usize, usize, Left)) -> Result<(), String> {
     let mut child = Command::new(binary)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|e| format!("the program can't be started: {e}"))?;
-    let (mut stdin, mut stdout, mut stderr) =
+    let (stdin, stdout, mut stderr) =
         (child.stdin.take().unwrap(), child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let (ended, end) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
         // A program that ends early leaves its input unread; what it said on stderr is the error then.
-        scope.spawn(move || stdin.write_all(bytemuck::cast_slice(input)));
-        let reader = scope.spawn(move || {
-            let mut bytes = Vec::new();
-            stdout.read_to_end(&mut bytes).map(|_| bytes)
+        scope.spawn(move || send(kernels, BufWriter::new(stdin)));
+        let watch = scope.spawn(move || {
+            let late = end.recv_timeout(LIMIT) == Err(RecvTimeoutError::Timeout);
+            if late {
+                child.kill()?;
+            }
+            child.wait().map(|status| (late, status))
         });
-        let started = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait().map_err(|e| e.to_string())? {
-                break status;
-            }
-            if started.elapsed() > LIMIT {
-                child.kill().map_err(|e| e.to_string())?;
-                child.wait().map_err(|e| e.to_string())?;
-                return Err("the program does not end".to_string());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        let bytes = reader.join().unwrap().map_err(|e| e.to_string())?;
+        let received = receive(kernels, BufReader::new(stdout), each);
+        drop(ended);
+        let (late, status) = watch.join().unwrap().map_err(|e| e.to_string())?;
+        if late {
+            return Err("the program does not end".to_string());
+        }
         if !status.success() {
             let mut message = String::new();
             stderr.read_to_string(&mut message).map_err(|e| e.to_string())?;
-            return Err(format!("the program ended with {status} after {} bytes: {message}", bytes.len()));
+            return Err(format!("the program ended with {status}: {message}"));
         }
-        Ok(bytemuck::pod_collect_to_vec(&bytes))
+        received.map_err(|e| format!("the program's output can't be read: {e}"))
     })
 }
 
-/// Words of a launch's buffers: trap record, slots, immediates, buffer sizes (which nothing reads).
+/// Number of buffers of a launch in front of its slots': the trap record.
+const IN_FRONT: usize = 1;
+/// Number of buffers of a launch behind its slots': linear memory, the immediates, buffer sizes (which nothing reads).
+const BEHIND: usize = 3;
+
+/// Whether linear memory is bound.
+fn reaches_linear(kernel: &Kernel) -> bool {
+    kernel.interface.bindings.iter().any(|binding| binding.slot == LINEAR)
+}
+
+/// Words of a launch's buffers: what can be bound, in the order of binding numbers, then what can't.
 fn launch_buffers(kernel: &Kernel, launch: &Launch) -> Vec<Vec<u32>> {
     let mut immediates = vec![0; immediate::SLOTS as usize];
     immediates[immediate::COUNT as usize] = launch.iterations;
@@ -129,49 +159,68 @@ fn launch_buffers(kernel: &Kernel, launch: &Launch) -> Vec<Vec<u32>> {
     for (bytes, address) in launch.buffers.iter().zip(&launch.addresses) {
         immediates.extend([*address, bytes.len() as u32]);
     }
-    let mut buffers = vec![vec![NO_TRAP; kernel.interface.trap_sites.len()]];
+    immediates.extend(kernel.interface.inputs.iter().map(|input| launch.input(*input)));
     // A binding holds whole words.
     let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
-    buffers.extend(launch.buffers.iter().map(|bytes| bytes.chunks(4).map(word).collect()));
-    buffers.push(immediates);
-    buffers.push(vec![0; launch.buffers.len() + 1]);
+    let words = |bytes: &[u8]| bytes.chunks(4).map(word).collect();
+    let mut buffers = vec![vec![NO_TRAP; kernel.interface.trap_sites.len()]];
+    buffers.extend(launch.buffers.iter().map(|bytes| words(bytes)));
+    buffers.push(if reaches_linear(kernel) { words(&launch.linear) } else { Vec::new() });
+    let sizes = vec![0; buffers.len()];
+    buffers.extend([immediates, sizes]);
     buffers
 }
 
-fn input(kernels: &[Kernel]) -> Vec<u32> {
-    let mut words = vec![kernels.iter().map(|kernel| kernel.launches.len() as u32).sum()];
+/// Writes the launches of all kernels.
+fn send(kernels: &[Kernel], mut program: impl Write) -> io::Result<()> {
+    let mut send = |words: &[u32]| program.write_all(bytemuck::cast_slice(words));
+    send(&[kernels.iter().map(|kernel| kernel.launches.len() as u32).sum()])?;
     for (number, kernel) in (0..).zip(kernels) {
         for launch in &kernel.launches {
             let buffers = launch_buffers(kernel, launch);
             // Whole groups, as a GPU runs them.
-            words.extend([number, launch.iterations.next_multiple_of(kernel.interface.workgroup_size)]);
-            words.push(buffers.len() as u32);
+            let invocations = launch.iterations.next_multiple_of(kernel.interface.workgroup_size);
+            send(&[number, invocations, buffers.len() as u32])?;
             for buffer in buffers {
-                words.push(buffer.len() as u32);
-                words.extend(buffer);
+                send(&[buffer.len() as u32])?;
+                send(&buffer)?;
             }
         }
     }
-    words
+    program.flush()
 }
 
-fn left(kernels: &[Kernel], output: &[u32]) -> Result<Vec<Vec<Left>>, String> {
-    let mut rest = output;
-    let mut left_of = |kernel: &Kernel, launch: &Launch| {
-        let mut buffers = Vec::new();
-        for sent in launch_buffers(kernel, launch) {
-            let (words, tail) = rest.split_at_checked(sent.len()).ok_or("the program's output ends early")?;
-            buffers.push(words.to_vec());
-            rest = tail;
-        }
-        let sites = kernel.interface.trap_sites.iter().zip(&buffers[0]).filter(|(_, word)| **word != NO_TRAP);
-        let traps = sites.map(|(site, word)| (*site, *word)).collect();
-        let bytes = |(words, sent): (&Vec<u32>, &Vec<u8>)| {
-            words.iter().flat_map(|word| word.to_le_bytes()).take(sent.len()).collect()
-        };
-        Ok(Left { buffers: buffers[1..].iter().zip(&launch.buffers).map(bytes).collect(), traps })
+/// Reads what the launches of all kernels left behind.
+fn receive(kernels: &[Kernel], mut program: impl Read, mut each: impl FnMut(usize, usize, Left)) -> io::Result<()> {
+    let mut buffer = || {
+        let mut length = [0; 4];
+        program.read_exact(&mut length)?;
+        let mut bytes = vec![0; 4 * u32::from_le_bytes(length) as usize];
+        program.read_exact(&mut bytes).map(|()| bytes)
     };
-    kernels.iter().map(|kernel| kernel.launches.iter().map(|launch| left_of(kernel, launch)).collect()).collect()
+    for (number, kernel) in kernels.iter().enumerate() {
+        for (index, launch) in kernel.launches.iter().enumerate() {
+            let count = IN_FRONT + launch.buffers.len() + BEHIND;
+            let buffers = (0..count).map(|_| buffer()).collect::<io::Result<Vec<Vec<u8>>>>()?;
+            each(number, index, left(kernel, launch, buffers));
+        }
+    }
+    Ok(())
+}
+
+fn left(kernel: &Kernel, launch: &Launch, mut buffers: Vec<Vec<u8>>) -> Left {
+    let record: Vec<u32> = bytemuck::pod_collect_to_vec(&buffers[0]);
+    let sites = kernel.interface.trap_sites.iter().zip(record).filter(|(_, word)| *word != NO_TRAP);
+    let traps = sites.map(|(site, word)| (*site, word)).collect();
+    buffers.drain(..IN_FRONT);
+    buffers.truncate(launch.buffers.len() + 1);
+    if !reaches_linear(kernel) {
+        buffers[launch.buffers.len()].clone_from(&launch.linear);
+    }
+    for (bytes, sent) in buffers.iter_mut().zip(&launch.buffers) {
+        bytes.truncate(sent.len());
+    }
+    Left { buffers, traps }
 }
 
 fn program(kernels: &[Kernel], language: Language) -> Result<String, String> {
@@ -203,10 +252,35 @@ fn slots(kernel: &Kernel) -> usize {
     kernel.launches.first().map_or(0, |launch| launch.buffers.len())
 }
 
-/// MSL is C++; what is added calls the entry point with references to the buffers.
+/// Whether the host, which goes by the interface, binds what the text declares.
+fn check_binding(kernel: &Kernel, number: u32, writable: bool) -> Result<(), String> {
+    let known = kernel.interface.bindings.iter().find(|b| b.binding == number).map(|b| b.writable);
+    let record = (number == TRAP_BINDING && !kernel.interface.trap_sites.is_empty()).then_some(true);
+    match known.or(record) {
+        Some(known) if known == writable => Ok(()),
+        known => Err(format!(
+            "buffer {number} is {} in the text, and the interface says {known:?}",
+            if writable { "written" } else { "read" }
+        )),
+    }
+}
+
+/// A line with the array that it declares, if it does, as one of `launch.h`.
+fn with_checked_array(line: &str) -> String {
+    let checked = || {
+        let (before, rest) = line.split_once("uint ")?;
+        let (name, rest) = rest.split_once('[')?;
+        let (length, rest) = rest.split_once(']')?;
+        let is_declaration = ["", "typedef"].contains(&before.trim()) && !name.contains(' ');
+        is_declaration.then(|| format!("{before}launch::Array<uint, {length}> {name}{rest}"))
+    };
+    checked().unwrap_or_else(|| line.to_string())
+}
+
+/// MSL is C++ but for unchecked arrays; what is added calls the entry point with references to the buffers.
 fn msl(kernel: &Kernel) -> Result<String, String> {
     let slots = slots(kernel);
-    let record = (!kernel.interface.trap_sites.is_empty()).then_some(0);
+    let record = (!kernel.interface.trap_sites.is_empty()).then_some(TRAP_BINDING);
     let last = kernel.interface.bindings.iter().map(|b| b.binding).chain(record).max();
     let immediates = last.map_or(0, |last| last as usize + 1);
     let (_, signature) = kernel.text.split_once("kernel void main_(\n").ok_or("the MSL has no entry point")?;
@@ -220,18 +294,24 @@ fn msl(kernel: &Kernel) -> Result<String, String> {
         let parts = parameter.split_once('&').zip(parameter.split_once("[[buffer("));
         let Some(((ty, _), (_, number))) = parts else { return Err(format!("an unknown parameter: {parameter}")) };
         let number: usize = number.trim_end_matches(")]]").parse().map_err(|_| format!("no number: {parameter}"))?;
-        // The text counts on from its last binding, the launch from its last slot.
-        let index = if number >= immediates { number - immediates + slots + 1 } else { number };
+        if number < immediates {
+            check_binding(kernel, number as u32, !parameter.contains(" const&"))?;
+        }
+        // The text counts on from its last binding, the launch from linear memory, bound or not.
+        let index = if number >= immediates { number - immediates + slots + 2 } else { number };
         arguments.push(format!("*({ty}*)launch::data({index})"));
     }
     let call = arguments.join(", ");
+    // Those of buffers are types by themselves, of length 1.
+    let array = |line: &str| if line.starts_with("typedef ") { line.to_string() } else { with_checked_array(line) };
+    let text: Vec<String> = kernel.text.lines().map(array).collect();
     Ok(format!(
         "{}\nvoid run_all(uint32_t count) {{\n    for (uint32_t id = 0; id < count; id++) {{\n        main_({call});\n    }}\n}}",
-        kernel.text
+        text.join("\n")
     ))
 }
 
-/// HLSL is C++ but for registers, semantics and attributes.
+/// HLSL is C++ but for registers, semantics, attributes and arrays.
 fn hlsl(kernel: &Kernel) -> Result<String, String> {
     let mut text = String::new();
     let mut immediates = None;
@@ -246,17 +326,20 @@ fn hlsl(kernel: &Kernel) -> Result<String, String> {
                 immediates = Some((ty, name));
                 let _ = writeln!(text, "static {ty} {name};");
             } else {
+                check_binding(kernel, number, kind == "u")?;
                 let _ = writeln!(text, "static const {declaration}{{{number}}};");
             }
         } else if line.starts_with("[numthreads(") {
             continue;
+        } else if line.trim_start().starts_with("return (uint[") {
+            text += "return {};\n";
         } else {
             let line = line.replace(" : SV_DispatchThreadID", "").replace("(uint3)0", "uint3()");
-            let _ = writeln!(text, "{line}");
+            let _ = writeln!(text, "{}", with_checked_array(&line));
         }
     }
     let (ty, name) = immediates.ok_or("the HLSL has no immediates")?;
-    let index = slots(kernel) + 1;
+    let index = slots(kernel) + 2;
     let _ = write!(
         text,
         "void run_all(uint32_t count) {{\n    {name} = *(const {ty}*)launch::data({index});\n    \

@@ -1,10 +1,10 @@
 //! The suite's kernels as MSL and HLSL of the portable profile, compiled as C++ and run on the CPU.
 //!
-//! Not among them are kernels with `f64`, which neither text has, and those whose module holds something that calls can
-//! change: a program has buffers only.
+//! Not among them are kernels with `f64`, which neither text has.
 
+use wavelift::device::GlobalValue;
 use wavelift::text::{self, Language};
-use wavelift::translator::{Options, Profile, Shape, translate};
+use wavelift::translator::{Interface, LINEAR, Options, Profile, translate};
 
 use crate::cases::{Case, FileCases, FunctionCases, ModuleCases, Observed};
 use crate::cpp::{self, Floats, Kernel, Launch, Left};
@@ -52,13 +52,10 @@ pub fn write<'f>(
     function: &'f FunctionCases,
     language: Language,
 ) -> Result<Option<Written<'f>>, String> {
-    if module.stateful {
-        return Ok(None);
-    }
     let place = |message: String| format!("{file}, module {}, `{}`: {message}", module.number, function.name);
     let options =
         Options { profile: Profile::Portable, features: valid::features(Profile::Portable), ..Options::default() };
-    let lifted = translate(&module.guest.wasm, function.kernel.index, &Shape::distinct(2), &options);
+    let lifted = translate(&module.guest.wasm, function.kernel.index, &module.shape(function), &options);
     let shader = match lifted {
         Ok(shader) => shader,
         Err(error) => return Skip::of_refusal(&error).map(|_| None).map_err(place),
@@ -69,25 +66,26 @@ pub fn write<'f>(
         Err(text::Error::Missing { .. }) => return Ok(None),
         Err(error) => return Err(place(error.to_string())),
     };
-    let launches = launches(function);
+    let launches = launches(function, &shader.interface);
     let kernel = Kernel {
         name: format!("{file} {}", function.name),
         text,
         interface: shader.interface,
-        launches: launches.iter().map(|cases| launch(function, cases)).collect(),
+        launches: launches.iter().map(|cases| launch(module, function, cases)).collect(),
     };
     Ok(Some(Written { file, module, function, kernel, launches }))
 }
 
-/// The cases that return, together; each that traps, alone.
-fn launches(function: &FunctionCases) -> Vec<Vec<&Case>> {
-    let returns = |case: &&Case| matches!(case.expectation, Expectation::Values(_));
+/// The cases that return, together if they leave linear memory as it is; each that traps, alone.
+fn launches<'f>(function: &'f FunctionCases, interface: &Interface) -> Vec<Vec<&'f Case>> {
+    let stores = interface.bindings.iter().any(|binding| binding.slot == LINEAR && binding.writable);
+    let returns = |case: &&Case| matches!(case.expectation, Expectation::Values(_)) && !stores;
     let (together, alone): (Vec<&Case>, Vec<&Case>) = function.cases.iter().partition(returns);
     let alone = alone.into_iter().map(|case| vec![case]);
     (!together.is_empty()).then_some(together).into_iter().chain(alone).collect()
 }
 
-fn launch(function: &FunctionCases, cases: &[&Case]) -> Launch {
+fn launch(module: &ModuleCases, function: &FunctionCases, cases: &[&Case]) -> Launch {
     let arguments = records::arguments(&function.kernel, cases.iter().copied());
     let results = vec![0; records::results_size(&function.kernel, cases.len())];
     Launch {
@@ -95,6 +93,19 @@ fn launch(function: &FunctionCases, cases: &[&Case]) -> Launch {
         block_size: 64,
         buffers: vec![arguments, results],
         addresses: vec![0x8000_0000, 0xc000_0000],
+        linear: module.state.memory.clone(),
+        globals: module.state.globals.iter().map(bits).collect(),
+    }
+}
+
+/// References stand as zero: no kernel reads one.
+fn bits(global: &Option<GlobalValue>) -> u64 {
+    match *global {
+        Some(GlobalValue::I32(value)) => u64::from(value as u32),
+        Some(GlobalValue::I64(value)) => value as u64,
+        Some(GlobalValue::F32(bits)) => bits.into(),
+        Some(GlobalValue::F64(bits)) => bits,
+        Some(GlobalValue::V128(_)) | None => 0,
     }
 }
 
@@ -109,18 +120,16 @@ pub fn failures_of(written: Vec<Written<'_>>, language: Language) -> Result<Vec<
     let (functions, kernels): (Vec<_>, Vec<_>) =
         written.into_iter().map(|w| ((w.file, w.module, w.function, w.launches), w.kernel)).unzip();
     let mut failures = Vec::new();
-    for (left, (file, module, function, launches)) in cpp::run(&kernels, language, Floats::Exact)?.iter().zip(functions)
-    {
-        for (left, cases) in left.iter().zip(launches) {
-            for (index, case) in cases.into_iter().enumerate() {
-                let judged = observed(function, left, index).and_then(|observed| judge::judge(case, &observed));
-                if let Err(message) = judged {
-                    let place = format!("{file}, module {}, `{}`, line {}", module.number, function.name, case.line);
-                    failures.push(format!("{place}: {message}"));
-                }
+    cpp::run(&kernels, language, Floats::Exact, |kernel, launch, left| {
+        let (file, module, function, launches) = &functions[kernel];
+        for (index, case) in launches[launch].iter().enumerate() {
+            let judged = observed(function, &left, index).and_then(|observed| judge::judge(case, &observed));
+            if let Err(message) = judged {
+                let place = format!("{file}, module {}, `{}`, line {}", module.number, function.name, case.line);
+                failures.push(format!("{place}: {message}"));
             }
         }
-    }
+    })?;
     Ok(failures)
 }
 

@@ -1,13 +1,17 @@
 //! One open wgpu device: errors become values here, and nothing wgpu reports can panic past this file.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::device::gpu::layout::Limits;
 use crate::device::gpu::{Adapter, Transfers};
 use crate::device::{DeviceError, DeviceKind};
+
+/// How long a poll of another thread may take to call what it has taken; a callback that is lost is an error then.
+const CALLBACK_LIMIT: Duration = Duration::from_secs(10);
 
 /// An open wgpu device and its queue. After a loss it is of no more use; [`generation`](Self::generation) tells what
 /// was made on it from what was made on the next one.
@@ -154,24 +158,33 @@ impl Connection {
         mode: wgpu::MapMode,
         after: Option<wgpu::SubmissionIndex>,
     ) -> Result<(), DeviceError> {
-        let outcome = Arc::new(OnceLock::new());
-        let sender = outcome.clone();
+        let (sender, receiver) = mpsc::channel();
         slice.map_async(mode, move |result| {
-            let _ = sender.set(result);
+            // Nobody listens any more if waiting failed.
+            let _ = sender.send(result);
         });
         match after {
             Some(_) => self.poll(wgpu::PollType::Wait { submission_index: after, timeout: None })?,
             None => self.poll(wgpu::PollType::Poll)?,
         }
-        if outcome.get().is_none() {
-            self.poll(wgpu::PollType::wait_indefinitely())?;
-        }
-        match outcome.get() {
+        let outcome = match receiver.try_recv() {
+            Ok(outcome) => Some(outcome),
+            Err(_) => {
+                self.poll(wgpu::PollType::wait_indefinitely())?;
+                told(&receiver)
+            }
+        };
+        match outcome {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(self.failed(format!("A buffer can't be mapped: {error}."))),
             None => Err(self.failed("A buffer was not mapped although all work has ended.")),
         }
     }
+}
+
+/// What a callback says once all work has ended: a poll of another thread may have taken it and not called it yet.
+fn told<T>(receiver: &mpsc::Receiver<T>) -> Option<T> {
+    receiver.recv_timeout(CALLBACK_LIMIT).ok()
 }
 
 /// What a panic said.
@@ -183,4 +196,23 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 /// wgpu's messages are indented blocks; ours are sentences.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.').to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callback_that_another_thread_calls_late_is_waited_for_and_a_dropped_one_is_not() {
+        let (sender, receiver) = mpsc::channel();
+        let late = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(30));
+            sender.send(7)
+        });
+        assert_eq!(told(&receiver), Some(7));
+        late.join().unwrap().unwrap();
+        let started = std::time::Instant::now();
+        assert_eq!(told(&receiver), None);
+        assert!(started.elapsed() < CALLBACK_LIMIT);
+    }
 }

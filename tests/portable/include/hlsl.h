@@ -21,10 +21,20 @@ struct RWByteAddressBuffer : ByteAddressBuffer {
         Store2(offset, uint2(value.x, value.y));
         Store2(offset + 8, uint2(value.z, value.w));
     }
-    void InterlockedMin(uint offset, uint value, uint &old) const {
+    void InterlockedExchange(uint offset, uint value, uint &old) const {
         uint &word = launch::word(binding, offset);
         old = word;
-        word = value < old ? value : old;
+        word = value;
+    }
+    void InterlockedMin(uint offset, uint value, uint &old) const {
+        uint before = Load(offset);
+        InterlockedExchange(offset, value < before ? value : before, old);
+    }
+    void InterlockedAnd(uint offset, uint value, uint &old) const {
+        InterlockedExchange(offset, Load(offset) & value, old);
+    }
+    void InterlockedOr(uint offset, uint value, uint &old) const {
+        InterlockedExchange(offset, Load(offset) | value, old);
     }
 };
 

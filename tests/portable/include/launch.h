@@ -1,5 +1,5 @@
 // The host of shader text that is compiled as C++: reads launches from standard input, runs them on the CPU and writes
-// the buffers to standard output, all as 32-bit words.
+// the buffers to standard output, each behind its length, all as 32-bit words.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -17,7 +17,7 @@
 
 namespace launch {
 
-// The buffers of the launch at hand: the trap record, the slots, the immediates.
+// The buffers of the launch at hand: the trap record, the slots, linear memory, the immediates.
 inline std::vector<std::vector<uint32_t>> buffers;
 
 [[noreturn]] inline void fail(const char *message, size_t number) {
@@ -41,6 +41,17 @@ inline uint32_t &word(size_t index, size_t offset) {
     return buffers[index][offset / 4];
 }
 
+// An array of an invocation's own. Arrays of C++ are neither returned nor checked.
+template <class T, size_t Length> struct Array {
+    T items[Length];
+    T &operator[](size_t index) {
+        if (index >= Length) {
+            fail("the shader leaves its array at this index", index);
+        }
+        return items[index];
+    }
+};
+
 template <class To, class From> To bits(From value) {
     static_assert(sizeof(To) == sizeof(From));
     To to;
@@ -48,11 +59,15 @@ template <class To, class From> To bits(From value) {
     return to;
 }
 
-inline uint32_t read_word() {
-    uint32_t word;
-    if (fread(&word, sizeof word, 1, stdin) != 1) {
+inline void read_words(uint32_t *words, size_t count) {
+    if (fread(words, sizeof *words, count, stdin) != count) {
         fail("the launches end early", 0);
     }
+}
+
+inline uint32_t read_word() {
+    uint32_t word;
+    read_words(&word, 1);
     return word;
 }
 
@@ -67,9 +82,7 @@ inline int run_all(void (*const *kernels)(uint32_t invocations), size_t count) {
         buffers.resize(read_word());
         for (auto &buffer : buffers) {
             buffer.resize(read_word());
-            for (auto &word : buffer) {
-                word = read_word();
-            }
+            read_words(buffer.data(), buffer.size());
         }
 #ifdef WAVELIFT_FLUSH_SUBNORMALS
         // Flush results to zero, take operands for zero.
@@ -77,6 +90,8 @@ inline int run_all(void (*const *kernels)(uint32_t invocations), size_t count) {
 #endif
         kernels[kernel](invocations);
         for (auto &buffer : buffers) {
+            uint32_t length = buffer.size();
+            fwrite(&length, sizeof length, 1, stdout);
             fwrite(buffer.data(), sizeof(uint32_t), buffer.size(), stdout);
         }
     }
