@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::analysis::dataflow;
 use crate::ir::eval::eval;
 use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 
@@ -15,9 +16,10 @@ pub fn simplify(function: &mut Function) {
 /// The same, with these `Bool` values known to be false.
 pub fn simplify_knowing(function: &mut Function, false_values: &[Value]) {
     let mut continues: HashMap<Label, Vec<RegionId>> = HashMap::new();
-    for (number, region) in function.regions.iter().enumerate() {
-        if let Exit::Continue(label, _) = &region.exit {
-            continues.entry(*label).or_default().push(RegionId(number as u32));
+    // Passes leave regions that nothing reaches any more as they were.
+    for id in dataflow::regions(function) {
+        if let Exit::Continue(label, _) = &function.region(id).exit {
+            continues.entry(*label).or_default().push(id);
         }
     }
     let count = function.values.len();
