@@ -285,6 +285,10 @@ impl LinearCombinations<'_> {
             (Fact::Unreached, _) | (_, Fact::Unreached) => Fact::Unreached,
             (Fact::Exact(a), Fact::Exact(b)) => self.combinations.sum(a, b, factor),
             (NUMBER | Fact::Loaded, NUMBER | Fact::Loaded) => Fact::Loaded,
+            // What a pointer is subtracted from is one, too, and may come back when that one is added.
+            (Fact::Loaded, Fact::Exact(b)) if factor == u32::MAX => {
+                Fact::Among(RootSet::LOADED.with(provenance(self.combinations.terms(b))))
+            }
             (Fact::Loaded, Fact::Exact(b)) => self.combinations.sum(0, b, factor),
             (Fact::Exact(a), Fact::Loaded) => Fact::Exact(a),
             // An index that was loaded adds no place.
