@@ -6,6 +6,7 @@
 //! file there is a test of its own on every engine.
 //!
 //! - `cargo test --test fuzz` runs a fixed set of seeds.
+//! - `WAVELIFT_FUZZ_PANICS=1` shows where panics come from.
 //! - `WAVELIFT_FUZZ_SECONDS=600 cargo test --release --test fuzz` runs for so long instead, and prints what was run, what was
 //!   refused and why, and what failed. `WAVELIFT_FUZZ_SEED=N` is the first seed, `WAVELIFT_FUZZ_CHECKS` a list of
 //!   `interpreter`, `cpu`, `valid`, `gpu` and `smith` (by default the first and the last), `WAVELIFT_FUZZ_OUT` the folder for
@@ -64,7 +65,10 @@ use saved::Saved;
 const STACK: usize = 64 << 20;
 
 fn main() {
-    std::panic::set_hook(Box::new(|_| {}));
+    // Panics are found by the thousand while programs are made smaller.
+    if std::env::var_os("WAVELIFT_FUZZ_PANICS").is_none() {
+        std::panic::set_hook(Box::new(|_| {}));
+    }
     if let Some(seconds) = long::seconds() {
         std::process::exit(long::run(seconds));
     }
