@@ -49,6 +49,8 @@ pub struct Program {
     /// Linear memory's bytes before each launch, where they are compared, too: as one buffer more. What lies below the
     /// stack pointer is not.
     pub linear: Option<Vec<u8>>,
+    /// Bytes above the buffers, at the top of the address space, where nothing is.
+    pub unused: u32,
     /// A part of the sentence with which GPUs refuse the kernel.
     pub refused: Option<&'static str>,
 }
@@ -57,12 +59,24 @@ impl Program {
     /// # Panics
     /// If the text is no module with a `kernel`.
     pub fn new(text: String, buffers: Vec<BufferShape>) -> Program {
+        Program::parse(text, buffers).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// # Errors
+    /// If the text is no module with a `kernel`.
+    pub fn parse(text: String, buffers: Vec<BufferShape>) -> Result<Program, String> {
+        let bytes = wat::parse_str(&text).map_err(|error| format!("{error}\n{text}"))?;
+        Program::of_bytes(bytes, text, buffers)
+    }
+
+    /// # Errors
+    /// If the bytes are no module with a `kernel`.
+    pub fn of_bytes(bytes: Vec<u8>, text: String, buffers: Vec<BufferShape>) -> Result<Program, String> {
         static IDS: AtomicU64 = AtomicU64::new(0);
-        let bytes = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-        let wasm = Module::parse(bytes).unwrap_or_else(|error| panic!("{error}\n{text}"));
-        let kernel = wasm.find_function("kernel").expect("a function `kernel`");
+        let wasm = Module::parse(bytes).map_err(|error| format!("{error}\n{text}"))?;
+        let kernel = wasm.find_function("kernel").ok_or("there is no function `kernel`")?;
         let module = Arc::new(GuestModule { id: IDS.fetch_add(1, Ordering::Relaxed), wasm });
-        Program { text, module, kernel, buffers, linear: None, refused: None }
+        Ok(Program { text, module, kernel, buffers, linear: None, unused: 0, refused: None })
     }
 
     /// The globals' values at the launch: those of the module.
@@ -72,8 +86,15 @@ impl Program {
 
     /// The buffers' addresses, which are the same on every engine.
     pub fn addresses(&self) -> Vec<u32> {
-        let space = AddressSpace::detached().expect("an address space");
-        self.buffers.iter().map(|b| space.allocate(b.size, LINEAR_MEMORY).expect("address space")).collect()
+        self.place(&AddressSpace::detached().expect("an address space")).expect("address space")
+    }
+
+    /// Gives the buffers addresses in a new address space; `None` if it is full.
+    pub fn place(&self, space: &AddressSpace) -> Option<Vec<u32>> {
+        if self.unused > 0 {
+            space.allocate(self.unused, LINEAR_MEMORY)?;
+        }
+        self.buffers.iter().map(|buffer| space.allocate(buffer.size, LINEAR_MEMORY)).collect()
     }
 
     pub fn shape(&self) -> Shape {

@@ -32,6 +32,7 @@ pub struct Interpreter {
     linear: Option<Vec<u8>>,
     globals: Vec<Const>,
     tables: Vec<Vec<TableEntry>>,
+    data: Vec<Vec<u8>>,
 }
 
 impl Interpreter {
@@ -70,6 +71,7 @@ impl Interpreter {
             linear,
             globals,
             tables,
+            data: program.module.wasm.data().into_iter().map(<[u8]>::to_vec).collect(),
         }
     }
 
@@ -93,6 +95,7 @@ impl Session for Interpreter {
         let mut immediates = vec![0, iterations, iterations, BLOCK_SIZE, 0];
         assert_eq!(immediates.len(), immediate::SLOTS as usize);
         immediates.extend(&pairs);
+        let data: Vec<&[u8]> = self.data.iter().map(Vec::as_slice).collect();
         for iteration in 0..iterations {
             let mut args = Vec::new();
             if self.form == Form::Lifted {
@@ -103,6 +106,7 @@ impl Session for Interpreter {
                 iteration,
                 globals: &self.globals,
                 tables: &self.tables,
+                data: &data,
                 ..Invocation::default()
             };
             let others = |callee| self.others.get(&callee);

@@ -28,8 +28,8 @@ impl OnDevice {
         let space = AddressSpace::detached().map_err(|error| error.to_string())?;
         let mut context = device.device().new_context(space.clone()).map_err(|error| error.to_string())?;
         let mut buffers = Vec::new();
-        for (id, shape) in (0..).zip(&program.buffers) {
-            let address = space.allocate(shape.size, LINEAR_MEMORY).ok_or("the address space is full")?;
+        let addresses = program.place(&space).ok_or("the address space is full")?;
+        for ((id, shape), address) in (0..).zip(&program.buffers).zip(addresses) {
             let spec = BufferSpec { id: BufferId(id), address, size: shape.size, access: shape.access };
             context.create_buffer(&spec).map_err(|error| error.to_string())?;
             buffers.push(spec);

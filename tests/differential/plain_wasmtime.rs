@@ -82,7 +82,8 @@ impl Session for PlainWasmtime {
     }
 }
 
-fn trap_of(error: &wasmtime::Error) -> Option<(TrapKind, Location)> {
+/// The kind and place of a trap that kernels have, too.
+pub fn trap_of(error: &wasmtime::Error) -> Option<(TrapKind, Location)> {
     let kind = match error.downcast_ref::<Trap>()? {
         Trap::UnreachableCodeReached => TrapKind::Unreachable,
         Trap::MemoryOutOfBounds => TrapKind::OutOfBounds,

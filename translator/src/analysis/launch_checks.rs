@@ -152,7 +152,8 @@ fn evaluate(op: &Op, args: &[Range], launch: &LaunchState<'_>) -> Range {
         (LowOp::Ne, [a, b]) => Range::decided(a.high < b.low || b.high < a.low, a == b && a.low == a.high),
         (LowOp::BAnd, [a, b]) => Range { low: a.low & b.low, high: a.high & b.high },
         (LowOp::BOr, [a, b]) => Range { low: a.low | b.low, high: a.high | b.high },
-        (LowOp::BNot, [a]) => Range { low: 1 - a.high, high: 1 - a.low },
+        // A condition that is not evaluated may be anything.
+        (LowOp::BNot, [a]) => Range { low: 1 - a.high.min(1), high: 1 - a.low.min(1) },
         (LowOp::Select, [_, a, b]) => Range { low: a.low.min(b.low), high: a.high.max(b.high) },
         _ => Range::ANY,
     }
