@@ -121,7 +121,27 @@ fn strict_form(module: &Module, function: u32, shape: &Shape, options: &Options)
     passes::hoist_loads::hoist_loads(&mut lowered);
     let lowered = checked(lowered, Stage::Lowered)?;
     let strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
+    check_accesses(&strict, options)?;
     Ok(Strict { function: strict, operators, launch_checks, linear })
+}
+
+/// Refuses shaders that the driver would take too long to compile.
+fn check_accesses(function: &Function, options: &Options) -> Result<()> {
+    let stmts = analysis::dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
+    let accesses =
+        stmts.filter(|stmt| matches!(&stmt.kind, ir::StmtKind::Op { op: ir::Op::Low(op), .. } if op.is_access()));
+    let count = accesses.count();
+    if count <= options.max_accesses as usize {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        what: format!(
+            "{count} accesses of memory, of which this device's driver compiles at most {} in bearable time",
+            options.max_accesses
+        ),
+        function_name: function.name.clone(),
+        at: None,
+    })
 }
 
 /// The kernel as one simplified function of Wasm's operators.

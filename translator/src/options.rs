@@ -182,6 +182,9 @@ pub struct Options {
     pub checks_proved: bool,
     /// Most operators of a kernel after inlining; more is `Unsupported`.
     pub max_operators: u32,
+    /// Most accesses of memory that the shader may have in its code, the private stack's included; more is `Unsupported`.
+    /// Some drivers take minutes to compile some thousands.
+    pub max_accesses: u32,
 }
 
 impl Default for Options {
@@ -193,6 +196,7 @@ impl Default for Options {
             workgroup_size: 64,
             checks_proved: false,
             max_operators: 1_000_000,
+            max_accesses: u32::MAX,
         }
     }
 }

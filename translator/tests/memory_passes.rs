@@ -233,3 +233,13 @@ fn parts_of_a_word_are_loaded_and_stored_at_once() {
     assert_eq!(operators(&|op| matches!(op, LowOp::StoreWord { .. })), 1, "{strict}");
     assert_eq!(operators(&|op| matches!(op, LowOp::AndWord { .. } | LowOp::OrWord { .. })), 0, "{strict}");
 }
+
+#[test]
+fn more_accesses_than_a_driver_compiles_are_refused() {
+    let module = Module::parse(wat::parse_str(STRUCTURES).unwrap()).unwrap();
+    let lift =
+        |max_accesses| translate(&module, 0, &Shape::distinct(2), &Options { max_accesses, ..Options::default() });
+    assert!(lift(5).is_ok());
+    let refused = lift(4).unwrap_err().to_string();
+    assert!(refused.contains("5 accesses of memory") && refused.contains("at most 4"), "{refused}");
+}

@@ -30,7 +30,7 @@ use parking_lot::Mutex;
 use wavelift_translator as translator;
 use wavelift_translator::{Features, FloatMode, Profile};
 
-use crate::device::{Context, Device, DeviceError, DeviceInfo, LaunchError};
+use crate::device::{Context, Device, DeviceError, DeviceInfo, DeviceKind, LaunchError};
 use crate::memory::AddressSpace;
 
 pub use adapter::{Adapter, NoAdapter, adapters, find};
@@ -90,6 +90,11 @@ pub(crate) struct Shared {
     current: Mutex<Arc<Connection>>,
 }
 
+/// Most accesses of memory of a kernel. Drivers' compilers are slow beyond that; lavapipe's takes 10 s for about a thousand,
+/// and four times as long for twice as many.
+const MAX_ACCESSES: u32 = 20_000;
+const MAX_ACCESSES_SOFTWARE: u32 = 2_000;
+
 /// Invocations of a group where the embedder names none: good on every GPU measured.
 const DEFAULT_WORKGROUP_SIZE: u32 = 64;
 
@@ -145,11 +150,13 @@ impl GpuDevice {
         let mut features = features::of(adapter, &connection, profile)?;
         change(&mut features);
         let limit = adapter.info().max_workgroup_size;
+        let is_software = adapter.info().kind == DeviceKind::SoftwareGpu;
         let options = translator::Options {
             profile,
             float: options.float,
             features,
             workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),
+            max_accesses: if is_software { MAX_ACCESSES_SOFTWARE } else { MAX_ACCESSES },
             ..translator::Options::default()
         };
         let current = Mutex::new(connection);

@@ -431,6 +431,12 @@ impl LowOp {
         matches!(self, StoreWord { .. } | AndWord { .. } | OrWord { .. } | StoreStack | VarSet(_))
     }
 
+    /// Whether it reads or changes memory.
+    pub fn is_access(&self) -> bool {
+        let reads_variable = matches!(self, LowOp::VarGet(_) | LowOp::VarSet(_));
+        !reads_variable && (self.has_effect() || self.reads_state())
+    }
+
     /// Whether its result depends on what effects before it left.
     pub fn reads_state(&self) -> bool {
         matches!(self, LowOp::LoadWord { .. } | LowOp::LoadLane { .. } | LowOp::LoadStack | LowOp::VarGet(_))
