@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use wavelift_translator::ir::Type;
 
+use crate::address::Pointers;
 use crate::ast::{Body, Call, Expr, Frame, Helper, Length, Mode, OBJECT, SIGNATURES, Stmt, Tree, Walk};
 use crate::generate::{LOCALS, RESULTS, TYPES};
 use crate::places::STACK_POINTER;
-use crate::places_of::Pointers;
 use crate::values;
 
 /// Bytes of an invocation's inputs, pointers and results.
