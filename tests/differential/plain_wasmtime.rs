@@ -96,6 +96,8 @@ pub fn trap_of(error: &wasmtime::Error) -> Option<(TrapKind, Location)> {
         _ => return None,
     };
     let frame = error.downcast_ref::<WasmBacktrace>()?.frames().first()?;
-    let at = Location { function: frame.func_index(), offset: frame.module_offset()? as u32 };
+    // An access that was merged into another operator has no place.
+    let offset = frame.module_offset().unwrap_or_default() as u32;
+    let at = Location { function: frame.func_index(), offset };
     Some((kind, at))
 }

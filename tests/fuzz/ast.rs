@@ -135,7 +135,12 @@ pub enum Expr {
     /// A load of the frame at a constant offset.
     Slot(&'static MemoryOp, u32),
     Call(Box<Call>),
+    /// A number that is masked, by way of a pointer and the one so far behind it.
+    Distance(u32, Box<(Ptr, Expr)>),
 }
+
+/// Number of ways to compute the distance of two pointers.
+pub const DISTANCES: u32 = 3;
 
 /// A call of a helper of the signature.
 #[derive(Clone, Debug)]

@@ -103,8 +103,8 @@ fn words(case: &Case) -> Option<usize> {
     case.program.translate(&Options::default()).ok().map(|shader| shader.words.len())
 }
 
-/// The same with modules of wasm-smith.
 impl Campaign {
+    /// The same with modules of wasm-smith.
     pub fn run_smith(&self, first: u64, most: u64, time: Duration) -> SmithSummary {
         let start = Instant::now();
         let mut summary = SmithSummary::default();

@@ -4,8 +4,8 @@ use arbtest::arbitrary::Unstructured;
 use wavelift_translator::ir::{Type, WasmOp};
 
 use crate::ast::{
-    Body, Call, DETOURS, Expr, Frame, Helper, LOADS, Length, Loop, MemoryOp, Mode, OBJECT, Place, Ptr, SIGNATURES,
-    STORES, Stmt, Tree, Walk,
+    Body, Call, DETOURS, DISTANCES, Expr, Frame, Helper, LOADS, Length, Loop, MemoryOp, Mode, OBJECT, Place, Ptr,
+    SIGNATURES, STORES, Stmt, Tree, Walk,
 };
 use crate::values::{self, Random};
 
@@ -268,6 +268,12 @@ impl Source<'_, '_> {
         }
     }
 
+    fn distance(&mut self) -> Expr {
+        let kind = self.below(DISTANCES);
+        let own = self.one_in(2);
+        Expr::Distance(kind, Box::new((self.ptr(own, 0), self.expr(Type::I32, 0))))
+    }
+
     fn constant(&mut self, ty: Type) -> Expr {
         let edges = values::edges(ty);
         match self.below(3) {
@@ -303,7 +309,11 @@ impl Source<'_, '_> {
 
     fn place(&mut self, own: bool, depth: u32) -> Place {
         let ptr = self.ptr(own, depth.min(2));
-        let index = if self.one_in(2) { Some(self.expr(Type::I32, depth)) } else { None };
+        let index = match self.below(5) {
+            0 | 1 => None,
+            2 => Some(self.distance()),
+            _ => Some(self.expr(Type::I32, depth)),
+        };
         let wild = if self.mode == Mode::Bounds && self.one_in(4) { self.of(&WILD) } else { 0 };
         Place {
             ptr,

@@ -1,6 +1,7 @@
 //! Programs as cases: what the buffers and linear memory hold, and how the launch has to end.
 
-use wavelift::device::{Access, KernelTrap, TrapKind};
+use wasmparser::Operator;
+use wavelift::device::{Access, KernelTrap, Location, TrapKind};
 
 use crate::ast::{Mode, OBJECT, Tree};
 use crate::case::{BufferShape, Case, End, LINEAR_MEMORY, Lanes, Program, Run};
@@ -63,18 +64,28 @@ pub fn expected(program: &Program, contents: &[Vec<u8>], iterations: u32, mode: 
 }
 
 /// Wasmtime places an `unreachable` that is a block of its own at the branch there, and an access whose address it knows
-/// to be out of bounds at the operator behind. Where in the function it is, the interpreter says.
+/// to be out of bounds at the operator behind. Where in the function it is, the interpreter says. And a call of a function
+/// that never comes back is itself the trap, whatever that function would have done.
 pub fn placed(program: &Program, end: End, contents: &[Vec<u8>], iterations: u32) -> End {
-    let End::Trapped(trap @ KernelTrap { kind: TrapKind::Unreachable | TrapKind::OutOfBounds, .. }) = end else {
-        return end;
-    };
+    let End::Trapped(trap) = end else { return end };
     let lifted = Interpreter::new(program, Form::Lifted).and_then(|mut session| session.run(contents, iterations));
     match lifted {
+        Ok(End::Trapped(other)) if other.kind == TrapKind::Unreachable && is_call(program, other.at) => {
+            End::Trapped(other)
+        }
+        _ if !matches!(trap.kind, TrapKind::Unreachable | TrapKind::OutOfBounds) => end,
         Ok(End::Trapped(other)) if other.kind == trap.kind && other.at.function == trap.at.function => {
             End::Trapped(KernelTrap { at: other.at, ..trap })
         }
         _ => end,
     }
+}
+
+fn is_call(program: &Program, at: Location) -> bool {
+    let Some(body) = program.module.wasm.body(at.function) else { return false };
+    let Ok(operators) = body.get_operators_reader() else { return false };
+    let found = operators.into_iter_with_offsets().flatten().find(|(_, offset)| *offset == at.offset as usize);
+    matches!(found, Some((Operator::Call { .. } | Operator::CallIndirect { .. }, _)))
 }
 
 fn contents(tree: &Tree, used: &[usize], program: &Program) -> Vec<Vec<u8>> {

@@ -5,6 +5,10 @@
 //! wasm-smith). A program that fails is made smaller (`shrink.rs`) and written to a file that `cases/` can keep: each
 //! file there is a test of its own on every engine.
 //!
+//! Results must be equal, so programs keep what the ABI asks for: an invocation stores to its own bytes only, reads no
+//! stack that it has not written, takes no number from where something lies, and leaves its buffers only to trap. A loaded
+//! pointer that is scaled and scaled back, which the lifter takes for an index, is left out.
+//!
 //! - `cargo test --test fuzz` runs a fixed set of seeds.
 //! - `WAVELIFT_FUZZ_PANICS=1` shows where panics come from.
 //! - `WAVELIFT_FUZZ_SECONDS=600 cargo test --release --test fuzz` runs for so long instead, and prints what was run, what was
@@ -40,13 +44,13 @@ mod values;
 #[path = "../suite/wrap.rs"]
 mod wrap;
 
+mod address;
 mod ast;
 mod campaign;
 mod generate;
 mod inputs;
 mod judge;
 mod long;
-mod places_of;
 mod planted;
 mod print;
 mod refusals;

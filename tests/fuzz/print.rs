@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use wavelift_translator::ir::Type;
 
+use crate::address::Pointers;
 use crate::ast::{Body, Call, Expr, Frame, Helper, Length, Mode, OBJECT, SIGNATURES, Stmt, Tree, Walk};
 use crate::generate::{LOCALS, RESULTS, TYPES};
 use crate::places::STACK_POINTER;
-use crate::places_of::Pointers;
 use crate::values;
 
 /// Bytes of an invocation's inputs, pointers and results.
@@ -465,6 +465,7 @@ impl<'a> Function<'a> {
                 Some(text) => text,
                 None => constant(SIGNATURES[call.signature].1[0], 1),
             },
+            Expr::Distance(kind, of) => self.distance(*kind, of, 31),
         }
     }
 
@@ -581,7 +582,7 @@ fn sign(bit: u64) -> &'static str {
 pub fn type_of(expr: &Expr) -> Type {
     match expr {
         Expr::Const(ty, _) | Expr::Local(ty, _) | Expr::Global(ty) | Expr::If(ty, _) => *ty,
-        Expr::Id => Type::I32,
+        Expr::Id | Expr::Distance(..) => Type::I32,
         Expr::Op(op, _) => op.result(),
         Expr::Select(of) => type_of(&of[0]),
         Expr::Load(op, _) | Expr::Slot(op, _) => op.ty,

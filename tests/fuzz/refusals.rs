@@ -19,6 +19,7 @@ const REASONS: &[(&str, &str)] = &[
     ("the operator `table.copy`", "table.copy"),
     ("the operator `table.init`", "table.init"),
     ("operators after inlining", "size"),
+    ("accesses of memory, of which", "size"),
 ];
 
 /// What a refusal is counted as, if it is a known one.

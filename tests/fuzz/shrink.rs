@@ -243,6 +243,11 @@ impl Step {
             Expr::Load(_, place) => self.place(place),
             Expr::Slot(_, offset) => self.set(offset, [0]),
             Expr::Call(call) => self.call(call),
+            Expr::Distance(kind, of) => {
+                self.set(kind, [0]);
+                self.ptr(&mut of.0);
+                self.expr(&mut of.1);
+            }
         }
     }
 
@@ -299,6 +304,7 @@ fn smaller_numbers(expr: &Expr, ty: Type) -> Vec<Expr> {
         Expr::If(_, of) => all.extend([of[1].clone(), of[2].clone()]),
         Expr::Call(call) if SIGNATURES[call.signature].0 == ty => all.push(call.b.clone()),
         Expr::Load(..) | Expr::Slot(..) => all.push(Expr::Local(ty, 0)),
+        Expr::Distance(_, of) => all.push(of.1.clone()),
         _ => {}
     }
     all

@@ -285,15 +285,16 @@ impl LinearCombinations<'_> {
             (Fact::Unreached, _) | (_, Fact::Unreached) => Fact::Unreached,
             (Fact::Exact(a), Fact::Exact(b)) => self.combinations.sum(a, b, factor),
             (NUMBER | Fact::Loaded, NUMBER | Fact::Loaded) => Fact::Loaded,
-            // What a pointer is subtracted from is one, too, and may come back when that one is added.
-            (Fact::Loaded, Fact::Exact(b)) if factor == u32::MAX => {
-                Fact::Among(RootSet::LOADED.with(provenance(self.combinations.terms(b))))
+            // An index that was loaded adds no place to a known pointer. What is subtracted may be a pointer, or a pointer
+            // may be subtracted from it: the difference becomes a pointer again when either is added.
+            (Fact::Loaded, Fact::Exact(b)) if factor != u32::MAX => self.combinations.sum(0, b, factor),
+            (Fact::Exact(a), Fact::Loaded) if factor != u32::MAX => Fact::Exact(a),
+            (a, b) => {
+                let all = self.provenance(a).with(self.provenance(b));
+                // The difference of two pointers may be a plain number, and so an index into linear memory.
+                let is_difference = factor == u32::MAX && b != NUMBER;
+                Fact::Among(if is_difference { all.with(RootSet::LINEAR) } else { all })
             }
-            (Fact::Loaded, Fact::Exact(b)) => self.combinations.sum(0, b, factor),
-            (Fact::Exact(a), Fact::Loaded) => Fact::Exact(a),
-            // An index that was loaded adds no place.
-            (Fact::Among(set), Fact::Loaded) | (Fact::Loaded, Fact::Among(set)) => Fact::Among(set),
-            (a, b) => Fact::Among(self.provenance(a).with(self.provenance(b))),
         }
     }
 
@@ -312,6 +313,8 @@ impl LinearCombinations<'_> {
             // A float that was loaded is no pointer, but its bits may be.
             NUMBER | Fact::Loaded if is_reinterpretation(op) => Fact::Loaded,
             Fact::Loaded if !self.may_give_pointer(op, args) => NUMBER,
+            // An alignment is no pointer, whatever it is of.
+            _ if op == WasmOp::I32And && !self.may_give_pointer(op, args) => NUMBER,
             all => all,
         }
     }

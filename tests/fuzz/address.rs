@@ -1,6 +1,6 @@
 //! How pointers and accesses are printed.
 
-use crate::ast::{DETOURS, Expr, Mode, OBJECT, Place, Ptr};
+use crate::ast::{DETOURS, DISTANCES, Expr, Mode, OBJECT, Place, Ptr};
 use crate::print::{ARRAYS, Function, IN_ROW, OWN_LINEAR, PTR_ROW, PTR_SLOTS};
 
 use crate::generate::LOCALS;
@@ -108,6 +108,21 @@ impl Function<'_> {
         }
     }
 
+    /// The masked number as the difference of two pointers, of which one may be stored and loaded.
+    pub fn distance(&mut self, kind: u32, of: &(Ptr, Expr), mask: u32) -> String {
+        let pointer = self.ptr(&of.0);
+        let behind = format!("(i32.add (local.get $t) (i32.and {} (i32.const {mask})))", self.expr(&of.1));
+        let at = PTR_SLOTS + 8;
+        let through = |first: &str| format!("(i32.store offset={at} (local.get $fp) {first})");
+        let loaded = format!("(i32.load offset={at} (local.get $fp))");
+        let (before, end, start) = match kind % DISTANCES {
+            0 => (String::new(), behind, "(local.get $t)".into()),
+            1 => (through(&behind), loaded, "(local.get $t)".into()),
+            _ => (through("(local.get $t)"), behind, loaded),
+        };
+        format!("(block (result i32) (local.set $t {pointer}) {before} (i32.sub {end} {start}))")
+    }
+
     /// An address, and the static offset and alignment of an access there.
     pub fn access(&mut self, place: &Place, bytes: u32) -> (String, String) {
         let (address, offset) = self.parts(place, bytes);
@@ -162,7 +177,10 @@ impl Function<'_> {
             let scale = place.scale % 4;
             let mask = (1 << ((room >> scale).min(15) + 1).ilog2()) - 1;
             beyond = mask << scale;
-            let index = format!("(i32.and {} (i32.const {mask}))", self.expr(index));
+            let index = match index {
+                Expr::Distance(kind, of) => self.distance(*kind, of, mask),
+                index => format!("(i32.and {} (i32.const {mask}))", self.expr(index)),
+            };
             let index = if scale == 0 { index } else { format!("(i32.shl {index} (i32.const {scale}))") };
             address = format!("(i32.add {address} {index})");
         }
