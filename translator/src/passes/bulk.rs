@@ -3,7 +3,7 @@
 //! An address is always an operand plus a number, so that it keeps the operand's root. An access out of bounds traps
 //! where Wasm traps, before or after some bytes were written: contents are unspecified after a trap. An empty range
 //! touches nothing; whether it traps is asked of linear memory's size and the lowest buffer's address, as on the CPU
-//! ([`Expander::check_empty`]).
+//! (`Expander::check_empty`).
 
 use crate::analysis::alignment::{Alignment, alignment};
 use crate::analysis::dataflow;
