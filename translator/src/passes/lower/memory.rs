@@ -89,6 +89,14 @@ impl Lowerer<'_> {
         }
     }
 
+    /// Linear memory is copied, so that other threads must not change it meanwhile.
+    fn check_unshared(&self) -> Result<()> {
+        match self.module.memories().first() {
+            Some(memory) if !memory.shared && !memory.memory64 => Ok(()),
+            _ => Err(self.unsupported("an access to a memory that threads share")),
+        }
+    }
+
     fn is_writable(&self, slot: u32) -> bool {
         self.shape.buffers.iter().all(|b| b.slot != slot || b.access.is_writable())
     }
@@ -151,9 +159,7 @@ impl Lowerer<'_> {
 
     /// `address` is absolute and has so many zero bits at its end.
     fn place_in_linear(&mut self, access: MemoryAccess, address: Value, zeros: u32) -> Result<Resolved> {
-        if self.module.memories().first().is_none_or(|memory| memory.shared || memory.memory64) {
-            return Err(self.unsupported("an access to a memory that threads share"));
-        }
+        self.check_unshared()?;
         let Some(extent) = access.offset.checked_add(access.bytes) else { return Ok(Err(TrapKind::OutOfBounds)) };
         let limit = self.once(Once::LinearLimit { extent });
         let beyond = self.bool(LowOp::ULe, &[limit, address]);
@@ -236,9 +242,7 @@ impl Lowerer<'_> {
         let (offset, limit) = match space {
             Space::Slot(LINEAR) => {
                 let bare = MemoryAccess { offset: 0, ..access };
-                if self.module.memories().first().is_none_or(|memory| memory.shared || memory.memory64) {
-                    return Err(self.unsupported("an access to a memory that threads share"));
-                }
+                self.check_unshared()?;
                 let limit = self.once(Once::LinearLimit { extent: bare.bytes });
                 let beyond = self.bool(LowOp::ULe, &[limit, several.effective]);
                 let start = self.once(Once::Input(Input::WindowStart));
