@@ -133,7 +133,7 @@ pub fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = PLACES.iter().map(with_random_words).collect();
     cases.push(case(&POINTERS, |_, row, starts| match row % 3 {
         0 => starts[0] + 4 * (row / 3),
-        1 => starts[1] + 384 + row,
+        1 => starts[1] + 384 + 9 * row,
         _ => 50_000 + 16 * row,
     }));
     cases

@@ -14,6 +14,7 @@ use crate::case::{BufferShape, Case, End, LINEAR_MEMORY, Lanes, Program, compare
 use crate::engine::{self, Engine, Session};
 use crate::interpreter::{Form, Interpreter};
 use crate::on_devices::BLOCK_SIZE;
+use crate::plain_wasmtime::PlainWasmtime;
 use crate::{cpp, operators, oracle, places, texts};
 
 /// Instructions of SPIR-V.
@@ -36,6 +37,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         Trial::test("planted::the_comparison_sees_each_difference", the_comparison_sees_each_difference),
         Trial::test("planted::a_wrong_operator_in_the_interpreter", in_the_interpreter),
+        Trial::test("planted::a_race_in_a_kernel", a_race_in_a_kernel),
         Trial::test("planted::a_wrong_operator_on_the_cpu", on_the_cpu),
         in_compiled("planted::a_wrong_operator_in_text", in_text),
         in_compiled("planted::a_dropped_step_in_text", in_steps_of_text),
@@ -93,6 +95,25 @@ fn the_comparison_sees_each_difference() -> Result<(), Failed> {
         check(compare(&End::Trapped(trap), &other, &[]).is_err(), format!("{other:?} is not {trap:?}"))?;
     }
     check(compare(&End::Trapped(trap), &End::Trapped(trap), &[]).is_ok(), "equal traps are equal")
+}
+
+/// Each invocation adds its neighbour's word to its own: the reference has nothing to compare with.
+fn a_race_in_a_kernel() -> Result<(), Failed> {
+    let text = |offset: u32| {
+        format!(
+            "(module (memory (export \"memory\") 1)
+               (func $kernel (export \"kernel\") (param $id i32) (param i32 i32) (param $to i32) (param i32)
+                 local.get $id i32.const 2 i32.shl local.get $to i32.add local.tee $to
+                 local.get $to i32.load offset={offset} i32.const 1 i32.add i32.store)
+               (table 1 funcref) (elem (i32.const 0) $kernel))"
+        )
+    };
+    let run = |offset| {
+        let program = Program::new(text(offset), vec![BufferShape::bits(20)]);
+        PlainWasmtime::new(&program)?.run(&[vec![1; 20]], 4)
+    };
+    run(0)?;
+    check(run(4).is_err_and(|error| error.contains("order")), "the race was not seen")
 }
 
 fn in_the_interpreter() -> Result<(), Failed> {
