@@ -169,7 +169,8 @@ fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) 
         passes::stack_slots::promote_slots(&mut kernel, shape, pointer, cells);
         tidy(&mut kernel);
     }
-    let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(|pointer| dynamic.contains(&pointer)) };
+    let is_dynamic = |pointer| dynamic.contains(&pointer) || analysis::frames::has_variable_array(&kernel, pointer);
+    let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(is_dynamic) };
     Ok(Simplified { kernel: checked(kernel, Stage::Inlined)?, frames, operators })
 }
 

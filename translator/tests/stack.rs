@@ -273,6 +273,24 @@ fn dynamic_frames_have_room() {
     ));
 }
 
+/// The same in a function that calls nothing: it leaves the stack pointer alone.
+#[test]
+fn dynamic_frames_below_the_stack_pointer_have_room() {
+    let size = "local.get $x i32.const 15 i32.and i32.const 2 i32.shl i32.const 19 i32.add i32.const 112 i32.and";
+    // Alone, and below an array of known size.
+    for fixed in ["", "i32.const 16 i32.sub local.tee $fp local.get $x i32.store local.get $fp"] {
+        check(&kernel(
+            "",
+            &format!(
+                "global.get $sp {fixed} {size} i32.sub local.tee $fp
+                 local.get $x i32.store local.get $fp i32.const 0 i32.store offset=4
+                 local.get $fp local.get $x i32.const 3 i32.and i32.add local.get $x i32.store8 offset=3
+                 local.get $at local.get $fp i32.load local.get $fp i32.load8_u offset=4 i32.add i32.store"
+            ),
+        ));
+    }
+}
+
 /// A planted defect: a slot that keeps a stale value is seen.
 #[test]
 fn a_stale_slot_is_seen() {

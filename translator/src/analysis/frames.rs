@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::alignment::alignment;
 use super::dataflow;
 use super::stack_offsets::{StackOffsets, stack_offsets};
-use crate::ir::{Function, Op, StmtKind, Type, Value};
+use crate::ir::{Function, Op, StmtKind, Type, Value, WasmOp};
 
 /// What is known of a kernel's frames once its globals are promoted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Frames {
 
 /// Bytes for all frames of a size that is not known beforehand.
 const DYNAMIC_BYTES: u32 = 16 << 10;
+/// Zero bits of stack pointers, and of what is taken off them: 16 bytes, by WebAssembly's C ABI.
+const STACK_ALIGNMENT_BITS: u32 = 4;
 /// Most bytes of the private stack; compilers give up on larger arrays.
 const MAX_BYTES: u32 = 256 << 10;
 
@@ -49,4 +52,23 @@ pub fn set_dynamically(function: &Function, set: &[(u32, Value)]) -> BTreeSet<u3
         }
     });
     globals
+}
+
+/// Whether an array of a length that is not known beforehand lies on the stack, though the stack pointer stays where it is: a
+/// function that calls nothing needs not set it. Such arrays are told from elements of others by their size: compilers
+/// round it up to 16 bytes, the stack's alignment.
+pub fn has_variable_array(function: &Function, stack_pointer: u32) -> bool {
+    let offsets = stack_offsets(function, stack_pointer);
+    let stmts = || dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
+    let mut sizes = stmts().filter_map(|stmt| match &stmt.kind {
+        StmtKind::Op { op: Op::Wasm(WasmOp::I32Sub), args, result: Some(result) }
+            if offsets.of(args[0]).is_some() && offsets.is_unknown(*result) =>
+        {
+            Some(args[1])
+        }
+        _ => None,
+    });
+    let Some(first) = sizes.next() else { return false };
+    let alignment = alignment(function);
+    std::iter::once(first).chain(sizes).any(|size| alignment.trailing_zeros(size) >= STACK_ALIGNMENT_BITS)
 }
