@@ -74,6 +74,19 @@ const PLACES: &[Place] = &[
            i32.store
            local.get $fp i32.const 64 i32.add global.set $sp",
     },
+    // A frame with a large array, of which each invocation writes a part.
+    Place {
+        locals: "",
+        body: "global.get $sp i32.const 1024 i32.sub local.tee $fp global.set $sp
+           loop
+             local.get $fp local.get $x local.get $i i32.const 4 i32.shl i32.add i32.const 1020 i32.and i32.add
+             local.get $x local.get $i i32.add i32.store
+             local.get $i i32.const 1 i32.add local.tee $i i32.const 9 i32.lt_u br_if 0
+           end
+           local.get $out local.get $fp local.get $x i32.const 32 i32.add i32.const 1020 i32.and i32.add i32.load
+           local.get $fp local.get $x i32.const 1020 i32.and i32.add i32.load i32.const 3 i32.mul i32.add i32.store
+           local.get $fp i32.const 1024 i32.add global.set $sp",
+    },
     // Slots at constant addresses only, as unoptimised code has them.
     Place {
         locals: "",

@@ -291,6 +291,30 @@ fn dynamic_frames_below_the_stack_pointer_have_room() {
     }
 }
 
+/// A driver makes one store of each word of an initializer, so a loop clears a large stack.
+#[test]
+fn large_stacks_are_cleared_in_a_loop() {
+    for (size, has_initializer) in [(128, true), (1024, false)] {
+        let text = kernel(
+            "",
+            &format!(
+                "global.get $sp i32.const {size} i32.sub local.tee $fp global.set $sp
+                 local.get $fp local.get $x i32.const 60 i32.and i32.add local.get $x i32.store
+                 local.get $fp local.get $x i32.const 60 i32.and i32.add i32.const 5 i32.store offset=64
+                 local.get $at local.get $fp local.get $x i32.const 60 i32.and i32.add i32.load i32.store
+                 local.get $fp i32.const {size} i32.add global.set $sp"
+            ),
+        );
+        check(&text);
+        let module = module(&text);
+        let kernel = module.find_function("kernel").unwrap();
+        let words = translate(&module, kernel, &Shape::distinct(1), &Options::default()).unwrap().words;
+        let text = common::disassemble(&words);
+        let nulls = text.lines().filter(|line| line.contains("OpConstantNull")).count();
+        assert_eq!((nulls > 0, text.contains("OpLoopMerge")), (has_initializer, !has_initializer), "{text}");
+    }
+}
+
 /// A planted defect: a slot that keeps a stale value is seen.
 #[test]
 fn a_stale_slot_is_seen() {

@@ -34,12 +34,13 @@ impl Emitter<'_> {
             let zero = self.constant(Const::zero(ty));
             self.vars[var as usize] = self.b.variable(pointer, None, StorageClass::Function, Some(zero));
         }
-        if usage.stack {
-            self.declare_stack()?;
-        }
+        let counter = if usage.stack { self.declare_stack()? } else { None };
         for &immediate in &usage.immediates {
             let id = self.load_immediate(immediate)?;
             self.globals.loaded.insert(immediate, id);
+        }
+        if let Some(counter) = counter {
+            self.clear_stack(counter)?;
         }
         self.emit_region(self.function.body, Targets { after: None, innermost: None })?;
         self.b.end_function().map_err(defect)

@@ -1,13 +1,16 @@
 //! Buffers, variables and immediates.
 
 use rspirv::dr::Operand;
-use rspirv::spirv::{Op, StorageClass, Word};
+use rspirv::spirv::{LoopControl, Op, StorageClass, Word};
 
 use super::slices::{Access, Accessor};
 use super::{Emitter, defect};
 use crate::error::{Error, Result};
 use crate::ir::{LowOp, Type, Value, Var};
-use crate::options::Input;
+use crate::options::{Input, Profile};
+
+/// Most words of a private stack that an initializer sets.
+const INITIALIZED_WORDS: u32 = 64;
 
 impl Emitter<'_> {
     /// The pointer to a word of a buffer.
@@ -84,15 +87,42 @@ impl Emitter<'_> {
         self.access_slot(kind, slot, index, Some(bits)).map(drop)
     }
 
-    /// Declares the private stack in the kernel's first block: an array of zeroes.
-    pub(super) fn declare_stack(&mut self) -> Result<()> {
+    /// Declares the private stack in the kernel's first block: an array of zeroes. Gives the variable that counts its words
+    /// if they have yet to be set, by `clear_stack`. Mesa makes one store of each word of an initializer, so that
+    /// compiling a large one takes seconds; naga gives every variable an initializer anyway.
+    pub(super) fn declare_stack(&mut self) -> Result<Option<Word>> {
         let word = self.ty(Type::I32);
-        let length = self.u32_constant(self.function.stack_words);
+        let words = self.function.stack_words;
+        let length = self.u32_constant(words);
         let array = self.b.type_array(word, length);
-        let zeroes = self.b.constant_null(array);
         let pointer = self.pointer_ty(StorageClass::Function, array);
-        self.globals.stack = self.b.variable(pointer, None, StorageClass::Function, Some(zeroes));
-        Ok(())
+        let is_large = self.options.profile == Profile::Vulkan && words > INITIALIZED_WORDS;
+        let zeroes = (!is_large).then(|| self.b.constant_null(array));
+        self.globals.stack = self.b.variable(pointer, None, StorageClass::Function, zeroes);
+        Ok(is_large.then(|| {
+            let pointer = self.pointer_ty(StorageClass::Function, word);
+            let zero = self.u32_constant(0);
+            self.b.variable(pointer, None, StorageClass::Function, Some(zero))
+        }))
+    }
+
+    /// Sets all words of the private stack to zero, in a loop that counts in a variable.
+    pub(super) fn clear_stack(&mut self, counter: Word) -> Result<()> {
+        let (word, truth) = (self.ty(Type::I32), self.b.type_bool());
+        let [zero, one, words] = [0, 1, self.function.stack_words].map(|number| self.u32_constant(number));
+        let (header, next, merge) = (self.b.id(), self.b.id(), self.b.id());
+        self.b.branch(header).map_err(defect)?;
+        self.b.begin_block(Some(header)).map_err(defect)?;
+        let index = self.inst(Op::Load, word, &[counter])?;
+        self.store_stack(index, zero)?;
+        self.b.loop_merge(merge, next, LoopControl::NONE, []).map_err(defect)?;
+        self.b.branch(next).map_err(defect)?;
+        self.b.begin_block(Some(next)).map_err(defect)?;
+        let after = self.inst(Op::IAdd, word, &[index, one])?;
+        self.b.store(counter, after, None, []).map_err(defect)?;
+        let is_more = self.inst(Op::ULessThan, truth, &[after, words])?;
+        self.b.branch_conditional(is_more, header, merge, []).map_err(defect)?;
+        self.b.begin_block(Some(merge)).map(drop).map_err(defect)
     }
 
     fn stack_pointer(&mut self, index: Word) -> Result<Word> {
