@@ -92,6 +92,8 @@ struct Emitter<'a> {
     kernel: Word,
     /// The kernel's parameter.
     iteration: Word,
+    /// The variable that says how the kernel ends, where it can end inside nested loops: 0: it does not, so far.
+    ending: Word,
     /// Four words that the current region or one around it has loaded: the vector, by slot and index.
     quads: HashMap<(u32, Word), Word>,
     /// Their slots and indices, those loaded last behind the others.
@@ -121,6 +123,7 @@ impl<'a> Emitter<'a> {
             globals: interface::Globals::default(),
             kernel,
             iteration: 0,
+            ending: 0,
             quads: HashMap::new(),
             loaded_quads: Vec::new(),
             accessors: BTreeMap::new(),

@@ -1,6 +1,10 @@
 //! Regions to structured blocks.
+//!
+//! A kernel that ends in a loop inside another sets a variable and breaks out, loop by loop up to the outermost. A return
+//! there would say the same, but Mesa 25 compiles some of those wrong: of invocations in lockstep, one that goes on with
+//! the outer loop ends with another that returns.
 
-use rspirv::spirv::{FunctionControl, LoopControl, SelectionControl, StorageClass, Word};
+use rspirv::spirv::{FunctionControl, LoopControl, Op, SelectionControl, StorageClass, Word};
 
 use super::{Emitter, defect, spirv_name};
 use crate::error::{Error, Location, Result, TrapKind};
@@ -12,8 +16,17 @@ use crate::options::{Profile, TrapSite};
 struct Targets {
     /// Where `Yield` branches; `None`: it returns.
     after: Option<Word>,
-    /// Merge and continue block of the innermost loop.
-    innermost: Option<(Word, Word)>,
+    /// The innermost loop.
+    innermost: Option<LoopBlocks>,
+}
+
+#[derive(Clone, Copy)]
+struct LoopBlocks {
+    merge: Word,
+    /// The continue block.
+    next: Word,
+    /// Whether another loop is around it.
+    is_nested: bool,
 }
 
 impl Emitter<'_> {
@@ -34,6 +47,11 @@ impl Emitter<'_> {
             let zero = self.constant(Const::zero(ty));
             self.vars[var as usize] = self.b.variable(pointer, None, StorageClass::Function, Some(zero));
         }
+        if !usage.left_inside.is_empty() {
+            let pointer = self.pointer_ty(StorageClass::Function, word);
+            let zero = self.u32_constant(0);
+            self.ending = self.b.variable(pointer, None, StorageClass::Function, Some(zero));
+        }
         let counter = if usage.stack { self.declare_stack()? } else { None };
         for &immediate in &usage.immediates {
             let id = self.load_immediate(immediate)?;
@@ -52,7 +70,7 @@ impl Emitter<'_> {
         let region = function.region(id);
         if !region.stmts.is_empty() && self.is_failure(id) {
             let outcome = self.emit_failure(id)?;
-            return self.b.ret_value(outcome).map_err(defect);
+            return self.emit_end(outcome, targets);
         }
         for (index, stmt) in region.stmts[..self.usage.reached_stmts(id)].iter().enumerate() {
             let gets_past = self.usage.gets_past(id, index);
@@ -61,7 +79,12 @@ impl Emitter<'_> {
                 StmtKind::If { cond, then, otherwise, .. } => {
                     self.emit_if(*cond, *then, *otherwise, targets.innermost)?;
                 }
-                StmtKind::Loop { body, .. } => self.emit_loop(*body)?,
+                StmtKind::Loop { body, .. } => {
+                    self.emit_loop(*body, targets.innermost.is_some())?;
+                    if self.usage.left_inside.contains(body) {
+                        self.emit_ending(targets)?;
+                    }
+                }
                 other => return Err(Error::Internal(format!("{other:?} reached the backend"))),
             }
             if !gets_past {
@@ -80,20 +103,58 @@ impl Emitter<'_> {
         }
     }
 
+    /// Ends the kernel; `outcome` is an id of 0 or the number of a trap site plus one.
+    fn emit_end(&mut self, outcome: Word, targets: Targets) -> Result<()> {
+        match targets.innermost {
+            Some(nested) if nested.is_nested => {
+                let (word, one) = (self.ty(Type::I32), self.u32_constant(1));
+                let ending = self.inst(Op::IAdd, word, &[outcome, one])?;
+                self.b.store(self.ending, ending, None, []).map_err(defect)?;
+                self.b.branch(nested.merge).map_err(defect)
+            }
+            _ if self.usage.traps => self.b.ret_value(outcome).map_err(defect),
+            _ => self.b.ret().map_err(defect),
+        }
+    }
+
+    /// Behind a loop inside another: goes on ending if the kernel ended there. Afterwards the block behind is open.
+    fn emit_ending(&mut self, targets: Targets) -> Result<()> {
+        let (word, truth) = (self.ty(Type::I32), self.b.type_bool());
+        let (zero, one) = (self.u32_constant(0), self.u32_constant(1));
+        let (left, stays) = (self.b.id(), self.b.id());
+        let ending = self.inst(Op::Load, word, &[self.ending])?;
+        let ends = self.inst(Op::INotEqual, truth, &[ending, zero])?;
+        self.b.selection_merge(stays, SelectionControl::NONE).map_err(defect)?;
+        self.b.branch_conditional(ends, left, stays, []).map_err(defect)?;
+        self.b.begin_block(Some(left)).map_err(defect)?;
+        match targets.innermost {
+            Some(nested) if nested.is_nested => self.b.branch(nested.merge).map_err(defect)?,
+            _ => {
+                let outcome = self.inst(Op::ISub, word, &[ending, one])?;
+                self.emit_end(outcome, targets)?;
+            }
+        }
+        self.b.begin_block(Some(stays)).map(drop).map_err(defect)
+    }
+
     fn emit_exit(&mut self, exit: &Exit, at: Location, targets: Targets) -> Result<()> {
         let target = match exit {
             Exit::Yield(_) => targets.after,
-            Exit::Break(..) => targets.innermost.map(|(merge, _)| merge),
-            Exit::Continue(..) => targets.innermost.map(|(_, next)| next),
+            Exit::Break(..) => targets.innermost.map(|innermost| innermost.merge),
+            Exit::Continue(..) => targets.innermost.map(|innermost| innermost.next),
             Exit::Return(_) => None,
             Exit::Trap(kind) => {
                 let site = self.trap_site(at, *kind);
-                return self.emit_return(site + 1);
+                let outcome = self.u32_constant(site + 1);
+                return self.emit_end(outcome, targets);
             }
         };
         match target {
             Some(target) => self.b.branch(target).map_err(defect),
-            None => self.emit_return(0),
+            None => {
+                let outcome = self.u32_constant(0);
+                self.emit_end(outcome, targets)
+            }
         }
     }
 
@@ -127,7 +188,7 @@ impl Emitter<'_> {
         cond: Value,
         then: RegionId,
         otherwise: RegionId,
-        innermost: Option<(Word, Word)>,
+        innermost: Option<LoopBlocks>,
     ) -> Result<()> {
         let cond = self.value(cond)?;
         if self.is_empty(then) && self.is_empty(otherwise) {
@@ -151,7 +212,7 @@ impl Emitter<'_> {
     }
 
     /// Afterwards the merge block is open.
-    fn emit_loop(&mut self, body: RegionId) -> Result<()> {
+    fn emit_loop(&mut self, body: RegionId, is_nested: bool) -> Result<()> {
         let (header, first, next, merge) = (self.b.id(), self.b.id(), self.b.id(), self.b.id());
         self.b.branch(header).map_err(defect)?;
         self.b.begin_block(Some(header)).map_err(defect)?;
@@ -159,7 +220,7 @@ impl Emitter<'_> {
         self.b.branch(first).map_err(defect)?;
         self.b.begin_block(Some(first)).map_err(defect)?;
         let loaded = self.loaded_quads.len();
-        self.emit_region(body, Targets { after: None, innermost: Some((merge, next)) })?;
+        self.emit_region(body, Targets { after: None, innermost: Some(LoopBlocks { merge, next, is_nested }) })?;
         self.forget_quads(loaded);
         self.b.begin_block(Some(next)).map_err(defect)?;
         self.b.branch(header).map_err(defect)?;

@@ -36,6 +36,8 @@ pub(super) struct Usage {
     pub vars: BTreeSet<u32>,
     /// Whether a trap can be reached.
     pub traps: bool,
+    /// Bodies of loops inside others in which the kernel can end.
+    pub left_inside: BTreeSet<RegionId>,
     /// How much of each region can be reached.
     reached: Vec<Reached>,
 }
@@ -118,13 +120,22 @@ enum Place {
     Loop,
 }
 
+/// A loop that is being scanned.
+struct OpenLoop {
+    label: Label,
+    /// Whether a `Break` was reached.
+    breaks: bool,
+    /// Whether the kernel can end inside, with another loop around.
+    leaves: bool,
+}
+
 struct Scanner<'a> {
     function: &'a Function,
     shape: &'a Shape,
     options: &'a Options,
     usage: Usage,
-    /// The loops around, and whether a `Break` of each was reached.
-    loops: Vec<(Label, bool)>,
+    /// The loops around.
+    loops: Vec<OpenLoop>,
 }
 
 impl Scanner<'_> {
@@ -155,11 +166,14 @@ impl Scanner<'_> {
             Exit::Yield(_) if place == Place::Loop => return Err(not_strict("a loop's region yields")),
             Exit::Yield(_) => return Ok(true),
             Exit::Break(label, _) | Exit::Continue(label, _) => match self.loops.last_mut() {
-                Some((innermost, left)) if *innermost == *label => *left |= matches!(exit, Exit::Break(..)),
+                Some(innermost) if innermost.label == *label => innermost.breaks |= matches!(exit, Exit::Break(..)),
                 _ => return Err(not_strict(&format!("an exit names {label}, which is not the innermost loop"))),
             },
             Exit::Return(_) => {}
             Exit::Trap(_) => self.usage.traps = true,
+        }
+        if matches!(exit, Exit::Return(_) | Exit::Trap(_)) {
+            self.loops.iter_mut().skip(1).for_each(|nested| nested.leaves = true);
         }
         Ok(false)
     }
@@ -198,9 +212,13 @@ impl Scanner<'_> {
                 if !inits.is_empty() {
                     return Err(not_strict("a loop has initial values"));
                 }
-                self.loops.push((*label, false));
+                self.loops.push(OpenLoop { label: *label, breaks: false, leaves: false });
                 self.region(*body, Place::Loop, depth + 1)?;
-                Ok(self.loops.pop().is_some_and(|(_, left)| left))
+                let Some(scanned) = self.loops.pop() else { return Ok(false) };
+                if scanned.leaves {
+                    self.usage.left_inside.insert(*body);
+                }
+                Ok(scanned.breaks)
             }
             StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => Err(not_strict("a call is left")),
             StmtKind::Block { .. } => Err(not_strict("a block is left")),
