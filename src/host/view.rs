@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wasmtime::{AsContextMut, Extern, Func, Global, Memory, Ref, Table, V128, Val};
+use wasmtime::{AsContextMut, Extern, Func, Global, Memory, Ref, Table, Trap, V128, Val};
 
 use crate::device::{Caller, GlobalValue, Launch, TableEntry};
 use crate::kernel::{CallerInstance, InOrderError};
@@ -182,6 +182,12 @@ impl<T: 'static> Caller for View<'_, '_, T> {
     fn table(&mut self, index: u32) -> Vec<TableEntry> {
         let Some(table) = self.table_export(index) else { return Vec::new() };
         (0..table.size(&*self.caller)).map_while(|i| self.entry(&table, i)).collect()
+    }
+
+    fn has_dropped(&mut self, segment: u32) -> bool {
+        let probe = self.caller.get_export(&self.module.names().dropped(segment)).and_then(Extern::into_func);
+        let traps = |error: wasmtime::Error| error.downcast_ref() == Some(&Trap::MemoryOutOfBounds);
+        probe.is_some_and(|probe| probe.call(&mut *self.caller, &[], &mut []).is_err_and(traps))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Transformations of the IR, one file each. Each takes and leaves IR that [`verify`](crate::ir::verify) accepts.
 
 pub mod bulk;
+pub mod data_drop;
 pub mod dead_code;
 pub mod forward;
 pub mod hoist_loads;

@@ -26,6 +26,7 @@ fn empty_function() -> Function {
         vars: vec![],
         labels: 0,
         stack_words: 4,
+        data: [0; 4].into(),
     }
 }
 
@@ -98,7 +99,7 @@ fn expected(op: LowOp) -> Becomes {
         LowOp::BOr => Core(Spv::LogicalOr, false),
         LowOp::BNot => Core(Spv::LogicalNot, false),
         LowOp::Select => Core(Spv::Select, false),
-        LowOp::LoadWord { .. } | LowOp::LoadStack | LowOp::VarGet(_) => Core(Spv::Load, false),
+        LowOp::LoadWord { .. } | LowOp::LoadData | LowOp::LoadStack | LowOp::VarGet(_) => Core(Spv::Load, false),
         LowOp::LoadLane { .. } => Core(Spv::CompositeExtract, false),
         LowOp::StoreWord { .. } | LowOp::StoreStack | LowOp::VarSet(_) => Core(Spv::Store, false),
         LowOp::AndWord { .. } => Core(Spv::AtomicAnd, false),
@@ -149,7 +150,7 @@ fn cases() -> Vec<(LowOp, Vec<Type>, Option<Type>)> {
     cases.push((LoadWord { slot: LINEAR }, vec![I32], Some(I32)));
     cases.push((AndWord { slot: 1 }, vec![I32, I32], None));
     cases.push((OrWord { slot: LINEAR }, vec![I32, I32], None));
-    cases.push((LoadStack, vec![I32], Some(I32)));
+    cases.extend([LoadStack, LoadData].map(|op| (op, vec![I32], Some(I32))));
     cases.push((StoreStack, vec![I32, I32], None));
     cases.push((Input(Word::MemorySize), vec![], Some(I32)));
     cases.push((Immediate(4), vec![], Some(I32)));

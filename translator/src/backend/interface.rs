@@ -12,7 +12,7 @@ use super::usage::{Holder, Usage};
 use super::{Emitter, defect};
 use crate::error::Result;
 use crate::ir::Type;
-use crate::layout::{PARAMETERS, POOL_READ, POOL_WRITTEN};
+use crate::layout::{DATA, PARAMETERS, POOL_READ, POOL_WRITTEN};
 use crate::options::{Binding, Interface, LINEAR, Profile, Shape, TRAP_BINDING, immediate};
 
 /// Ids of the module's global variables.
@@ -225,6 +225,7 @@ impl Emitter<'_> {
             bindings: bindings(self.usage, shape),
             immediates_size: 4 * self.globals.immediate_words,
             parameters_size: parameter_words(self.usage, shape) * 4,
+            data: if self.usage.holders.contains_key(&DATA) { self.function.data.clone() } else { [].into() },
             trap_sites: self.trap_sites.clone(),
             inputs: self.usage.inputs.iter().copied().collect(),
             layout: shape.layout.clone(),
@@ -243,7 +244,7 @@ fn parameter_words(usage: &Usage, shape: &Shape) -> u32 {
 /// All bindings but the trap record's, by number.
 fn bindings(usage: &Usage, shape: &Shape) -> Vec<Binding> {
     let mut bindings = Vec::new();
-    let mut further = binding_of(PARAMETERS, shape) + 1;
+    let mut further = binding_of(DATA, shape) + 1;
     for (&slot, &Holder { writable, slices, .. }) in &usage.holders {
         bindings.push(Binding { binding: binding_of(slot, shape), slot, slice: 0, writable });
         for slice in 1..slices {
@@ -267,16 +268,18 @@ fn binding_of(holder: u32, shape: &Shape) -> u32 {
         POOL_READ => last + 2,
         POOL_WRITTEN => last + 3,
         PARAMETERS => last + 4,
+        DATA => last + 5,
         slot => slot + 1,
     }
 }
 
-/// The name of a slot, linear memory or a pool.
+/// The name of a slot, linear memory, a pool or the data.
 pub(super) fn holder_name(holder: u32) -> String {
     match holder {
         LINEAR => "linear_memory".to_string(),
         POOL_READ => "pool_read".to_string(),
         POOL_WRITTEN => "pool_written".to_string(),
+        DATA => "data".to_string(),
         slot => format!("buffer_{slot}"),
     }
 }

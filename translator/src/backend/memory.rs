@@ -7,6 +7,7 @@ use super::slices::{Access, Accessor};
 use super::{Emitter, defect};
 use crate::error::{Error, Result};
 use crate::ir::{LowOp, Type, Value, Var};
+use crate::layout::DATA;
 use crate::options::Input;
 
 impl Emitter<'_> {
@@ -71,6 +72,11 @@ impl Emitter<'_> {
         for loaded in self.loaded_quads.drain(count..) {
             self.quads.remove(&loaded);
         }
+    }
+
+    /// A word of the data segments.
+    pub(super) fn load_data(&mut self, index: Word) -> Result<Word> {
+        self.access(Accessor { holder: DATA, kind: Access::LoadWord }, index, None)?.ok_or_else(no_result)
     }
 
     /// Stores a word of a buffer.

@@ -92,6 +92,10 @@ impl Emitter<'_> {
                 self.change_word(op, slot, index, value)?;
                 return Ok(None);
             }
+            LoadData => {
+                let [index] = self.operands(args)?;
+                self.load_data(index)?
+            }
             LoadStack => {
                 let [index] = self.operands(args)?;
                 self.load_stack(index)?
