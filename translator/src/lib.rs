@@ -119,6 +119,7 @@ fn strict_form(module: &Module, function: u32, shape: &Shape, options: &Options)
     passes::simplify::simplify(&mut lowered);
     passes::dead_code::remove(&mut lowered);
     passes::hoist_loads::hoist_loads(&mut lowered);
+    passes::part_stores::part_stores(&mut lowered, options);
     let lowered = checked(lowered, Stage::Lowered)?;
     let strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
     check_accesses(&strict, options)?;

@@ -59,6 +59,10 @@ pub struct Features {
     pub int64: bool,
     /// 64-bit floats.
     pub float64: bool,
+    /// Bytes of storage buffers can be stored by themselves; of no use in the portable profile, which has none.
+    pub storage8: bool,
+    /// The same of 16-bit words.
+    pub storage16: bool,
     /// `SignedZeroInfNanPreserve` for 32-bit floats may be declared.
     pub preserve_f32: bool,
     /// `SignedZeroInfNanPreserve` for 64-bit floats may be declared.
@@ -134,6 +138,8 @@ impl Features {
         Features {
             int64: true,
             float64: true,
+            storage8: true,
+            storage16: true,
             preserve_f32: true,
             preserve_f64: true,
             denorm_preserve_f32: false,

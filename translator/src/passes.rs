@@ -8,6 +8,7 @@ pub mod hoist_loads;
 pub mod inline;
 pub mod lower;
 pub mod merge_checks;
+pub mod part_stores;
 pub mod promote;
 pub mod rebase;
 pub mod simplify;

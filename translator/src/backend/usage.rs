@@ -24,6 +24,8 @@ pub(super) struct Usage {
     narrow: BTreeSet<u32>,
     /// Slots with words that are changed in part, in atomic steps.
     atomic: BTreeSet<u32>,
+    /// Slots of which parts of words are stored by themselves, with the bytes of a part.
+    pub parts: BTreeSet<(u32, u32)>,
     /// What is bound: the slots or their pools, and the data.
     pub holders: BTreeMap<u32, Holder>,
     /// Whether words of data segments are loaded.
@@ -234,6 +236,15 @@ impl Scanner<'_> {
             Op::Low(LowOp::AndWord { slot } | LowOp::OrWord { slot }) => {
                 self.slot(slot, true, false)?;
                 self.usage.atomic.insert(slot);
+            }
+            Op::Low(LowOp::StorePart { slot, bytes }) => {
+                self.slot(slot, true, false)?;
+                // What lies in slices or a pool has no second view.
+                let layout = &self.shape.layout;
+                match layout.holder(slot) == slot && layout.slices_of(slot) == 1 {
+                    true => self.usage.parts.insert((slot, bytes)),
+                    false => self.usage.atomic.insert(slot),
+                };
             }
             Op::Low(LowOp::LoadData) => self.usage.data = true,
             Op::Low(LowOp::LoadStack | LowOp::StoreStack) if self.function.stack_words > 0 => self.usage.stack = true,

@@ -73,6 +73,7 @@ impl fmt::Display for LowOp {
             LowOp::StoreWord { slot } => write!(f, "low.store_word slot={slot}"),
             LowOp::AndWord { slot } => write!(f, "low.and_word slot={slot}"),
             LowOp::OrWord { slot } => write!(f, "low.or_word slot={slot}"),
+            LowOp::StorePart { slot, bytes } => write!(f, "low.store_part slot={slot} bytes={bytes}"),
             LowOp::LoadData => write!(f, "low.load_data"),
             LowOp::LoadStack => write!(f, "low.load_stack"),
             LowOp::StoreStack => write!(f, "low.store_stack"),

@@ -506,6 +506,15 @@ impl<'f> Machine<'_, 'f> {
                 self.memory.store_word(*slot, *index, word).ok_or_else(|| outside(slot, index))?;
                 None
             }
+            (LowOp::StorePart { slot, bytes: bytes @ (1 | 2) }, [Const::I32(index), Const::I32(value)]) => {
+                let word = u64::from(*index) * u64::from(*bytes) / 4;
+                let word = u32::try_from(word).map_err(|_| outside(slot, index))?;
+                let (mask, shift) = (u32::MAX >> (32 - 8 * bytes), index.wrapping_mul(8 * bytes) % 32);
+                let old = self.memory.load_word(*slot, word).ok_or_else(|| outside(slot, index))?;
+                let new = old & !(mask << shift) | (value & mask) << shift;
+                self.memory.store_word(*slot, word, new).ok_or_else(|| outside(slot, index))?;
+                None
+            }
             (LowOp::LoadData, [Const::I32(index)]) => Some(data_word(frame, *index)?),
             (LowOp::LoadStack, [Const::I32(index)]) => Some(Const::I32(*stack_word(frame, *index)?)),
             (LowOp::StoreStack, [Const::I32(index), Const::I32(value)]) => {

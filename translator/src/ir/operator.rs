@@ -398,6 +398,14 @@ pub enum LowOp {
         /// Which of the launch's distinct buffers.
         slot: u32,
     },
+    /// Stores a part of a word, by itself: bytes beside it are not touched. Operands: index in parts, within the buffer; the
+    /// part, in the low bits of an `I32`.
+    StorePart {
+        /// Which of the launch's distinct buffers.
+        slot: u32,
+        /// Bytes of a part: 1 or 2.
+        bytes: u32,
+    },
     /// Word (`I32`) of [`Function::data`](super::Function::data). Operand: its index, below the number of words.
     LoadData,
     /// Word of the invocation's private stack, which starts as zeroes. Operand: index in words, within the stack.
@@ -438,7 +446,10 @@ impl LowOp {
     /// Whether it changes memory or a variable.
     pub fn has_effect(&self) -> bool {
         use LowOp::*;
-        matches!(self, StoreWord { .. } | AndWord { .. } | OrWord { .. } | StoreStack | VarSet(_))
+        matches!(
+            self,
+            StoreWord { .. } | AndWord { .. } | OrWord { .. } | StorePart { .. } | StoreStack | VarSet(_)
+        )
     }
 
     /// Whether it reads or changes memory.

@@ -497,6 +497,7 @@ impl LowOp {
             (L::Select, [Bool, a, b]) if a == b => *a,
             (L::LoadWord { .. } | L::LoadLane { lane: 0..=3, .. }, [I32]) => I32,
             (L::LoadData | L::LoadStack, [I32]) => I32,
+            (L::StorePart { bytes: 1 | 2, .. }, [I32, I32]) => return Some(None),
             (L::StoreWord { .. } | L::AndWord { .. } | L::OrWord { .. } | L::StoreStack, [I32, I32]) => {
                 return Some(None);
             }
