@@ -93,8 +93,7 @@ fn indirect_calls_through_a_table_with_a_hosts_function_run_in_order() {
 
 #[test]
 fn dropped_data_is_the_instances_state_and_a_kernels_drop_the_invocations() {
-    let expected: Vec<i32> =
-        (0..20).map(|i| (1..=4).rev().fold(0, |word, byte| word << 8 | (i % 8 + byte))).collect();
+    let expected: Vec<i32> = (0..20).map(|i| (1..=4).rev().fold(0, |word, byte| word << 8 | (i % 8 + byte))).collect();
     for device in devices() {
         let mut guest = Guest::on(device);
         let buffer = guest.buffer(400, 2);

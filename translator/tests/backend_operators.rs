@@ -101,7 +101,9 @@ fn expected(op: LowOp) -> Becomes {
         LowOp::Select => Core(Spv::Select, false),
         LowOp::LoadWord { .. } | LowOp::LoadData | LowOp::LoadStack | LowOp::VarGet(_) => Core(Spv::Load, false),
         LowOp::LoadLane { .. } => Core(Spv::CompositeExtract, false),
-        LowOp::StoreWord { .. } | LowOp::StorePart { .. } | LowOp::StoreStack | LowOp::VarSet(_) => Core(Spv::Store, false),
+        LowOp::StoreWord { .. } | LowOp::StorePart { .. } | LowOp::StoreStack | LowOp::VarSet(_) => {
+            Core(Spv::Store, false)
+        }
         LowOp::AndWord { .. } => Core(Spv::AtomicAnd, false),
         LowOp::OrWord { .. } => Core(Spv::AtomicOr, false),
         LowOp::Immediate(_) | LowOp::Input(_) | LowOp::IterationId => Nothing,

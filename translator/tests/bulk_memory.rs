@@ -41,7 +41,10 @@ impl Program {
         let lifted = testing::lifted(&module, kernel, &shape).unwrap().remove(&kernel).unwrap();
         let simplified = testing::simplified(&module, kernel, &shape).unwrap();
         let left = simplified.regions.iter().flat_map(|region| &region.stmts).any(|stmt| {
-            matches!(stmt.kind, StmtKind::Op { op: Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_) | Op::DataDrop(_), .. })
+            matches!(
+                stmt.kind,
+                StmtKind::Op { op: Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_) | Op::DataDrop(_), .. }
+            )
         });
         assert!(!left, "{text}\n{simplified}");
         Program { module, kernel, text, lifted, simplified }

@@ -242,7 +242,8 @@ fn what_can_not_be_lifted_says_why() {
     let module = Module::parse(wat::parse_str(host).unwrap()).unwrap();
     let refusal = |shape: &Shape| translate(&module, 1, shape, &Options::default()).unwrap_err().to_string();
     assert!(refusal(&Shape::initial(&module, 1)).contains("a call of the host function `host::f`"));
-    let environment = Environment { tables: vec![vec![TableEntry::Null, TableEntry::Foreign]], ..Environment::default() };
+    let environment =
+        Environment { tables: vec![vec![TableEntry::Null, TableEntry::Foreign]], ..Environment::default() };
     let foreign = Shape { environment, ..Shape::distinct(0) };
     assert!(refusal(&foreign).contains("an indirect call through a table with functions of other modules"));
 }

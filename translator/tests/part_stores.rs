@@ -4,9 +4,7 @@ mod common;
 
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space};
 use wavelift_translator::ir::{LowOp, Op, StmtKind};
-use wavelift_translator::{
-    Access, Features, Layout, Module, Options, Profile, Shape, immediate, testing, translate,
-};
+use wavelift_translator::{Access, Features, Layout, Module, Options, Profile, Shape, immediate, testing, translate};
 
 const ADDRESS: u32 = 0x8000_0000;
 
@@ -70,9 +68,18 @@ fn a_narrow_store_is_one_plain_store() {
         (BYTE, vec![1]),
         (HALF, vec![2]),
         (MIXED, vec![1]),
-        ("(i32.store8 offset=3 (i32.add (local.get $p) (i32.shl (local.get $i) (i32.const 2))) (local.get $v))", vec![1]),
-        ("(i32.store16 offset=2 (i32.add (local.get $p) (i32.shl (local.get $i) (i32.const 2))) (i32.const 0))", vec![2]),
-        ("(i32.store8 offset=2 (i32.add (local.get $p) (i32.shl (local.get $i) (i32.const 2))) (i32.const 255))", vec![1]),
+        (
+            "(i32.store8 offset=3 (i32.add (local.get $p) (i32.shl (local.get $i) (i32.const 2))) (local.get $v))",
+            vec![1],
+        ),
+        (
+            "(i32.store16 offset=2 (i32.add (local.get $p) (i32.shl (local.get $i) (i32.const 2))) (i32.const 0))",
+            vec![2],
+        ),
+        (
+            "(i32.store8 offset=2 (i32.add (local.get $p) (i32.shl (local.get $i) (i32.const 2))) (i32.const 255))",
+            vec![1],
+        ),
         ("(i64.store8 (i32.add (local.get $p) (local.get $i)) (i64.extend_i32_u (local.get $v)))", vec![1]),
         (&format!("{BYTE} (i32.store8 offset=20 (local.get $p) (i32.const 7))"), vec![1, 1]),
         (&format!("(if (i32.and (local.get $i) (i32.const 1)) (then {BYTE}) (else {HALF}))"), vec![1, 2]),

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{
-    CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, Elements, ExportKind, ExportSection, Function, FunctionSection,
-    GlobalSection, GlobalType, Instruction, MemorySection, MemoryType, RefType, TableSection, TableType, TypeSection,
-    ValType,
+    CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, Elements, ExportKind, ExportSection,
+    Function, FunctionSection, GlobalSection, GlobalType, Instruction, MemorySection, MemoryType, RefType,
+    TableSection, TableType, TypeSection, ValType,
 };
 use wasmparser::FuncType;
 use wavelift_translator::Module;

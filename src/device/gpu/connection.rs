@@ -53,12 +53,11 @@ impl Connection {
             required_limits: limits.lower(adapter.wgpu().limits()),
             ..Default::default()
         };
-        let opened = catch_unwind(AssertUnwindSafe(|| {
-            match features::open_with_8bit_storage(adapter.wgpu(), &descriptor) {
+        let opened =
+            catch_unwind(AssertUnwindSafe(|| match features::open_with_8bit_storage(adapter.wgpu(), &descriptor) {
                 Some(opened) => (opened, true),
                 None => (pollster::block_on(adapter.wgpu().request_device(&descriptor)), false),
-            }
-        }));
+            }));
         let (opened, storage8) = match opened {
             Ok((opened, storage8)) => (Ok(opened), storage8),
             Err(panic) => (Err(panic), false),

@@ -136,9 +136,8 @@ mod vulkan {
         });
         // SAFETY: the features are some that the adapter has; the callback adds one that it has as well, which it takes
         // from nothing else: wgpu's own chain holds no structure with 8-bit storage.
-        let opened = unsafe {
-            hal.open_with_callback(*required_features, required_limits, memory_hints, Some(callback)).ok()?
-        };
+        let opened =
+            unsafe { hal.open_with_callback(*required_features, required_limits, memory_hints, Some(callback)).ok()? };
         // SAFETY: the device was made from this adapter with these features.
         Some(unsafe { adapter.create_device_from_hal::<wgpu::hal::api::Vulkan>(opened, descriptor) })
     }

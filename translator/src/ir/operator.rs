@@ -446,10 +446,7 @@ impl LowOp {
     /// Whether it changes memory or a variable.
     pub fn has_effect(&self) -> bool {
         use LowOp::*;
-        matches!(
-            self,
-            StoreWord { .. } | AndWord { .. } | OrWord { .. } | StorePart { .. } | StoreStack | VarSet(_)
-        )
+        matches!(self, StoreWord { .. } | AndWord { .. } | OrWord { .. } | StorePart { .. } | StoreStack | VarSet(_))
     }
 
     /// Whether it reads or changes memory.

@@ -93,11 +93,10 @@ impl Facts {
     ) {
         let mut number = 0;
         while number < stmts.len() {
-            match (step(&stmts[number]), stmts.get(number + 1..).and_then(|rest| next_step(rest))) {
+            match (step(&stmts[number]), stmts.get(number + 1..).and_then(next_step)) {
                 (Some((LowOp::AndWord { slot }, [word, mask])), next) => {
-                    let same = |(_, op, args): &(usize, LowOp, [Value; 2])| {
-                        *op == LowOp::OrWord { slot } && args[0] == word
-                    };
+                    let same =
+                        |(_, op, args): &(usize, LowOp, [Value; 2])| *op == LowOp::OrWord { slot } && args[0] == word;
                     let or = next.filter(same);
                     let part = self.cleared(mask).map(|(bytes, shift)| Part {
                         slot,
@@ -154,8 +153,8 @@ impl Facts {
         }
         let shift = bits.trailing_zeros();
         match bits >> shift {
-            0xff if shift % 8 == 0 && self.storage8 => Some((1, shift)),
-            0xffff if shift % 16 == 0 && self.storage16 => Some((2, shift)),
+            0xff if shift.is_multiple_of(8) && self.storage8 => Some((1, shift)),
+            0xffff if shift.is_multiple_of(16) && self.storage16 => Some((2, shift)),
             _ => None,
         }
     }
