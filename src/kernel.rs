@@ -125,6 +125,7 @@ pub(crate) fn launch(
 
 /// Notes in the report why a guest's kernel module is no kernel, which an error code can't say.
 pub(crate) fn note_bad_kernel(core: &mut Core, iterations: u32, reason: &str) {
+    tracing::warn!("A launch had no kernel (error 5): {reason}");
     let record = LaunchRecord::new("(no kernel)".to_string(), "-".to_string(), iterations);
     core.report.push(LaunchRecord { fallback: Some(format!("Not run: {reason}")), ..record });
 }

@@ -6,6 +6,7 @@
 mod gpu {
     pub mod shaders;
     pub mod support;
+    pub mod views;
 }
 
 use std::sync::Arc;
@@ -26,7 +27,7 @@ type Outcome = Result<(), Failed>;
 type Test = fn() -> Outcome;
 
 fn main() {
-    let tests: [(&str, Test); 23] = [
+    let tests: [(&str, Test); 24] = [
         ("saxpy_beyond_one_dispatch", saxpy_beyond_one_dispatch),
         ("every_invocation_runs_exactly_once", every_invocation_runs_exactly_once),
         ("slow_launches_are_cut_and_stay_right", slow_launches_are_cut_and_stay_right),
@@ -47,6 +48,7 @@ fn main() {
         ("limits_are_refused_with_a_sentence", limits_are_refused_with_a_sentence),
         ("unknown_and_freed_buffers_are_errors", unknown_and_freed_buffers_are_errors),
         ("what_cannot_be_lifted_is_unsupported", what_cannot_be_lifted_is_unsupported),
+        ("views_of_bytes_and_words_show_the_same", gpu::views::show_the_same),
         ("a_lost_device_is_opened_anew", a_lost_device_is_opened_anew),
         ("the_probe_agrees_with_what_is_known", the_probe_agrees_with_what_is_known),
         ("hand_written_shaders_run_and_are_timed", hand_written_shaders_run_and_are_timed),

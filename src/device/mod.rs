@@ -173,6 +173,11 @@ pub trait Caller {
     fn global(&mut self, index: u32) -> Option<GlobalValue>;
     /// The present entries of a function table, by index.
     fn table(&mut self, index: u32) -> Vec<TableEntry>;
+    /// Whether a data segment of [`Module::droppable_data`](translator::Module::droppable_data) was dropped. A new instance
+    /// has dropped none.
+    fn has_dropped(&mut self, _segment: u32) -> bool {
+        false
+    }
 }
 
 /// How long the parts of a launch took. Zero where a part did not happen (a cached kernel is not lifted again).

@@ -210,14 +210,23 @@ fn slot_of(core: &Core, buffers: &[Buffer]) -> Result<DeviceSlot> {
     })
 }
 
-/// The kernel at an entry of the guest's table, if it takes as many buffers as the call gives.
+/// The kernel at an entry of the guest's table, if it takes as many buffers as the call gives; the report explains why not.
 fn kernel_at<T: 'static>(core: &mut Core, caller: &mut Caller<'_, T>, call: &Call, entry: u32) -> Option<Kernel> {
     let module = core.module.clone();
     let mut view = View::new(caller, &module, core.functions.clone());
-    let kernel = view.kernel_at(entry);
+    let found = view.kernel_at(entry);
     core.functions = view.into_functions();
-    let fits = |kernel: &u32| module.wasm().kernel_buffers(*kernel).map(u64::from) == Some(call.buffers());
-    kernel.filter(fits).map(Kernel::OfGuest)
+    let fitting = found.and_then(|function| {
+        let name = module.wasm().function_name(function);
+        match module.wasm().kernel_buffers(function) {
+            Some(takes) => check_buffers(takes, call).map_or(Ok(Kernel::OfGuest(function)), Err),
+            None => {
+                let ty = "(i32, i32, i32, (i32, i32)*)";
+                Err(format!("The function `{name}` at entry {entry} of the table has another type than {ty}."))
+            }
+        }
+    });
+    fitting.map_err(|reason| kernel::note_bad_kernel(core, call.iterations, &reason)).ok()
 }
 
 /// The kernel in these bytes; `None` if they are no kernel for this call, which the report then explains.
@@ -241,11 +250,16 @@ fn kernel_in<T: 'static>(
 
 /// Why a kernel does not fit a call.
 fn check(kernel: &KernelModule, call: &Call, memory_size: u64) -> Option<String> {
-    if u64::from(kernel.buffers()) != call.buffers() {
-        let (takes, given) = (kernel.buffers(), call.buffers());
-        return Some(format!("The kernel takes {takes} buffers, and the call has {given}."));
-    }
     let needed = kernel.memory_needed();
-    (needed > memory_size)
-        .then(|| format!("The kernel's module imports a memory of {needed} bytes, and the caller's has {memory_size}."))
+    check_buffers(kernel.buffers(), call).or_else(|| {
+        (needed > memory_size).then(|| {
+            format!("The kernel's module imports a memory of {needed} bytes, and the caller's has {memory_size}.")
+        })
+    })
+}
+
+/// Why a kernel that takes so many buffers does not fit a call.
+fn check_buffers(takes: u32, call: &Call) -> Option<String> {
+    let given = call.buffers();
+    (u64::from(takes) != given).then(|| format!("The kernel takes {takes} buffers, and the call has {given}."))
 }

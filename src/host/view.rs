@@ -3,12 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wasmtime::{AsContextMut, Extern, Func, Global, Memory, Ref, Table, V128, Val};
+use wasmtime::{AsContextMut, Extern, Func, Global, Memory, Ref, Table, Trap, V128, Val};
 
 use crate::device::{Caller, GlobalValue, Launch, TableEntry};
 use crate::kernel::{CallerInstance, InOrderError};
 use crate::runtime::Module;
 use crate::trap::kernel_trap;
+
+/// What to do about a kernel that was to be found in a table that is not there.
+const NO_TABLE: &str = "The module has no function table, so that the number of a kernel names nothing. Optimisers \
+    (`wasm-opt` among them) remove a table that only `parallel_for` uses, and the kernels with it: export the table \
+    (`--export-table` for wasm-ld).";
 
 /// Functions of an instance by the address that stands for them in tables.
 #[derive(Debug)]
@@ -100,12 +105,24 @@ impl<'a, 'c, T: 'static> View<'a, 'c, T> {
     }
 
     /// The function of this module at an entry of its first function table.
-    pub fn kernel_at(&mut self, index: u32) -> Option<u32> {
-        let table = self.module.wasm().tables().iter().position(|t| t.holds_functions)?;
-        let table = self.table_export(table as u32)?;
-        match self.entry(&table, u64::from(index))? {
-            TableEntry::Function(function) => Some(function),
-            TableEntry::Null | TableEntry::Foreign => None,
+    ///
+    /// # Errors
+    /// A sentence that says why there is none.
+    pub fn kernel_at(&mut self, index: u32) -> Result<u32, String> {
+        let table = self.module.wasm().tables().iter().position(|t| t.holds_functions);
+        let Some(table) = table.and_then(|table| self.table_export(table as u32)) else {
+            return Err(NO_TABLE.to_string());
+        };
+        match self.entry(&table, u64::from(index)) {
+            Some(TableEntry::Function(function)) => Ok(function),
+            Some(TableEntry::Null) => Err(format!("Entry {index} of the function table is null.")),
+            Some(TableEntry::Foreign) => {
+                Err(format!("Entry {index} of the function table is a function of the host or of another module."))
+            }
+            None => {
+                let size = table.size(&*self.caller);
+                Err(format!("Entry {index} is beyond the end of the function table, which has {size} entries."))
+            }
         }
     }
 
@@ -182,6 +199,12 @@ impl<T: 'static> Caller for View<'_, '_, T> {
     fn table(&mut self, index: u32) -> Vec<TableEntry> {
         let Some(table) = self.table_export(index) else { return Vec::new() };
         (0..table.size(&*self.caller)).map_while(|i| self.entry(&table, i)).collect()
+    }
+
+    fn has_dropped(&mut self, segment: u32) -> bool {
+        let probe = self.caller.get_export(&self.module.names().dropped(segment)).and_then(Extern::into_func);
+        let traps = |error: wasmtime::Error| error.downcast_ref() == Some(&Trap::MemoryOutOfBounds);
+        probe.is_some_and(|probe| probe.call(&mut *self.caller, &[], &mut []).is_err_and(traps))
     }
 }
 

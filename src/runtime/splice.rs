@@ -1,12 +1,13 @@
-//! Adds exports to a module by rewriting its export section only: every other byte stays as it is, but for the name of an
+//! Adds exports to a module by adding entries to its sections: every other byte stays as it is, but for the name of an
 //! import that a linker could not tell from another one's.
 //!
 //! The host must find tables, memory, globals and the functions that tables can hold, which guests mostly keep
-//! to themselves. A full re-encoding of a large module takes twenty times as long, and would move code.
+//! to themselves. A full re-encoding of a large module takes twenty times as long, and would move code. Whether a data
+//! segment was dropped can't be seen from outside at all: modules where that matters get a function for each such segment.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use wasm_encoder::{Encode, ExportKind};
+use wasm_encoder::{Encode, ExportKind, Function, Instruction};
 use wasmparser::{ExternalKind, Operator, Parser, Payload, TypeRef};
 use wavelift_translator as translator;
 
@@ -14,7 +15,10 @@ use crate::host::{MODULE, PARALLEL_FOR, PARALLEL_FOR_MODULE, PARALLEL_FOR_MODULE
 
 /// Section ids in the order that a module must have them in; the export section comes before these.
 const AFTER_EXPORTS: [u8; 5] = [8, 9, 12, 10, 11];
+const TYPE_SECTION: u8 = 1;
+const FUNCTION_SECTION: u8 = 3;
 const EXPORT_SECTION: u8 = 7;
+const CODE_SECTION: u8 = 10;
 
 /// Names of the added exports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +51,11 @@ impl AddedNames {
         format!("{}global:{index}", self.prefix)
     }
 
+    /// Of the function that traps if a data segment was dropped.
+    pub fn dropped(&self, segment: u32) -> String {
+        format!("{}dropped:{segment}", self.prefix)
+    }
+
     /// Of a function.
     pub fn function(&self, index: u32) -> String {
         format!("{}function:{index}", self.prefix)
@@ -63,14 +72,14 @@ pub(crate) struct Spliced {
     /// Functions with a body that can get into a table: those of element segments, of `ref.func` in globals'
     /// initial values, and the guest's exports.
     pub functions: Vec<u32>,
-    /// Where the new export section ends.
+    /// Where the contents of the new code section begin.
     moved_from: usize,
-    /// By how much everything after it moved.
+    /// By how much the bodies moved.
     moved_by: usize,
 }
 
 impl Spliced {
-    /// The byte offset in the guest's own module of a byte offset behind the export section of the new one.
+    /// The byte offset in the guest's own module of a byte offset in the code of the new one.
     pub fn original_offset(&self, offset: usize) -> usize {
         if offset >= self.moved_from { offset - self.moved_by } else { offset }
     }
@@ -81,26 +90,113 @@ pub(crate) fn splice(module: &translator::Module) -> Spliced {
     let bytes = module.bytes();
     let names = AddedNames::avoiding(module);
     let functions = table_functions(module);
-    let added = added_exports(module, &names, &functions);
-    let place = find_place(bytes);
-
-    let mut contents = Vec::new();
-    (place.count + added.len() as u32).encode(&mut contents);
-    contents.extend_from_slice(&bytes[place.entries.clone()]);
-    for (name, kind, index) in &added {
-        name.as_str().encode(&mut contents);
-        kind.encode(&mut contents);
-        index.encode(&mut contents);
+    let mut added = Added::default();
+    for (name, kind, index) in added_exports(module, &names, &functions) {
+        added.export(&name, kind, index);
     }
-    let mut spliced = bytes[..place.section.start].to_vec();
-    rename_imports(module, &mut spliced);
-    spliced.push(EXPORT_SECTION);
-    (contents.len() as u32).encode(&mut spliced);
-    spliced.extend_from_slice(&contents);
-    let moved_from = spliced.len();
-    spliced.extend_from_slice(&bytes[place.section.end..]);
-    let moved_by = spliced.len() - bytes.len();
+    for (segment, index) in module.droppable_data().iter().zip(module.function_count()..) {
+        added.probe(*segment, &names.dropped(*segment), index, type_count(bytes));
+    }
+    let mut original = bytes.to_vec();
+    rename_imports(module, &mut original);
+    let mut spliced = original[..HEADER].to_vec();
+    let (mut moved_from, mut moved_by, mut exported) = (usize::MAX, 0, false);
+    let mut position = HEADER;
+    while position < original.len() {
+        let section = Section::at(&original, position);
+        if !exported && AFTER_EXPORTS.contains(&section.id) {
+            added.append(EXPORT_SECTION, &[0], &mut spliced);
+            exported = true;
+        }
+        exported |= section.id == EXPORT_SECTION;
+        let contents = &original[section.contents.clone()];
+        let start = added.append(section.id, contents, &mut spliced);
+        if section.id == CODE_SECTION {
+            // The number of functions in front of the bodies may have become longer.
+            let (old, new) = (leb_u32(contents).1, leb_u32(&spliced[start..]).1);
+            (moved_from, moved_by) = (start, start + new - section.contents.start - old);
+        }
+        position = section.contents.end;
+    }
+    if !exported {
+        added.append(EXPORT_SECTION, &[0], &mut spliced);
+    }
     Spliced { bytes: spliced, names, functions, moved_from, moved_by }
+}
+
+/// Bytes in front of the first section.
+const HEADER: usize = 8;
+
+/// A section of a valid module.
+struct Section {
+    id: u8,
+    contents: std::ops::Range<usize>,
+}
+
+impl Section {
+    fn at(bytes: &[u8], position: usize) -> Section {
+        let (size, header) = leb_u32(&bytes[position + 1..]);
+        let start = position + 1 + header;
+        Section { id: bytes[position], contents: start..start + size as usize }
+    }
+}
+
+/// What is added to sections that are a number of entries and the entries.
+#[derive(Default)]
+struct Added {
+    /// Number and bytes of the new entries, by section.
+    entries: BTreeMap<u8, (u32, Vec<u8>)>,
+}
+
+impl Added {
+    fn to(&mut self, section: u8) -> &mut Vec<u8> {
+        let (count, bytes) = self.entries.entry(section).or_default();
+        *count += 1;
+        bytes
+    }
+
+    fn export(&mut self, name: &str, kind: ExportKind, index: u32) {
+        let entry = self.to(EXPORT_SECTION);
+        name.encode(entry);
+        kind.encode(entry);
+        index.encode(entry);
+    }
+
+    /// A function that traps if, and only if, a data segment was dropped: the empty range behind the segment's first byte
+    /// is beyond the end of one that has no bytes. `ty` is the index of the first type that is added.
+    fn probe(&mut self, segment: u32, name: &str, index: u32, ty: u32) {
+        if !self.entries.contains_key(&TYPE_SECTION) {
+            // A function without parameters and results.
+            self.to(TYPE_SECTION).extend([0x60, 0, 0]);
+        }
+        ty.encode(self.to(FUNCTION_SECTION));
+        let mut body = Function::new([]);
+        body.instruction(&Instruction::I32Const(0));
+        body.instruction(&Instruction::I32Const(1));
+        body.instruction(&Instruction::I32Const(0));
+        body.instruction(&Instruction::MemoryInit { mem: 0, data_index: segment });
+        body.instruction(&Instruction::End);
+        body.encode(self.to(CODE_SECTION));
+        self.export(name, ExportKind::Func, index);
+    }
+
+    /// Writes a section with what is added to it; gives where in `out` its contents begin.
+    fn append(&self, section: u8, contents: &[u8], out: &mut Vec<u8>) -> usize {
+        let added = self.entries.get(&section);
+        let (count, length) = if added.is_some() { leb_u32(contents) } else { (0, 0) };
+        let mut head = Vec::new();
+        if let Some((more, _)) = added {
+            (count + more).encode(&mut head);
+        }
+        let tail = added.map_or(&[][..], |(_, bytes)| bytes);
+        out.push(section);
+        ((head.len() + contents.len() - length + tail.len()) as u32).encode(out);
+        let start = out.len();
+        out.extend_from_slice(&head);
+        out.extend_from_slice(&contents[length..]);
+        out.extend_from_slice(tail);
+        start
+    }
 }
 
 /// Gives the `parallel_for` of the form with a kernel module a name of its own: a linker looks functions up by name alone,
@@ -167,33 +263,18 @@ fn functions_of_globals(module: &translator::Module) -> Vec<u32> {
     functions
 }
 
-/// Where the export section stands, or is to stand.
-struct Place {
-    /// The section with its id and size; empty where there is none.
-    section: std::ops::Range<usize>,
-    /// Number of exports.
-    count: u32,
-    /// Their bytes.
-    entries: std::ops::Range<usize>,
-}
-
-/// The module is valid: sections are whole and in order.
-fn find_place(bytes: &[u8]) -> Place {
-    let mut position = 8;
+/// Number of types. The module is valid, so that sections are whole; each entry is one type, for there are no groups of them
+/// without garbage collection.
+fn type_count(bytes: &[u8]) -> u32 {
+    let mut position = HEADER;
     while position < bytes.len() {
-        let (size, header) = leb_u32(&bytes[position + 1..]);
-        let start = position + 1 + header;
-        let end = start + size as usize;
-        match bytes[position] {
-            EXPORT_SECTION => {
-                let (count, length) = leb_u32(&bytes[start..]);
-                return Place { section: position..end, count, entries: start + length..end };
-            }
-            id if AFTER_EXPORTS.contains(&id) => break,
-            _ => position = end,
+        let section = Section::at(bytes, position);
+        if section.id == TYPE_SECTION {
+            return leb_u32(&bytes[section.contents]).0;
         }
+        position = section.contents.end;
     }
-    Place { section: position..position, count: 0, entries: position..position }
+    0
 }
 
 /// A number and how many bytes it takes.
@@ -276,6 +357,34 @@ mod tests {
             let expected = original.tables().len() + original.memories().len() + splice(&original).functions.len();
             assert_eq!(exports(&splice(&original).bytes).len(), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn modules_that_drop_data_get_probes() {
+        let functions = "(func)".repeat(124);
+        let original = module(&format!(
+            r#"(module (memory 1) (data $a "abc") (data $b "def") (data $c "") (data $d "x") {functions}
+                 (func (memory.init $a (i32.const 0) (i32.const 0) (i32.const 0))
+                   (memory.init $b (i32.const 0) (i32.const 0) (i32.const 0))
+                   (memory.init $c (i32.const 0) (i32.const 0) (i32.const 0)))
+                 (func $last (param i32) (data.drop $b) (data.drop $c) (data.drop $d) (data.drop $a)))"#
+        ));
+        let spliced = splice(&original);
+        assert_eq!(exports(&spliced.bytes), ["wavelift:memory", "wavelift:dropped:0", "wavelift:dropped:1"]);
+        let new = translator::Module::parse(spliced.bytes.clone()).unwrap();
+        // 126 functions and two more: their number takes another byte.
+        assert_eq!((original.function_count(), new.function_count()), (126, 128));
+        for function in 0..original.function_count() {
+            let (old, new) = (original.body(function).unwrap().range(), new.body(function).unwrap().range());
+            assert_eq!(original.bytes()[old.clone()], spliced.bytes[new.clone()]);
+            assert_eq!(spliced.original_offset(new.start), old.start);
+        }
+        let engine = wasmtime::Engine::default();
+        let compiled = wasmtime::Module::from_binary(&engine, &spliced.bytes).unwrap();
+        let mut store = wasmtime::Store::new(&engine, ());
+        let instance = wasmtime::Instance::new(&mut store, &compiled, &[]).unwrap();
+        let probe = instance.get_typed_func::<(), ()>(&mut store, &spliced.names.dropped(1)).unwrap();
+        assert!(probe.call(&mut store, ()).is_ok());
     }
 
     #[test]

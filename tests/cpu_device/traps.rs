@@ -139,8 +139,6 @@ fn host_calls_and_growth_need_the_caller() {
     for (operators, number, what) in [
         ("local.get 0 call $print", 1, "calls the host function `print` of `host`"),
         ("i32.const 1 memory.grow drop", 1, "has `memory.grow`"),
-        ("i32.const 0 i32.const 0 i32.const 1 memory.init $d", 3, "has `memory.init`"),
-        ("data.drop $d", 0, "has `data.drop`"),
         ("i32.const 0 i32.const 0 i64.const 0 memory.atomic.wait32 drop", 3, "has `memory.atomic.wait`"),
         ("table.size $t drop", 0, "has an operator on a table"),
         ("ref.null func drop", 0, "has an operator on references"),

@@ -22,7 +22,7 @@ struct Form {
     ranges: fn([u32; 3]) -> Vec<Range>,
 }
 
-const FORMS: [Form; 7] = [
+const FORMS: [Form; 13] = [
     Form {
         text: "(memory.fill (i32.add (local.get $to) (i32.shl (local.get $a) (i32.const 2)))
                  (local.get $b) (i32.shl (local.get $c) (i32.const 2)))",
@@ -58,7 +58,43 @@ const FORMS: [Form; 7] = [
                  (i32.const 23))",
         ranges: |[a, b, _]| vec![(a, 23), (b, 23)],
     },
+    Form {
+        text: "(memory.init $bytes (i32.add (local.get $to) (local.get $a)) (local.get $b) (local.get $c))",
+        ranges: |[a, _, c]| vec![(a, c)],
+    },
+    Form {
+        text: "(memory.init $bytes (i32.add (local.get $to) (i32.shl (local.get $a) (i32.const 2)))
+                 (i32.shl (local.get $b) (i32.const 2)) (i32.shl (local.get $c) (i32.const 2)))",
+        ranges: |[a, _, c]| vec![(a << 2, c << 2)],
+    },
+    Form {
+        text: "(memory.init $bytes (i32.add (local.get $to) (local.get $a)) (local.get $b) (i32.const 23))",
+        ranges: |[a, _, _]| vec![(a, 23)],
+    },
+    Form {
+        text: "(memory.init $bytes (i32.add (local.get $to) (local.get $a)) (i32.const 3) (i32.const 517))",
+        ranges: |[a, _, _]| vec![(a, 517)],
+    },
+    Form {
+        text: "(memory.init $few (i32.add (local.get $to) (local.get $a))
+                 (i32.and (local.get $b) (i32.const 15)) (i32.and (local.get $c) (i32.const 15)))",
+        ranges: |[a, _, c]| vec![(a, c & 15)],
+    },
+    Form {
+        text: "(if (i32.rem_u (local.get $a) (i32.const 5)) (then (call $drop)))
+               (memory.init $bytes (i32.add (local.get $to) (local.get $a)) (local.get $b) (local.get $c))",
+        ranges: |[a, _, c]| vec![(a, c)],
+    },
 ];
+
+/// Bytes of the data segment `$bytes`: an odd number.
+const BYTES: u32 = 1001;
+
+/// The data segments, and a function that drops one.
+fn segments() -> String {
+    let bytes: String = (0..BYTES).map(|i| format!("\\{:02x}", (i * 37 + i / 256) as u8)).collect();
+    format!("(data $few \"0123456789\") (data $bytes \"{bytes}\") (func $drop (data.drop $bytes))")
+}
 
 /// Numbers that count words or bytes: ranges in the middle, at both ends, empty ones, and ones beyond.
 const NUMBERS: [[u32; 3]; 22] = [
@@ -99,19 +135,25 @@ fn case(form: &Form) -> Case {
          (local.set $numbers (i32.add (local.get $numbers) (i32.mul (local.get $i) (i32.const 12))))\n\
          (local.set $a (i32.load (local.get $numbers)))\n\
          (local.set $b (i32.load offset=4 (local.get $numbers)))\n\
-         (local.set $c (i32.load offset=8 (local.get $numbers)))\n{}))",
-        form.text
+         (local.set $c (i32.load offset=8 (local.get $numbers)))\n{})\n{})",
+        form.text,
+        if form.text.contains("memory.init") { segments() } else { String::new() }
     );
     let buffers = vec![BufferShape::bits(SIZE), BufferShape::bits(SIZE), BufferShape::bits(12)];
     let program = Program::new(text, buffers);
-    let mut wasmtime = PlainWasmtime::new(&program).unwrap_or_else(|error| panic!("{error}\n{}", program.text));
+    let wasmtime = || PlainWasmtime::new(&program).unwrap_or_else(|error| panic!("{error}\n{}", program.text));
+    let drops = !program.module.wasm.droppable_data().is_empty();
+    let mut instance = wasmtime();
     let at = place(&program);
     let runs = NUMBERS.map(|numbers| {
+        if drops {
+            instance = wasmtime();
+        }
         let contents = contents(numbers);
         let within = |(first, length): Range| u64::from(first) + u64::from(length) <= SIZE.into();
         let empty = |(_, length): Range| length == 0;
         let expected = match (form.ranges)(numbers).into_iter().all(|range| within(range) || empty(range)) {
-            true => wasmtime.run(&contents, 1).unwrap_or_else(|error| panic!("{error}\n{}", program.text)),
+            true => instance.run(&contents, 1).unwrap_or_else(|error| panic!("{error}\n{}", program.text)),
             false => End::Trapped(KernelTrap { at, kind: TrapKind::OutOfBounds, iteration: 0 }),
         };
         Run { contents, iterations: 1, expected }
@@ -123,7 +165,9 @@ fn case(form: &Form) -> Case {
 fn place(program: &Program) -> Location {
     let body = program.module.wasm.body(program.kernel).expect("a body");
     let operators = body.get_operators_reader().expect("operators").into_iter_with_offsets();
-    let is_bulk = |op: &Operator<'_>| matches!(op, Operator::MemoryFill { .. } | Operator::MemoryCopy { .. });
+    let is_bulk = |op: &Operator<'_>| {
+        matches!(op, Operator::MemoryFill { .. } | Operator::MemoryCopy { .. } | Operator::MemoryInit { .. })
+    };
     let found = operators.map(|operator| operator.expect("an operator")).find(|(op, _)| is_bulk(op));
     Location { function: program.kernel, offset: found.expect("a bulk operator").1 as u32 }
 }

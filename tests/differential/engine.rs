@@ -34,11 +34,14 @@ pub enum Engine {
     Cpu,
     /// The GPU, SPIR-V as it is.
     Vulkan,
+    /// The same as if it stored nothing narrower than words.
+    Words,
     /// The GPU, through naga.
     Portable,
 }
 
 impl Engine {
+    /// All but [`Engine::Words`], which is for suites with narrow stores.
     pub const ALL: [Engine; 6] =
         [Engine::Lifted, Engine::Strict, Engine::Sequential, Engine::Cpu, Engine::Vulkan, Engine::Portable];
 
@@ -49,18 +52,20 @@ impl Engine {
             Engine::Sequential => "sequential",
             Engine::Cpu => "cpu",
             Engine::Vulkan => "gpu_vulkan",
+            Engine::Words => "gpu_vulkan_words",
             Engine::Portable => "gpu_portable",
         }
     }
 
     pub fn is_gpu(self) -> bool {
-        matches!(self, Engine::Vulkan | Engine::Portable)
+        matches!(self, Engine::Vulkan | Engine::Words | Engine::Portable)
     }
 
     /// What it has; everything, but for a GPU.
     pub fn features(self) -> Result<Features, String> {
         Ok(match self {
             Engine::Vulkan => gpu_device(Profile::Vulkan)?.options().features,
+            Engine::Words => gpu_device_of_words()?.options().features,
             Engine::Portable => gpu_device(Profile::Portable)?.options().features,
             _ => Features::all(),
         })
@@ -83,7 +88,7 @@ impl Engine {
                 let writable = case.program.buffers.iter().all(|b| b.access == Access::ReadWrite);
                 writable && case.program.refused.is_none()
             }
-            Engine::Lifted | Engine::Vulkan | Engine::Portable => true,
+            Engine::Lifted | Engine::Vulkan | Engine::Words | Engine::Portable => true,
         }
     }
 
@@ -94,6 +99,7 @@ impl Engine {
             Engine::Strict => Box::new(Interpreter::new(program, Form::Strict)?),
             Engine::Sequential | Engine::Cpu => Box::new(OnDevice::new(&cpu_device(self), program)?),
             Engine::Vulkan => Box::new(OnDevice::new(gpu_device(Profile::Vulkan)?, program)?),
+            Engine::Words => Box::new(OnDevice::new(gpu_device_of_words()?, program)?),
             Engine::Portable => Box::new(OnDevice::new(gpu_device(Profile::Portable)?, program)?),
         })
     }
@@ -123,6 +129,19 @@ pub fn gpu_device(profile: Profile) -> Result<&'static GpuDevice, String> {
         device.map_err(|error| error.to_string())
     };
     DEVICES[usize::from(profile == Profile::Portable)].get_or_init(open).as_ref().map_err(String::clone)
+}
+
+/// The GPU for [`Engine::Words`].
+fn gpu_device_of_words() -> Result<&'static GpuDevice, String> {
+    static DEVICE: OnceLock<Result<GpuDevice, String>> = OnceLock::new();
+    let open = || {
+        let adapter = adapter().ok_or("there is no adapter")?;
+        let device = GpuDevice::open_changed(adapter, &GpuOptions::default(), None, |features| {
+            (features.storage8, features.storage16) = (false, false);
+        });
+        device.map_err(|error| error.to_string())
+    };
+    DEVICE.get_or_init(open).as_ref().map_err(String::clone)
 }
 
 /// How kernels are lifted here in both profiles: for the GPU if there is one, else for one that has everything.

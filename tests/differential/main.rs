@@ -60,13 +60,17 @@ static SUITES: [Suite; 13] = [
     Suite { name: "expressions", cases: LazyLock::new(random::expressions) },
 ];
 
+/// Suites with stores narrower than words.
+const NARROW: [&str; 3] = ["stores", "places", "bulk"];
+
 /// Suites whose kernels all have `f64`, which MSL and HLSL don't.
 const ONLY_F64: [&str; 2] = ["operators_f64", "expressions"];
 
 fn main() {
     let mut trials = Vec::new();
     for suite in &SUITES {
-        for engine in Engine::ALL {
+        let words = NARROW.contains(&suite.name).then_some(Engine::Words);
+        for engine in Engine::ALL.into_iter().chain(words) {
             let test = move || match engine.missing() {
                 Some(reason) => Ok(Completion::ignored_with(reason)),
                 None => run(suite, engine).map(|()| Completion::Completed),

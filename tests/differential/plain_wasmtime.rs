@@ -55,7 +55,11 @@ impl Session for PlainWasmtime {
     /// If the end depends on the order of the invocations: devices may choose any.
     fn run(&mut self, contents: &[Vec<u8>], iterations: u32) -> Result<End, String> {
         let end = self.run_in_order(contents, iterations, 0..iterations)?;
-        if matches!(end, End::Done(_)) && self.run_in_order(contents, iterations, (0..iterations).rev())? != end {
+        // A single invocation has one order. It may drop data segments, which this instance has no other time.
+        if iterations > 1
+            && matches!(end, End::Done(_))
+            && self.run_in_order(contents, iterations, (0..iterations).rev())? != end
+        {
             return Err("The end depends on the order in which the invocations run.".into());
         }
         Ok(end)

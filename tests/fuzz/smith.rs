@@ -213,10 +213,8 @@ impl Reencode for Pass {
     fn instruction<'a>(&mut self, op: Operator<'a>) -> Result<Instruction<'a>, reencode::Error<Infallible>> {
         match op {
             Operator::MemoryGrow { .. } => Ok(Instruction::I32Popcnt),
-            Operator::DataDrop { .. } | Operator::ElemDrop { .. } => Ok(Instruction::Nop),
-            Operator::MemoryInit { .. } | Operator::TableInit { .. } | Operator::TableCopy { .. } => {
-                Ok(Instruction::MemoryFill(0))
-            }
+            Operator::ElemDrop { .. } => Ok(Instruction::Nop),
+            Operator::TableInit { .. } | Operator::TableCopy { .. } => Ok(Instruction::MemoryFill(0)),
             other => reencode::utils::instruction(self, other),
         }
     }

@@ -118,6 +118,7 @@ pub fn compile(source: &Source) -> Result<Shader, Failed> {
         bindings,
         immediates_size: 20 + 8 * source.slots,
         parameters_size: 0,
+        data: [].into(),
         trap_sites: source.sites.to_vec(),
         inputs: vec![],
         layout: Layout::default(),

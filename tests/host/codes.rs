@@ -1,6 +1,6 @@
 //! Error codes, handles, and the traps for bad pointers and unknown numbers.
 
-use wavelift::{DeviceChoice, ErrorCode};
+use wavelift::{Config, DeviceChoice, ErrorCode, Runtime};
 
 use super::{Guest, table};
 
@@ -86,10 +86,46 @@ fn addresses_run_out() {
 }
 
 #[test]
+fn the_report_says_why_there_is_no_kernel() {
+    let mut guest = driver();
+    let buffer = guest.buffer(16, 2);
+    for (entry, buffers, why) in [
+        (table::NULL, 1, "Entry 0 of the function table is null."),
+        (table::HOST, 1, "function of the host"),
+        (table::WRONG_TYPE, 1, "`wrong_type` at entry 3"),
+        (table::FILL, 2, "takes 1 buffers, and the call has 2."),
+        (1000, 1, "beyond the end of the function table, which has 20 entries."),
+    ] {
+        assert_eq!(guest.launch(entry, 1, &[], &vec![buffer; buffers]).unwrap(), BAD_KERNEL);
+        let launches = guest.instance.report().launches();
+        let reason = launches.last().and_then(|launch| launch.fallback.clone()).unwrap();
+        assert!(reason.starts_with("Not run: ") && reason.contains(why), "{reason}");
+    }
+}
+
+#[test]
+fn a_module_without_a_table_is_told_to_export_it() {
+    // What `wasm-opt` leaves of a module that does not export its table.
+    let text = r#"(module
+      (import "wasi_ephemeral_parallel" "parallel_for"
+        (func $parallel_for (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (func (export "launch") (result i32)
+        (call $parallel_for (i32.const 1) (i32.const 4) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0)
+          (i32.const 0))))"#;
+    let mut guest = Guest::new(&Runtime::new(Config::default()).unwrap(), text);
+    assert_eq!(guest.call("launch", &[]).unwrap(), BAD_KERNEL);
+    let report = guest.instance.report().to_string();
+    for part in ["has no function table", "`wasm-opt`", "`--export-table`"] {
+        assert!(report.contains(part), "{report}");
+    }
+}
+
+#[test]
 fn bad_kernels() {
     let mut guest = driver();
     let buffer = guest.buffer(16, 2);
-    for entry in [table::NULL, table::WRONG_TYPE, table::HOST, table::FREE, 18, -1] {
+    for entry in [table::NULL, table::WRONG_TYPE, table::HOST, table::FREE, 20, -1] {
         assert_eq!(guest.launch(entry, 1, &[], &[buffer]).unwrap(), BAD_KERNEL, "entry {entry}");
     }
     assert_eq!(guest.launch(table::FILL, 1, &[], &[]).unwrap(), BAD_KERNEL);

@@ -10,11 +10,13 @@
 
   (memory (export "memory") 2)
   (global $counter (mut i32) (i32.const 40))
-  (table 18 funcref)
+  (table 20 funcref)
   (elem (i32.const 14) $indirect $plus_one $negated $gives_up)
   (elem (i32.const 1) $fill $double $wrong_type $traps $memory $calls_host $calls_us $sched_yield
     $calls_host_and_traps $exits)
   (elem (i32.const 12) $misaligned $calls_host_and_misaligned)
+  (elem (i32.const 18) $init $init_and_drop)
+  (data $words "\01\02\03\04\05\06\07\08\09\0a\0b\0c\0d\0e\0f\10")
 
   (func (export "get_device") (param i32 i32) (result i32)
     (call $get_device (local.get 0) (local.get 1)))
@@ -32,6 +34,7 @@
   (func (export "counter") (result i32) (global.get $counter))
   (func (export "copy_entry") (param i32 i32) (table.set (local.get 0) (table.get (local.get 1))))
   (func (export "clear_entry") (param i32) (table.set (local.get 0) (ref.null func)))
+  (func (export "drop_data") (data.drop $words))
   (func (export "divide") (param i32 i32) (result i32) (i32.div_s (local.get 0) (local.get 1)))
 
   (func $fill (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
@@ -71,6 +74,15 @@
   (func $calls_host_and_misaligned (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
     (drop (call $sched_yield))
     (drop (i32.atomic.load (i32.add (local.get $p) (i32.ge_u (local.get $i) (i32.const 5))))))
+  (func $init (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (memory.init $words
+      (i32.add (local.get $p) (i32.shl (local.get $i) (i32.const 2)))
+      (i32.and (local.get $i) (i32.const 7))
+      (i32.const 4)))
+  (func $init_and_drop (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (call $init (local.get $i) (local.get $n) (local.get $b) (local.get $p) (local.get $l))
+    (data.drop $words)
+    (memory.init $words (local.get $p) (i32.const 0) (i32.ge_u (local.get $i) (i32.const 20))))
   (type $unary (func (param i32) (result i32)))
   (func $indirect (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
     (i32.store

@@ -92,6 +92,32 @@ fn indirect_calls_through_a_table_with_a_hosts_function_run_in_order() {
 }
 
 #[test]
+fn dropped_data_is_the_instances_state_and_a_kernels_drop_the_invocations() {
+    let expected: Vec<i32> = (0..20).map(|i| (1..=4).rev().fold(0, |word, byte| word << 8 | (i % 8 + byte))).collect();
+    for device in devices() {
+        let mut guest = Guest::on(device);
+        let buffer = guest.buffer(400, 2);
+        for kernel in [table::INIT, table::INIT_AND_DROP, table::INIT] {
+            guest.set_words(buffer, &[0; 20]);
+            assert_eq!(guest.launch(kernel, 20, &[], &[buffer]).unwrap(), 0);
+            assert_eq!(guest.words(buffer, 20), expected);
+        }
+        let error = guest.launch(table::INIT_AND_DROP, 50, &[], &[buffer]).unwrap_err().to_string();
+        assert!(error.contains("out of bounds") && error.ends_with("trapped is 20."), "{error}");
+        let mut guest = Guest::on(device);
+        let buffer = guest.buffer(400, 2);
+        assert_eq!(guest.launch(table::INIT, 20, &[], &[buffer]).unwrap(), 0);
+        guest.call("drop_data", &[]).unwrap();
+        for kernel in [table::INIT, table::INIT_AND_DROP] {
+            let error = guest.launch(kernel, 20, &[], &[buffer]).unwrap_err().to_string();
+            assert!(error.contains("out of bounds") && error.ends_with("trapped is 0."), "{error}");
+        }
+        let fallbacks: Vec<_> = guest.instance.report().launches().iter().filter_map(|l| l.fallback.clone()).collect();
+        assert!(fallbacks.iter().all(|reason| reason.starts_with("Trapped")), "{fallbacks:?}");
+    }
+}
+
+#[test]
 fn a_call_that_never_comes_back_is_a_trap_on_every_device() {
     let mut messages = Vec::new();
     for device in devices() {

@@ -52,6 +52,10 @@ pub mod table {
     pub const NEGATED: i32 = 16;
     /// One buffer; iterations from 5 on call a function that calls the host and never comes back.
     pub const GIVES_UP: i32 = 17;
+    /// One buffer; `buffer[i]` is a word of a data segment, from byte `i % 8` on.
+    pub const INIT: i32 = 18;
+    /// The same, and drops the segment; iterations from 20 on initialise a byte behind that.
+    pub const INIT_AND_DROP: i32 = 19;
 }
 
 /// A running guest.

@@ -142,15 +142,16 @@ fn execute(binary: &std::path::Path, kernels: &[Kernel], each: impl FnMut(usize,
 
 /// Number of buffers of a launch in front of its slots': the trap record.
 const IN_FRONT: usize = 1;
-/// Number of buffers of a launch behind its slots': linear memory, the immediates, buffer sizes (which nothing reads).
-const BEHIND: usize = 3;
+/// Number of buffers of a launch behind its slots': linear memory, the immediates, buffer sizes (which nothing reads), one
+/// that has the number of a buffer of arguments, the data.
+const BEHIND: usize = 5;
 
 /// Whether linear memory is bound.
 fn reaches_linear(kernel: &Kernel) -> bool {
     kernel.interface.bindings.iter().any(|binding| binding.slot == LINEAR)
 }
 
-/// Words of a launch's buffers: what can be bound, in the order of binding numbers, then what can't.
+/// Words of a launch's buffers. What is bound stands at its binding number.
 fn launch_buffers(kernel: &Kernel, launch: &Launch) -> Vec<Vec<u32>> {
     let mut immediates = vec![0; immediate::SLOTS as usize];
     immediates[immediate::COUNT as usize] = launch.iterations;
@@ -167,7 +168,7 @@ fn launch_buffers(kernel: &Kernel, launch: &Launch) -> Vec<Vec<u32>> {
     buffers.extend(launch.buffers.iter().map(|bytes| words(bytes)));
     buffers.push(if reaches_linear(kernel) { words(&launch.linear) } else { Vec::new() });
     let sizes = vec![0; buffers.len()];
-    buffers.extend([immediates, sizes]);
+    buffers.extend([immediates, sizes, Vec::new(), kernel.interface.data.to_vec()]);
     buffers
 }
 

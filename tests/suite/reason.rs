@@ -27,10 +27,6 @@ pub enum Skip {
     Recursion,
     /// Constructs nested too deep.
     Nesting,
-    /// Linear memory, which GPUs don't reach.
-    LinearMemory,
-    /// Mutable globals.
-    MutableGlobals,
     /// 64-bit numbers that the device does not have.
     WideTypes,
     /// Floats that the device can't compute exactly in strict mode.
@@ -50,8 +46,6 @@ impl fmt::Display for Skip {
             Skip::ReferenceTypes => "reference types",
             Skip::Recursion => "recursion",
             Skip::Nesting => "nesting",
-            Skip::LinearMemory => "linear memory",
-            Skip::MutableGlobals => "mutable globals",
             Skip::WideTypes => "64-bit types",
             Skip::InexactFloats => "inexact floats",
         })
@@ -59,10 +53,9 @@ impl fmt::Display for Skip {
 }
 
 /// The operators that may be given as a reason; another one that is not lifted is a failure.
-const OPERATORS: [&str; 15] = [
+const OPERATORS: [&str; 14] = [
     "memory.size",
     "memory.grow",
-    "data.drop",
     "elem.drop",
     "table.get",
     "table.set",
@@ -78,10 +71,8 @@ const OPERATORS: [&str; 15] = [
 ];
 
 /// What only the caller's own instance runs.
-const NEEDS: [&str; 8] = [
+const NEEDS: [&str; 6] = [
     "has `memory.grow`",
-    "has `memory.init`",
-    "has `data.drop`",
     "has an operator on a table",
     "has an operator on references",
     "has a `select` of references",
@@ -113,12 +104,6 @@ impl Skip {
             ("globals of type", Skip::ReferenceTypes),
             ("recursion", Skip::Recursion),
             ("more than 500 nested blocks", Skip::Nesting),
-            ("an access to linear memory", Skip::LinearMemory),
-            // A narrow store is refused before it is known where it goes; the wrapper has none.
-            ("`i32.store", Skip::LinearMemory),
-            ("`i64.store", Skip::LinearMemory),
-            ("`memory.init`", Skip::Operator("memory.init".into())),
-            ("mutable globals", Skip::MutableGlobals),
             ("64-bit integers on this device", Skip::WideTypes),
             ("64-bit floats on this device", Skip::WideTypes),
             ("correctly rounded", Skip::InexactFloats),

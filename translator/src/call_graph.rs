@@ -1,27 +1,28 @@
-//! What a kernel reaches: its functions, lifted, in an order in which callees come first.
+//! What a kernel reaches: its functions, lifted when they are first asked for.
+//!
+//! A direct call surely reaches its callee, and so does an indirect one of a constant entry. Which entries another indirect
+//! call can come to, the inliner finds out, who sees constants that callers pass; it asks for those.
 
 use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
 
 use crate::error::{Error, Location, Result, TrapKind};
 use crate::frontend;
 use crate::ir::{Const, Function, Op, Stmt, StmtKind, Value};
-use crate::module::Module;
-use crate::options::{Environment, Shape, TableEntry};
+use crate::module::{ConstInit, Module};
+use crate::options::{Environment, TableEntry};
 
 /// Deepest chain of calls. Deeper ones exist only in recursion or in machine-made code.
 const MAX_CALL_DEPTH: usize = 256;
 
-/// The functions that a kernel reaches.
+/// The functions that a kernel reaches, as far as is known.
 #[derive(Debug)]
 pub struct Slice<'e> {
-    /// Lifted functions by index; the kernel is among them.
-    pub functions: HashMap<u32, Function>,
-    /// The same indices, callees before callers; the kernel last.
-    pub order: Vec<u32>,
+    module: &'e Module,
+    /// Lifted functions by index. With a function all that it surely calls is here.
+    functions: HashMap<u32, Rc<Function>>,
     /// The tables through which they call.
     environment: &'e Environment,
-    /// Values that number a table's entry and are constants, by the function that holds them.
-    constants: HashMap<(u32, Value), u32>,
 }
 
 /// What an indirect call comes to.
@@ -42,148 +43,170 @@ pub enum Dispatch {
     Any(Vec<Outcome>),
 }
 
-impl Slice<'_> {
-    /// What a call in `caller` through a table may come to. It wants a function of its arguments' and results' types.
-    pub fn dispatch(&self, caller: &Function, table: u32, entry: Value, args: &[Value], results: &[Value]) -> Dispatch {
-        let outcome = |entry: &TableEntry| match entry {
-            TableEntry::Null => Outcome::Traps(TrapKind::NullTableEntry),
-            TableEntry::Function(function) => match self.functions.get(function) {
-                Some(callee) if callee.has_type(caller, args, results) => Outcome::Runs(*function),
-                // Every function of the right type is here.
-                _ => Outcome::Traps(TrapKind::IndirectCallType),
-            },
-            // A kernel that may come to one was refused.
-            TableEntry::Foreign => Outcome::Traps(TrapKind::IndirectCallType),
-        };
-        let entries = self.environment.table(table);
-        match self.constants.get(&(caller.index, entry)) {
-            Some(index) => {
-                let known = entries.get(*index as usize).map(outcome);
-                Dispatch::Fixed(known.unwrap_or(Outcome::Traps(TrapKind::TableOutOfBounds)))
-            }
-            None => Dispatch::Any(entries.iter().map(outcome).collect()),
-        }
-    }
+/// An indirect call: arguments (without the entry's number) and results have the types that the function must have.
+#[derive(Clone, Copy)]
+pub struct Indirect<'c> {
+    /// Where it stands.
+    pub caller: &'c Function,
+    pub at: Location,
+    pub table: u32,
+    /// The entry's number, if it is a constant.
+    pub entry: Option<u32>,
+    pub params: &'c [Value],
+    pub results: &'c [Value],
 }
 
-/// A call: where it stands, and the function it may come to.
+/// A call: where it stands, and the function it comes to.
 type Edge = (u32, Location);
 
-/// Lifts the kernel and everything it calls, by the tables that a launch of this shape finds.
-///
-/// # Errors
-/// [`Error::Unsupported`] for a host import, recursion, or whatever the front end can't lift.
-pub fn slice<'e>(module: &Module, kernel: u32, shape: &'e Shape) -> Result<Slice<'e>> {
-    let mut slice = Slice {
-        functions: HashMap::new(),
-        order: Vec::new(),
-        environment: &shape.environment,
-        constants: HashMap::new(),
-    };
-    let mut open: Vec<(u32, Vec<Edge>)> = vec![(kernel, enter(module, kernel, &mut slice)?)];
-    while let Some((function, calls)) = open.last_mut() {
-        let Some((callee, at)) = calls.pop() else {
-            slice.order.push(*function);
-            open.pop();
-            continue;
+impl<'e> Slice<'e> {
+    /// A slice without functions, for launches that find these tables.
+    pub fn new(module: &'e Module, environment: &'e Environment) -> Self {
+        Slice { module, functions: HashMap::new(), environment }
+    }
+
+    /// The functions so far, by index.
+    pub fn into_functions(self) -> HashMap<u32, Function> {
+        self.functions.into_iter().map(|(index, function)| (index, Rc::unwrap_or_clone(function))).collect()
+    }
+
+    /// A function, lifted. `callers` are those in the midst of which it is called, at `at`, outermost first.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] for a host import, recursion, or whatever the front end can't lift, in this function or one
+    /// that it surely calls.
+    pub fn get(&mut self, function: u32, callers: &[u32], at: Option<Location>) -> Result<Rc<Function>> {
+        if let Some(at) = at {
+            self.check_call(function, callers, at)?;
+        }
+        if !self.functions.contains_key(&function) {
+            self.reach(function)?;
+        }
+        self.functions.get(&function).cloned().ok_or_else(|| Error::Internal(format!("{function} was not lifted")))
+    }
+
+    /// Lifts a function and what it surely calls.
+    fn reach(&mut self, function: u32) -> Result<()> {
+        let mut open: Vec<u32> = vec![function];
+        let mut calls: Vec<Vec<Edge>> = vec![self.enter(function)?];
+        while let Some(last) = calls.last_mut() {
+            let Some((callee, at)) = last.pop() else {
+                open.pop();
+                calls.pop();
+                continue;
+            };
+            self.check_call(callee, &open, at)?;
+            if !self.functions.contains_key(&callee) {
+                calls.push(self.enter(callee)?);
+                open.push(callee);
+            }
+        }
+        Ok(())
+    }
+
+    fn check_call(&self, callee: u32, callers: &[u32], at: Location) -> Result<()> {
+        if callers.contains(&callee) {
+            let name = self.module.function_name(callee);
+            return Err(self.refuse(at, format!("recursion (`{name}` calls itself)")));
+        }
+        if let Some((namespace, name)) = self.module.imported_function(callee) {
+            return Err(self.refuse(at, format!("a call of the host function `{namespace}::{name}`")));
+        }
+        if callers.len() >= MAX_CALL_DEPTH {
+            return Err(self.refuse(at, format!("more than {MAX_CALL_DEPTH} nested calls")));
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, at: Location, what: String) -> Error {
+        Error::Unsupported { what, function_name: self.module.function_name(at.function), at: Some(at) }
+    }
+
+    /// Lifts one function; returns the calls that surely reach their callees, the first one last.
+    fn enter(&mut self, function: u32) -> Result<Vec<Edge>> {
+        let lifted = frontend::lift(self.module, function)?;
+        let constants = self.entry_constants(&lifted);
+        let mut calls = Vec::new();
+        for stmt in lifted.regions.iter().flat_map(|region| &region.stmts) {
+            match &stmt.kind {
+                StmtKind::Call { callee, .. } => calls.push((*callee, stmt.at)),
+                StmtKind::CallIndirect { table, args, results } => {
+                    let Some((entry, params)) = args.split_last() else { continue };
+                    let Some(entry) = constants.get(entry).copied() else { continue };
+                    let (caller, at, entry) = (&lifted, stmt.at, Some(entry));
+                    let call = Indirect { caller, at, table: *table, entry, params, results };
+                    if let Dispatch::Fixed(Outcome::Runs(callee)) = self.dispatch(&call)? {
+                        calls.push((callee, stmt.at));
+                    }
+                }
+                _ => {}
+            }
+        }
+        calls.reverse();
+        self.functions.insert(function, Rc::new(lifted));
+        Ok(calls)
+    }
+
+    /// The constants that number the table's entry of an indirect call.
+    fn entry_constants(&self, function: &Function) -> HashMap<Value, u32> {
+        let stmts = || function.regions.iter().flat_map(|region| &region.stmts);
+        let entry = |stmt: &Stmt| match &stmt.kind {
+            StmtKind::CallIndirect { args, .. } => args.last().copied(),
+            _ => None,
         };
-        if open.iter().any(|(f, _)| *f == callee) {
-            return Err(refuse(module, at, format!("recursion (`{}` calls itself)", module.function_name(callee))));
-        }
-        if slice.functions.contains_key(&callee) {
-            continue;
-        }
-        if let Some((namespace, name)) = module.imported_function(callee) {
-            return Err(refuse(module, at, format!("a call of the host function `{namespace}::{name}`")));
-        }
-        if open.len() >= MAX_CALL_DEPTH {
-            return Err(refuse(module, at, format!("more than {MAX_CALL_DEPTH} nested calls")));
-        }
-        let calls = enter(module, callee, &mut slice)?;
-        open.push((callee, calls));
-    }
-    Ok(slice)
-}
-
-fn refuse(module: &Module, at: Location, what: String) -> Error {
-    Error::Unsupported { what, function_name: module.function_name(at.function), at: Some(at) }
-}
-
-/// Lifts one function; returns its calls.
-fn enter(module: &Module, function: u32, slice: &mut Slice<'_>) -> Result<Vec<Edge>> {
-    let lifted = frontend::lift(module, function)?;
-    slice.constants.extend(entry_constants(&lifted));
-    let mut calls = Vec::new();
-    for stmt in lifted.regions.iter().flat_map(|region| &region.stmts) {
-        match &stmt.kind {
-            StmtKind::Call { callee, .. } => calls.push((*callee, stmt.at)),
-            StmtKind::CallIndirect { table, args, results } => {
-                let mut entries = slice.environment.table(*table);
-                if let Some(index) = args.last().and_then(|entry| slice.constants.get(&(function, *entry))) {
-                    entries = entries.get(*index as usize).map_or(&[], std::slice::from_ref);
-                }
-                calls.extend(targets(module, &lifted, entries, args, results, stmt.at)?);
+        let entries: HashSet<Value> = stmts().filter_map(entry).collect();
+        let constant = |stmt: &Stmt| match &stmt.kind {
+            StmtKind::Op { op, result: Some(result), .. } if entries.contains(result) => {
+                Some((*result, self.constant(op)?))
             }
-            _ => {}
+            _ => None,
+        };
+        stmts().filter_map(constant).collect()
+    }
+
+    /// The number that an operator gives, if that is the same in every instance.
+    pub fn constant(&self, op: &Op) -> Option<u32> {
+        match op {
+            Op::Const(Const::I32(number)) => Some(*number),
+            Op::GlobalGet(global) => match self.module.globals().get(*global as usize)? {
+                global if global.mutable || global.imported => None,
+                global => match global.init? {
+                    ConstInit::I32(number) => Some(number as u32),
+                    _ => None,
+                },
+            },
+            _ => None,
         }
     }
-    calls.reverse(); // Taken from the end, so the first call comes first.
-    slice.functions.insert(function, lifted);
-    Ok(calls)
-}
 
-/// The constants that number the table's entry of an indirect call.
-fn entry_constants(function: &Function) -> HashMap<(u32, Value), u32> {
-    let stmts = || function.regions.iter().flat_map(|region| &region.stmts);
-    let entry = |stmt: &Stmt| match &stmt.kind {
-        StmtKind::CallIndirect { args, .. } => args.last().copied(),
-        _ => None,
-    };
-    let entries: HashSet<Value> = stmts().filter_map(entry).collect();
-    let constant = |stmt: &Stmt| match &stmt.kind {
-        StmtKind::Op { op: Op::Const(Const::I32(number)), result: Some(result), .. } if entries.contains(result) => {
-            Some(((function.index, *result), *number))
-        }
-        _ => None,
-    };
-    stmts().filter_map(constant).collect()
-}
-
-/// The functions among table entries that have the types of a call's arguments (the entry's number behind them) and
-/// results, each once.
-fn targets(
-    module: &Module,
-    caller: &Function,
-    entries: &[TableEntry],
-    args: &[Value],
-    results: &[Value],
-    at: Location,
-) -> Result<Vec<Edge>> {
-    let is = |ty: &wasmparser::ValType, value: &Value| frontend::type_of(*ty) == Some(caller.ty(*value));
-    let all = |types: &[wasmparser::ValType], values: &[Value]| {
-        types.len() == values.len() && types.iter().zip(values).all(|(ty, value)| is(ty, value))
-    };
-    let params = args.split_last().map_or(&[][..], |(_, params)| params);
-    let mut found = Vec::new();
-    let mut seen = HashSet::new();
-    for entry in entries {
-        match entry {
-            TableEntry::Null => {}
+    /// What a call through a table may come to.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] if that may be a function of another module.
+    pub fn dispatch(&self, call: &Indirect<'_>) -> Result<Dispatch> {
+        let outcome = |entry: &TableEntry| match entry {
+            TableEntry::Null => Ok(Outcome::Traps(TrapKind::NullTableEntry)),
+            TableEntry::Function(function) if self.fits(*function, call) => Ok(Outcome::Runs(*function)),
+            TableEntry::Function(_) => Ok(Outcome::Traps(TrapKind::IndirectCallType)),
             TableEntry::Foreign => {
-                return Err(refuse(
-                    module,
-                    at,
-                    "an indirect call through a table with functions of other modules".into(),
-                ));
+                let what = "an indirect call through a table with functions of other modules";
+                Err(self.refuse(call.at, what.into()))
             }
-            TableEntry::Function(function) if !seen.insert(*function) => {}
-            TableEntry::Function(function) => {
-                let ty = module.function_type(*function);
-                if ty.is_some_and(|ty| all(ty.params(), params) && all(ty.results(), results)) {
-                    found.push((*function, at));
-                }
-            }
-        }
+        };
+        let entries = self.environment.table(call.table);
+        let Some(index) = call.entry else {
+            return Ok(Dispatch::Any(entries.iter().map(outcome).collect::<Result<_>>()?));
+        };
+        let known = entries.get(index as usize).map(outcome).transpose()?;
+        Ok(Dispatch::Fixed(known.unwrap_or(Outcome::Traps(TrapKind::TableOutOfBounds))))
     }
-    Ok(found)
+
+    fn fits(&self, function: u32, call: &Indirect<'_>) -> bool {
+        let is = |ty: &wasmparser::ValType, value: &Value| frontend::type_of(*ty) == Some(call.caller.ty(*value));
+        let all = |types: &[wasmparser::ValType], values: &[Value]| {
+            types.len() == values.len() && types.iter().zip(values).all(|(ty, value)| is(ty, value))
+        };
+        let ty = self.module.function_type(function);
+        ty.is_some_and(|ty| all(ty.params(), call.params) && all(ty.results(), call.results))
+    }
 }

@@ -104,6 +104,7 @@ impl<'m> Lifter<'m> {
             vars: Vec::new(),
             labels: 0,
             stack_words: 0,
+            data: Default::default(),
         };
         let at = Location { function: index, offset: module.body(index).map_or(0, |b| b.range().start as u32) };
         let mut lifter_types = Vec::new();

@@ -175,6 +175,8 @@ pub struct Function {
     pub labels: u32,
     /// Words of the private stack; 0 outside lowered form.
     pub stack_words: u32,
+    /// What [`Op::LoadData`] loads: the words of the module's data segments that the function needs, little endian.
+    pub data: std::sync::Arc<[u32]>,
 }
 
 /// A list of statements and what comes after them.

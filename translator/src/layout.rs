@@ -10,6 +10,8 @@ pub const POOL_READ: u32 = LINEAR - 1;
 pub const POOL_WRITTEN: u32 = LINEAR - 2;
 /// Stands for the buffer that holds the arguments.
 pub const PARAMETERS: u32 = LINEAR - 3;
+/// Stands for the words of data segments that the shader loads, [`Interface::data`](crate::Interface::data).
+pub const DATA: u32 = LINEAR - 4;
 
 /// How a launch's memory and arguments reach the shader. By default each slot and linear memory are one binding each,
 /// and arguments are immediates.

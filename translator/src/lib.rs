@@ -119,6 +119,7 @@ fn strict_form(module: &Module, function: u32, shape: &Shape, options: &Options)
     passes::simplify::simplify(&mut lowered);
     passes::dead_code::remove(&mut lowered);
     passes::hoist_loads::hoist_loads(&mut lowered);
+    passes::part_stores::part_stores(&mut lowered, options);
     let lowered = checked(lowered, Stage::Lowered)?;
     let strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
     check_accesses(&strict, options)?;
@@ -154,10 +155,11 @@ struct Simplified {
 
 fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Simplified> {
     check_kernel(module, function, shape)?;
-    let slice = call_graph::slice(module, function, shape)?;
-    let mut kernel = checked(passes::inline::inline(&slice, function, options.max_operators)?, Stage::Inlined)?;
+    let mut slice = call_graph::Slice::new(module, &shape.environment);
+    let mut kernel = checked(passes::inline::inline(&mut slice, function, options.max_operators)?, Stage::Inlined)?;
     let operators = kernel.stmt_count() as u32;
     let cells = module.globals().len() as u32;
+    passes::data_drop::expand(&mut kernel, cells);
     let set = passes::promote::promote(&mut kernel, cells);
     let dynamic = analysis::frames::set_dynamically(&kernel, &set);
     tidy(&mut kernel);

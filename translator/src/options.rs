@@ -59,6 +59,10 @@ pub struct Features {
     pub int64: bool,
     /// 64-bit floats.
     pub float64: bool,
+    /// Bytes of storage buffers can be stored by themselves; of no use in the portable profile, which has none.
+    pub storage8: bool,
+    /// The same of 16-bit words.
+    pub storage16: bool,
     /// `SignedZeroInfNanPreserve` for 32-bit floats may be declared.
     pub preserve_f32: bool,
     /// `SignedZeroInfNanPreserve` for 64-bit floats may be declared.
@@ -134,6 +138,8 @@ impl Features {
         Features {
             int64: true,
             float64: true,
+            storage8: true,
+            storage16: true,
             preserve_f32: true,
             preserve_f64: true,
             denorm_preserve_f32: false,
@@ -228,6 +234,9 @@ pub struct Environment {
     /// The present entries of each table. Those of [`Module::tables_reached`](crate::Module::tables_reached) matter; the
     /// others, and those behind the last one given, may be empty.
     pub tables: Vec<Vec<TableEntry>>,
+    /// The data segments that are dropped at the launch, ascending. Those of
+    /// [`Module::droppable_reached`](crate::Module::droppable_reached) matter.
+    pub dropped: Vec<u32>,
 }
 
 impl Environment {
@@ -244,7 +253,13 @@ impl Environment {
             tables.resize(*table as usize, Vec::new());
             tables.push(entries(*table));
         }
-        Environment { tables }
+        Environment { tables, dropped: Vec::new() }
+    }
+
+    /// The same, with those data segments dropped that `is_dropped` says so of, as far as `kernel` can tell.
+    pub fn with_dropped(self, module: &crate::Module, kernel: u32, mut is_dropped: impl FnMut(u32) -> bool) -> Self {
+        let dropped = module.droppable_reached(kernel).iter().copied().filter(|segment| is_dropped(*segment)).collect();
+        Environment { dropped, ..self }
     }
 
     /// The entries of a table.
@@ -299,6 +314,9 @@ pub struct Interface {
     pub immediates_size: u32,
     /// Size in bytes of the buffer of arguments, [`PARAMETERS`](crate::layout::PARAMETERS); 0 where there is none.
     pub parameters_size: u32,
+    /// Contents of the buffer of data segments, [`DATA`](crate::layout::DATA); empty where there is none. They are the
+    /// same for all launches.
+    pub data: std::sync::Arc<[u32]>,
     /// Trap sites; word `i` of the trap record (binding [`TRAP_BINDING`], `u32` words that the host sets to
     /// `u32::MAX` before) is lowered to the least iteration id that trapped at site `i`.
     /// Empty: the shader can't trap and declares no trap record.
@@ -368,7 +386,7 @@ pub struct TrapSite {
 }
 
 /// Binding number of the trap record in descriptor set 0; slot `s` is bound at `s + 1`, linear memory behind the last,
-/// and behind that the read pool, the written pool, the arguments, and all slices that are not first ones.
+/// and behind that the read pool, the written pool, the arguments, the data, and all slices that are not first ones.
 pub const TRAP_BINDING: u32 = 0;
 
 /// Word numbers in the immediates (4-byte words, little endian).

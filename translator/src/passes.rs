@@ -1,12 +1,14 @@
 //! Transformations of the IR, one file each. Each takes and leaves IR that [`verify`](crate::ir::verify) accepts.
 
 pub mod bulk;
+pub mod data_drop;
 pub mod dead_code;
 pub mod forward;
 pub mod hoist_loads;
 pub mod inline;
 pub mod lower;
 pub mod merge_checks;
+pub mod part_stores;
 pub mod promote;
 pub mod rebase;
 pub mod simplify;

@@ -13,20 +13,37 @@ use crate::options::TableEntry;
 /// Most entries of a new instance's table that are written out.
 const MAX_INITIAL_ENTRIES: u64 = 1 << 20;
 
-/// What was found so far: tables by kernel, data segments, and functions that never come back.
+/// What was found so far: the state that kernels depend on, data segments, and functions that never come back.
 #[derive(Debug, Default)]
 pub(crate) struct Reached {
-    tables: Mutex<HashMap<u32, Arc<[u32]>>>,
-    dropped: OnceLock<HashSet<u32>>,
+    state: Mutex<HashMap<u32, State>>,
+    droppable: OnceLock<BTreeSet<u32>>,
     dying: OnceLock<HashSet<u32>>,
+}
+
+/// What of its instance's state a kernel depends on, in ascending order.
+#[derive(Clone, Debug)]
+struct State {
+    tables: Arc<[u32]>,
+    droppable: Arc<[u32]>,
 }
 
 impl Module {
     /// The tables through which a kernel, or what it calls, makes indirect calls, in ascending order. An indirect call is
     /// taken to reach every function of its type. The answer is kept.
     pub fn tables_reached(&self, kernel: u32) -> Arc<[u32]> {
-        let mut known = self.reached.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        known.entry(kernel).or_insert_with(|| tables_reached(self, kernel)).clone()
+        self.state_reached(kernel).tables
+    }
+
+    /// The data segments of [`Module::droppable_data`] that a kernel, or what it calls, has a `memory.init` of, in
+    /// ascending order. The answer is kept.
+    pub fn droppable_reached(&self, kernel: u32) -> Arc<[u32]> {
+        self.state_reached(kernel).droppable
+    }
+
+    fn state_reached(&self, kernel: u32) -> State {
+        let mut known = self.reached.state.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(kernel).or_insert_with(|| state_reached(self, kernel)).clone()
     }
 
     /// Whether a call of the function is a trap, as one in front of `unreachable` is: it calls others and never comes
@@ -36,9 +53,10 @@ impl Module {
         self.reached.dying.get_or_init(|| returns::dying(self)).contains(&function)
     }
 
-    /// Whether a function of the module drops this data segment. The answer is kept.
-    pub fn drops_data(&self, segment: u32) -> bool {
-        self.reached.dropped.get_or_init(|| dropped_data(self)).contains(&segment)
+    /// The data segments of which it matters whether they were dropped: those that have bytes after instantiation, and
+    /// that one function drops and one has a `memory.init` of. The answer is kept.
+    pub fn droppable_data(&self) -> &BTreeSet<u32> {
+        self.reached.droppable.get_or_init(|| droppable_data(self))
     }
 
     /// The entries that a table of a new instance has, as far as the module itself says.
@@ -62,8 +80,8 @@ pub fn next_is_unreachable(operators: &OperatorsReader<'_>) -> bool {
     operators.get_binary_reader().read_u8().is_ok_and(|opcode| opcode == 0)
 }
 
-fn tables_reached(module: &Module, kernel: u32) -> Arc<[u32]> {
-    let mut tables = BTreeSet::new();
+fn state_reached(module: &Module, kernel: u32) -> State {
+    let (mut tables, mut droppable) = (BTreeSet::new(), BTreeSet::new());
     let mut types: HashSet<&FuncType> = HashSet::new();
     let mut seen = HashSet::from([kernel]);
     let mut todo = vec![kernel];
@@ -79,18 +97,27 @@ fn tables_reached(module: &Module, kernel: u32) -> Arc<[u32]> {
             }
         }
         todo.extend(edges.direct.into_iter().filter(|f| seen.insert(*f)));
+        droppable.extend(edges.data.iter().filter(|segment| module.droppable_data().contains(segment)));
     }
-    tables.into_iter().collect()
+    State { tables: tables.into_iter().collect(), droppable: droppable.into_iter().collect() }
 }
 
-fn dropped_data(module: &Module) -> HashSet<u32> {
+fn droppable_data(module: &Module) -> BTreeSet<u32> {
+    let has_bytes: BTreeSet<u32> =
+        (0..).zip(module.data()).filter(|(_, bytes)| !bytes.is_empty()).map(|(segment, _)| segment).collect();
+    if has_bytes.is_empty() {
+        return has_bytes;
+    }
+    let (mut dropped, mut used) = (BTreeSet::new(), BTreeSet::new());
     let bodies = (0..module.function_count()).filter_map(|function| module.body(function));
-    let operators = bodies.filter_map(|body| body.get_operators_reader().ok()).flatten().flatten();
-    let dropped = |operator: Operator<'_>| match operator {
-        Operator::DataDrop { data_index } => Some(data_index),
-        _ => None,
-    };
-    operators.filter_map(dropped).collect()
+    for operator in bodies.filter_map(|body| body.get_operators_reader().ok()).flatten().flatten() {
+        match operator {
+            Operator::DataDrop { data_index } => _ = dropped.insert(data_index),
+            Operator::MemoryInit { data_index, .. } => _ = used.insert(data_index),
+            _ => {}
+        }
+    }
+    has_bytes.into_iter().filter(|segment| dropped.contains(segment) && used.contains(segment)).collect()
 }
 
 #[derive(Default)]
@@ -98,9 +125,11 @@ struct Edges {
     direct: Vec<u32>,
     /// Table and type index.
     indirect: Vec<(u32, u32)>,
+    /// Data segments of `memory.init`.
+    data: Vec<u32>,
 }
 
-/// The calls of a body, but for those that never return.
+/// The calls of a body, but for those that never return, and the data segments that it loads.
 fn edges(module: &Module, mut operators: OperatorsReader<'_>) -> Edges {
     let mut edges = Edges::default();
     while let Ok(operator) = operators.read() {
@@ -114,6 +143,7 @@ fn edges(module: &Module, mut operators: OperatorsReader<'_>) -> Edges {
             | Operator::ReturnCallIndirect { table_index, type_index } => {
                 edges.indirect.push((table_index, type_index));
             }
+            Operator::MemoryInit { data_index, .. } => edges.data.push(data_index),
             _ => {}
         }
         if operators.eof() {

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use crate::call_graph::Slice;
 use crate::ir::Function;
-use crate::{Module, Options, Result, Shape, call_graph, passes};
+use crate::{Module, Options, Result, Shape, passes};
 
 /// What the pipeline makes of a kernel on its way.
 #[derive(Debug)]
@@ -24,9 +25,13 @@ pub struct Stages {
 /// the shape, the tables matter.
 ///
 /// # Errors
-/// Those of the front end.
+/// Those of the front end, and recursion.
 pub fn lifted(module: &Module, kernel: u32, shape: &Shape) -> Result<HashMap<u32, Function>> {
-    Ok(call_graph::slice(module, kernel, shape)?.functions)
+    crate::on_deep_stack(|| {
+        let mut slice = Slice::new(module, &shape.environment);
+        passes::inline::inline(&mut slice, kernel, Options::default().max_operators)?;
+        Ok(slice.into_functions())
+    })
 }
 
 /// Runs the pipeline up to the backend, for distinct read_write buffers, a new instance's tables and default options.
@@ -36,12 +41,12 @@ pub fn lifted(module: &Module, kernel: u32, shape: &Shape) -> Result<HashMap<u32
 pub fn stages(module: &Module, kernel: u32) -> Result<Stages> {
     let options = Options::default();
     let shape = Shape::initial(module, kernel);
-    let slice = call_graph::slice(module, kernel, &shape)?;
-    let inlined = passes::inline::inline(&slice, kernel, options.max_operators)?;
+    let mut slice = Slice::new(module, &shape.environment);
+    let inlined = passes::inline::inline(&mut slice, kernel, options.max_operators)?;
     let crate::Simplified { kernel: simplified, frames, .. } = crate::simplified(module, kernel, &shape, &options)?;
     let lowered = passes::lower::lower(&simplified, module, &shape, &options, frames)?;
     let strict = crate::strict_form(module, kernel, &shape, &options)?.function;
-    Ok(Stages { lifted: slice.functions, inlined, simplified, lowered, strict })
+    Ok(Stages { lifted: slice.into_functions(), inlined, simplified, lowered, strict })
 }
 
 /// The kernel as one simplified function of Wasm's operators: also for kernels that can't be lowered.

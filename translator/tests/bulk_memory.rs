@@ -4,7 +4,7 @@ mod common;
 
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::{Const, Function, Op, StmtKind};
-use wavelift_translator::{Access, Error, Module, Options, Profile, Shape, TrapKind, testing, translate};
+use wavelift_translator::{Access, Environment, Error, Module, Options, Profile, Shape, TrapKind, testing, translate};
 
 const PAGE: u32 = 0x1_0000;
 const HIGH: u32 = 0xf000_0000;
@@ -32,12 +32,19 @@ fn module(body: &str, rest: &str) -> (Module, u32, String) {
 
 impl Program {
     fn new(body: &str) -> Program {
-        let (module, kernel, text) = module(body, "");
+        Program::with(body, "")
+    }
+
+    fn with(body: &str, rest: &str) -> Program {
+        let (module, kernel, text) = module(body, rest);
         let shape = Shape::distinct(2);
         let lifted = testing::lifted(&module, kernel, &shape).unwrap().remove(&kernel).unwrap();
         let simplified = testing::simplified(&module, kernel, &shape).unwrap();
         let left = simplified.regions.iter().flat_map(|region| &region.stmts).any(|stmt| {
-            matches!(stmt.kind, StmtKind::Op { op: Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_), .. })
+            matches!(
+                stmt.kind,
+                StmtKind::Op { op: Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_) | Op::DataDrop(_), .. }
+            )
         });
         assert!(!left, "{text}\n{simplified}");
         Program { module, kernel, text, lifted, simplified }
@@ -227,6 +234,95 @@ fn bytes_of_a_data_segment() {
 }
 
 #[test]
+fn ranges_of_a_data_segment_that_are_known_at_run_time_only() {
+    let to = "(i32.add (local.get $p) (local.get $a))";
+    let unknown = Program::new(&format!("(memory.init $bytes {to} (local.get $b) (local.get $c))"));
+    for length in 0..13 {
+        let known = Program::new(&format!("(memory.init $bytes {to} (local.get $b) (i32.const {length}))"));
+        for from in (0..13).chain([0x8000_0000, u32::MAX]) {
+            let fits = u64::from(from) + u64::from(length) <= 11;
+            for at in [0, 1, 2, 3, 301 - length, 302 - length] {
+                let ended = unknown.run(at, from, length);
+                assert_eq!(known.run(at, from, 0), ended, "{at} {from} {length}");
+                assert_eq!(ended.is_ok(), fits && (at + length <= 301 || length == 0), "{at} {from} {length}");
+                let Ok(space) = ended else { continue };
+                let mut expected = bytes(301, 1);
+                (0..length).for_each(|i| expected[(at + i) as usize] = (from + i + 1) as u8);
+                assert_eq!(space.buffers[0].bytes(), expected);
+            }
+        }
+    }
+    for length in [0x7fff_ffff, 0x8000_0000, u32::MAX] {
+        assert_eq!(unknown.run(0, 3, length), Err(TrapKind::OutOfBounds));
+    }
+    let active = Program::new("(memory.init $active (local.get $p) (local.get $a) (local.get $b))");
+    assert_eq!(active.run(0, 0, 0), Ok(space()));
+    assert_eq!(active.run(1, 0, 0), Err(TrapKind::OutOfBounds));
+    assert_eq!(active.run(0, 1, 0), Err(TrapKind::OutOfBounds));
+}
+
+#[test]
+fn long_pieces_of_data_are_no_constants_of_the_shader() {
+    let data = format!("(data $long \"{}\")", "0123456789".repeat(10_000));
+    let body = "(memory.init $long (local.get $p) (local.get $a) (i32.const 270))
+                (memory.init $long (local.get $p) (i32.const 4) (i32.const 280))";
+    let program = Program::with(body, &data);
+    let space = program.run(99_730, 0, 0).unwrap();
+    let expected: Vec<u8> = "4567890123".bytes().cycle().take(280).collect();
+    assert_eq!(space.buffers[0].bytes()[..280], expected);
+    assert_eq!(program.run(99_731, 0, 0), Err(TrapKind::OutOfBounds));
+    for profile in [Profile::Vulkan, Profile::Portable] {
+        let options = Options { profile, ..Options::default() };
+        let shader = translate(&program.module, program.kernel, &Shape::distinct(2), &options).unwrap();
+        assert!(shader.words.len() < 4000, "{}", shader.words.len());
+        // The segment's words, and one more behind them.
+        assert_eq!(shader.interface.data.len(), 25_001);
+        assert_eq!(shader.interface.data[..2], [0x3332_3130, 0x3736_3534]);
+        match profile {
+            Profile::Vulkan => common::assert_valid(&shader.words),
+            Profile::Portable => common::assert_portable(&shader.words),
+        }
+    }
+}
+
+#[test]
+fn what_an_invocation_drops_it_can_not_load() {
+    let init = "(memory.init $bytes (local.get $p) (i32.const 0) (local.get $b))";
+    let program = Program::new(&format!("{init} (if (local.get $a) (then (data.drop $bytes))) {init}"));
+    assert!(program.run(0, 11, 0).is_ok());
+    assert!(program.run(1, 0, 0).is_ok());
+    assert_eq!(program.run(1, 1, 0), Err(TrapKind::OutOfBounds));
+    // In a loop the second iteration finds what the first one did.
+    let program = Program::new(&format!(
+        "(loop {init} (data.drop $bytes) (local.set $a (i32.sub (local.get $a) (i32.const 1)))
+           (br_if 0 (local.get $a)))"
+    ));
+    assert!(program.run(1, 11, 0).is_ok());
+    assert!(program.run(2, 0, 0).is_ok());
+    assert_eq!(program.run(2, 11, 0), Err(TrapKind::OutOfBounds));
+    // One that nothing loads from, and one that is empty.
+    let program = Program::new("(data.drop $bytes) (data.drop $active) (i32.store (local.get $p) (local.get $a))");
+    assert!(program.run(7, 0, 0).is_ok());
+}
+
+#[test]
+fn what_was_dropped_before_the_launch_is_empty() {
+    let init = "(memory.init $bytes (local.get $p) (local.get $a) (local.get $b))";
+    let (module, kernel, _) = module(init, "(func (data.drop $bytes) (data.drop $active))");
+    assert_eq!(module.droppable_data().iter().copied().collect::<Vec<_>>(), [0]);
+    assert_eq!(module.droppable_reached(kernel).to_vec(), [0]);
+    assert!(module.droppable_reached(1).is_empty());
+    let environment = |dropped| Environment::initial(&module, kernel).with_dropped(&module, kernel, |_| dropped);
+    assert_eq!(environment(false), Environment::initial(&module, kernel));
+    let shape = Shape { environment: environment(true), ..Shape::distinct(2) };
+    let simplified = testing::simplified(&module, kernel, &shape).unwrap();
+    for (from, length, fits) in [(0, 0, true), (0, 1, false), (1, 0, false)] {
+        let ended = run(&simplified, &module, [from, length, 0], &space());
+        assert_eq!(ended.is_ok(), fits, "{from} {length}");
+    }
+}
+
+#[test]
 fn the_size_of_memory() {
     let program = Program::new("(i32.store (local.get $p) (i32.add (memory.size) (i32.const 41)))");
     assert_eq!(program.run(0, 0, 0).unwrap().buffers[0].bytes()[..4], [42, 0, 0, 0]);
@@ -242,6 +338,9 @@ fn words_go_through_all_stages() {
            (i32.shl (local.get $a) (i32.const 2)))",
         "(memory.copy (local.get $q) (i32.add (local.get $p) (local.get $a)) (i32.const 40))",
         "(memory.init $bytes (local.get $p) (i32.const 3) (i32.const 8))",
+        "(memory.init $bytes (local.get $p) (local.get $a) (local.get $b))",
+        "(memory.init $bytes (i32.add (local.get $p) (local.get $b)) (local.get $a) (i32.const 4)) (data.drop $bytes)
+         (memory.init $bytes (local.get $p) (i32.const 0) (i32.eq (local.get $b) (i32.const 3)))",
     ] {
         let program = Program::new(body);
         let shape = Shape::distinct(2);
@@ -280,15 +379,6 @@ fn what_can_not_be_lifted_says_why() {
             other => panic!("{other:?}\n{text}"),
         }
     };
-    let init = "(memory.init $bytes (local.get $p) (i32.const 0) (i32.const 4))";
-    let drop = "(func (data.drop $bytes))";
-    assert_eq!(refusal(init, drop), "`memory.init` of a segment that is dropped (0)");
-    let unknown = "(memory.init $bytes (local.get $p) (local.get $a) (i32.const 4))";
-    assert_eq!(refusal(unknown, ""), "`memory.init` whose offset or length is not a constant");
-    let long = format!("(data $long \"{}\")", "x".repeat(300));
-    let body = "(memory.init $long (local.get $p) (i32.const 0) (i32.const 257))";
-    assert_eq!(refusal(body, &long), "`memory.init` of more than 256 bytes");
-    assert_eq!(refusal("(data.drop $bytes)", ""), "the operator `data.drop`");
     assert_eq!(refusal("(drop (memory.grow (i32.const 1)))", ""), "the operator `memory.grow`");
     assert_eq!(
         refusal("(memory.fill 1 (i32.const 0) (i32.const 0) (i32.const 0))", "(memory 1)"),

@@ -91,6 +91,36 @@ fn a_constant_entry_is_a_direct_call() {
 }
 
 #[test]
+fn an_entry_that_callers_pass_as_a_constant_is_a_direct_call() {
+    // What else is in the table has the same type, recurses, and is never called.
+    let items = format!(
+        "{UNARY} (table 5 funcref) (elem (i32.const 1) func $again $apply_triple $triple $double)
+         (global $entry i32 (i32.const 4))
+         (func $triple (type $unary) (i32.mul (local.get 0) (i32.const 3)))
+         (func $again (type $unary) (call_indirect (type $unary) (local.get 0) (local.get 0)))
+         (func $apply (param $f i32) (param $x i32) (result i32)
+           (call_indirect (type $unary) (local.get $x) (local.get $f)))
+         (func $twice (param $f i32) (param $x i32) (result i32)
+           (call $apply (local.get $f) (call $apply (local.get $f) (local.get $x))))
+         (func $apply_triple (type $unary) (call $twice (i32.const 3) (local.get 0)))"
+    );
+    for (body, expected) in [
+        ("(call $twice (i32.const 3) (local.get $b))", Ok(45)),
+        ("(call $twice (i32.const 4) (local.get $b))", Ok(20)),
+        ("(call $apply (i32.const 0) (local.get $b))", Err(TrapKind::NullTableEntry)),
+        ("(call $apply (i32.const 5) (local.get $b))", Err(TrapKind::TableOutOfBounds)),
+    ] {
+        let program = Program::of(&items, body);
+        assert_eq!(program.run(&[(0, 5)]), [expected], "{body}");
+        assert!(!program.stages().inlined.to_string().contains("switch v") || expected.is_err(), "{body}");
+    }
+    Program::of(&items, "(call $twice (global.get $entry) (local.get $b))").stages();
+    for body in ["(call $apply (i32.const 1) (local.get $b))", "(call $apply (local.get $a) (local.get $b))"] {
+        assert_eq!(Program::of(&items, body).refusal(), "recursion (`again` calls itself)", "{body}");
+    }
+}
+
+#[test]
 fn several_tables_and_several_results() {
     let items = "(table $first 2 funcref) (table $second 3 funcref)
       (elem (table $second) (i32.const 0) func $swap $sum)
@@ -212,7 +242,8 @@ fn what_can_not_be_lifted_says_why() {
     let module = Module::parse(wat::parse_str(host).unwrap()).unwrap();
     let refusal = |shape: &Shape| translate(&module, 1, shape, &Options::default()).unwrap_err().to_string();
     assert!(refusal(&Shape::initial(&module, 1)).contains("a call of the host function `host::f`"));
-    let environment = Environment { tables: vec![vec![TableEntry::Null, TableEntry::Foreign]] };
+    let environment =
+        Environment { tables: vec![vec![TableEntry::Null, TableEntry::Foreign]], ..Environment::default() };
     let foreign = Shape { environment, ..Shape::distinct(0) };
     assert!(refusal(&foreign).contains("an indirect call through a table with functions of other modules"));
 }
@@ -221,7 +252,8 @@ fn what_can_not_be_lifted_says_why() {
 fn the_launchs_table_counts_and_not_the_modules() {
     let program = unary("(table 2 funcref) (elem (i32.const 0) func $double)");
     let square = program.module.find_function("square").unwrap();
-    let environment = Environment { tables: vec![vec![TableEntry::Null, TableEntry::Function(square)]] };
+    let tables = vec![vec![TableEntry::Null, TableEntry::Function(square)]];
+    let environment = Environment { tables, ..Environment::default() };
     let shape = Shape { environment, ..Shape::distinct(1) };
     let lifted = testing::lifted(&program.module, program.kernel, &shape).unwrap();
     assert_eq!(lifted.keys().copied().collect::<HashSet<_>>(), HashSet::from([square, program.kernel]));

@@ -120,6 +120,10 @@ pub struct Indices<'a> {
     pub fill: u32,
     /// The function that does `memory.copy`.
     pub copy: u32,
+    /// The function that does `memory.init`, by the guest's data segment.
+    pub inits: HashMap<u32, u32>,
+    /// The global that is not 0 once a data segment is dropped, by the guest's segment.
+    pub dropped: HashMap<u32, u32>,
 }
 
 /// A rule of the slice was broken: an index that it does not hold.
@@ -286,6 +290,18 @@ impl<'w, 'm> Writer<'w, 'm> {
             Operator::MemorySize { .. } => Instruction::GlobalGet(PAGES),
             Operator::MemoryFill { .. } => Instruction::Call(self.indices.fill),
             Operator::MemoryCopy { .. } => Instruction::Call(self.indices.copy),
+            Operator::MemoryInit { data_index, .. } => {
+                let function = self.indices.inits.get(&data_index);
+                Instruction::Call(*function.ok_or_else(|| missing("data segment", data_index))?)
+            }
+            Operator::DataDrop { data_index } => match self.indices.dropped.get(&data_index) {
+                Some(global) => {
+                    self.code.instruction(&Instruction::I32Const(1));
+                    Instruction::GlobalSet(*global)
+                }
+                // No `memory.init` could tell.
+                None => Instruction::Nop,
+            },
             Operator::Return if exit.is_some() => Instruction::Br(self.depth.unwrap_or(0)),
             // A kernel has no results, so that a tail call is a call and a branch out.
             Operator::ReturnCall { function_index } if exit.is_some() => {

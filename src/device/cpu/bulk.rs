@@ -1,4 +1,4 @@
-//! `memory.fill` and `memory.copy` for device modules.
+//! `memory.fill`, `memory.copy` and `memory.init` for device modules.
 //!
 //! Wasmtime does them in host code, where a fault ends the process. So every page is touched first, in Wasm, where a
 //! fault is a trap; only then is the operator run.
@@ -31,7 +31,51 @@ pub fn copy() -> Function {
     code.function
 }
 
-/// Both functions have the length as parameter 2, and two locals: the address touched, and the last one.
+/// `init(destination, offset, length)` of a data segment of `size` bytes: that with the index `device` in the device module,
+/// unless it is empty. `dropped` is the global that is not 0 once the segment is dropped.
+pub fn init(size: u32, device: Option<u32>, dropped: Option<u32>) -> Function {
+    let mut code = Code::new();
+    if let Some(dropped) = dropped {
+        // Of what was dropped, only the empty range at the start is left.
+        code.emit(&[
+            Instruction::GlobalGet(dropped),
+            Instruction::If(BlockType::Empty),
+            Instruction::LocalGet(OFFSET),
+            Instruction::LocalGet(LENGTH),
+            Instruction::I32Or,
+            Instruction::If(BlockType::Empty),
+        ]);
+        code.fault();
+        code.emit(&[Instruction::End, Instruction::End]);
+    }
+    code.emit(&[
+        Instruction::LocalGet(LENGTH),
+        Instruction::I32Const(size as i32),
+        Instruction::I32GtU,
+        Instruction::LocalGet(OFFSET),
+        Instruction::I32Const(size as i32),
+        Instruction::LocalGet(LENGTH),
+        Instruction::I32Sub,
+        Instruction::I32GtU,
+        Instruction::I32Or,
+        Instruction::If(BlockType::Empty),
+    ]);
+    code.fault();
+    code.emit(&[Instruction::End]);
+    code.unless_empty(&[0]);
+    if let Some(data_index) = device {
+        code.touch(0, true);
+        code.emit(&[Instruction::LocalGet(0), Instruction::LocalGet(OFFSET), Instruction::LocalGet(LENGTH)]);
+        code.emit(&[Instruction::MemoryInit { mem: 0, data_index }]);
+    }
+    code.emit(&[Instruction::End]);
+    code.function
+}
+
+/// `init` has the offset in the segment as parameter 1.
+const OFFSET: u32 = 1;
+
+/// All functions have the length as parameter 2, and two locals: the address touched, and the last one.
 const LENGTH: u32 = 2;
 const AT: u32 = 3;
 const LAST: u32 = 4;

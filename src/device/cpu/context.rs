@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use wasmtime::{Engine, V128, Val};
 
 use super::Shared;
+use super::encode::Source;
 use super::job::{Event, Job, Plan};
 use super::kernel::Kernel;
 use super::worker::Worker;
@@ -74,7 +75,14 @@ impl CpuContext {
 
     fn globals(&self, kernel: &Kernel, caller: &mut dyn Caller) -> Result<Vec<Val>, LaunchError> {
         let mut values = Vec::with_capacity(kernel.globals.len());
-        for (global, _) in &kernel.globals {
+        for (source, _) in &kernel.globals {
+            let global = match source {
+                Source::Global(global) => global,
+                Source::Dropped(segment) => {
+                    values.push(Val::I32(caller.has_dropped(*segment).into()));
+                    continue;
+                }
+            };
             if let (true, Some((address, size))) = (kernel.stack_pointer == Some(*global), self.stack) {
                 values.push(Val::I32(address.wrapping_add(size) as i32));
                 continue;

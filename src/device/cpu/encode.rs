@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use wasm_encoder::reencode::{Reencode, RoundtripReencoder};
 use wasm_encoder::{
-    CodeSection, ConstExpr, ElementSection, Elements, ExportKind, ExportSection, Function, FunctionSection,
-    GlobalSection, GlobalType, Instruction, MemorySection, MemoryType, RefType, TableSection, TableType, TypeSection,
-    ValType,
+    CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, Elements, ExportKind, ExportSection,
+    Function, FunctionSection, GlobalSection, GlobalType, Instruction, MemorySection, MemoryType, RefType,
+    TableSection, TableType, TypeSection, ValType,
 };
 use wasmparser::FuncType;
 use wavelift_translator::Module;
@@ -34,8 +34,17 @@ pub struct DeviceModule {
     pub bytes: Vec<u8>,
     /// By function index of the device module.
     pub functions: Vec<FunctionMap>,
-    /// Globals of the guest that must be set before a launch: the guest's index, and the export to set.
-    pub globals: Vec<(u32, String)>,
+    /// What must be set before a launch, and the exported global to set.
+    pub globals: Vec<(Source, String)>,
+}
+
+/// What a global of the device module is set to before a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The value of the guest's global with this index.
+    Global(u32),
+    /// Whether the guest has dropped the data segment with this index, as 1 or 0.
+    Dropped(u32),
 }
 
 /// Writes the device module of `kernel`. `tables` are the present entries of the guest's tables.
@@ -57,7 +66,9 @@ struct Encoder<'a> {
     maps: Vec<FunctionMap>,
     globals: GlobalSection,
     exports: ExportSection,
-    sources: Vec<(u32, String)>,
+    sources: Vec<(Source, String)>,
+    /// The bytes of data segments, by index of the device module.
+    data: DataSection,
 }
 
 impl<'a> Encoder<'a> {
@@ -71,6 +82,8 @@ impl<'a> Encoder<'a> {
             resets: Vec::new(),
             fill: 0,
             copy: 0,
+            inits: HashMap::new(),
+            dropped: HashMap::new(),
         };
         Encoder {
             module,
@@ -83,12 +96,14 @@ impl<'a> Encoder<'a> {
             globals: GlobalSection::new(),
             exports: ExportSection::new(),
             sources: Vec::new(),
+            data: DataSection::new(),
         }
     }
 
     fn encode(mut self, tables: &[Vec<TableEntry>]) -> Result<DeviceModule, String> {
         self.number_functions();
         self.write_globals()?;
+        self.write_drop_flags();
         self.write_bodies()?;
         let (table_section, elements) = self.tables(tables)?;
         self.exports.export(RUN, ExportKind::Func, 0);
@@ -117,8 +132,11 @@ impl<'a> Encoder<'a> {
             .section(&memories)
             .section(&self.globals)
             .section(&self.exports)
-            .section(&elements)
-            .section(&code);
+            .section(&elements);
+        if !self.data.is_empty() {
+            output.section(&DataCountSection { count: self.data.len() });
+        }
+        output.section(&code).section(&self.data);
         Ok(DeviceModule { bytes: output.finish(), functions: self.maps, globals: self.sources })
     }
 
@@ -129,6 +147,8 @@ impl<'a> Encoder<'a> {
         let next = 1 + self.indices.functions.len() as u32;
         self.indices.fill = next;
         self.indices.copy = next + u32::from(self.slice.fills);
+        let next = self.indices.copy + u32::from(self.slice.copies);
+        self.indices.inits = self.slice.inits.iter().copied().zip(next..).collect();
     }
 
     fn write_globals(&mut self) -> Result<(), String> {
@@ -149,17 +169,35 @@ impl<'a> Encoder<'a> {
                 continue;
             }
             self.globals.global(mutable(ty), &zero(ty));
-            let mut set_from_host = device;
-            if self.slice.written.contains(&guest) {
-                set_from_host = self.globals.len();
-                self.globals.global(mutable(ty), &zero(ty));
-                self.indices.resets.push((device, set_from_host));
-            }
-            let name = format!("global {guest}");
-            self.exports.export(&name, ExportKind::Global, set_from_host);
-            self.sources.push((guest, name));
+            let written = self.slice.written.contains(&guest);
+            self.export_source(device, ty, written, Source::Global(guest), format!("global {guest}"));
         }
         Ok(())
+    }
+
+    /// Exports the global `device` to be set from the host; where the kernel writes it, another one, whose value it has at
+    /// the start of each iteration.
+    fn export_source(&mut self, device: u32, ty: ValType, written: bool, source: Source, name: String) {
+        let mut set_from_host = device;
+        if written {
+            set_from_host = self.globals.len();
+            self.globals.global(mutable(ty), &zero(ty));
+            self.indices.resets.push((device, set_from_host));
+        }
+        self.exports.export(&name, ExportKind::Global, set_from_host);
+        self.sources.push((source, name));
+    }
+
+    /// A global for each data segment of `memory.init` that may be dropped: before the launch, or by an invocation for
+    /// itself.
+    fn write_drop_flags(&mut self) {
+        for &segment in self.slice.inits.intersection(self.module.droppable_data()) {
+            let device = self.globals.len();
+            self.globals.global(mutable(ValType::I32), &zero(ValType::I32));
+            self.indices.dropped.insert(segment, device);
+            let written = self.slice.drops.contains(&segment);
+            self.export_source(device, ValType::I32, written, Source::Dropped(segment), format!("dropped {segment}"));
+        }
     }
 
     fn write_bodies(&mut self) -> Result<(), String> {
@@ -185,6 +223,16 @@ impl<'a> Encoder<'a> {
         }
         if self.slice.copies {
             self.push(&bulk_type, (bulk::copy(), FunctionMap::default()));
+        }
+        let segments = self.module.data();
+        for segment in &self.slice.inits {
+            let bytes = segments.get(*segment as usize).ok_or("A data segment is not in the module.")?;
+            let device = (!bytes.is_empty()).then(|| self.data.len());
+            if device.is_some() {
+                self.data.passive(bytes.iter().copied());
+            }
+            let dropped = self.indices.dropped.get(segment).copied();
+            self.push(&bulk_type, (bulk::init(bytes.len() as u32, device, dropped), FunctionMap::default()));
         }
         Ok(())
     }

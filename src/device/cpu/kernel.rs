@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use wasmtime::{Config, Engine};
 
 use super::body::FunctionMap;
-use super::encode::{DeviceModule, encode};
+use super::encode::{DeviceModule, Source, encode};
 use super::slice::slice;
 use super::stack_pointer;
 use crate::device::{Caller, GuestModule, Launch, LaunchError, LaunchTimes, TableEntry};
@@ -24,8 +24,8 @@ pub struct Kernel {
     pub module: wasmtime::Module,
     /// Where its functions come from, by function index.
     pub functions: Vec<FunctionMap>,
-    /// Globals of the guest to set before a launch, and the exports that take them.
-    pub globals: Vec<(u32, String)>,
+    /// What to set before a launch, and the exports that take it.
+    pub globals: Vec<(Source, String)>,
     /// The guest's global that holds the stack pointer, if the kernel reaches it.
     pub stack_pointer: Option<u32>,
     /// Whether an invocation may come to an operator that only the caller's own instance can run.

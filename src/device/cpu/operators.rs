@@ -16,9 +16,6 @@ pub struct Rejected {
 pub fn reject(module: &Module, operator: &Operator<'_>, offset: u32) -> Option<Rejected> {
     let what = match operator {
         Operator::MemoryGrow { .. } => "has `memory.grow`",
-        // Whether a segment was dropped is known to the caller's instance only.
-        Operator::MemoryInit { .. } => "has `memory.init`",
-        Operator::DataDrop { .. } => "has `data.drop`",
         // Invocations that run in order can't wake each other, workers that wait would never come back.
         Operator::MemoryAtomicWait32 { .. } | Operator::MemoryAtomicWait64 { .. } => "has `memory.atomic.wait`",
         Operator::MemoryAtomicNotify { .. } => "has `memory.atomic.notify`",

@@ -27,6 +27,10 @@ pub struct Slice {
     pub fills: bool,
     /// Whether `memory.copy` is reached.
     pub copies: bool,
+    /// Data segments of which a `memory.init` is reached.
+    pub inits: BTreeSet<u32>,
+    /// Data segments of which a `data.drop` is reached.
+    pub drops: BTreeSet<u32>,
     /// Whether an indirect call may reach an operator that only the caller's own instance can run.
     pub may_need_caller: bool,
 }
@@ -41,6 +45,8 @@ struct Body {
     rejected: Option<Rejected>,
     fills: bool,
     copies: bool,
+    inits: BTreeSet<u32>,
+    drops: BTreeSet<u32>,
 }
 
 /// Finds what `kernel` reaches. `tables` are the present entries of the module's tables, in index order; they are not
@@ -102,6 +108,8 @@ impl Walk<'_> {
             let body = read_body(self.module, function)?;
             self.slice.fills |= body.fills;
             self.slice.copies |= body.copies;
+            self.slice.inits.extend(&body.inits);
+            self.slice.drops.extend(&body.drops);
             self.slice.globals.extend(body.read.iter().chain(&body.written));
             self.slice.written.extend(&body.written);
             self.indirect.extend(&body.indirect);
@@ -212,6 +220,12 @@ fn read_body(module: &Module, function: u32) -> Result<Body, String> {
             }
             Operator::MemoryFill { .. } => body.fills = true,
             Operator::MemoryCopy { .. } => body.copies = true,
+            Operator::MemoryInit { data_index, .. } => {
+                body.inits.insert(data_index);
+            }
+            Operator::DataDrop { data_index } => {
+                body.drops.insert(data_index);
+            }
             _ => {}
         }
         if body.rejected.is_none() {

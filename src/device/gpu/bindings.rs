@@ -73,6 +73,7 @@ mod tests {
             bindings: bindings.collect(),
             immediates_size: 20,
             parameters_size: 0,
+            data: [].into(),
             trap_sites,
             inputs: vec![],
             layout: Layout::default(),

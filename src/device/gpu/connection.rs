@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::device::gpu::layout::Limits;
-use crate::device::gpu::{Adapter, Transfers};
+use crate::device::gpu::{Adapter, Transfers, features};
 use crate::device::{DeviceError, DeviceKind};
 
 /// How long a poll of another thread may take to call what it has taken; a callback that is lost is an error then.
@@ -22,6 +22,8 @@ pub(crate) struct Connection {
     pub generation: u64,
     /// What a launch can bind.
     pub limits: Limits,
+    /// Whether shaders may store bytes.
+    pub storage8: bool,
     /// Nanoseconds per tick of the device's timestamps; `None` where it has none.
     pub tick: Option<f64>,
     /// The driver runs on the CPU: the host's clock is as good as its own, and taking timestamps doubles the cost of a
@@ -51,7 +53,15 @@ impl Connection {
             required_limits: limits.lower(adapter.wgpu().limits()),
             ..Default::default()
         };
-        let opened = catch_unwind(AssertUnwindSafe(|| pollster::block_on(adapter.wgpu().request_device(&descriptor))));
+        let opened =
+            catch_unwind(AssertUnwindSafe(|| match features::open_with_8bit_storage(adapter.wgpu(), &descriptor) {
+                Some(opened) => (opened, true),
+                None => (pollster::block_on(adapter.wgpu().request_device(&descriptor)), false),
+            }));
+        let (opened, storage8) = match opened {
+            Ok((opened, storage8)) => (Ok(opened), storage8),
+            Err(panic) => (Err(panic), false),
+        };
         let (device, queue) = match opened {
             Ok(Ok(pair)) => pair,
             Ok(Err(error)) => {
@@ -74,7 +84,7 @@ impl Connection {
         let staging = Mutex::default();
         let software = adapter.info().kind == DeviceKind::SoftwareGpu;
         let limits = Limits::of(&device.limits());
-        Ok(Connection { device, queue, generation, limits, tick, software, transfers, staging, name, lost })
+        Ok(Connection { device, queue, generation, limits, storage8, tick, software, transfers, staging, name, lost })
     }
 
     /// Whether the device has a feature.

@@ -24,6 +24,8 @@ pub(crate) fn of(adapter: &Adapter, connection: &Arc<Connection>, profile: Profi
     Ok(Features {
         int64: connection.has(wgpu::Features::SHADER_INT64),
         float64,
+        storage8: profile == Profile::Vulkan && connection.storage8,
+        storage16: profile == Profile::Vulkan && connection.has(wgpu::Features::SHADER_I16),
         preserve_f32: controls.preserve_f32,
         preserve_f64: controls.preserve_f64 && float64,
         denorm_preserve_f32: controls.denorm_f32,
@@ -49,6 +51,17 @@ pub(crate) fn of(adapter: &Adapter, connection: &Arc<Connection>, profile: Profi
 /// Whether kernels could load and store bytes in buffers.
 pub(crate) fn has_8bit_storage(adapter: &wgpu::Adapter) -> bool {
     vulkan::has_8bit_storage(adapter)
+}
+
+/// An open device and its queue.
+pub(crate) type Opened = Result<(wgpu::Device, wgpu::Queue), wgpu::RequestDeviceError>;
+
+/// Opens a device with 8-bit storage, which wgpu never asks for by itself; `None` where that is not to be had.
+pub(crate) fn open_with_8bit_storage(
+    adapter: &wgpu::Adapter,
+    descriptor: &wgpu::DeviceDescriptor<'_>,
+) -> Option<Opened> {
+    if has_8bit_storage(adapter) { vulkan::open_with_8bit_storage(adapter, descriptor) } else { None }
 }
 
 /// Which execution modes of SPIR-V's float controls may be declared.
@@ -110,6 +123,25 @@ mod vulkan {
         .unwrap_or(false)
     }
 
+    pub fn open_with_8bit_storage(
+        adapter: &wgpu::Adapter,
+        descriptor: &wgpu::DeviceDescriptor<'_>,
+    ) -> Option<super::Opened> {
+        let mut storage = vk::PhysicalDevice8BitStorageFeatures::default().storage_buffer8_bit_access(true);
+        // SAFETY: the guard only lends the handle, through which a device is made; nothing is destroyed.
+        let hal = unsafe { adapter.as_hal::<wgpu::hal::api::Vulkan>() }?;
+        let wgpu::DeviceDescriptor { required_features, required_limits, memory_hints, .. } = descriptor;
+        let callback: Box<wgpu::hal::vulkan::CreateDeviceCallback<'_>> = Box::new(|args| {
+            *args.create_info = std::mem::take(args.create_info).push_next(&mut storage);
+        });
+        // SAFETY: the features are some that the adapter has; the callback adds one that it has as well, which it takes
+        // from nothing else: wgpu's own chain holds no structure with 8-bit storage.
+        let opened =
+            unsafe { hal.open_with_callback(*required_features, required_limits, memory_hints, Some(callback)).ok()? };
+        // SAFETY: the device was made from this adapter with these features.
+        Some(unsafe { adapter.create_device_from_hal::<wgpu::hal::api::Vulkan>(opened, descriptor) })
+    }
+
     pub(super) fn from_properties(p: &vk::PhysicalDeviceFloatControlsProperties<'_>) -> FloatControls {
         let set = |flag: vk::Bool32| flag == vk::TRUE;
         // Without independence one mode may be declared only if it is declared for all widths alike.
@@ -161,5 +193,12 @@ mod vulkan {
 
     pub fn has_8bit_storage(_adapter: &wgpu::Adapter) -> bool {
         false
+    }
+
+    pub fn open_with_8bit_storage(
+        _adapter: &wgpu::Adapter,
+        _descriptor: &wgpu::DeviceDescriptor<'_>,
+    ) -> Option<super::Opened> {
+        None
     }
 }

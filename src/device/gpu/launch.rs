@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use wavelift_translator::layout::PARAMETERS;
+use wavelift_translator::layout::{DATA, PARAMETERS};
 use wavelift_translator::{
     Binding, BufferParam, Environment, Input, Interface, LaunchState, Layout, Shape, TRAP_BINDING, immediate,
 };
@@ -123,8 +123,9 @@ impl GpuContext {
         launch: &Launch,
         caller: &mut dyn Caller,
     ) -> Result<LaunchTimes, LaunchError> {
-        let tables = |table| caller.table(table);
-        let environment = Environment::with_tables(&launch.module.wasm, launch.function, tables);
+        let (wasm, kernel) = (&launch.module.wasm, launch.function);
+        let environment = Environment::with_tables(wasm, kernel, |table| caller.table(table));
+        let environment = environment.with_dropped(wasm, kernel, |segment| caller.has_dropped(segment));
         let mut state = CallerState::new(caller);
         let connection = self.connection()?;
         let lifted = self.lifted(launch, environment, &mut state, &connection.limits)?;
@@ -178,8 +179,10 @@ impl GpuContext {
         if let (Some(window), Some((_, word))) = (window, words.iter_mut().find(|(i, _)| *i == Input::WindowStart)) {
             *word = window.start;
         }
+        let data = 4 * kernel.interface().data.len() as u64;
         let size = |slot: u32| match slots.get(slot as usize) {
             Some(spec) => spec.size.into(),
+            None if slot == DATA => data,
             None => window.map_or(0, Window::size),
         };
         let demand = Demand { interface: kernel.interface(), slots: slots.len() as u32, size: &size };
@@ -325,7 +328,10 @@ impl GpuContext {
             entries.push(wgpu::BindGroupEntry { binding: TRAP_BINDING, resource });
         }
         for binding in &interface.bindings {
-            let buffer = &self.bound_buffer(connection, binding.slot, slots)?.wgpu;
+            let buffer = match &pipeline.data {
+                Some(data) if binding.slot == DATA => &data.wgpu,
+                _ => &self.bound_buffer(connection, binding.slot, slots)?.wgpu,
+            };
             let Binding { binding, slot, slice, .. } = *binding;
             let Some((offset, size)) =
                 layout::slice_range(&interface.layout, slot, slice, buffer.size(), &connection.limits)
@@ -553,6 +559,7 @@ mod tests {
             bindings: vec![],
             immediates_size: 40,
             parameters_size: 0,
+            data: [].into(),
             trap_sites: vec![],
             inputs,
             layout: Layout::default(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use wavelift_translator::layout::{POOL_READ, POOL_WRITTEN};
+use wavelift_translator::layout::{DATA, POOL_READ, POOL_WRITTEN};
 use wavelift_translator::{Interface, LINEAR, Layout, immediate};
 
 use crate::device::LaunchError;
@@ -58,7 +58,7 @@ pub(crate) struct Demand<'a> {
     pub interface: &'a Interface,
     /// Number of distinct buffers of the launch.
     pub slots: u32,
-    /// Size in bytes of a slot's buffer, or of what is bound of linear memory, as it is allocated.
+    /// Size in bytes of a slot's buffer, of the data, or of what is bound of linear memory, as it is allocated.
     pub size: &'a dyn Fn(u32) -> u64,
 }
 
@@ -83,7 +83,7 @@ impl Demand<'_> {
     }
 
     fn slots_bound(&self) -> impl Iterator<Item = u32> + '_ {
-        self.interface.bindings.iter().map(|binding| binding.slot).filter(|slot| *slot != LINEAR)
+        self.interface.bindings.iter().map(|binding| binding.slot).filter(|slot| ![LINEAR, DATA].contains(slot))
     }
 
     fn with_pools(&self, pooled: Vec<u32>, limits: &Limits) -> Layout {
@@ -209,6 +209,7 @@ mod tests {
             bindings: bindings.collect(),
             immediates_size: 4 * (immediate::SLOTS + 2 * slots),
             parameters_size: 0,
+            data: [].into(),
             trap_sites: vec![],
             inputs: vec![],
             layout: Layout::default(),

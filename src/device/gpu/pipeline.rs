@@ -15,6 +15,7 @@ use crate::device::gpu::dump::dump;
 use crate::device::gpu::layout::Limits;
 use crate::device::gpu::pace::Pace;
 use crate::device::gpu::shader_module;
+use crate::device::gpu::transfer::GpuBuffer;
 use crate::device::{DeviceError, GuestModule, LaunchError};
 
 /// Entries at which kernels of modules that are gone are swept out of the cache.
@@ -34,6 +35,8 @@ pub struct Kernel {
 pub(crate) struct Pipeline {
     pub compute: wgpu::ComputePipeline,
     pub layout: wgpu::BindGroupLayout,
+    /// The words of [`Interface::data`], where there are any.
+    pub data: Option<GpuBuffer>,
 }
 
 impl Kernel {
@@ -69,11 +72,11 @@ impl Kernel {
         }
         let start = Instant::now();
         check_limits(connection, self.interface())?;
+        let data = data_buffer(connection, self.interface())?;
+        let built = || Ok(build(connection, &self.shader, profile, data));
         let pipeline = Arc::new(match profile {
-            Profile::Vulkan => connection.guarded(0, || Ok(build(connection, &self.shader, profile)))?,
-            Profile::Portable => {
-                shader_module::on_large_stack(connection, || Ok(build(connection, &self.shader, profile)))?
-            }
+            Profile::Vulkan => connection.guarded(0, built)?,
+            Profile::Portable => shader_module::on_large_stack(connection, built)?,
         });
         *slot = Some((connection.generation, pipeline.clone()));
         Ok((pipeline, start.elapsed()))
@@ -107,7 +110,18 @@ fn check_limits(connection: &Connection, interface: &Interface) -> Result<(), La
     Ok(())
 }
 
-fn build(connection: &Connection, shader: &Shader, profile: Profile) -> Pipeline {
+/// The buffer of data segments, the same for all launches.
+fn data_buffer(connection: &Connection, interface: &Interface) -> Result<Option<GpuBuffer>, DeviceError> {
+    if interface.data.is_empty() {
+        return Ok(None);
+    }
+    let bytes = bytemuck::cast_slice(&interface.data);
+    let buffer = GpuBuffer::new(connection, bytes.len() as u64)?;
+    buffer.write(connection, 0, bytes)?;
+    Ok(Some(buffer))
+}
+
+fn build(connection: &Connection, shader: &Shader, profile: Profile, data: Option<GpuBuffer>) -> Pipeline {
     let interface = &shader.interface;
     let module = match profile {
         // SAFETY: the words come from the translator, which emits valid SPIR-V with a bounds check on every access;
@@ -136,7 +150,7 @@ fn build(connection: &Connection, shader: &Shader, profile: Profile) -> Pipeline
         compilation_options: Default::default(),
         cache: None,
     });
-    Pipeline { compute, layout }
+    Pipeline { compute, layout, data }
 }
 
 fn layout_entry(binding: u32, writable: bool) -> wgpu::BindGroupLayoutEntry {

@@ -236,7 +236,8 @@ pub fn linear_reach(function: &Function) -> Option<LinearReach> {
                 Op::Low(
                     LowOp::StoreWord { slot: LINEAR }
                     | LowOp::AndWord { slot: LINEAR }
-                    | LowOp::OrWord { slot: LINEAR },
+                    | LowOp::OrWord { slot: LINEAR }
+                    | LowOp::StorePart { slot: LINEAR, .. },
                 ) => {
                     reach.stores = true;
                     indices.push(args[0]);

@@ -391,6 +391,8 @@ impl Analysis for LinearCombinations<'_> {
             | Op::MemoryFill
             | Op::MemoryCopy
             | Op::MemoryInit(_)
+            | Op::DataDrop(_)
+            | Op::LoadData
             | Op::GlobalSet(_)
             | Op::Low(_) => NUMBER,
         }

@@ -16,7 +16,9 @@ impl Emitter<'_> {
         let region = self.function.region(id);
         matches!(region.exit, Exit::Trap(_))
             && region.stmts.iter().all(|stmt| match &stmt.kind {
-                StmtKind::Op { op: Op::Low(LowOp::LoadWord { .. } | LowOp::LoadLane { .. }), .. } => false,
+                StmtKind::Op {
+                    op: Op::Low(LowOp::LoadWord { .. } | LowOp::LoadLane { .. } | LowOp::LoadData), ..
+                } => false,
                 StmtKind::Op { op, .. } => op.is_pure(),
                 StmtKind::If { then, otherwise, .. } => self.is_failure(*then) && self.is_empty(*otherwise),
                 _ => false,

@@ -12,7 +12,7 @@ use super::usage::{Holder, Usage};
 use super::{Emitter, defect};
 use crate::error::Result;
 use crate::ir::Type;
-use crate::layout::{PARAMETERS, POOL_READ, POOL_WRITTEN};
+use crate::layout::{DATA, PARAMETERS, POOL_READ, POOL_WRITTEN};
 use crate::options::{Binding, Interface, LINEAR, Profile, Shape, TRAP_BINDING, immediate};
 
 /// Ids of the module's global variables.
@@ -20,6 +20,8 @@ use crate::options::{Binding, Interface, LINEAR, Profile, Shape, TRAP_BINDING, i
 pub(super) struct Globals {
     /// The slices of each slot, linear memory and pool.
     pub buffers: BTreeMap<u32, Vec<Word>>,
+    /// The same slots as arrays of parts of words, by slot and bytes of a part.
+    pub parts: BTreeMap<(u32, u32), Word>,
     /// The buffer of arguments, if there is one.
     parameters: Option<Word>,
     /// The immediates, and the number of words declared.
@@ -44,7 +46,8 @@ impl Emitter<'_> {
         self.b.capability(Capability::Shader);
         self.declare_immediates();
         if self.usage.traps {
-            let id = self.declare_buffer(TRAP_BINDING, true, 1);
+            let block = self.buffer_block(1);
+            let id = self.declare_buffer(TRAP_BINDING, true, block, false);
             self.b.name(id, "trap_record");
             self.globals.trap_record = Some(id);
         }
@@ -60,14 +63,26 @@ impl Emitter<'_> {
         let usage = self.usage;
         for binding in bindings(usage, shape) {
             if binding.slot == PARAMETERS {
-                let id = self.declare_buffer(binding.binding, false, 1);
+                let block = self.buffer_block(1);
+                let id = self.declare_buffer(binding.binding, false, block, false);
                 self.b.name(id, "parameters");
                 self.globals.parameters = Some(id);
                 continue;
             }
             let holder = usage.holders[&binding.slot];
-            let id = self.declare_buffer(binding.binding, binding.writable, if holder.wide { 4 } else { 1 });
-            if holder.atomic && self.options.profile == Profile::Vulkan {
+            let parts: Vec<u32> = [1, 2].into_iter().filter(|b| usage.parts.contains(&(binding.slot, *b))).collect();
+            let aliased = !parts.is_empty();
+            for bytes in parts {
+                let block = self.part_block(bytes);
+                let id = self.declare_buffer(binding.binding, binding.writable, block, true);
+                // What one variable stores must be seen through the other.
+                self.b.decorate(id, Decoration::Coherent, []);
+                self.b.name(id, format!("{}_by_{}", holder_name(binding.slot), 8 * bytes));
+                self.globals.parts.insert((binding.slot, bytes), id);
+            }
+            let block = self.buffer_block(if holder.wide { 4 } else { 1 });
+            let id = self.declare_buffer(binding.binding, binding.writable, block, aliased);
+            if (holder.atomic || aliased) && self.options.profile == Profile::Vulkan {
                 // What an atomic step changed must be seen by the plain loads behind it.
                 self.b.decorate(id, Decoration::Coherent, []);
             }
@@ -99,8 +114,7 @@ impl Emitter<'_> {
         self.globals.immediate_words = last + 1;
     }
 
-    fn declare_buffer(&mut self, binding: u32, writable: bool, lanes: u32) -> Word {
-        let block = self.buffer_block(lanes);
+    fn declare_buffer(&mut self, binding: u32, writable: bool, block: Word, aliased: bool) -> Word {
         let pointer = self.pointer_ty(StorageClass::StorageBuffer, block);
         let id = self.b.variable(pointer, None, StorageClass::StorageBuffer, None);
         self.b.decorate(id, Decoration::DescriptorSet, [Operand::LiteralBit32(0)]);
@@ -111,7 +125,8 @@ impl Emitter<'_> {
         if self.options.profile == Profile::Vulkan {
             // Slots are distinct buffers, slices don't overlap, a pool is one variable for all slots in it; and naga does
             // not know the decoration.
-            self.b.decorate(id, Decoration::Restrict, []);
+            let decoration = if aliased { Decoration::Aliased } else { Decoration::Restrict };
+            self.b.decorate(id, decoration, []);
         }
         id
     }
@@ -225,6 +240,7 @@ impl Emitter<'_> {
             bindings: bindings(self.usage, shape),
             immediates_size: 4 * self.globals.immediate_words,
             parameters_size: parameter_words(self.usage, shape) * 4,
+            data: if self.usage.holders.contains_key(&DATA) { self.function.data.clone() } else { [].into() },
             trap_sites: self.trap_sites.clone(),
             inputs: self.usage.inputs.iter().copied().collect(),
             layout: shape.layout.clone(),
@@ -243,7 +259,7 @@ fn parameter_words(usage: &Usage, shape: &Shape) -> u32 {
 /// All bindings but the trap record's, by number.
 fn bindings(usage: &Usage, shape: &Shape) -> Vec<Binding> {
     let mut bindings = Vec::new();
-    let mut further = binding_of(PARAMETERS, shape) + 1;
+    let mut further = binding_of(DATA, shape) + 1;
     for (&slot, &Holder { writable, slices, .. }) in &usage.holders {
         bindings.push(Binding { binding: binding_of(slot, shape), slot, slice: 0, writable });
         for slice in 1..slices {
@@ -267,16 +283,18 @@ fn binding_of(holder: u32, shape: &Shape) -> u32 {
         POOL_READ => last + 2,
         POOL_WRITTEN => last + 3,
         PARAMETERS => last + 4,
+        DATA => last + 5,
         slot => slot + 1,
     }
 }
 
-/// The name of a slot, linear memory or a pool.
+/// The name of a slot, linear memory, a pool or the data.
 pub(super) fn holder_name(holder: u32) -> String {
     match holder {
         LINEAR => "linear_memory".to_string(),
         POOL_READ => "pool_read".to_string(),
         POOL_WRITTEN => "pool_written".to_string(),
+        DATA => "data".to_string(),
         slot => format!("buffer_{slot}"),
     }
 }

@@ -7,6 +7,7 @@ use super::slices::{Access, Accessor};
 use super::{Emitter, defect};
 use crate::error::{Error, Result};
 use crate::ir::{LowOp, Type, Value, Var};
+use crate::layout::DATA;
 use crate::options::{Input, Profile};
 
 /// Most words of a private stack that an initializer sets.
@@ -74,6 +75,41 @@ impl Emitter<'_> {
         for loaded in self.loaded_quads.drain(count..) {
             self.quads.remove(&loaded);
         }
+    }
+
+    /// Stores a byte or a 16-bit word of a buffer.
+    pub(super) fn store_part(&mut self, slot: u32, bytes: u32, index: Word, value: Word) -> Result<()> {
+        let Some(variable) = self.globals.parts.get(&(slot, bytes)).copied() else {
+            return self.store_part_in_steps(slot, bytes, index, value);
+        };
+        let part = self.part_ty(bytes);
+        let pointer_ty = self.pointer_ty(StorageClass::StorageBuffer, part);
+        let member = self.u32_constant(0);
+        let pointer = self.inst(Op::AccessChain, pointer_ty, &[variable, member, index])?;
+        let value = self.inst(Op::UConvert, part, &[value])?;
+        self.b.store(pointer, value, None, []).map_err(defect)
+    }
+
+    /// The same in two atomic steps, which clear the part's bits and set them.
+    fn store_part_in_steps(&mut self, slot: u32, bytes: u32, index: Word, value: Word) -> Result<()> {
+        let word = self.ty(Type::I32);
+        let (per_word, bits) = (4 / bytes, 8 * bytes);
+        let [to_word, inside, to_bits, ones] =
+            [per_word.ilog2(), per_word - 1, bits.ilog2(), u32::MAX >> (32 - bits)].map(|n| self.u32_constant(n));
+        let at = self.inst(Op::ShiftRightLogical, word, &[index, to_word])?;
+        let inside = self.inst(Op::BitwiseAnd, word, &[index, inside])?;
+        let amount = self.inst(Op::ShiftLeftLogical, word, &[inside, to_bits])?;
+        let mask = self.inst(Op::ShiftLeftLogical, word, &[ones, amount])?;
+        let kept = self.inst(Op::Not, word, &[mask])?;
+        let value = self.inst(Op::BitwiseAnd, word, &[value, ones])?;
+        let value = self.inst(Op::ShiftLeftLogical, word, &[value, amount])?;
+        self.change_word(LowOp::AndWord { slot }, slot, at, kept)?;
+        self.change_word(LowOp::OrWord { slot }, slot, at, value)
+    }
+
+    /// A word of the data segments.
+    pub(super) fn load_data(&mut self, index: Word) -> Result<Word> {
+        self.access(Accessor { holder: DATA, kind: Access::LoadWord }, index, None)?.ok_or_else(no_result)
     }
 
     /// Stores a word of a buffer.

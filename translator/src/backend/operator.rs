@@ -92,6 +92,15 @@ impl Emitter<'_> {
                 self.change_word(op, slot, index, value)?;
                 return Ok(None);
             }
+            StorePart { slot, bytes } => {
+                let [index, value] = self.operands(args)?;
+                self.store_part(slot, bytes, index, value)?;
+                return Ok(None);
+            }
+            LoadData => {
+                let [index] = self.operands(args)?;
+                self.load_data(index)?
+            }
             LoadStack => {
                 let [index] = self.operands(args)?;
                 self.load_stack(index)?

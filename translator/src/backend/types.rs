@@ -18,6 +18,9 @@ pub(super) struct Types {
     vectors: HashMap<u32, Word>,
     /// By number of words of an element.
     buffer_blocks: HashMap<u32, Word>,
+    /// Integers of 1 and 2 bytes.
+    parts: HashMap<u32, Word>,
+    part_blocks: HashMap<u32, Word>,
 }
 
 impl Types {
@@ -111,17 +114,49 @@ impl Emitter<'_> {
         self.constant(Const::I32(value))
     }
 
+    /// The id of the integer type of so many bytes, 1 or 2, which only buffers have.
+    pub(super) fn part_ty(&mut self, bytes: u32) -> Word {
+        if let Some(id) = self.types.parts.get(&bytes) {
+            return *id;
+        }
+        if bytes == 1 {
+            self.b.capability(Capability::StorageBuffer8BitAccess);
+            self.b.extension("SPV_KHR_8bit_storage");
+        } else {
+            self.b.capability(Capability::StorageBuffer16BitAccess);
+        }
+        let id = self.b.type_int(8 * bytes, 0);
+        self.types.parts.insert(bytes, id);
+        id
+    }
+
+    /// The block of a storage buffer as an unsized array of integers of so many bytes.
+    pub(super) fn part_block(&mut self, bytes: u32) -> Word {
+        if let Some(id) = self.types.part_blocks.get(&bytes) {
+            return *id;
+        }
+        let element = self.part_ty(bytes);
+        let id = self.block_of(element, bytes);
+        self.types.part_blocks.insert(bytes, id);
+        id
+    }
+
+    fn block_of(&mut self, element: Word, stride: u32) -> Word {
+        let array = self.b.type_runtime_array(element);
+        self.b.decorate(array, Decoration::ArrayStride, [Operand::LiteralBit32(stride)]);
+        let id = self.b.type_struct([array]);
+        self.b.decorate(id, Decoration::Block, []);
+        self.b.member_decorate(id, 0, Decoration::Offset, [Operand::LiteralBit32(0)]);
+        id
+    }
+
     /// The block of a storage buffer: an unsized array of words, or of vectors of `lanes` words.
     pub(super) fn buffer_block(&mut self, lanes: u32) -> Word {
         if let Some(id) = self.types.buffer_blocks.get(&lanes) {
             return *id;
         }
         let element = if lanes == 1 { self.ty(Type::I32) } else { self.words_ty(lanes) };
-        let array = self.b.type_runtime_array(element);
-        self.b.decorate(array, Decoration::ArrayStride, [Operand::LiteralBit32(4 * lanes)]);
-        let id = self.b.type_struct([array]);
-        self.b.decorate(id, Decoration::Block, []);
-        self.b.member_decorate(id, 0, Decoration::Offset, [Operand::LiteralBit32(0)]);
+        let id = self.block_of(element, 4 * lanes);
         self.types.buffer_blocks.insert(lanes, id);
         id
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::unsupported;
 use crate::error::{Error, Location, Result};
 use crate::ir::{Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type};
-use crate::layout::{Layout, POOL_READ};
+use crate::layout::{DATA, Layout, POOL_READ};
 use crate::options::{Access, Input, LINEAR, Options, Shape, immediate};
 
 /// Most merge instructions nested in each other (SPIR-V's universal limit).
@@ -24,8 +24,12 @@ pub(super) struct Usage {
     narrow: BTreeSet<u32>,
     /// Slots with words that are changed in part, in atomic steps.
     atomic: BTreeSet<u32>,
-    /// What is bound for the slots: they themselves, or pools.
+    /// Slots of which parts of words are stored by themselves, with the bytes of a part.
+    pub parts: BTreeSet<(u32, u32)>,
+    /// What is bound: the slots or their pools, and the data.
     pub holders: BTreeMap<u32, Holder>,
+    /// Whether words of data segments are loaded.
+    data: bool,
     /// Whether the private stack is used.
     pub stack: bool,
     /// Words of the launch's state that the body reads.
@@ -105,6 +109,11 @@ fn holders(usage: &Usage, layout: &Layout) -> Result<BTreeMap<u32, Holder>> {
         // A pool holds slots of both kinds.
         holder.wide |= number == slot && usage.wide.contains(&slot);
         holder.slices = layout.slices_of(number).max(1);
+    }
+    if usage.data {
+        holders.insert(DATA, Holder { slices: layout.slices_of(DATA).max(1), ..Holder::default() });
+    }
+    for holder in holders.values() {
         if holder.slices > 1 && !(SMALLEST_SLICE..32).contains(&layout.slice_bits) {
             return Err(Error::Internal(format!("slices can't have 2^{} bytes", layout.slice_bits)));
         }
@@ -246,6 +255,16 @@ impl Scanner<'_> {
                 self.slot(slot, true, false)?;
                 self.usage.atomic.insert(slot);
             }
+            Op::Low(LowOp::StorePart { slot, bytes }) => {
+                self.slot(slot, true, false)?;
+                // What lies in slices or a pool has no second view.
+                let layout = &self.shape.layout;
+                match layout.holder(slot) == slot && layout.slices_of(slot) == 1 {
+                    true => self.usage.parts.insert((slot, bytes)),
+                    false => self.usage.atomic.insert(slot),
+                };
+            }
+            Op::Low(LowOp::LoadData) => self.usage.data = true,
             Op::Low(LowOp::LoadStack | LowOp::StoreStack) if self.function.stack_words > 0 => self.usage.stack = true,
             Op::Low(LowOp::LoadStack | LowOp::StoreStack) => {
                 return Err(not_strict("an access to a stack of no words"));

@@ -64,12 +64,10 @@ impl Lifter<'_> {
             }
             Operator::MemoryFill { mem: 0 } => self.bulk(Op::MemoryFill),
             Operator::MemoryCopy { dst_mem: 0, src_mem: 0 } => self.bulk(Op::MemoryCopy),
-            Operator::MemoryInit { data_index, mem: 0 } => {
-                // Whether it was dropped before the launch is not known here.
-                if self.module.drops_data(*data_index) {
-                    return Err(self.unsupported(format!("`memory.init` of a segment that is dropped ({data_index})")));
-                }
-                self.bulk(Op::MemoryInit(*data_index))
+            Operator::MemoryInit { data_index, mem: 0 } => self.bulk(Op::MemoryInit(*data_index)),
+            Operator::DataDrop { data_index } => {
+                self.list.effect(Op::DataDrop(*data_index), &[]);
+                Ok(())
             }
             _ => Err(self.unsupported(format!("the operator `{}`", names::operator_name(op)))),
         }

@@ -50,6 +50,8 @@ pub fn eval(op: &Op, args: &[Const]) -> Result<Const, EvalError> {
         | Op::MemoryFill
         | Op::MemoryCopy
         | Op::MemoryInit(_)
+        | Op::DataDrop(_)
+        | Op::LoadData
         | Op::GlobalGet(_)
         | Op::GlobalSet(_) => Err(NotPure),
     }

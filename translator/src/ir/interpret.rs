@@ -158,7 +158,8 @@ pub struct Invocation<'a> {
     pub globals: &'a [Const],
     /// The entries of each table.
     pub tables: &'a [Vec<TableEntry>],
-    /// The bytes of each data segment; none of those that were dropped, as active ones are.
+    /// The bytes of each data segment; none of those that were dropped, as active ones are. What the invocation drops is
+    /// dropped for itself.
     pub data: &'a [&'a [u8]],
     /// Most loop iterations after the first, and calls, in sum.
     pub fuel: u64,
@@ -210,7 +211,7 @@ pub fn run<'f>(
         iteration: invocation.iteration,
         globals: invocation.globals.to_vec(),
         tables: invocation.tables,
-        data: invocation.data,
+        data: invocation.data.to_vec(),
         fuel: invocation.fuel,
         calls: Vec::new(),
         carried: args.to_vec(),
@@ -293,7 +294,7 @@ struct Machine<'m, 'f> {
     iteration: u32,
     globals: Vec<Const>,
     tables: &'m [Vec<TableEntry>],
-    data: &'m [&'m [u8]],
+    data: Vec<&'m [u8]>,
     fuel: u64,
     /// The callers, outermost first.
     calls: Vec<Frame<'f>>,
@@ -464,9 +465,10 @@ impl<'f> Machine<'_, 'f> {
                 }
                 None => Err(undefined(format!("global {index} was set, which is not there"))),
             },
-            (Op::MemorySize | Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_), operands) => {
+            (Op::MemorySize | Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_) | Op::DataDrop(_), operands) => {
                 self.bulk(op, operands)?.map_err(trap)
             }
+            (Op::LoadData, [Const::I32(index)]) => data_word(frame, *index).map(Some),
             (Op::Low(low), operands) => match self.state(frame, low, operands)? {
                 Some(result) => Ok(result),
                 None => compute(op, operands, at).map(Some),
@@ -504,6 +506,16 @@ impl<'f> Machine<'_, 'f> {
                 self.memory.store_word(*slot, *index, word).ok_or_else(|| outside(slot, index))?;
                 None
             }
+            (LowOp::StorePart { slot, bytes: bytes @ (1 | 2) }, [Const::I32(index), Const::I32(value)]) => {
+                let word = u64::from(*index) * u64::from(*bytes) / 4;
+                let word = u32::try_from(word).map_err(|_| outside(slot, index))?;
+                let (mask, shift) = (u32::MAX >> (32 - 8 * bytes), index.wrapping_mul(8 * bytes) % 32);
+                let old = self.memory.load_word(*slot, word).ok_or_else(|| outside(slot, index))?;
+                let new = old & !(mask << shift) | (value & mask) << shift;
+                self.memory.store_word(*slot, word, new).ok_or_else(|| outside(slot, index))?;
+                None
+            }
+            (LowOp::LoadData, [Const::I32(index)]) => Some(data_word(frame, *index)?),
             (LowOp::LoadStack, [Const::I32(index)]) => Some(Const::I32(*stack_word(frame, *index)?)),
             (LowOp::StoreStack, [Const::I32(index), Const::I32(value)]) => {
                 *stack_word(frame, *index)? = *value;
@@ -580,6 +592,11 @@ impl<'f> Machine<'_, 'f> {
 
 fn variable(frame: &Frame<'_>, var: Var) -> Result<Const, Stop> {
     frame.vars[var.index()].ok_or_else(|| undefined(format!("variable {var} was read before it was set")))
+}
+
+fn data_word(frame: &Frame<'_>, index: u32) -> Result<Const, Stop> {
+    let word = frame.function.data.get(index as usize);
+    word.map(|word| Const::I32(*word)).ok_or_else(|| undefined(format!("word {index} of the data is not there")))
 }
 
 fn stack_word<'a>(frame: &'a mut Frame<'_>, index: u32) -> Result<&'a mut u32, Stop> {

@@ -24,6 +24,10 @@ pub enum Op {
     MemoryCopy,
     /// `memory.init` from the data segment with this number: operands destination, offset in the segment, length.
     MemoryInit(u32),
+    /// `data.drop` of the data segment with this number, for the rest of the invocation. No operands.
+    DataDrop(u32),
+    /// A word of [`Function::data`](super::Function::data). Operand: its index, `I32`.
+    LoadData,
     /// The value of a global. No operands.
     GlobalGet(u32),
     /// Sets a global. Operand: the value.
@@ -394,6 +398,16 @@ pub enum LowOp {
         /// Which of the launch's distinct buffers.
         slot: u32,
     },
+    /// Stores a part of a word, by itself: bytes beside it are not touched. Operands: index in parts, within the buffer; the
+    /// part, in the low bits of an `I32`.
+    StorePart {
+        /// Which of the launch's distinct buffers.
+        slot: u32,
+        /// Bytes of a part: 1 or 2.
+        bytes: u32,
+    },
+    /// Word (`I32`) of [`Function::data`](super::Function::data). Operand: its index, below the number of words.
+    LoadData,
     /// Word of the invocation's private stack, which starts as zeroes. Operand: index in words, within the stack.
     LoadStack,
     /// Stores a word of the private stack. Operands: index in words, within the stack; the value `I32`.
@@ -414,11 +428,15 @@ impl Op {
     /// Whether leaving it out changes nothing when its result is unused: no store, no trap.
     pub fn is_pure(&self) -> bool {
         match self {
-            Op::Const(_) | Op::Select | Op::GlobalGet(_) | Op::MemorySize => true,
+            Op::Const(_) | Op::Select | Op::GlobalGet(_) | Op::MemorySize | Op::LoadData => true,
             Op::Wasm(op) => !op.can_trap(),
-            Op::Load(_) | Op::Store(_) | Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_) | Op::GlobalSet(_) => {
-                false
-            }
+            Op::Load(_)
+            | Op::Store(_)
+            | Op::MemoryFill
+            | Op::MemoryCopy
+            | Op::MemoryInit(_)
+            | Op::DataDrop(_)
+            | Op::GlobalSet(_) => false,
             Op::Low(op) => !op.has_effect(),
         }
     }
@@ -428,7 +446,7 @@ impl LowOp {
     /// Whether it changes memory or a variable.
     pub fn has_effect(&self) -> bool {
         use LowOp::*;
-        matches!(self, StoreWord { .. } | AndWord { .. } | OrWord { .. } | StoreStack | VarSet(_))
+        matches!(self, StoreWord { .. } | AndWord { .. } | OrWord { .. } | StorePart { .. } | StoreStack | VarSet(_))
     }
 
     /// Whether it reads or changes memory.
@@ -437,8 +455,10 @@ impl LowOp {
         !reads_variable && (self.has_effect() || self.reads_state())
     }
 
-    /// Whether its result depends on what effects before it left.
+    /// Whether its result depends on what effects before it left. That of `LoadData` does not, but it is as bound to the
+    /// check in front of it as other loads are.
     pub fn reads_state(&self) -> bool {
-        matches!(self, LowOp::LoadWord { .. } | LowOp::LoadLane { .. } | LowOp::LoadStack | LowOp::VarGet(_))
+        use LowOp::*;
+        matches!(self, LoadWord { .. } | LoadLane { .. } | LoadData | LoadStack | VarGet(_))
     }
 }

@@ -436,6 +436,8 @@ impl Op {
             (Op::Store(access), [Type::I32, value]) if access.is_valid() && *value == access.ty => Some(None),
             (Op::MemorySize, []) => Some(Some(Type::I32)),
             (Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_), [Type::I32, Type::I32, Type::I32]) => Some(None),
+            (Op::DataDrop(_), []) => Some(None),
+            (Op::LoadData, [Type::I32]) => Some(Some(Type::I32)),
             (Op::Low(op), _) => op.result_type(args, vars),
             _ => None,
         }
@@ -494,7 +496,8 @@ impl LowOp {
             (L::BAnd | L::BOr, [Bool, Bool]) | (L::BNot, [Bool]) => Bool,
             (L::Select, [Bool, a, b]) if a == b => *a,
             (L::LoadWord { .. } | L::LoadLane { lane: 0..=3, .. }, [I32]) => I32,
-            (L::LoadStack, [I32]) => I32,
+            (L::LoadData | L::LoadStack, [I32]) => I32,
+            (L::StorePart { bytes: 1 | 2, .. }, [I32, I32]) => return Some(None),
             (L::StoreWord { .. } | L::AndWord { .. } | L::OrWord { .. } | L::StoreStack, [I32, I32]) => {
                 return Some(None);
             }

@@ -4,6 +4,11 @@
 //! where Wasm traps, before or after some bytes were written: contents are unspecified after a trap. An empty range
 //! touches nothing; whether it traps is asked of linear memory's size and the lowest buffer's address, as on the CPU
 //! (`Expander::check_empty`).
+//!
+//! A short piece of a data segment is stored as constants. For others the segment's words become part of the function
+//! ([`Function::data`]) and are loaded from there.
+
+use std::collections::BTreeMap;
 
 use crate::analysis::alignment::{Alignment, alignment};
 use crate::analysis::dataflow;
@@ -21,10 +26,13 @@ const MAX_UNROLLED: u32 = 64;
 /// Most bytes of a data segment that are stored as constants.
 const MAX_INIT: u32 = 256;
 
+/// Most words of data segments that one kernel loads: 128 MiB, which every API binds.
+const MAX_DATA: usize = 1 << 25;
+
 /// Replaces the bulk operators of an inlined kernel. Constants are best propagated before.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for `memory.init` of bytes that are not known or too many.
+/// [`Error::Unsupported`] for `memory.init` of too many bytes.
 pub fn expand(function: &mut Function, module: &Module, shape: &Shape) -> Result<()> {
     let regions = dataflow::regions(function);
     let is_bulk = |stmt: &Stmt| bulk_operands(stmt).is_some();
@@ -33,16 +41,26 @@ pub fn expand(function: &mut Function, module: &Module, shape: &Shape) -> Result
     if found.is_empty() {
         return Ok(());
     }
+    let mut data = module.data();
+    for segment in &shape.environment.dropped {
+        if let Some(bytes) = data.get_mut(*segment as usize) {
+            *bytes = &[];
+        }
+    }
     let mut expander = Expander {
         constants: dataflow::constants(function),
         roots: roots(function, shape, module.stack_pointer()),
         alignment: alignment(function),
-        data: module.data(),
+        data,
+        words: Vec::new(),
+        places: BTreeMap::new(),
         module,
         list: ListBuilder::default(),
         function,
     };
-    found.into_iter().try_for_each(|id| expander.region(id))
+    found.into_iter().try_for_each(|id| expander.region(id))?;
+    expander.function.data = expander.words.into();
+    Ok(())
 }
 
 fn bulk_operands(stmt: &Stmt) -> Option<(Op, [Value; 3])> {
@@ -60,7 +78,11 @@ struct Expander<'a> {
     constants: Vec<Option<Const>>,
     roots: Roots,
     alignment: Alignment,
+    /// The bytes of each data segment at the launch.
     data: Vec<&'a [u8]>,
+    /// What becomes [`Function::data`], and where in it the segments begin.
+    words: Vec<u32>,
+    places: BTreeMap<u32, u32>,
     list: ListBuilder,
 }
 
@@ -141,29 +163,102 @@ impl Expander<'_> {
     }
 
     fn init(&mut self, segment: u32, [to, from, length]: [Value; 3]) -> Result<()> {
-        let (Some(start), Some(count)) = (self.known(from), self.known(length)) else {
-            return Err(self.unsupported("`memory.init` whose offset or length is not a constant".into()));
-        };
         let data = self.data.get(segment as usize).copied();
         let data = data.ok_or_else(|| Error::Internal(format!("there is no data segment {segment}")))?;
-        let end = u64::from(start) + u64::from(count);
-        if end > data.len() as u64 {
-            let always = self.int(1);
-            self.trap_if(always);
+        if let (Some(start), Some(count)) = (self.known(from), self.known(length)) {
+            let end = u64::from(start) + u64::from(count);
+            if end > data.len() as u64 {
+                let always = self.int(1);
+                self.trap_if(always);
+                return Ok(());
+            }
+            if count <= MAX_INIT {
+                self.check_empty(to, self.length(length));
+                self.init_short(to, &data[start as usize..end as usize]);
+                return Ok(());
+            }
+        } else {
+            self.check_within(from, length, data.len() as u32);
+        }
+        let length = self.length(length);
+        self.check_empty(to, length);
+        // Of no bytes, only an empty range got past the check.
+        if data.is_empty() {
             return Ok(());
         }
-        if count > MAX_INIT {
-            return Err(self.unsupported(format!("`memory.init` of more than {MAX_INIT} bytes")));
+        let place = self.place(segment, data)?;
+        let whole = self.alignment.trailing_zeros(from) >= 2;
+        if let Some(count @ ..=MAX_UNROLLED) = length.known {
+            for (offset, bytes) in chunks(count) {
+                let at = self.with_int(WasmOp::I32Add, from, offset);
+                let value = self.load_data(place, at, bytes, whole);
+                self.store(to, offset, bytes, value);
+            }
+            return Ok(());
         }
-        self.check_empty(to, self.length(length));
-        let bytes = &data[start as usize..end as usize];
-        for (offset, size) in chunks(count) {
-            let chunk = &bytes[offset as usize..][..size as usize];
-            let word = chunk.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
-            let word = self.int(word);
+        self.forward(length, &mut |e, at, bytes| {
+            let (from, to) = (e.add(from, at), e.add(to, at));
+            let value = e.load_data(place, from, bytes, whole);
+            e.store(to, 0, bytes, value);
+        });
+        Ok(())
+    }
+
+    /// Stores bytes that are known.
+    fn init_short(&mut self, to: Value, bytes: &[u8]) {
+        for (offset, size) in chunks(bytes.len() as u32) {
+            let word = self.int(word_of(&bytes[offset as usize..][..size as usize]));
             self.store(to, offset, size, word);
         }
-        Ok(())
+    }
+
+    /// Traps unless `[from, from + length)` lies within a segment of `size` bytes.
+    fn check_within(&mut self, from: Value, length: Value, size: u32) {
+        let size = self.int(size);
+        let too_long = self.list.wasm(self.function, WasmOp::I32GtU, &[length, size]);
+        let last = self.list.wasm(self.function, WasmOp::I32Sub, &[size, length]);
+        let too_far = self.list.wasm(self.function, WasmOp::I32GtU, &[from, last]);
+        let beyond = self.list.wasm(self.function, WasmOp::I32Or, &[too_long, too_far]);
+        self.trap_if(beyond);
+    }
+
+    /// The number of the word at which a segment begins. Behind its last byte stands a whole word of zeroes, so that the
+    /// word behind that of any of its bytes can be loaded.
+    fn place(&mut self, segment: u32, bytes: &[u8]) -> Result<u32> {
+        if let Some(place) = self.places.get(&segment) {
+            return Ok(*place);
+        }
+        if self.words.len() + bytes.len() / 4 + 2 > MAX_DATA {
+            return Err(self.unsupported(format!("`memory.init` of segments of more than {} bytes", 4 * MAX_DATA)));
+        }
+        let place = self.words.len() as u32;
+        self.words.extend(bytes.chunks(4).map(word_of).chain([0]));
+        self.places.insert(segment, place);
+        Ok(place)
+    }
+
+    /// The bytes at an offset of the segment that begins at `place`, one, two or four, in the low bits of a word whose
+    /// others mean nothing. `whole`: offsets of four bytes are multiples of four, of two bytes of two.
+    fn load_data(&mut self, place: u32, offset: Value, bytes: u32, whole: bool) -> Value {
+        let index = self.with_int(WasmOp::I32ShrU, offset, 2);
+        let index = self.with_int(WasmOp::I32Add, index, place);
+        let low = self.list.op(self.function, Op::LoadData, &[index], Type::I32);
+        if whole && bytes == 4 {
+            return low;
+        }
+        let byte = self.with_int(WasmOp::I32And, offset, 3);
+        let shift = self.with_int(WasmOp::I32Shl, byte, 3);
+        let low = self.list.wasm(self.function, WasmOp::I32ShrU, &[low, shift]);
+        if whole || bytes == 1 {
+            return low;
+        }
+        // In two shifts, for a shift by all 32 bits is one by none.
+        let next = self.with_int(WasmOp::I32Add, index, 1);
+        let next = self.list.op(self.function, Op::LoadData, &[next], Type::I32);
+        let rest = self.with_int(WasmOp::I32Xor, shift, 31);
+        let high = self.list.wasm(self.function, WasmOp::I32Shl, &[next, rest]);
+        let high = self.with_int(WasmOp::I32Shl, high, 1);
+        self.list.wasm(self.function, WasmOp::I32Or, &[low, high])
     }
 
     fn unsupported(&self, what: String) -> Error {
@@ -316,6 +411,11 @@ impl Expander<'_> {
     fn store(&mut self, to: Value, offset: u32, bytes: u32, value: Value) {
         self.list.effect(Op::Store(access(offset, bytes)), &[to, value]);
     }
+}
+
+/// Up to four bytes as a little-endian word.
+fn word_of(bytes: &[u8]) -> u32 {
+    bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte))
 }
 
 fn access(offset: u32, bytes: u32) -> MemoryAccess {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::call_graph::{Dispatch, Outcome, Slice};
+use crate::call_graph::{Dispatch, Indirect, Outcome, Slice};
 use crate::error::{Error, Location, Result, TrapKind};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Exit, Function, Label, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
@@ -16,33 +16,38 @@ const MAX_CASES: usize = 1 << 16;
 /// Fewest entries at a table's end that a comparison of their own takes care of.
 const MIN_TAIL: usize = 8;
 
-/// Copies the kernel with all calls inlined.
+/// Copies the kernel with all calls inlined. What it calls is lifted on the way, and is in `slice` afterwards.
 ///
 /// # Errors
-/// [`Error::Unsupported`] when the result has more than `max_operators` statements or nests too deep.
-pub fn inline(slice: &Slice<'_>, kernel: u32, max_operators: u32) -> Result<Function> {
-    let source = get(slice, kernel)?;
+/// [`Error::Unsupported`] for what can't be lifted, and when the result has more than `max_operators` statements or nests
+/// too deep.
+pub fn inline(slice: &mut Slice<'_>, kernel: u32, max_operators: u32) -> Result<Function> {
+    let source = slice.get(kernel, &[], None)?;
     let mut out = Function {
         values: Vec::new(),
         regions: Vec::new(),
         params: Vec::new(),
         vars: Vec::new(),
         labels: 0,
-        ..source.clone()
+        ..(*source).clone()
     };
     for param in &source.params {
         let value = out.new_value(source.ty(*param));
         out.params.push(value);
     }
-    let mut inliner = Inliner { slice, out, budget: max_operators as usize, limit: max_operators, depth: 0 };
+    let mut inliner = Inliner {
+        slice,
+        out,
+        open: vec![kernel],
+        constants: HashMap::new(),
+        budget: max_operators as usize,
+        limit: max_operators,
+        depth: 0,
+    };
     let params = inliner.out.params.clone();
-    let mut copy = Copy::new(source, &params, None);
+    let mut copy = Copy::new(&source, &params, None);
     inliner.out.body = inliner.region(&mut copy, source.body)?;
     Ok(inliner.out)
-}
-
-fn get<'s>(slice: &'s Slice<'_>, function: u32) -> Result<&'s Function> {
-    slice.functions.get(&function).ok_or_else(|| Error::Internal(format!("function {function} was not lifted")))
 }
 
 /// Takes from the end of a table what is one trap over many entries, and says which.
@@ -56,9 +61,13 @@ fn shorten(entries: &mut Vec<Outcome>) -> Option<TrapKind> {
     Some(kind)
 }
 
-struct Inliner<'s> {
-    slice: &'s Slice<'s>,
+struct Inliner<'s, 'e> {
+    slice: &'s mut Slice<'e>,
     out: Function,
+    /// The functions that are being copied, outermost first.
+    open: Vec<u32>,
+    /// Values of the copy that are numbers known here: what callers pass as a table's entry may be one.
+    constants: HashMap<Value, u32>,
     budget: usize,
     limit: u32,
     depth: usize,
@@ -95,7 +104,7 @@ impl<'s> Copy<'s> {
     }
 }
 
-impl Inliner<'_> {
+impl Inliner<'_, '_> {
     fn define(&mut self, copy: &mut Copy<'_>, values: &[Value]) -> Vec<Value> {
         let define = |v: &Value| {
             let new = self.out.new_value(copy.source.ty(*v));
@@ -162,7 +171,11 @@ impl Inliner<'_> {
                 }
                 StmtKind::Op { op, args, result } => {
                     let args = copy.all(args)?;
-                    StmtKind::Op { op: *op, args, result: self.define(copy, result.as_slice()).pop() }
+                    let result = self.define(copy, result.as_slice()).pop();
+                    if let Some((result, number)) = result.zip(self.slice.constant(op)) {
+                        self.constants.insert(result, number);
+                    }
+                    StmtKind::Op { op: *op, args, result }
                 }
                 StmtKind::Block { label, body, results } => {
                     let label = self.open_label(copy, *label);
@@ -219,7 +232,20 @@ impl Inliner<'_> {
 
     /// Inlines one call: flat where the callee only falls off its end, else as a block that its returns leave.
     fn call(&mut self, callee: u32, args: &[Value], at: Location, stmts: &mut Vec<Stmt>) -> Result<Vec<Value>> {
-        let source = get(self.slice, callee)?;
+        let source = self.slice.get(callee, &self.open, Some(at))?;
+        self.open.push(callee);
+        let results = self.copy_call(&source, args, at, stmts);
+        self.open.pop();
+        results
+    }
+
+    fn copy_call(
+        &mut self,
+        source: &Function,
+        args: &[Value],
+        at: Location,
+        stmts: &mut Vec<Stmt>,
+    ) -> Result<Vec<Value>> {
         let body = source.region(source.body);
         let returns = source.regions.iter().any(|r| matches!(r.exit, Exit::Return(_)));
         if let (false, Exit::Yield(values)) = (returns, &body.exit) {
@@ -249,8 +275,10 @@ impl Inliner<'_> {
         let Some((entry, params)) = args.split_last() else {
             return Err(Error::Internal("an indirect call has no entry".into()));
         };
-        let dispatch = self.slice.dispatch(copy.source, table, *entry, params, results);
-        let (index, params) = (copy.value(*entry)?, copy.all(params)?);
+        let index = copy.value(*entry)?;
+        let (caller, entry) = (copy.source, self.constants.get(&index).copied());
+        let dispatch = self.slice.dispatch(&Indirect { caller, at, table, entry, params, results })?;
+        let params = copy.all(params)?;
         let mut entries = match dispatch {
             Dispatch::Any(entries) => entries,
             Dispatch::Fixed(Outcome::Runs(callee)) => {

@@ -212,7 +212,8 @@ impl Lowerer<'_> {
                 let size = self.once(Once::Input(Input::MemorySize));
                 self.op_with_int(LowOp::ShrU, size, 16)
             }
-            Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_) => {
+            Op::LoadData => self.low(LowOp::LoadData, args, Type::I32),
+            Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_) | Op::DataDrop(_) => {
                 return Err(Error::Internal("a bulk memory operator was not expanded".into()));
             }
             Op::GlobalGet(global) => self.global(global)?,

@@ -70,7 +70,10 @@ impl Facts {
             for stmt in &function.region(*id).stmts {
                 let StmtKind::Op { op: Op::Low(op), args, .. } = &stmt.kind else { continue };
                 match op {
-                    LowOp::StoreWord { slot } | LowOp::AndWord { slot } | LowOp::OrWord { slot } => {
+                    LowOp::StoreWord { slot }
+                    | LowOp::AndWord { slot }
+                    | LowOp::OrWord { slot }
+                    | LowOp::StorePart { slot, .. } => {
                         refused.insert(*slot);
                     }
                     // What is bound of linear memory may end anywhere.

@@ -35,6 +35,7 @@ impl Kernel {
             vars: Vec::new(),
             labels: 0,
             stack_words: 0,
+            data: Default::default(),
         };
         let exit_at = Location { function: 0, offset: 9999 };
         function.new_region(Region { params: vec![], stmts: vec![], exit: Exit::Yield(vec![]), exit_at });

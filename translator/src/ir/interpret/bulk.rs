@@ -11,7 +11,7 @@ const CHUNK: u64 = 4096;
 const PAGE: u64 = 1 << 16;
 
 impl Machine<'_, '_> {
-    /// Runs `memory.size` or a bulk operator.
+    /// Runs `memory.size`, a bulk operator or `data.drop`.
     pub(super) fn bulk(&mut self, op: &Op, operands: &[Const]) -> Result<Result<Option<Const>, TrapKind>, Stop> {
         let done = match (op, operands) {
             (Op::MemorySize, []) => return Ok(Ok(Some(Const::I32((self.memory.size() / PAGE) as u32)))),
@@ -25,6 +25,11 @@ impl Machine<'_, '_> {
                 let data = self.data.get(*segment as usize).copied();
                 let data = data.ok_or_else(|| undefined(format!("data segment {segment} is not there")))?;
                 self.init((*to).into(), data, *from as usize, *length as usize)
+            }
+            (Op::DataDrop(segment), []) => {
+                let data = self.data.get_mut(*segment as usize);
+                *data.ok_or_else(|| undefined(format!("data segment {segment} is not there")))? = &[];
+                Ok(())
             }
             _ => return Err(undefined(format!("{op:?} got {operands:?}"))),
         };

@@ -1,0 +1,59 @@
+//! `data.drop` becomes a cell that says whether the invocation dropped the segment, and a check of it in front of each
+//! `memory.init`: what is dropped has no bytes, so that all but the empty range at its start traps.
+//!
+//! What was dropped before the launch is [`Environment::dropped`](crate::Environment::dropped), and not this pass's matter.
+
+use std::collections::BTreeSet;
+
+use crate::analysis::dataflow;
+use crate::error::TrapKind;
+use crate::ir::builder::ListBuilder;
+use crate::ir::{Exit, Function, Op, RegionId, Stmt, StmtKind, Type, WasmOp};
+
+/// Replaces `data.drop` in an inlined kernel. The cell of a segment is numbered `first_cell` and the segment's number (see
+/// [`promote`](super::promote)).
+pub fn expand(function: &mut Function, first_cell: u32) {
+    let regions = dataflow::regions(function);
+    let stmts = regions.iter().flat_map(|id| &function.region(*id).stmts);
+    let dropped: BTreeSet<u32> = stmts.filter_map(dropped).collect();
+    if dropped.is_empty() {
+        return;
+    }
+    for id in regions {
+        expand_region(function, id, first_cell, &dropped);
+    }
+}
+
+fn dropped(stmt: &Stmt) -> Option<u32> {
+    match stmt.kind {
+        StmtKind::Op { op: Op::DataDrop(segment), .. } => Some(segment),
+        _ => None,
+    }
+}
+
+fn expand_region(function: &mut Function, id: RegionId, first_cell: u32, dropped: &BTreeSet<u32>) {
+    let mut list = ListBuilder::default();
+    for stmt in std::mem::take(&mut function.region_mut(id).stmts) {
+        list.at = stmt.at;
+        match &stmt.kind {
+            StmtKind::Op { op: Op::DataDrop(segment), .. } => {
+                let yes = list.i32(function, 1);
+                list.effect(Op::GlobalSet(first_cell + segment), &[yes]);
+                continue;
+            }
+            StmtKind::Op { op: Op::MemoryInit(segment), args, .. } if dropped.contains(segment) => {
+                let is_dropped = list.op(function, Op::GlobalGet(first_cell + segment), &[], Type::I32);
+                let none = list.i32(function, 0);
+                let any = list.wasm(function, WasmOp::I32Or, &args[1..]);
+                let any = list.wasm(function, WasmOp::I32Ne, &[any, none]);
+                let cond = list.wasm(function, WasmOp::I32And, &[is_dropped, any]);
+                let then = ListBuilder::new(stmt.at).finish(function, Exit::Trap(TrapKind::OutOfBounds));
+                let otherwise = ListBuilder::new(stmt.at).finish(function, Exit::Yield(Vec::new()));
+                list.push(StmtKind::If { cond, then, otherwise, results: Vec::new() });
+            }
+            _ => {}
+        }
+        list.stmts.push(stmt);
+    }
+    function.region_mut(id).stmts = list.stmts;
+}
