@@ -123,6 +123,7 @@ impl Resolved {
                 None => (None, None),
             };
             let place = value.and_then(|value| place_of(value, slots, memory));
+            let place = place.zip(value).filter(|(place, value)| !looks_negative(*place, *value, memory)).map(|p| p.0);
             let target = place.zip(value).map(|(place, value)| Target { place, word_aligned: value % 4 == 0 });
             resolved.pointers.push(Pointer { source: *source, target });
             resolved.values.push(value.unwrap_or(0));
@@ -164,6 +165,14 @@ impl Resolved {
     pub fn forget_linear(&mut self) {
         forget(&mut self.pointers, |place| place == LINEAR);
     }
+}
+
+/// Numbers from this on are small negative ones rather than pointers, unless a buffer starts there.
+const FIRST_NEGATIVE: u32 = 0xffff_0000;
+
+/// Whether what lies in a place is probably an index after all, which a kernel adds to a constant address.
+fn looks_negative(place: u32, value: u32, memory: &mut impl LaunchMemory) -> bool {
+    value >= FIRST_NEGATIVE && memory.range(place).is_none_or(|(start, _)| start != value)
 }
 
 /// The place that an address lies in.

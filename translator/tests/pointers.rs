@@ -329,6 +329,41 @@ fn a_number_that_looks_like_a_pointer_changes_nothing() {
         let words = [(64, one), (128, other), (132, other), (136, other), (140, other)];
         check(&either, &writable(), space([Access::ReadWrite; 2], &words));
     }
+    // A difference, and what else is no pointer any more, as an address of linear memory.
+    for address in [
+        "(i32.add (i32.const 512) (i32.sub (local.get $p) (local.get $q)))",
+        "(i32.add (i32.const 512) (i32.sub (local.get $p) (local.get $a)))",
+        "(i32.add (i32.sub (local.get $a) (local.get $p)) (i32.const 512))",
+        "(i32.sub (i32.const 512) (i32.sub (i32.const 0) (i32.sub (local.get $p) (local.get $q))))",
+        "(i32.xor (local.get $p) (local.get $q))",
+        "(i32.add (local.get $a) (i32.shl (i32.sub (local.get $p) (local.get $q)) (i32.const 1)))",
+        "(i32.add (i32.shl (local.get $p) (i32.const 1)) (i32.sub (i32.const 512) (i32.shl (local.get $q) (i32.const 1))))",
+        "(i32.xor (select (local.get $p) (local.get $q) (local.get $id)) (local.get $q))",
+        "(i32.add (i32.sub (local.get $p) (local.get $q)) (local.get $a))",
+        "(i32.add (i32.sub (local.get $a) (local.get $q)) (local.get $p))",
+    ] {
+        let body = format!(
+            "(local.set $p (i32.load (i32.const 64)))
+             (local.set $q (i32.load (i32.const 68)))
+             (i32.store (i32.add (local.get $b) (local.get $at))
+               (i32.add (i32.load (local.get $p)) (i32.add (i32.load (local.get $q)) (i32.load {address}))))"
+        );
+        for (p, q) in [(a + 16, a), (a, a), (a + 8, a + 4), (300, 296), (b, a)] {
+            check(&module(&body), &writable(), space([Access::ReadWrite; 2], &[(64, p), (68, q)]));
+        }
+    }
+    // An offset in bytes, added to a parameter first or last.
+    for sum in ["(i32.add (local.get $a) (local.get $p))", "(i32.add (local.get $p) (local.get $a))"] {
+        let body = format!(
+            "(local.set $p (i32.load (i32.const 64)))
+             (i32.store (i32.add (local.get $b) (local.get $at)) (i32.load {sum}))
+             (i32.store offset=16 (i32.add (local.get $b) (local.get $at)) (i32.load8_u (local.get $p)))"
+        );
+        for p in [0, 8, a, a.wrapping_neg(), 0xffff_fffc] {
+            let lifted = check(&module(&body), &writable(), space([Access::ReadWrite; 2], &[(64, p)]));
+            assert_eq!(lifted.resolved.pointers.len(), 1);
+        }
+    }
     // One of two, by the id; compared with another.
     let chosen = module(
         "(local.set $p (i32.load (i32.const 64)))
@@ -341,6 +376,38 @@ fn a_number_that_looks_like_a_pointer_changes_nothing() {
     for (p, q) in [(a, b), (a, a), (a, a + 4), (b, 64), (300, 308), (0, a), (a, 0x7000_0000)] {
         check(&chosen, &writable(), space([Access::ReadWrite; 2], &[(64, p), (68, q)]));
     }
+}
+
+#[test]
+fn what_scales_a_captured_number_is_an_index() {
+    // An accessor's element: its pointer, and its width times a row that is clamped.
+    let module = module(
+        "(local.set $p (i32.load (i32.const 64)))
+         (local.set $q (i32.load (i32.const 68)))
+         (local.set $q (i32.add (local.get $id) (i32.mul (local.get $q)
+           (select (local.get $id) (i32.sub (local.get $q) (i32.const 2)) (i32.lt_u (local.get $id) (local.get $q))))))
+         (i32.store (i32.add (local.get $b) (local.get $at))
+           (i32.load (i32.add (local.get $p) (i32.shl (local.get $q) (i32.const 2)))))",
+    );
+    assert_eq!(asked(&module, &writable()), [loaded(Base::Number, 64, 0)]);
+    let lifted = check(&module, &writable(), space([Access::ReadWrite; 2], &[(64, ADDRESSES[0]), (68, 3)]));
+    assert_eq!(lifted.places(), [Some(0)]);
+    assert_eq!(loads(&lifted.strict), [0, LINEAR], "{}", lifted.strict);
+}
+
+#[test]
+fn a_small_negative_number_is_no_pointer() {
+    let module = module(
+        "(local.set $p (i32.load (i32.const 64)))
+         (i32.store (i32.add (local.get $b) (local.get $at)) (i32.load offset=512 (i32.add (local.get $p) (i32.const 8))))",
+    );
+    let mut memory = space([Access::ReadWrite; 2], &[(64, 0xffff_fff8)]);
+    let bytes = memory.buffers[0].bytes().to_vec();
+    memory.buffers[0] = Buffer::new(0xffff_ffc0, Access::ReadWrite, &bytes);
+    let resolved = |memory: &mut Space| Resolved::new(&asked(&module, &writable()), 2, &mut Present(memory));
+    assert_eq!(resolved(&mut memory).pointers[0].target, None);
+    interpret::Memory::store(&mut memory, 64, &0xffff_ffc0_u32.to_le_bytes()).unwrap();
+    assert_eq!(resolved(&mut memory).pointers[0].target, Some(Target { place: 0, word_aligned: true }));
 }
 
 #[test]

@@ -28,8 +28,10 @@ pub enum Root {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RootSet {
     places: u64,
-    /// The pointers by number of which the host is to be asked and that went into it.
+    /// The pointers of the shape, or those of which the host is to be asked, that went into it, a bit for each.
     pointers: u64,
+    /// Whether something else went into it that certainly is a pointer: a buffer's or the stack's.
+    certain: bool,
 }
 
 const _: () = assert!(MAX_POINTERS <= 64);
@@ -48,7 +50,7 @@ impl RootSet {
     const LINEAR: RootSet = RootSet::places(LINEAR_BIT);
 
     const fn places(places: u64) -> RootSet {
-        RootSet { places, pointers: 0 }
+        RootSet { places, pointers: 0, certain: false }
     }
 
     fn slot(slot: u32) -> RootSet {
@@ -56,7 +58,16 @@ impl RootSet {
     }
 
     fn with(self, other: RootSet) -> RootSet {
-        RootSet { places: self.places | other.places, pointers: self.pointers | other.pointers }
+        RootSet {
+            places: self.places | other.places,
+            pointers: self.pointers | other.pointers,
+            certain: self.certain | other.certain,
+        }
+    }
+
+    /// Whether it is of pointers of the shape, and of numbers, alone.
+    fn is_uncertain(self) -> bool {
+        self.pointers != 0 && !self.certain
     }
 
     fn has(self, other: RootSet) -> bool {
@@ -190,6 +201,9 @@ pub fn roots(function: &Function, shape: &Shape, stack_pointer: Option<u32>) -> 
         Some(Target { place, .. }) if place != LINEAR => (Some(place), RootSet::slot(place)),
         _ => (None, RootSet::LOADED),
     }));
+    for (number, (_, set)) in combinations.pointers.iter_mut().enumerate() {
+        set.pointers = 1 << number.min(63);
+    }
     let pointers: HashMap<Value, (u32, Target)> =
         sources.of.iter().filter_map(|(value, number)| Some((*value, (*number, target(number)?)))).collect();
     let mut known = HashMap::new();
@@ -288,21 +302,32 @@ impl Combinations {
 
     fn root(&self, base: u32) -> RootSet {
         match base {
-            STACK => RootSet::STACK,
+            STACK => RootSet { certain: true, ..RootSet::STACK },
             pointer @ POINTERS.. => {
                 self.pointers.get((pointer - POINTERS) as usize).map_or(RootSet::LOADED, |(_, set)| *set)
             }
-            slot => RootSet::slot(slot),
+            slot => RootSet { certain: true, ..RootSet::slot(slot) },
         }
     }
 
-    /// The places whose addresses are in a sum.
+    /// The places whose addresses are in a sum. One of the shape's pointers and others may be a difference, and so a number:
+    /// an index into anything.
     fn provenance(&self, terms: &[Term]) -> RootSet {
-        terms.iter().fold(RootSet::default(), |set, (base, coefficient)| {
-            let root = self.root(*base);
-            // What is scaled is an index.
-            set.with(if *coefficient == 1 { root } else { RootSet::places(root.places) })
-        })
+        let mut all = RootSet::default();
+        for (base, coefficient) in terms {
+            let mut root = self.root(*base);
+            // What is scaled is no pointer.
+            root.pointers *= u64::from(*coefficient == 1);
+            let alone = terms.len() == 1 && *coefficient == 1;
+            all = all.with(root).with(if Self::is_pointer(*base) && !alone { RootSet::LOADED } else { root });
+        }
+        all
+    }
+
+    /// Whether all bases, of which there are some, are pointers of the shape: without the host's knowledge it would be a
+    /// number that was loaded.
+    fn is_loaded(&self, id: u32) -> bool {
+        id != 0 && self.terms(id).iter().all(|(base, _)| Self::is_pointer(*base))
     }
 
     /// Whether no base is a pointer of the shape.
@@ -389,8 +414,12 @@ impl LinearCombinations<'_> {
     }
 
     fn add(&mut self, a: Fact, b: Fact, factor: u32) -> Fact {
-        match (a, b) {
+        match (self.beside(a, b), self.beside(b, a)) {
             (Fact::Unreached, _) | (_, Fact::Unreached) => Fact::Unreached,
+            (Fact::Exact(a), Fact::Exact(b)) if factor != u32::MAX && self.is_index(b, a) => Fact::Exact(a),
+            (Fact::Exact(a), Fact::Exact(b)) if factor != u32::MAX && self.is_index(a, b) => {
+                self.combinations.sum(0, b, factor)
+            }
             (Fact::Exact(a), Fact::Exact(b)) => self.combinations.sum(a, b, factor),
             (NUMBER | Fact::Loaded, NUMBER | Fact::Loaded) => Fact::Loaded,
             // An index that was loaded adds no place to a known pointer. What is subtracted may be a pointer, or a pointer
@@ -409,11 +438,39 @@ impl LinearCombinations<'_> {
         }
     }
 
+    /// Whether what was loaded is added to what certainly is a pointer, whatever the host knows of the former.
+    fn is_index(&self, loaded: u32, pointer: u32) -> bool {
+        pointer != 0 && self.combinations.is_loaded(loaded) && self.combinations.is_certain(pointer)
+    }
+
+    /// A fact as it is where pointers of the shape are no others than any that were loaded: nothing but adding to one
+    /// keeps it what the host knows.
+    fn unknown(&self, fact: Fact) -> Fact {
+        match fact {
+            Fact::Exact(id) if self.combinations.is_loaded(id) => Fact::Loaded,
+            Fact::Among(set) if set.is_uncertain() => Fact::Loaded,
+            Fact::Among(set) if set.pointers != 0 => Fact::Among(set.with(RootSet::LOADED)),
+            fact => fact,
+        }
+    }
+
+    /// One of two summands: a number that was loaded, where the other certainly is a pointer.
+    fn beside(&self, fact: Fact, other: Fact) -> Fact {
+        match (fact, other) {
+            (Fact::Among(set), Fact::Exact(id))
+                if id != 0 && set.is_uncertain() && self.combinations.is_certain(id) =>
+            {
+                Fact::Loaded
+            }
+            _ => fact,
+        }
+    }
+
     /// What another operator makes of its operands.
     fn mixed(&self, op: WasmOp, args: &[Value], facts: &[Fact]) -> Fact {
         let mut all = NUMBER;
         for arg in args {
-            all = match (all, facts[arg.index()]) {
+            all = match (all, self.unknown(facts[arg.index()])) {
                 (_, Fact::Unreached) => return Fact::Unreached,
                 (all, NUMBER) => all,
                 (NUMBER | Fact::Loaded, Fact::Loaded) => Fact::Loaded,
@@ -487,8 +544,9 @@ impl Analysis for LinearCombinations<'_> {
             Op::Select => self.join(fact(0), fact(1)),
             Op::Wasm(op) if is_comparison(*op) => NUMBER,
             Op::Wasm(op) => match scaled_operand(*op, args, &self.constants) {
-                Some((operand, factor)) => match facts[operand.index()] {
-                    Fact::Loaded if factor != 1 => NUMBER,
+                Some((operand, 1)) => facts[operand.index()],
+                Some((operand, factor)) => match self.unknown(facts[operand.index()]) {
+                    Fact::Loaded => NUMBER,
                     Fact::Among(set) => Fact::Among(set),
                     fact => self.add(NUMBER, fact, factor),
                 },

@@ -134,9 +134,16 @@ impl Rebase<'_> {
 
     fn op(&mut self, op: &Op, args: &mut [Value], result: Option<Value>) {
         let exact = result.is_some_and(|result| self.roots.terms(result).is_some());
+        let relative = result.is_some_and(|result| self.is_relative(result));
         let relative_args = match op {
+            Op::Wasm(WasmOp::I32Add) if relative && self.same_terms(args[0], result.unwrap_or(args[0])) => 1,
+            Op::Wasm(WasmOp::I32Add) if relative && self.same_terms(args[1], result.unwrap_or(args[1])) => {
+                // The first is an index.
+                self.make_absolute(&mut args[0]);
+                2
+            }
             Op::Wasm(WasmOp::I32Add | WasmOp::I32Sub) if exact => 2,
-            Op::Wasm(wasm) if exact && roots::scaled_operand(*wasm, args, &self.constants).is_some() => 2,
+            Op::Wasm(wasm) if relative && roots::scaled_operand(*wasm, args, &self.constants).is_some() => 2,
             Op::Wasm(WasmOp::I32Eq | WasmOp::I32Ne) if self.same_terms(args[0], args[1]) => 2,
             Op::Select if exact => 2,
             Op::Load(_) | Op::Store(_) if self.roots.is_relative(args[0]) => 1,
