@@ -83,3 +83,35 @@ fn translate_says_why_not() {
     let output = wavelift(&["translate", &module, "--kernel", "copies", "-o", nowhere.to_str().unwrap()]);
     assert!(!output.status.success() && text(&output.stderr).contains("can't be written"), "{output:?}");
 }
+
+/// Each access is by another sort of address: known, read before the launch, or neither.
+const POINTERS: &str = r#"(module
+  (memory 1)
+  (table 1 funcref)
+  (elem (i32.const 0) $points)
+  (func $points (param $i i32) (param i32 i32) (param $p i32) (param i32) (param $q i32) (param i32)
+    (local $at i32)
+    (local.set $at (i32.shl (local.get $i) (i32.const 2)))
+    (i32.store (i32.add (local.get $q) (local.get $at))
+      (i32.add (i32.load (i32.add (i32.load offset=4 (i32.load (i32.const 64))) (local.get $at)))
+        (i32.add (i32.load (i32.load (i32.add (local.get $p) (local.get $at))))
+          (i32.load (select (local.get $p) (local.get $q) (i32.and (local.get $i) (i32.const 1)))))))))"#;
+
+#[test]
+fn inspect_says_when_each_access_is_resolved() {
+    let (folder, _) = module();
+    let path = folder.path().join("pointers.wat");
+    std::fs::write(&path, POINTERS).unwrap();
+    let output = wavelift(&["inspect", path.to_str().unwrap()]);
+    let said = text(&output.stdout);
+    for part in [
+        "buffer 0: 1 load (at compile time)",
+        "buffer 1: 1 store (at compile time)",
+        "linear memory: 1 load (at compile time)",
+        "one of several places: 1 load (at run time, by range)",
+        "a loaded pointer: 2 loads (at launch)",
+        "a loaded pointer: 1 load (at run time, by range)",
+    ] {
+        assert!(said.contains(part), "`{part}` is missing:\n{said}");
+    }
+}

@@ -79,5 +79,5 @@ fn access(summary: &AccessSummary) -> String {
     };
     let counts: Vec<String> =
         [count(summary.loads, "load"), count(summary.stores, "store")].into_iter().flatten().collect();
-    format!("{}: {}", summary.root, counts.join(", "))
+    format!("{}: {} ({})", summary.root, counts.join(", "), summary.root.resolution())
 }

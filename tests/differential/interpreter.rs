@@ -1,12 +1,17 @@
 //! The interpreter of the intermediate representation as an engine.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use wavelift::device::KernelTrap;
+use wavelift::device::{GuestModule, KernelTrap};
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::{Const, Function};
 use wavelift_translator::module::ConstInit;
-use wavelift_translator::{TableEntry, immediate, testing};
+use wavelift_translator::pointers::{LaunchMemory, Resolved};
+use wavelift_translator::{
+    Answer, Input, LINEAR, LaunchState, Options, Shape, Source, TableEntry, immediate, testing, translate,
+    translate_or_ask,
+};
 
 use crate::case::{BufferShape, End, LINEAR_MEMORY, Program};
 use crate::engine::Session;
@@ -33,6 +38,79 @@ pub struct Interpreter {
     globals: Vec<Const>,
     tables: Vec<Vec<TableEntry>>,
     data: Vec<Vec<u8>>,
+    /// Where the strict form depends on the launch.
+    asking: Option<Asking>,
+}
+
+/// A kernel that takes pointers which are read before the launch.
+struct Asking {
+    module: Arc<GuestModule>,
+    kernel: u32,
+    shape: Shape,
+    sources: Vec<Source>,
+}
+
+/// A launch's memory.
+struct Present<'a> {
+    space: &'a mut Space,
+    globals: &'a [Const],
+}
+
+impl LaunchMemory for Present<'_> {
+    fn global(&mut self, global: u32) -> Option<u32> {
+        match self.globals.get(global as usize) {
+            Some(Const::I32(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    fn range(&mut self, place: u32) -> Option<(u32, u32)> {
+        match place {
+            LINEAR => Some((0, self.space.linear.len() as u32)),
+            slot => self.space.buffers.get(slot as usize).map(|b| (b.address(), b.bytes().len() as u32)),
+        }
+    }
+
+    fn word(&mut self, place: u32, offset: u32) -> Option<u32> {
+        let (start, _) = self.range(place)?;
+        let mut bytes = [0; 4];
+        interpret::Memory::load(self.space, u64::from(start) + u64::from(offset), &mut bytes).ok()?;
+        Some(u32::from_le_bytes(bytes))
+    }
+}
+
+impl Asking {
+    /// The kernel if it asks for pointers.
+    fn new(program: &Program) -> Result<Option<Asking>, String> {
+        let (module, kernel, shape) = (program.module.clone(), program.kernel, program.shape());
+        let answer = translate_or_ask(&module.wasm, kernel, &shape, &Options::default());
+        Ok(match answer.map_err(|error| error.to_string())? {
+            Answer::Shader(_) => None,
+            Answer::Pointers(sources) => Some(Asking { module, kernel, shape, sources }),
+        })
+    }
+
+    /// The strict form for a launch, and the pointers' values.
+    fn strict(&self, present: &mut Present<'_>, immediates: &[u32]) -> Result<(Function, Vec<u32>), String> {
+        let mut resolved = Resolved::new(&self.sources, self.shape.slots(), present);
+        let (module, options) = (&self.module.wasm, Options::default());
+        let shape = |resolved: &Resolved| Shape { pointers: resolved.pointers.clone(), ..self.shape.clone() };
+        let shader = translate(module, self.kernel, &shape(&resolved), &options).map_err(|error| error.to_string())?;
+        let inputs = |input| match input {
+            Input::Pointer { number, .. } => resolved.values.get(number as usize).copied(),
+            Input::Global(global) | Input::StackPointer(global) => present.global(global),
+            _ => None,
+        };
+        let inputs = std::cell::RefCell::new(inputs);
+        let known = |input| (inputs.borrow_mut())(input);
+        let iterations = immediates[immediate::ITERATIONS as usize];
+        let launch = LaunchState { immediates, inputs: &known, iterations };
+        if shader.linear.is_some_and(|linear| !linear.spares(&launch, &resolved.linear_words())) {
+            resolved.forget_linear();
+        }
+        let function = testing::strict(module, self.kernel, &shape(&resolved), &options);
+        Ok((function.map_err(|error| error.to_string())?, resolved.values))
+    }
 }
 
 impl Interpreter {
@@ -49,7 +127,8 @@ impl Interpreter {
                 (stages.strict, HashMap::new())
             }
         };
-        Ok(Interpreter::of(program, form, kernel, others))
+        let asking = if form == Form::Strict { Asking::new(program)? } else { None };
+        Ok(Interpreter { asking, ..Interpreter::of(program, form, kernel, others) })
     }
 
     /// The same with the function at hand.
@@ -72,6 +151,7 @@ impl Interpreter {
             globals,
             tables,
             data: program.module.wasm.data().into_iter().map(<[u8]>::to_vec).collect(),
+            asking: None,
         }
     }
 
@@ -96,6 +176,17 @@ impl Session for Interpreter {
         assert_eq!(immediates.len(), immediate::SLOTS as usize);
         immediates.extend(&pairs);
         let data: Vec<&[u8]> = self.data.iter().map(Vec::as_slice).collect();
+        let for_launch = match &self.asking {
+            Some(asking) => {
+                let mut present = Present { space: &mut space, globals: &self.globals };
+                Some(asking.strict(&mut present, &immediates)?)
+            }
+            None => None,
+        };
+        let (kernel, pointers) = match &for_launch {
+            Some((function, pointers)) => (function, &pointers[..]),
+            None => (&self.kernel, &[][..]),
+        };
         for iteration in 0..iterations {
             let mut args = Vec::new();
             if self.form == Form::Lifted {
@@ -106,14 +197,15 @@ impl Session for Interpreter {
                 iteration,
                 globals: &self.globals,
                 tables: &self.tables,
+                pointers,
                 data: &data,
                 ..Invocation::default()
             };
             let others = |callee| self.others.get(&callee);
-            match interpret::run(&self.kernel, &args, &invocation, &mut space, &others) {
+            match interpret::run(kernel, &args, &invocation, &mut space, &others) {
                 Ok(_) => {}
                 Err(Stop::Trap { kind, at }) => return Ok(End::Trapped(KernelTrap { at, kind, iteration })),
-                Err(other) => return Err(format!("iteration {iteration}: {other}\n{}", self.kernel)),
+                Err(other) => return Err(format!("iteration {iteration}: {other}\n{kernel}")),
             }
         }
         let mut all: Vec<Vec<u8>> = space.buffers.iter().map(|buffer| buffer.bytes().to_vec()).collect();

@@ -132,6 +132,95 @@ const POINTERS: Place = Place {
        local.get $x i32.const 1 i32.and if local.get $x i32.const 8 i32.sub local.get $id i32.store8 offset=8 end",
 };
 
+/// Pointers that are the same for all invocations: in static data, in a structure that one of them points to, and in the
+/// last word of the input. The last one is stored through.
+const CAPTURED: Place = Place {
+    locals: "",
+    body: "local.get $out
+       i32.const 9216 i32.load local.get $id i32.const 2 i32.shl i32.add i32.load
+       i32.const 9220 i32.load i32.load offset=4 local.get $id i32.add i32.load8_u i32.add
+       local.get $in i32.load offset=380 local.get $id i32.const 1 i32.shl i32.add i32.load16_s i32.xor
+       i32.store
+       i32.const 9224 i32.load local.get $id i32.const 2 i32.shl i32.add
+       i32.const 9224 i32.load local.get $id i32.const 2 i32.shl i32.add i32.load local.get $x i32.const 0 i32.mul i32.add
+       i32.store",
+};
+
+/// What one pointer points to is overwritten with the input's second word, and then taken as another pointer.
+const OVERWRITTEN: Place = Place {
+    locals: "",
+    body: "i32.const 9216 i32.load local.get $in i32.load offset=4 i32.store
+       local.get $out
+       i32.const 9220 i32.load i32.load offset=4
+       local.get $in i32.load offset=380 i32.load offset=8 i32.add
+       i32.store offset=16",
+};
+
+/// Launches with captured pointers: words of linear memory and of the input, by address and by number.
+fn captured(
+    place: &Place,
+    iterations: u32,
+    linear: impl Fn(&[u32]) -> Vec<(u32, u32)>,
+    input: impl Fn(&[u32]) -> Vec<(u32, u32)>,
+) -> Case {
+    let mut case = unjudged(place, |random, _, _| random.next() as u32);
+    let starts = case.program.addresses();
+    let memory = case.program.linear.as_mut().expect("linear memory");
+    let set = |bytes: &mut [u8], at: u32, word: u32| bytes[at as usize..][..4].copy_from_slice(&word.to_le_bytes());
+    linear(&starts).into_iter().for_each(|(at, word)| set(memory, at, word));
+    let contents = &mut case.runs[0].contents;
+    input(&starts).into_iter().for_each(|(number, word)| set(&mut contents[0], 4 * number, word));
+    case.runs[0].iterations = iterations;
+    judged(case)
+}
+
+/// All cases of captured pointers: into each place, changed ones, and stores that meet them.
+fn captured_cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    // What the three pointers for loads and the one for stores point to.
+    type Pointers<const N: usize> = fn(&[u32]) -> [u32; N];
+    let targets: [Pointers<4>; 8] = [
+        |starts| [starts[0], starts[1] + 400, 50_000, 40_000],
+        |starts| [starts[1] + 500, 60_000, starts[0], 40_000],
+        |starts| [50_001, starts[0] + 7, starts[1] + 403, starts[1] + 800],
+        |starts| [starts[0], starts[1] + 400, 50_000, starts[0]],
+        // The stores meet the pointers in static data, and the structure.
+        |starts| [starts[0], starts[1] + 400, 50_000, 9216],
+        |starts| [starts[0], starts[1] + 400, 50_000, 9216 - 380],
+        |starts| [starts[0], starts[1] + 400, 50_000, 9216 - 384],
+        |starts| [starts[0], starts[1] + 400, 50_000, 9300],
+    ];
+    for targets in targets {
+        cases.push(captured(
+            &CAPTURED,
+            ROWS,
+            |starts| {
+                let [first, second, _, stored] = targets(starts);
+                vec![(9216, first), (9220, 9300), (9304, second), (9224, stored)]
+            },
+            |starts| vec![(95, targets(starts)[2])],
+        ));
+    }
+    // The second structure's address; where the first pointer points.
+    let overwritten: [Pointers<2>; 6] = [
+        |_| [9400, 20_000],
+        |_| [9400, 9220],
+        |_| [9400, 9304],
+        |_| [9400, 9302],
+        |starts| [starts[1] + 600, starts[0] + 380],
+        |starts| [starts[0], starts[0] + 12],
+    ];
+    for pointers in overwritten {
+        cases.push(captured(
+            &OVERWRITTEN,
+            1,
+            |starts| vec![(9216, pointers(starts)[1]), (9220, 9300), (9304, 77), (9404, 78)],
+            |starts| vec![(1, pointers(starts)[0]), (95, starts[1] + 700)],
+        ));
+    }
+    cases
+}
+
 /// Stores of parts of words, to a buffer and behind them to linear memory.
 pub fn narrow_stores() -> Case {
     with_random_words(&PLACES[1])
@@ -149,18 +238,34 @@ pub fn cases() -> Vec<Case> {
         1 => starts[1] + 384 + 9 * row,
         _ => 50_000 + 16 * row,
     }));
+    cases.extend(captured_cases());
     cases
 }
 
 fn case(place: &Place, word: impl Fn(&mut Random, u32, &[u32]) -> u32) -> Case {
+    judged(unjudged(place, word))
+}
+
+/// What the launch has to leave is still open.
+fn unjudged(place: &Place, word: impl Fn(&mut Random, u32, &[u32]) -> u32) -> Case {
     let mut program = Program::new(text(place), vec![BufferShape::bits(4 * ROWS), BufferShape::bits(16 * ROWS)]);
     let mut random = Random(7);
     program.linear = Some((0..LINEAR_MEMORY).map(|_| random.next() as u8).collect());
     let starts = program.addresses();
     let input = (0..ROWS).flat_map(|row| word(&mut random, row, &starts).to_le_bytes()).collect();
     let contents = vec![input, (0..16 * ROWS).map(|_| random.next() as u8).collect()];
-    let mut wasmtime = PlainWasmtime::new(&program).unwrap_or_else(|error| panic!("{error}"));
-    let expected = wasmtime.run(&contents, ROWS).unwrap_or_else(|error| panic!("{error}\n{}", program.text));
-    assert!(matches!(expected, End::Done(_)), "{expected:?}\n{}", program.text);
+    let expected = End::Done(Vec::new());
     Case { program, runs: vec![Run { contents, iterations: ROWS, expected }], exact_bounds: false }
+}
+
+/// Asks Wasmtime how the launch has to end.
+fn judged(mut case: Case) -> Case {
+    let Case { program, runs, .. } = &mut case;
+    let mut wasmtime = PlainWasmtime::new(program).unwrap_or_else(|error| panic!("{error}"));
+    for run in runs {
+        let expected = wasmtime.run(&run.contents, run.iterations);
+        run.expected = expected.unwrap_or_else(|error| panic!("{error}\n{}", program.text));
+        assert!(matches!(run.expected, End::Done(_)), "{:?}\n{}", run.expected, program.text);
+    }
+    case
 }

@@ -7,6 +7,7 @@ mod launches;
 mod linker;
 mod module_state;
 mod modules;
+mod pointers;
 mod verify;
 
 use wavelift::wasmtime::Val;

@@ -47,6 +47,7 @@ impl Launch {
             Input::StackPointer(global) => self.globals[global as usize] as u32 & !15,
             Input::Global(global) => self.globals[global as usize] as u32,
             Input::GlobalHigh(global) => (self.globals[global as usize] >> 32) as u32,
+            Input::Pointer { .. } => unreachable!("no launch of these has pointers"),
         }
     }
 }

@@ -74,6 +74,7 @@ pub fn interpret_all<'f>(
             iteration: index as u32,
             globals: &globals,
             tables: &module.state.tables,
+            pointers: &[],
             data: &data,
             fuel: FUEL,
         };

@@ -5,6 +5,7 @@ pub mod dataflow;
 pub mod frames;
 pub mod launch_checks;
 pub mod offsets;
+pub(crate) mod pointers;
 pub mod ranges;
 pub mod roots;
 pub mod stack_offsets;

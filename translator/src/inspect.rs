@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::analysis::roots::{Root, Roots, roots};
 use crate::ir::{Function, Op, Stmt, StmtKind, Type, Value};
-use crate::{Error, Module, Options, Result, Shape};
+use crate::pointers::{Pointer, Target};
+use crate::{Error, Module, Options, Result, Shape, analysis};
 
 /// Where a memory access goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,8 +18,44 @@ pub enum MemoryRoot {
     Stack,
     /// One of several places that the kernel's text shows, told apart when it runs.
     Several,
+    /// Where a pointer points that is the same for all invocations and comes from memory that the kernel does not write:
+    /// found before the launch. If what the launch's pointers turn out to be lets the kernel write that memory, this is
+    /// [`MemoryRoot::Loaded`] after all.
+    LoadedBefore,
     /// Where a pointer points that was loaded from memory: told apart when the kernel runs.
     Loaded,
+}
+
+/// When it is known into which place an access goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// When the kernel is lifted.
+    CompileTime,
+    /// Before a launch.
+    Launch,
+    /// When the kernel runs: the address is compared with each place's range.
+    RunTime,
+}
+
+impl std::fmt::Display for Resolution {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Resolution::CompileTime => "at compile time",
+            Resolution::Launch => "at launch",
+            Resolution::RunTime => "at run time, by range",
+        })
+    }
+}
+
+impl MemoryRoot {
+    /// When it is known which place this is.
+    pub fn resolution(self) -> Resolution {
+        match self {
+            MemoryRoot::Buffer(_) | MemoryRoot::LinearMemory | MemoryRoot::Stack => Resolution::CompileTime,
+            MemoryRoot::LoadedBefore => Resolution::Launch,
+            MemoryRoot::Several | MemoryRoot::Loaded => Resolution::RunTime,
+        }
+    }
 }
 
 impl std::fmt::Display for MemoryRoot {
@@ -27,8 +64,8 @@ impl std::fmt::Display for MemoryRoot {
             MemoryRoot::Buffer(number) => write!(f, "buffer {number}"),
             MemoryRoot::LinearMemory => f.write_str("linear memory"),
             MemoryRoot::Stack => f.write_str("stack"),
-            MemoryRoot::Several => f.write_str("several places, by range"),
-            MemoryRoot::Loaded => f.write_str("a loaded pointer, by range"),
+            MemoryRoot::Several => f.write_str("one of several places"),
+            MemoryRoot::LoadedBefore | MemoryRoot::Loaded => f.write_str("a loaded pointer"),
         }
     }
 }
@@ -71,7 +108,7 @@ pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Insp
     match crate::on_deep_stack(|| crate::simplified(module, function, &shape, options)) {
         Ok(crate::Simplified { kernel, frames, operators }) => {
             inspection.operators = Some(operators);
-            inspection.accesses = accesses(&kernel, &roots(&kernel, &shape, frames.stack_pointer));
+            inspection.accesses = accesses(&kernel, module, shape.clone(), frames.stack_pointer);
             let uses = |ty| live_values(&kernel).any(|v| kernel.ty(v) == ty);
             inspection.int64 = uses(Type::I64);
             inspection.float64 = uses(Type::F64);
@@ -107,11 +144,24 @@ fn live_values(function: &Function) -> impl Iterator<Item = Value> {
     statements(function).into_iter().flat_map(|stmt| stmt.kind.results().iter().copied())
 }
 
-fn accesses(function: &Function, roots: &Roots) -> Vec<AccessSummary> {
+fn accesses(function: &Function, module: &Module, mut shape: Shape, stack_pointer: Option<u32>) -> Vec<AccessSummary> {
+    let slots = shape.slots();
+    let sources = analysis::pointers::asked(function, module, &shape, stack_pointer);
+    // As if each pointed into a place that nothing else does.
+    let somewhere = |place: u32| Some(Target { place, word_aligned: true });
+    let pointers = sources.into_iter().zip(slots..);
+    shape.pointers = pointers.map(|(source, place)| Pointer { source, target: somewhere(place) }).collect();
+    while analysis::pointers::forget_written(function, stack_pointer, &mut shape) {}
+    count(function, &roots(function, &shape, stack_pointer), slots)
+}
+
+/// Slots from `slots` on are those of pointers that are known before a launch.
+fn count(function: &Function, roots: &Roots, slots: u32) -> Vec<AccessSummary> {
     let mut by_root: BTreeMap<MemoryRoot, (u32, u32)> = BTreeMap::new();
     for stmt in statements(function) {
         let StmtKind::Op { op: op @ (Op::Load(_) | Op::Store(_)), args, .. } = &stmt.kind else { continue };
         let root = match roots.root_of(args[0]) {
+            Root::Slot(slot) if slot >= slots => MemoryRoot::LoadedBefore,
             Root::Slot(slot) => MemoryRoot::Buffer(slot),
             Root::Linear => MemoryRoot::LinearMemory,
             Root::Stack => MemoryRoot::Stack,

@@ -30,6 +30,7 @@ pub mod module;
 pub mod options;
 #[doc(hidden)]
 pub mod passes;
+pub mod pointers;
 mod reach;
 mod structurize;
 #[doc(hidden)]
@@ -37,14 +38,17 @@ pub mod testing;
 
 pub use analysis::launch_checks::{LaunchChecks, LaunchState, LinearReach};
 pub use error::{Error, Location, Result, TrapKind};
-pub use inspect::{AccessSummary, Inspection, MemoryRoot, inspect};
+pub use inspect::{AccessSummary, Inspection, MemoryRoot, Resolution, inspect};
 pub use layout::Layout;
 pub use module::Module;
 pub use options::{
     Access, Binding, BufferParam, Environment, Features, FloatMode, FloatSupport, Input, Interface, LINEAR,
     MAX_GUESS_ERROR, Options, Profile, Shape, TRAP_BINDING, TableEntry, TrapSite, WINDOW_ALIGNMENT, immediate,
 };
+pub use pointers::{Pointer, Source};
 pub use reach::next_is_unreachable;
+
+use std::borrow::Cow;
 
 use analysis::frames::Frames;
 use ir::Function;
@@ -76,10 +80,41 @@ const STACK_BYTES: usize = 256 << 20;
 /// [`Error::Internal`] for a defect of the translator.
 pub fn translate(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Shader> {
     on_deep_stack(|| {
-        let Strict { function, operators, launch_checks, linear } = strict_form(module, function, shape, options)?;
-        let (words, interface) = backend::emit(&function, shape, options)?;
-        Ok(Shader { words, interface, operators, launch_checks, linear })
+        let (simplified, shape) = simplified_knowing(module, function, shape, options)?;
+        shader(module, simplified, &shape, options)
     })
+}
+
+/// What [`translate_or_ask`] gives.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The kernel, lifted: it takes no pointers that the host could read.
+    Shader(Box<Shader>),
+    /// Pointers that the host can read before a launch, in the order of [`Shape::pointers`].
+    Pointers(Vec<Source>),
+}
+
+/// The same for a shape without pointers, where the kernel takes none that the host could read before a launch; else asks
+/// for them. Lifting it without an answer is good for all launches, but slower.
+///
+/// # Errors
+/// Those of [`translate`].
+pub fn translate_or_ask(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Answer> {
+    on_deep_stack(|| {
+        let simplified = simplified(module, function, shape, options)?;
+        let Simplified { kernel, frames, .. } = &simplified;
+        let asked = analysis::pointers::asked(kernel, module, shape, frames.stack_pointer);
+        match asked.is_empty() {
+            true => Ok(Answer::Shader(Box::new(shader(module, simplified, shape, options)?))),
+            false => Ok(Answer::Pointers(asked)),
+        }
+    })
+}
+
+fn shader(module: &Module, simplified: Simplified, shape: &Shape, options: &Options) -> Result<Shader> {
+    let Strict { function, operators, launch_checks, linear } = strict_form(module, simplified, shape, options)?;
+    let (words, interface) = backend::emit(&function, shape, options)?;
+    Ok(Shader { words, interface, operators, launch_checks, linear })
 }
 
 /// The kernel in strict form, as text: what `--emit ir` shows.
@@ -87,7 +122,12 @@ pub fn translate(module: &Module, function: u32, shape: &Shape, options: &Option
 /// # Errors
 /// Those of [`translate`].
 pub fn emit_ir(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<String> {
-    on_deep_stack(|| Ok(strict_form(module, function, shape, options)?.function.to_string()))
+    on_deep_stack(|| Ok(strict_function(module, function, shape, options)?.to_string()))
+}
+
+fn strict_function(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Function> {
+    let (simplified, shape) = simplified_knowing(module, function, shape, options)?;
+    Ok(strict_form(module, simplified, &shape, options)?.function)
 }
 
 /// What the backend takes, and what is known besides.
@@ -99,9 +139,9 @@ struct Strict {
     linear: Option<LinearReach>,
 }
 
-/// The whole pipeline but for the backend.
-fn strict_form(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Strict> {
-    let Simplified { kernel, frames, operators } = simplified(module, function, shape, options)?;
+/// The second half of the pipeline but for the backend.
+fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: &Options) -> Result<Strict> {
+    let Simplified { kernel, frames, operators } = simplified;
     let mut lowered = checked(passes::lower::lower(&kernel, module, shape, options, frames)?, Stage::Lowered)?;
     passes::simplify::simplify(&mut lowered);
     let (mut launch_checks, conditions) = analysis::launch_checks::launch_checks(&lowered);
@@ -174,6 +214,27 @@ fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) 
     let is_dynamic = |pointer| dynamic.contains(&pointer) || analysis::frames::has_variable_array(&kernel, pointer);
     let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(is_dynamic) };
     Ok(Simplified { kernel: checked(kernel, Stage::Inlined)?, frames, operators })
+}
+
+/// The same for a shape with pointers, and the shape without those that the kernel may write.
+fn simplified_knowing<'s>(
+    module: &Module,
+    function: u32,
+    shape: &'s Shape,
+    options: &Options,
+) -> Result<(Simplified, Cow<'s, Shape>)> {
+    let mut shape = Cow::Borrowed(shape);
+    loop {
+        let simplified = simplified(module, function, &shape, options)?;
+        if shape.pointers.is_empty() {
+            return Ok((simplified, shape));
+        }
+        let pointer = simplified.frames.stack_pointer;
+        // What is known of one goes into the analysis of others' stores: then all starts anew.
+        if !analysis::pointers::forget_written(&simplified.kernel, pointer, shape.to_mut()) {
+            return Ok((simplified, shape));
+        }
+    }
 }
 
 fn tidy(kernel: &mut Function) {

@@ -1,6 +1,7 @@
 //! What a shader is asked to be: profile, float mode, the device's features, the launch's buffers.
 
 use crate::layout::Layout;
+use crate::pointers::Pointer;
 
 /// What kernels may do with a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -268,8 +269,8 @@ impl Environment {
     }
 }
 
-/// The part of a launch that the shader depends on: the alias pattern, the access kinds, the instance's state, and how
-/// memory is bound.
+/// The part of a launch that the shader depends on: the alias pattern, the access kinds, the instance's state, how
+/// memory is bound, and where pointers point that come from memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// The buffer parameters in list order.
@@ -278,6 +279,8 @@ pub struct Shape {
     pub environment: Environment,
     /// How buffers and arguments reach the shader.
     pub layout: Layout,
+    /// What is known of the pointers that [`translate_or_ask`](crate::translate_or_ask) asked for; none: nothing.
+    pub pointers: Vec<Pointer>,
 }
 
 impl Shape {
@@ -342,6 +345,13 @@ pub enum Input {
     Global(u32),
     /// The high word of a 64-bit global.
     GlobalHigh(u32),
+    /// The value at the launch of one of [`Shape::pointers`].
+    Pointer {
+        /// Its number.
+        number: u32,
+        /// Whether it is a multiple of four.
+        word_aligned: bool,
+    },
 }
 
 impl std::fmt::Display for Input {
@@ -352,6 +362,7 @@ impl std::fmt::Display for Input {
             Input::StackPointer(global) => write!(f, "stack_pointer {global}"),
             Input::Global(global) => write!(f, "global {global}"),
             Input::GlobalHigh(global) => write!(f, "global_high {global}"),
+            Input::Pointer { number, .. } => write!(f, "pointer {number}"),
         }
     }
 }

@@ -45,7 +45,7 @@ pub fn stages(module: &Module, kernel: u32) -> Result<Stages> {
     let inlined = passes::inline::inline(&mut slice, kernel, options.max_operators)?;
     let crate::Simplified { kernel: simplified, frames, .. } = crate::simplified(module, kernel, &shape, &options)?;
     let lowered = passes::lower::lower(&simplified, module, &shape, &options, frames)?;
-    let strict = crate::strict_form(module, kernel, &shape, &options)?.function;
+    let strict = crate::strict_function(module, kernel, &shape, &options)?;
     Ok(Stages { lifted: slice.into_functions(), inlined, simplified, lowered, strict })
 }
 
@@ -62,5 +62,5 @@ pub fn simplified(module: &Module, kernel: u32, shape: &Shape) -> Result<Functio
 /// # Errors
 /// Those of [`translate`](crate::translate).
 pub fn strict(module: &Module, kernel: u32, shape: &Shape, options: &Options) -> Result<Function> {
-    crate::on_deep_stack(|| Ok(crate::strict_form(module, kernel, shape, options)?.function))
+    crate::on_deep_stack(|| crate::strict_function(module, kernel, shape, options))
 }

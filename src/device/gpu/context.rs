@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::device::gpu::Shared;
 use crate::device::gpu::connection::Connection;
+use crate::device::gpu::host_copies::HostCopies;
 use crate::device::gpu::launch::Scratch;
 use crate::device::gpu::pipeline::unknown_buffer;
 use crate::device::gpu::transfer::GpuBuffer;
@@ -22,6 +23,8 @@ pub struct GpuContext {
     /// What launches need besides the guest's buffers, by the numbers that stand for it: the part of linear memory that
     /// the last launch bound, pools, arguments.
     own: BTreeMap<u32, GpuBuffer>,
+    /// Copies of buffers that pointers are read from before launches.
+    pub(crate) host_copies: HostCopies,
     /// Launches are timed by the device's clock, where it has one, even if that slows them down.
     pub(crate) timed: bool,
 }
@@ -42,6 +45,7 @@ impl GpuContext {
             bind_groups: HashMap::new(),
             scratch: None,
             own: BTreeMap::new(),
+            host_copies: HostCopies::default(),
             timed: false,
         }
     }
@@ -60,6 +64,12 @@ impl GpuContext {
     pub(crate) fn buffer(&self, connection: &Connection, id: BufferId) -> Result<&GpuBuffer, DeviceError> {
         let buffer = self.buffers.get(&id).ok_or_else(|| unknown_buffer(connection, id.0))?;
         if buffer.generation == connection.generation { Ok(buffer) } else { Err(connection.gone()) }
+    }
+
+    /// The word at an offset of a buffer, where it is to be had cheaply.
+    pub(crate) fn host_word(&mut self, connection: &Connection, spec: &BufferSpec, offset: u32) -> Option<u32> {
+        let buffer = self.buffer(connection, spec.id).ok()?.clone();
+        self.host_copies.word(spec, offset, |bytes| buffer.read(connection, 0, bytes))
     }
 
     /// A buffer that is no guest's, of at least this size, by the number that stands for it; its bytes are whatever the
@@ -118,6 +128,7 @@ impl Context for GpuContext {
     }
 
     fn free_buffer(&mut self, buffer: BufferId) {
+        self.host_copies.forget(buffer);
         if let Some(freed) = self.buffers.remove(&buffer) {
             self.bind_groups.retain(|key, _| !key.buffers.contains(&Some(buffer)));
             // Nothing is in flight: launches wait for their end.
@@ -127,6 +138,8 @@ impl Context for GpuContext {
 
     fn write_buffer(&mut self, buffer: BufferId, offset: u32, data: &[u8]) -> Result<(), DeviceError> {
         let connection = self.connection()?;
+        // Whatever becomes of the buffer if this fails.
+        self.host_copies.write(buffer, offset, data);
         self.buffer(&connection, buffer)?.write(&connection, u64::from(offset), data)
     }
 

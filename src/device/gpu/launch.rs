@@ -1,18 +1,15 @@
 //! Launches: a kernel's invocations as dispatches, their time and their traps.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wavelift_translator::layout::{DATA, PARAMETERS};
-use wavelift_translator::{
-    Binding, BufferParam, Environment, Input, Interface, LaunchState, Layout, Shape, TRAP_BINDING, immediate,
-};
+use wavelift_translator::{Binding, BufferParam, Environment, Interface, Shape, TRAP_BINDING, immediate};
 
 use crate::device::gpu::Transfers;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::{BindGroupKey, GpuContext};
-use crate::device::gpu::layout::{self, Demand, Limits, Pooled};
-use crate::device::gpu::linear::{CallerState, Window};
+use crate::device::gpu::layout::{self, Pooled};
+use crate::device::gpu::linear::CallerState;
 use crate::device::gpu::pipeline::{Kernel, Pipeline, binding_refusal};
 use crate::device::gpu::traps;
 use crate::device::{BufferId, BufferSpec, Caller, DeviceError, KernelTrap, Launch, LaunchError, LaunchTimes};
@@ -90,17 +87,6 @@ struct Arguments<'a> {
     inputs: &'a [u32],
 }
 
-/// A kernel lifted for a launch, and what the launch gives it.
-struct Lifted {
-    kernel: Arc<Kernel>,
-    lift: Duration,
-    inputs: Vec<u32>,
-    /// What it can reach of linear memory.
-    window: Option<Window>,
-    /// Whether it may store there.
-    stores: bool,
-}
-
 /// A launch made ready: what stays the same over its submissions.
 struct Ready<'a> {
     connection: &'a Connection,
@@ -128,7 +114,7 @@ impl GpuContext {
         let environment = environment.with_dropped(wasm, kernel, |segment| caller.has_dropped(segment));
         let mut state = CallerState::new(caller);
         let connection = self.connection()?;
-        let lifted = self.lifted(launch, environment, &mut state, &connection.limits)?;
+        let lifted = self.lifted(launch, environment, &mut state, &connection)?;
         let started = Instant::now();
         if let Some(window) = lifted.window {
             state.upload(self, &connection, window)?;
@@ -147,55 +133,6 @@ impl GpuContext {
         }
         times.run += moving + started.elapsed();
         Ok(LaunchTimes { lift: lifted.lift, ..times })
-    }
-
-    /// The kernel for this launch: the form without the checks that the launch's parameters prove, where they do, in the
-    /// layout that keeps the device's limits.
-    fn lifted(
-        &self,
-        launch: &Launch,
-        environment: Environment,
-        state: &mut CallerState<'_>,
-        limits: &Limits,
-    ) -> Result<Lifted, LaunchError> {
-        let (mut shape, slots) = shape_of(&launch.buffers);
-        shape.environment = environment;
-        let mut options = self.shared.options;
-        let get = |shape, options| self.shared.kernels.get(&launch.module, launch.function, shape, &options);
-        let (mut kernel, mut lift) = get(shape.clone(), options)?;
-        let immediates = all_immediates(launch, &slots);
-        let mut words = state.words(kernel.interface())?;
-        let input = |input: Input| words.iter().find(|(known, _)| *known == input).map(|(_, word)| *word);
-        let known = LaunchState { immediates: &immediates, inputs: &input, iterations: launch.iterations };
-        let checks = &kernel.shader.launch_checks;
-        if !checks.is_empty() && checks.hold(&known) {
-            options.checks_proved = true;
-            let (proved, again) = get(shape.clone(), options)?;
-            kernel = proved;
-            lift += again;
-        }
-        let reach = kernel.shader.linear.as_ref();
-        let (window, stores) = (reach.map(|reach| state.window(reach, &known)), reach.is_some_and(|r| r.stores));
-        if let (Some(window), Some((_, word))) = (window, words.iter_mut().find(|(i, _)| *i == Input::WindowStart)) {
-            *word = window.start;
-        }
-        let data = 4 * kernel.interface().data.len() as u64;
-        let size = |slot: u32| match slots.get(slot as usize) {
-            Some(spec) => spec.size.into(),
-            None if slot == DATA => data,
-            None => window.map_or(0, Window::size),
-        };
-        let demand = Demand { interface: kernel.interface(), slots: slots.len() as u32, size: &size };
-        shape.layout = demand.layout(limits)?;
-        if shape.layout != Layout::default() {
-            let (fitting, again) = get(shape, options)?;
-            kernel = fitting;
-            lift += again;
-        }
-        // The form without checks may read less of the launch's state.
-        let used = |(input, word): &(Input, u32)| kernel.interface().inputs.contains(input).then_some(*word);
-        let inputs = words.iter().filter_map(used).collect();
-        Ok(Lifted { kernel, lift, inputs, window, stores })
     }
 
     /// Runs a kernel that reads no state of a caller on buffers of this context, in list order, and waits for its end.
@@ -218,6 +155,10 @@ impl GpuContext {
             return Err(LaunchError::Internal("A kernel was not given the state that it reads.".into()));
         }
         let bound = self.check_bindings(&connection, interface, &slots)?;
+        self.host_copies.drop_written(|id| {
+            let slot = (0..).zip(&slots).find(|(_, spec)| spec.id == id).map(|(slot, _)| interface.layout.holder(slot));
+            interface.bindings.iter().any(|binding| binding.writable && Some(binding.slot) == slot)
+        });
         let (pipeline, mut compile) = kernel.pipeline(&connection, self.shared.options.profile)?;
         self.prepare_scratch(&connection, interface)?;
         let started = Instant::now();
@@ -470,7 +411,7 @@ pub(crate) fn elapsed(words: &[u32], tick: f64) -> Option<Duration> {
 }
 
 /// The launch's shape, and its distinct buffers in order of first appearance.
-fn shape_of(buffers: &[BufferSpec]) -> (Shape, Vec<BufferSpec>) {
+pub(super) fn shape_of(buffers: &[BufferSpec]) -> (Shape, Vec<BufferSpec>) {
     let mut slots: Vec<BufferSpec> = Vec::new();
     let params = buffers.iter().map(|spec| {
         let slot = slots.iter().position(|known| known.id == spec.id).unwrap_or_else(|| {
@@ -484,7 +425,7 @@ fn shape_of(buffers: &[BufferSpec]) -> (Shape, Vec<BufferSpec>) {
 }
 
 /// All immediates of a launch, apart from those of a single dispatch.
-fn all_immediates(launch: &Launch, slots: &[BufferSpec]) -> Vec<u32> {
+pub(super) fn all_immediates(launch: &Launch, slots: &[BufferSpec]) -> Vec<u32> {
     let words = immediate::SLOTS as usize + 2 * slots.len();
     fill(vec![0; words], launch.iterations, launch.block_size, slots)
 }
@@ -539,6 +480,7 @@ mod tests {
     use super::*;
     use crate::device::Access;
     use wavelift_translator::layout::POOL_READ;
+    use wavelift_translator::{Input, Layout};
 
     fn spec(id: u64, address: u32) -> BufferSpec {
         BufferSpec { id: BufferId(id), address, size: 12, access: Access::ReadWrite }

@@ -37,15 +37,15 @@ impl<'a> CallerState<'a> {
         CallerState { caller, memory_size }
     }
 
-    /// The values of the interface's inputs but the window's start, which is 0.
+    /// The values of the interface's inputs but the window's start, which is 0. `pointers` has those of the shape's.
     ///
     /// # Errors
     /// [`LaunchError::Unsupported`] for a memory of 4 GiB, whose size is no word.
-    pub fn words(&mut self, interface: &Interface) -> Result<Vec<(Input, u32)>, LaunchError> {
-        interface.inputs.iter().map(|input| Ok((*input, self.word(*input)?))).collect()
+    pub fn words(&mut self, interface: &Interface, pointers: &[u32]) -> Result<Vec<(Input, u32)>, LaunchError> {
+        interface.inputs.iter().map(|input| Ok((*input, self.word(*input, pointers)?))).collect()
     }
 
-    fn word(&mut self, input: Input) -> Result<u32, LaunchError> {
+    fn word(&mut self, input: Input, pointers: &[u32]) -> Result<u32, LaunchError> {
         let (global, shift, mask) = match input {
             Input::MemorySize => {
                 return u32::try_from(self.memory_size).map_err(|_| {
@@ -56,6 +56,10 @@ impl<'a> CallerState<'a> {
             Input::StackPointer(global) => (global, 0, !15),
             Input::Global(global) => (global, 0, u64::MAX),
             Input::GlobalHigh(global) => (global, 32, u64::MAX),
+            Input::Pointer { number, .. } => {
+                let value = pointers.get(number as usize).copied();
+                return value.ok_or_else(|| LaunchError::Internal(format!("The launch has no pointer {number}.")));
+            }
         };
         let bits = match self.caller.global(global) {
             Some(GlobalValue::I32(value)) => u64::from(value as u32),
@@ -69,10 +73,29 @@ impl<'a> CallerState<'a> {
         Ok(((bits & mask) >> shift) as u32)
     }
 
+    /// Size of linear memory in bytes; one less for a memory of 4 GiB.
+    pub fn size(&self) -> u32 {
+        u32::try_from(self.memory_size).unwrap_or(u32::MAX)
+    }
+
+    /// The word of linear memory at an address, inside it.
+    pub fn memory_word(&mut self, address: u32) -> u32 {
+        let mut bytes = [0; 4];
+        self.caller.read_memory(address.into(), &mut bytes);
+        u32::from_le_bytes(bytes)
+    }
+
+    /// The value of an `i32` global.
+    pub fn number(&mut self, global: u32) -> Option<u32> {
+        match self.caller.global(global) {
+            Some(GlobalValue::I32(value)) => Some(value as u32),
+            _ => None,
+        }
+    }
+
     /// The part of linear memory that a launch with these immediates can reach.
     pub fn window(&self, reach: &LinearReach, launch: &LaunchState<'_>) -> Window {
-        let size = u32::try_from(self.memory_size).unwrap_or(u32::MAX);
-        let (start, end) = reach.window(launch, size);
+        let (start, end) = reach.window(launch, self.size());
         Window { start: start - start % WINDOW_ALIGNMENT, end }
     }
 

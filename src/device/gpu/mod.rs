@@ -11,6 +11,7 @@ mod connection;
 mod context;
 mod dump;
 mod features;
+mod host_copies;
 mod launch;
 mod layout;
 mod linear;
@@ -23,6 +24,7 @@ pub mod raw;
 mod shader_module;
 mod transfer;
 mod traps;
+mod variant;
 
 use std::sync::Arc;
 

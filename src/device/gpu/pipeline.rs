@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use wavelift_translator as translator;
-use wavelift_translator::{Interface, Profile, Shader, Shape, TRAP_BINDING};
+use wavelift_translator::{Answer, Interface, Profile, Shader, Shape, Source, TRAP_BINDING};
 
 use crate::device::gpu::bindings;
 use crate::device::gpu::connection::Connection;
@@ -173,13 +173,24 @@ struct Key {
     function: u32,
     shape: Shape,
     checks_proved: bool,
+    /// Whether the translator may ask for pointers instead.
+    may_ask: bool,
+}
+
+/// What lifting gives.
+#[derive(Clone)]
+pub(crate) enum Lifting {
+    /// A kernel.
+    Kernel(Arc<Kernel>),
+    /// Pointers that are to be read first.
+    Asks(Arc<[Source]>),
 }
 
 /// A kernel that is lifted once, whoever asks first; a refusal is kept as well.
 #[derive(Clone)]
 struct Entry {
     module: Weak<GuestModule>,
-    kernel: Arc<OnceLock<Result<Arc<Kernel>, LaunchError>>>,
+    lifting: Arc<OnceLock<Result<Lifting, LaunchError>>>,
 }
 
 /// All kernels that were lifted for one device.
@@ -197,27 +208,59 @@ impl KernelCache {
         shape: Shape,
         options: &translator::Options,
     ) -> Result<(Arc<Kernel>, Duration), LaunchError> {
+        let key = Key { module: module.id, function, shape, checks_proved: options.checks_proved, may_ask: false };
+        match self.lifting(module, key, options)? {
+            (Lifting::Kernel(kernel), took) => Ok((kernel, took)),
+            (Lifting::Asks(_), _) => Err(LaunchError::Internal("Lifting asked for pointers that it has.".into())),
+        }
+    }
+
+    /// The same for a shape without pointers, if the kernel takes none that can be read before a launch; else those.
+    pub fn get_or_ask(
+        &self,
+        module: &Arc<GuestModule>,
+        function: u32,
+        shape: Shape,
+        options: &translator::Options,
+    ) -> Result<(Lifting, Duration), LaunchError> {
+        let key = Key { module: module.id, function, shape, checks_proved: options.checks_proved, may_ask: true };
+        self.lifting(module, key, options)
+    }
+
+    fn lifting(
+        &self,
+        module: &Arc<GuestModule>,
+        key: Key,
+        options: &translator::Options,
+    ) -> Result<(Lifting, Duration), LaunchError> {
+        let (function, shape, may_ask) = (key.function, key.shape.clone(), key.may_ask);
         let entry = {
             let mut entries = self.entries.lock();
             if entries.len() >= SWEEP_AT {
                 entries.retain(|_, entry| entry.module.strong_count() > 0);
             }
-            let checks_proved = options.checks_proved;
-            let key = Key { module: module.id, function, shape: shape.clone(), checks_proved };
-            let fresh = || Entry { module: Arc::downgrade(module), kernel: Arc::default() };
+            let fresh = || Entry { module: Arc::downgrade(module), lifting: Arc::default() };
             entries.entry(key).or_insert_with(fresh).clone()
         };
         let mut took = Duration::ZERO;
         // The map is free meanwhile: only launches of this very kernel wait for it.
-        let kernel = entry.kernel.get_or_init(|| {
+        let lifting = entry.lifting.get_or_init(|| {
             let start = Instant::now();
-            let lifted = translator::translate(&module.wasm, function, &shape, options);
+            let lifted = match may_ask {
+                true => translator::translate_or_ask(&module.wasm, function, &shape, options),
+                false => translator::translate(&module.wasm, function, &shape, options)
+                    .map(|shader| Answer::Shader(Box::new(shader))),
+            };
             took = start.elapsed();
-            let shader = lifted.map_err(refusal)?;
-            dump(&shader.words, options.profile);
-            Kernel::new(shader).map(Arc::new)
+            match lifted.map_err(refusal)? {
+                Answer::Shader(shader) => {
+                    dump(&shader.words, options.profile);
+                    Ok(Lifting::Kernel(Arc::new(Kernel::new(*shader)?)))
+                }
+                Answer::Pointers(sources) => Ok(Lifting::Asks(sources.into())),
+            }
         });
-        kernel.clone().map(|kernel| (kernel, took))
+        lifting.clone().map(|lifting| (lifting, took))
     }
 }
 

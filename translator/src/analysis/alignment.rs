@@ -126,6 +126,7 @@ impl Analysis for TrailingZeros<'_> {
                 _ => 0,
             },
             Op::Low(LowOp::Input(Input::MemorySize)) => 16,
+            Op::Low(LowOp::Input(Input::Pointer { word_aligned: true, .. })) => 2,
             Op::Low(LowOp::Input(Input::StackPointer(_))) => STACK_ALIGNMENT_BITS,
             Op::Low(LowOp::Input(Input::WindowStart)) => WINDOW_ALIGNMENT.trailing_zeros(),
             Op::Low(op) => self.low(*op, args, int_bits(self.function.ty(result)), facts),

@@ -71,8 +71,12 @@ pub struct LinearReach {
     steps: Vec<Step>,
     /// Steps that are indices of accessed words, where all of linear memory is bound.
     words: Vec<usize>,
+    /// Those of words that are stored, in whole or in part.
+    stored: Vec<usize>,
     /// Some index is not known.
     anywhere: bool,
+    /// Some index of a word that is stored is not known.
+    stores_anywhere: bool,
     /// Whether the kernel may store to linear memory.
     pub stores: bool,
 }
@@ -84,12 +88,34 @@ impl LinearReach {
         if self.anywhere {
             return (0, size);
         }
-        let all_bound = |input: Input| if input == Input::WindowStart { Some(0) } else { (launch.inputs)(input) };
-        let ranges = run(&self.steps, &LaunchState { inputs: &all_bound, ..*launch });
+        let ranges = self.ranges(launch);
         let words = self.words.iter().map(|word| ranges[*word]);
         let (low, high) = words.fold((u64::MAX, 0), |(low, high), r| (r.low.min(low), (r.high + 1).max(high)));
         let end = (high * 4).min(size.into());
         ((low.saturating_mul(4)).min(end) as u32, end as u32)
+    }
+
+    /// Whether no invocation of a launch can store to the words at these addresses.
+    ///
+    /// False is no proof of the contrary.
+    pub fn spares(&self, launch: &LaunchState<'_>, words: &[u32]) -> bool {
+        if words.is_empty() || !self.stores {
+            return true;
+        }
+        if self.stores_anywhere {
+            return false;
+        }
+        let ranges = self.ranges(launch);
+        self.stored.iter().map(|word| ranges[*word]).all(|stored| {
+            let apart = |address: u64| address + 4 <= stored.low * 4 || address >= (stored.high + 1) * 4;
+            words.iter().all(|address| apart((*address).into()))
+        })
+    }
+
+    /// The ranges of all steps, where all of linear memory is bound.
+    fn ranges(&self, launch: &LaunchState<'_>) -> Vec<Range> {
+        let all_bound = |input: Input| if input == Input::WindowStart { Some(0) } else { (launch.inputs)(input) };
+        run(&self.steps, &LaunchState { inputs: &all_bound, ..*launch })
     }
 }
 
@@ -232,7 +258,7 @@ pub fn linear_reach(function: &Function) -> Option<LinearReach> {
                 defs.insert(*result, (*op, args.clone()));
             }
             match op {
-                Op::Low(LowOp::LoadWord { slot: LINEAR }) => indices.push(args[0]),
+                Op::Low(LowOp::LoadWord { slot: LINEAR }) => indices.push((args[0], false)),
                 Op::Low(
                     LowOp::StoreWord { slot: LINEAR }
                     | LowOp::AndWord { slot: LINEAR }
@@ -240,7 +266,7 @@ pub fn linear_reach(function: &Function) -> Option<LinearReach> {
                     | LowOp::StorePart { slot: LINEAR, .. },
                 ) => {
                     reach.stores = true;
-                    indices.push(args[0]);
+                    indices.push((args[0], true));
                 }
                 _ => {}
             }
@@ -250,10 +276,16 @@ pub fn linear_reach(function: &Function) -> Option<LinearReach> {
         return None;
     }
     let mut program = Program::new(&defs, true);
-    for index in indices {
+    for (index, stores) in indices {
         match program.step(index) {
-            Some(step) => reach.words.push(step),
-            None => reach.anywhere = true,
+            Some(step) => {
+                reach.words.push(step);
+                reach.stored.extend(stores.then_some(step));
+            }
+            None => {
+                reach.anywhere = true;
+                reach.stores_anywhere |= stores;
+            }
         }
     }
     reach.steps = program.steps;

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use super::dataflow::{self, Analysis};
+use super::pointers::{MAX_POINTERS, Sources};
 use crate::ir::operator::MemoryAccess;
 use crate::ir::{Const, Function, Op, StmtKind, Value, WasmOp};
-use crate::options::Shape;
+use crate::options::{LINEAR, Shape};
+use crate::pointers::Target;
 
 /// What an address is counted from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,7 +26,15 @@ pub enum Root {
 
 /// Places that an address may point into.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct RootSet(u64);
+pub struct RootSet {
+    places: u64,
+    /// The pointers of the shape, or those of which the host is to be asked, that went into it, a bit for each.
+    pointers: u64,
+    /// Whether something else went into it that certainly is a pointer: a buffer's or the stack's.
+    certain: bool,
+}
+
+const _: () = assert!(MAX_POINTERS <= 64);
 
 /// Slots from this number on are not told apart: a set with one of them is that of loaded pointers.
 const MAX_SLOTS: u32 = 61;
@@ -35,24 +45,33 @@ const LINEAR_BIT: u64 = 1 << 63;
 impl RootSet {
     /// Where a pointer that was loaded from memory may point: anywhere but the stack, and there too if an address of the
     /// stack was ever stored.
-    const LOADED: RootSet = RootSet(LOADED_BIT);
-    const STACK: RootSet = RootSet(STACK_BIT);
-    const LINEAR: RootSet = RootSet(LINEAR_BIT);
+    const LOADED: RootSet = RootSet::places(LOADED_BIT);
+    const STACK: RootSet = RootSet::places(STACK_BIT);
+    const LINEAR: RootSet = RootSet::places(LINEAR_BIT);
 
-    fn slot(slot: u32) -> RootSet {
-        if slot < MAX_SLOTS { RootSet(1 << slot) } else { RootSet::LOADED }
+    const fn places(places: u64) -> RootSet {
+        RootSet { places, pointers: 0, certain: false }
     }
 
-    fn of(base: u32) -> RootSet {
-        if base == STACK { RootSet::STACK } else { RootSet::slot(base) }
+    fn slot(slot: u32) -> RootSet {
+        if slot < MAX_SLOTS { RootSet::places(1 << slot) } else { RootSet::LOADED }
     }
 
     fn with(self, other: RootSet) -> RootSet {
-        RootSet(self.0 | other.0)
+        RootSet {
+            places: self.places | other.places,
+            pointers: self.pointers | other.pointers,
+            certain: self.certain | other.certain,
+        }
+    }
+
+    /// Whether it is of pointers of the shape, and of numbers, alone.
+    fn is_uncertain(self) -> bool {
+        self.pointers != 0 && !self.certain
     }
 
     fn has(self, other: RootSet) -> bool {
-        self.0 & other.0 != 0
+        self.places & other.places != 0
     }
 
     /// Whether it may be this slot's buffer.
@@ -79,7 +98,11 @@ impl RootSet {
 /// The stack pointer's number among the bases of combinations; slots have lower ones.
 pub const STACK: u32 = u32::MAX;
 
-/// A base (a slot, or [`STACK`]) and how often its address is in the sum, modulo 2^32 (never 0).
+/// The number of the first of the shape's pointers among the bases. Its address is that of the buffer which it points into:
+/// sums with one are told from those with the buffer's own pointer, for it may as well be a number that looks like one.
+const POINTERS: u32 = 1 << 31;
+
+/// A base (a slot, a pointer of the shape, or [`STACK`]) and how often its address is in the sum, modulo 2^32 (never 0).
 pub type Term = (u32, u32);
 
 /// Sums of more bases than this are no exact combinations, so that time stays linear.
@@ -93,6 +116,8 @@ const MAX_TERMS: usize = 8;
 pub struct Roots {
     facts: Vec<Fact>,
     combinations: Combinations,
+    /// The values that are pointers of the shape, with their numbers and what they point into.
+    pointers: HashMap<Value, (u32, Target)>,
     /// An address of the stack was stored, or may have been.
     pub stack_escapes: bool,
 }
@@ -117,9 +142,28 @@ impl Roots {
             Some(Fact::Exact(id)) => match self.combinations.terms(*id) {
                 [] => Root::Linear,
                 [(STACK, 1)] => Root::Stack,
-                [(slot, 1)] => Root::Slot(*slot),
-                terms => self.among(provenance(terms)),
+                [(base, 1)] if let Some(slot) = self.combinations.slot(*base) => Root::Slot(slot),
+                terms => self.among(self.combinations.provenance(terms)),
             },
+        }
+    }
+
+    /// The slot whose buffer's address a base other than [`STACK`] has.
+    pub(crate) fn slot_of(&self, base: u32) -> Option<u32> {
+        self.combinations.slot(base)
+    }
+
+    /// The number of the shape's pointer that a value is, and what that points into.
+    pub(crate) fn pointer(&self, value: Value) -> Option<(u32, Target)> {
+        self.pointers.get(&value).copied()
+    }
+
+    /// Those of the pointers that the host is to be asked for that went into a value, a bit for each.
+    pub(crate) fn pointers_of(&self, value: Value) -> u64 {
+        match self.facts.get(value.index()) {
+            Some(Fact::Exact(id)) => self.combinations.provenance(self.combinations.terms(*id)).pointers,
+            Some(Fact::Among(set)) => set.pointers,
+            Some(Fact::Loaded | Fact::Unreached) | None => 0,
         }
     }
 
@@ -137,7 +181,7 @@ impl Roots {
     /// Makes `address` known as the absolute form of `value`. It must be the next value that is made.
     pub(crate) fn note_absolute(&mut self, address: Value, value: Value) {
         let fact = match self.facts.get(value.index()) {
-            Some(Fact::Exact(id)) => Fact::Among(provenance(self.combinations.terms(*id))),
+            Some(Fact::Exact(id)) => Fact::Among(self.combinations.provenance(self.combinations.terms(*id))),
             Some(other) => *other,
             None => Fact::Unreached,
         };
@@ -146,19 +190,51 @@ impl Roots {
     }
 }
 
-fn provenance(terms: &[Term]) -> RootSet {
-    terms.iter().fold(RootSet::default(), |set, (base, _)| set.with(RootSet::of(*base)))
-}
-
 /// Finds the roots of all values of a kernel: parameters are the iteration id, the number of iterations, the block
 /// size, and pointer and length of each of `shape`'s buffers; `stack_pointer` is that global. A value that a loop carries
 /// starts as whatever first reaches it and falls when something else does.
 pub fn roots(function: &Function, shape: &Shape, stack_pointer: Option<u32>) -> Roots {
+    let sources = Sources::known(function, shape, stack_pointer);
+    let mut combinations = Combinations::new();
+    let target = |number: &u32| shape.pointers.get(*number as usize).and_then(|pointer| pointer.target);
+    combinations.pointers.extend(shape.pointers.iter().map(|pointer| match pointer.target {
+        Some(Target { place, .. }) if place != LINEAR => (Some(place), RootSet::slot(place)),
+        _ => (None, RootSet::LOADED),
+    }));
+    for (number, (_, set)) in combinations.pointers.iter_mut().enumerate() {
+        set.pointers = 1 << number.min(63);
+    }
+    let pointers: HashMap<Value, (u32, Target)> =
+        sources.of.iter().filter_map(|(value, number)| Some((*value, (*number, target(number)?)))).collect();
+    let mut known = HashMap::new();
+    for (value, (number, target)) in &pointers {
+        let is_linear = target.place == LINEAR;
+        known.insert(*value, if is_linear { NUMBER } else { combinations.pointer(*number) });
+    }
+    Roots { pointers, ..solve(function, shape, stack_pointer, combinations, known) }
+}
+
+/// The same where the host is still to be asked for `sources`: [`Roots::pointers_of`] says which go into an address.
+pub(crate) fn roots_asking(function: &Function, shape: &Shape, stack_pointer: Option<u32>, sources: &Sources) -> Roots {
+    let mut combinations = Combinations::new();
+    let of = |number: usize| (None, RootSet { pointers: 1 << number, ..RootSet::LOADED });
+    combinations.pointers.extend((0..sources.list.len()).map(of));
+    let known = sources.of.iter().map(|(value, number)| (*value, combinations.pointer(*number))).collect();
+    solve(function, shape, stack_pointer, combinations, known)
+}
+
+fn solve(
+    function: &Function,
+    shape: &Shape,
+    stack_pointer: Option<u32>,
+    combinations: Combinations,
+    known: HashMap<Value, Fact>,
+) -> Roots {
     let constants = dataflow::constants(function);
-    let combinations = Combinations::new();
-    let analysis = LinearCombinations { function, shape, stack_pointer, constants, combinations };
+    let analysis = LinearCombinations { function, shape, stack_pointer, constants, combinations, known };
     let (facts, analysis) = dataflow::solve(function, analysis);
-    let mut roots = Roots { facts, combinations: analysis.combinations, stack_escapes: false };
+    let combinations = analysis.combinations;
+    let mut roots = Roots { facts, combinations, pointers: HashMap::new(), stack_escapes: false };
     roots.stack_escapes = dataflow::regions(function).into_iter().any(|id| {
         function.region(id).stmts.iter().any(|stmt| match &stmt.kind {
             StmtKind::Op { op: Op::Store(_), args, .. } => roots.may_be_of_stack(args[1]),
@@ -197,11 +273,66 @@ const NUMBER: Fact = Fact::Exact(0);
 struct Combinations {
     list: Vec<Vec<Term>>,
     ids: HashMap<Vec<Term>, u32>,
+    /// For each pointer of the shape the slot that it points into, and where it may point.
+    pointers: Vec<(Option<u32>, RootSet)>,
 }
 
 impl Combinations {
     fn new() -> Self {
-        Combinations { list: vec![Vec::new()], ids: HashMap::from([(Vec::new(), 0)]) }
+        Combinations { list: vec![Vec::new()], ids: HashMap::from([(Vec::new(), 0)]), pointers: Vec::new() }
+    }
+
+    /// The combination that a pointer of the shape is.
+    fn pointer(&mut self, number: u32) -> Fact {
+        Fact::Exact(self.intern(vec![(POINTERS + number, 1)]))
+    }
+
+    fn is_pointer(base: u32) -> bool {
+        (POINTERS..STACK).contains(&base)
+    }
+
+    /// The slot whose buffer's address a base has.
+    fn slot(&self, base: u32) -> Option<u32> {
+        match base {
+            STACK => None,
+            pointer @ POINTERS.. => self.pointers.get((pointer - POINTERS) as usize).and_then(|(slot, _)| *slot),
+            slot => Some(slot),
+        }
+    }
+
+    fn root(&self, base: u32) -> RootSet {
+        match base {
+            STACK => RootSet { certain: true, ..RootSet::STACK },
+            pointer @ POINTERS.. => {
+                self.pointers.get((pointer - POINTERS) as usize).map_or(RootSet::LOADED, |(_, set)| *set)
+            }
+            slot => RootSet { certain: true, ..RootSet::slot(slot) },
+        }
+    }
+
+    /// The places whose addresses are in a sum. One of the shape's pointers and others may be a difference, and so a number:
+    /// an index into anything.
+    fn provenance(&self, terms: &[Term]) -> RootSet {
+        let mut all = RootSet::default();
+        for (base, coefficient) in terms {
+            let mut root = self.root(*base);
+            // What is scaled is no pointer.
+            root.pointers *= u64::from(*coefficient == 1);
+            let alone = terms.len() == 1 && *coefficient == 1;
+            all = all.with(root).with(if Self::is_pointer(*base) && !alone { RootSet::LOADED } else { root });
+        }
+        all
+    }
+
+    /// Whether all bases, of which there are some, are pointers of the shape: without the host's knowledge it would be a
+    /// number that was loaded.
+    fn is_loaded(&self, id: u32) -> bool {
+        id != 0 && self.terms(id).iter().all(|(base, _)| Self::is_pointer(*base))
+    }
+
+    /// Whether no base is a pointer of the shape.
+    fn is_certain(&self, id: u32) -> bool {
+        self.terms(id).iter().all(|(base, _)| !Self::is_pointer(*base))
     }
 
     fn terms(&self, id: u32) -> &[Term] {
@@ -222,7 +353,7 @@ impl Combinations {
             }
         }
         terms.retain(|t| t.1 != 0);
-        if terms.len() > MAX_TERMS { Fact::Among(provenance(&terms)) } else { Fact::Exact(self.intern(terms)) }
+        if terms.len() > MAX_TERMS { Fact::Among(self.provenance(&terms)) } else { Fact::Exact(self.intern(terms)) }
     }
 
     fn intern(&mut self, terms: Vec<Term>) -> u32 {
@@ -242,6 +373,8 @@ struct LinearCombinations<'a> {
     stack_pointer: Option<u32>,
     constants: Vec<Option<Const>>,
     combinations: Combinations,
+    /// What pointers of the shape are.
+    known: HashMap<Value, Fact>,
 }
 
 /// Whether a result is 0 or 1, whatever is compared.
@@ -274,21 +407,28 @@ impl LinearCombinations<'_> {
     fn provenance(&self, fact: Fact) -> RootSet {
         match fact {
             Fact::Unreached => RootSet::default(),
-            Fact::Exact(id) => provenance(self.combinations.terms(id)),
+            Fact::Exact(id) => self.combinations.provenance(self.combinations.terms(id)),
             Fact::Loaded => RootSet::LOADED,
             Fact::Among(set) => set,
         }
     }
 
     fn add(&mut self, a: Fact, b: Fact, factor: u32) -> Fact {
-        match (a, b) {
+        match (self.beside(a, b), self.beside(b, a)) {
             (Fact::Unreached, _) | (_, Fact::Unreached) => Fact::Unreached,
+            (Fact::Exact(a), Fact::Exact(b)) if factor != u32::MAX && self.is_index(b, a) => Fact::Exact(a),
+            (Fact::Exact(a), Fact::Exact(b)) if factor != u32::MAX && self.is_index(a, b) => {
+                self.combinations.sum(0, b, factor)
+            }
             (Fact::Exact(a), Fact::Exact(b)) => self.combinations.sum(a, b, factor),
             (NUMBER | Fact::Loaded, NUMBER | Fact::Loaded) => Fact::Loaded,
             // An index that was loaded adds no place to a known pointer. What is subtracted may be a pointer, or a pointer
-            // may be subtracted from it: the difference becomes a pointer again when either is added.
-            (Fact::Loaded, Fact::Exact(b)) if factor != u32::MAX => self.combinations.sum(0, b, factor),
-            (Fact::Exact(a), Fact::Loaded) if factor != u32::MAX => Fact::Exact(a),
+            // may be subtracted from it: the difference becomes a pointer again when either is added. Of two that were
+            // loaded either may be the index, even where the host knows one.
+            (Fact::Loaded, Fact::Exact(b)) if factor != u32::MAX && self.combinations.is_certain(b) => {
+                self.combinations.sum(0, b, factor)
+            }
+            (Fact::Exact(a), Fact::Loaded) if factor != u32::MAX && self.combinations.is_certain(a) => Fact::Exact(a),
             (a, b) => {
                 let all = self.provenance(a).with(self.provenance(b));
                 // The difference of two pointers may be a plain number, and so an index into linear memory.
@@ -298,11 +438,39 @@ impl LinearCombinations<'_> {
         }
     }
 
+    /// Whether what was loaded is added to what certainly is a pointer, whatever the host knows of the former.
+    fn is_index(&self, loaded: u32, pointer: u32) -> bool {
+        pointer != 0 && self.combinations.is_loaded(loaded) && self.combinations.is_certain(pointer)
+    }
+
+    /// A fact as it is where pointers of the shape are no others than any that were loaded: nothing but adding to one
+    /// keeps it what the host knows.
+    fn unknown(&self, fact: Fact) -> Fact {
+        match fact {
+            Fact::Exact(id) if self.combinations.is_loaded(id) => Fact::Loaded,
+            Fact::Among(set) if set.is_uncertain() => Fact::Loaded,
+            Fact::Among(set) if set.pointers != 0 => Fact::Among(set.with(RootSet::LOADED)),
+            fact => fact,
+        }
+    }
+
+    /// One of two summands: a number that was loaded, where the other certainly is a pointer.
+    fn beside(&self, fact: Fact, other: Fact) -> Fact {
+        match (fact, other) {
+            (Fact::Among(set), Fact::Exact(id))
+                if id != 0 && set.is_uncertain() && self.combinations.is_certain(id) =>
+            {
+                Fact::Loaded
+            }
+            _ => fact,
+        }
+    }
+
     /// What another operator makes of its operands.
     fn mixed(&self, op: WasmOp, args: &[Value], facts: &[Fact]) -> Fact {
         let mut all = NUMBER;
         for arg in args {
-            all = match (all, facts[arg.index()]) {
+            all = match (all, self.unknown(facts[arg.index()])) {
                 (_, Fact::Unreached) => return Fact::Unreached,
                 (all, NUMBER) => all,
                 (NUMBER | Fact::Loaded, Fact::Loaded) => Fact::Loaded,
@@ -376,13 +544,15 @@ impl Analysis for LinearCombinations<'_> {
             Op::Select => self.join(fact(0), fact(1)),
             Op::Wasm(op) if is_comparison(*op) => NUMBER,
             Op::Wasm(op) => match scaled_operand(*op, args, &self.constants) {
-                Some((operand, factor)) => match facts[operand.index()] {
-                    Fact::Loaded if factor != 1 => NUMBER,
+                Some((operand, 1)) => facts[operand.index()],
+                Some((operand, factor)) => match self.unknown(facts[operand.index()]) {
+                    Fact::Loaded => NUMBER,
                     Fact::Among(set) => Fact::Among(set),
                     fact => self.add(NUMBER, fact, factor),
                 },
                 None => self.mixed(*op, args, facts),
             },
+            Op::Load(_) | Op::GlobalGet(_) if let Some(fact) = self.known.get(&result) => *fact,
             Op::Load(access) => Self::loaded(access),
             Op::GlobalGet(global) => self.global(*global, result),
             Op::Const(_)

@@ -158,6 +158,8 @@ pub struct Invocation<'a> {
     pub globals: &'a [Const],
     /// The entries of each table.
     pub tables: &'a [Vec<TableEntry>],
+    /// The values of the shape's pointers at the launch.
+    pub pointers: &'a [u32],
     /// The bytes of each data segment; none of those that were dropped, as active ones are. What the invocation drops is
     /// dropped for itself.
     pub data: &'a [&'a [u8]],
@@ -167,7 +169,7 @@ pub struct Invocation<'a> {
 
 impl Default for Invocation<'_> {
     fn default() -> Self {
-        Invocation { immediates: &[], iteration: 0, globals: &[], tables: &[], data: &[], fuel: 1 << 20 }
+        Invocation { immediates: &[], iteration: 0, globals: &[], tables: &[], pointers: &[], data: &[], fuel: 1 << 20 }
     }
 }
 
@@ -211,6 +213,7 @@ pub fn run<'f>(
         iteration: invocation.iteration,
         globals: invocation.globals.to_vec(),
         tables: invocation.tables,
+        pointers: invocation.pointers,
         data: invocation.data.to_vec(),
         fuel: invocation.fuel,
         calls: Vec::new(),
@@ -294,6 +297,7 @@ struct Machine<'m, 'f> {
     iteration: u32,
     globals: Vec<Const>,
     tables: &'m [Vec<TableEntry>],
+    pointers: &'m [u32],
     data: Vec<&'m [u8]>,
     fuel: u64,
     /// The callers, outermost first.
@@ -552,6 +556,7 @@ impl<'f> Machine<'_, 'f> {
                 bits(global).map(|bits| bits as u32).ok_or_else(missing)
             }
             Input::GlobalHigh(global) => bits(global).map(|bits| (bits >> 32) as u32).ok_or_else(missing),
+            Input::Pointer { number, .. } => self.pointers.get(number as usize).copied().ok_or_else(missing),
         }
     }
 

@@ -4,7 +4,7 @@
 //! becomes that number alone. Additions, subtractions, scalings and joins stay the operators they are, since both
 //! sides wrap modulo 2^32; the pointer parameters and the stack pointer become 0, and the address of each access of one
 //! base becomes an offset from it. Whatever else uses such a value gets the absolute address back, computed once after its
-//! definition.
+//! definition. A pointer of the shape is no longer loaded: its value is an input, and its base the buffer that it lies in.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,8 @@ use crate::analysis::roots::{self, Roots, STACK};
 use crate::error::{Error, Location, Result};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Const, Function, LowOp, Op, Region, Stmt, StmtKind, Type, Value, WasmOp};
-use crate::options::{Input, Shape, immediate};
+use crate::options::{Input, LINEAR, Shape, immediate};
+use crate::pointers::Target;
 
 /// Rebases a kernel. Values keep their numbers, so what `roots` says of an access's address still holds, and `roots` learns
 /// of those that are made; the parameters become statements at the start: the iteration id, immediates, and 0 for each pointer.
@@ -36,6 +37,7 @@ pub fn rebase(function: &Function, roots: &mut Roots, shape: &Shape, stack_point
         constants: dataflow::constants(function),
         out: function.clone(),
         absolute: vec![None; function.values.len()],
+        inputs: BTreeMap::new(),
         addresses: BTreeMap::new(),
     };
     let targets = Targets::new(function);
@@ -62,7 +64,9 @@ struct Rebase<'a> {
     out: Function,
     /// The absolute address of a relative value, where one is needed.
     absolute: Vec<Option<Value>>,
-    /// The address of each base, where one is needed.
+    /// The inputs that pointers of the shape are made of, by what is made of them.
+    inputs: BTreeMap<Value, Input>,
+    /// The address of each slot and the stack pointer, where it is needed.
     addresses: BTreeMap<u32, Value>,
 }
 
@@ -77,7 +81,8 @@ impl Rebase<'_> {
             return;
         }
         for (base, _) in self.roots.terms(*value).unwrap_or_default() {
-            self.addresses.entry(*base).or_insert_with(|| self.out.new_value(Type::I32));
+            let base = self.roots.slot_of(*base).unwrap_or(STACK);
+            self.addresses.entry(base).or_insert_with(|| self.out.new_value(Type::I32));
         }
         *value = match self.absolute[value.index()] {
             Some(absolute) => absolute,
@@ -91,6 +96,12 @@ impl Rebase<'_> {
     }
 
     fn stmt(&mut self, function: &Function, kind: &mut StmtKind) {
+        if let StmtKind::Op { op, args, result: Some(result) } = kind
+            && let Some((number, target)) = self.roots.pointer(*result)
+        {
+            (*op, *args) = self.pointer(number, target, *result);
+            return;
+        }
         match kind {
             StmtKind::Op { op: op @ Op::GlobalGet(_), result: Some(result), .. } if self.is_relative(*result) => {
                 *op = Op::Const(Const::I32(0));
@@ -107,11 +118,32 @@ impl Rebase<'_> {
         }
     }
 
+    /// The operator and operands that make a pointer of the shape relative to the buffer that it points into.
+    fn pointer(&mut self, number: u32, target: Target, result: Value) -> (Op, Vec<Value>) {
+        let input = Input::Pointer { number, word_aligned: target.word_aligned };
+        if target.place == LINEAR {
+            return (Op::Low(LowOp::Input(input)), Vec::new());
+        }
+        let start = *self.addresses.entry(target.place).or_insert_with(|| self.out.new_value(Type::I32));
+        let absolute = self.out.new_value(Type::I32);
+        self.absolute[result.index()] = Some(absolute);
+        self.roots.note_absolute(absolute, result);
+        self.inputs.insert(result, input);
+        (Op::Low(LowOp::ISub), vec![absolute, start])
+    }
+
     fn op(&mut self, op: &Op, args: &mut [Value], result: Option<Value>) {
         let exact = result.is_some_and(|result| self.roots.terms(result).is_some());
+        let relative = result.is_some_and(|result| self.is_relative(result));
         let relative_args = match op {
+            Op::Wasm(WasmOp::I32Add) if relative && self.same_terms(args[0], result.unwrap_or(args[0])) => 1,
+            Op::Wasm(WasmOp::I32Add) if relative && self.same_terms(args[1], result.unwrap_or(args[1])) => {
+                // The first is an index.
+                self.make_absolute(&mut args[0]);
+                2
+            }
             Op::Wasm(WasmOp::I32Add | WasmOp::I32Sub) if exact => 2,
-            Op::Wasm(wasm) if exact && roots::scaled_operand(*wasm, args, &self.constants).is_some() => 2,
+            Op::Wasm(wasm) if relative && roots::scaled_operand(*wasm, args, &self.constants).is_some() => 2,
             Op::Wasm(WasmOp::I32Eq | WasmOp::I32Ne) if self.same_terms(args[0], args[1]) => 2,
             Op::Select if exact => 2,
             Op::Load(_) | Op::Store(_) if self.roots.is_relative(args[0]) => 1,
@@ -146,6 +178,12 @@ impl Rebase<'_> {
         for stmt in std::mem::take(&mut self.out.region_mut(id).stmts) {
             list.at = stmt.at;
             let results = stmt.kind.results().to_vec();
+            for result in &results {
+                if let (Some(input), Some(absolute)) = (self.inputs.get(result), self.absolute[result.index()]) {
+                    let op = Op::Low(LowOp::Input(*input));
+                    list.push(StmtKind::Op { op, args: Vec::new(), result: Some(absolute) });
+                }
+            }
             list.stmts.push(stmt);
             results.iter().for_each(|result| self.define_absolute(&mut list, *result));
         }
@@ -154,10 +192,13 @@ impl Rebase<'_> {
 
     fn define_absolute(&mut self, list: &mut ListBuilder, value: Value) {
         let Some(Some(absolute)) = self.absolute.get(value.index()).copied() else { return };
+        if self.inputs.contains_key(&value) {
+            return;
+        }
         let terms = self.roots.terms(value).unwrap_or_default();
         let mut sum = value;
         for (index, (base, coefficient)) in terms.iter().enumerate() {
-            let address = self.addresses[base];
+            let address = self.addresses[&self.roots.slot_of(*base).unwrap_or(STACK)];
             let (op, term) = match *coefficient {
                 1 => (LowOp::IAdd, address),
                 u32::MAX => (LowOp::ISub, address),

@@ -1,0 +1,167 @@
+//! Which form of a kernel a launch takes, and what it is given.
+//!
+//! Where pointers point that the kernel takes from memory is read before the launch and is part of the form; checks that
+//! the launch's parameters prove are left out; memory is bound in the layout that keeps the device's limits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use wavelift_translator::layout::DATA;
+use wavelift_translator::pointers::{LaunchMemory, Resolved};
+use wavelift_translator::{Environment, Input, LINEAR, LaunchState, Layout, Options, Shape};
+
+use crate::device::gpu::Shared;
+use crate::device::gpu::connection::Connection;
+use crate::device::gpu::context::GpuContext;
+use crate::device::gpu::launch::{all_immediates, shape_of};
+use crate::device::gpu::layout::Demand;
+use crate::device::gpu::linear::{CallerState, Window};
+use crate::device::gpu::pipeline::{Kernel, Lifting};
+use crate::device::{BufferSpec, Launch, LaunchError};
+
+/// A kernel lifted for a launch, and what the launch gives it.
+pub(super) struct Lifted {
+    pub kernel: Arc<Kernel>,
+    pub lift: Duration,
+    /// The words of the interface's inputs.
+    pub inputs: Vec<u32>,
+    /// What it can reach of linear memory.
+    pub window: Option<Window>,
+    /// Whether it may store there.
+    pub stores: bool,
+}
+
+/// Lifts a launch's kernel in this form and that.
+struct Lifter<'a> {
+    shared: &'a Shared,
+    launch: &'a Launch,
+    options: Options,
+    /// How long it took.
+    lift: Duration,
+}
+
+impl Lifter<'_> {
+    fn get(&mut self, shape: &Shape) -> Result<Arc<Kernel>, LaunchError> {
+        let Launch { module, function, .. } = self.launch;
+        let (kernel, took) = self.shared.kernels.get(module, *function, shape.clone(), &self.options)?;
+        self.lift += took;
+        Ok(kernel)
+    }
+
+    fn get_or_ask(&mut self, shape: &Shape) -> Result<Lifting, LaunchError> {
+        let Launch { module, function, .. } = self.launch;
+        let (lifting, took) = self.shared.kernels.get_or_ask(module, *function, shape.clone(), &self.options)?;
+        self.lift += took;
+        Ok(lifting)
+    }
+}
+
+/// The launch's memory, for pointers that are read before it.
+struct Memory<'a, 'c> {
+    context: &'a mut GpuContext,
+    connection: &'a Connection,
+    state: &'a mut CallerState<'c>,
+    slots: &'a [BufferSpec],
+}
+
+impl LaunchMemory for Memory<'_, '_> {
+    fn global(&mut self, global: u32) -> Option<u32> {
+        self.state.number(global)
+    }
+
+    fn range(&mut self, place: u32) -> Option<(u32, u32)> {
+        match place {
+            LINEAR => Some((0, self.state.size())),
+            slot => self.slots.get(slot as usize).map(|spec| (spec.address, spec.size)),
+        }
+    }
+
+    fn word(&mut self, place: u32, offset: u32) -> Option<u32> {
+        if place == LINEAR {
+            return Some(self.state.memory_word(offset));
+        }
+        self.context.host_word(self.connection, self.slots.get(place as usize)?, offset)
+    }
+}
+
+impl GpuContext {
+    /// The kernel for this launch.
+    pub(super) fn lifted(
+        &mut self,
+        launch: &Launch,
+        environment: Environment,
+        state: &mut CallerState<'_>,
+        connection: &Connection,
+    ) -> Result<Lifted, LaunchError> {
+        let (mut shape, slots) = shape_of(&launch.buffers);
+        shape.environment = environment;
+        let shared = self.shared.clone();
+        let mut lifter = Lifter { shared: &shared, launch, options: shared.options, lift: Duration::ZERO };
+        let immediates = all_immediates(launch, &slots);
+        let (mut kernel, pointers) = match lifter.get_or_ask(&shape)? {
+            Lifting::Kernel(kernel) => (kernel, Vec::new()),
+            Lifting::Asks(sources) => {
+                self.host_copies.next_launch();
+                let memory = &mut Memory { context: self, connection, state, slots: &slots };
+                let resolved = Resolved::new(&sources, slots.len() as u32, memory);
+                knowing(&mut lifter, &mut shape, resolved, state, &immediates)?
+            }
+        };
+        let mut words = state.words(kernel.interface(), &pointers)?;
+        let input = |input: Input| words.iter().find(|(known, _)| *known == input).map(|(_, word)| *word);
+        let known = LaunchState { immediates: &immediates, inputs: &input, iterations: launch.iterations };
+        let checks = &kernel.shader.launch_checks;
+        if !checks.is_empty() && checks.hold(&known) {
+            lifter.options.checks_proved = true;
+            kernel = lifter.get(&shape)?;
+        }
+        let reach = kernel.shader.linear.as_ref();
+        let (window, stores) = (reach.map(|reach| state.window(reach, &known)), reach.is_some_and(|r| r.stores));
+        if let (Some(window), Some((_, word))) = (window, words.iter_mut().find(|(i, _)| *i == Input::WindowStart)) {
+            *word = window.start;
+        }
+        let data = 4 * kernel.interface().data.len() as u64;
+        let size = |slot: u32| match slots.get(slot as usize) {
+            Some(spec) => spec.size.into(),
+            None if slot == DATA => data,
+            None => window.map_or(0, Window::size),
+        };
+        let demand = Demand { interface: kernel.interface(), slots: slots.len() as u32, size: &size };
+        shape.layout = demand.layout(&connection.limits)?;
+        if shape.layout != Layout::default() {
+            kernel = lifter.get(&shape)?;
+        }
+        // The form without checks may read less of the launch's state.
+        let used = |(input, word): &(Input, u32)| kernel.interface().inputs.contains(input).then_some(*word);
+        let inputs = words.iter().filter_map(used).collect();
+        Ok(Lifted { kernel, lift: lifter.lift, inputs, window, stores })
+    }
+}
+
+/// The kernel for what is known of its pointers, which becomes part of the shape, and their values.
+fn knowing(
+    lifter: &mut Lifter<'_>,
+    shape: &mut Shape,
+    mut resolved: Resolved,
+    state: &mut CallerState<'_>,
+    immediates: &[u32],
+) -> Result<(Arc<Kernel>, Vec<u32>), LaunchError> {
+    if resolved.any() {
+        shape.pointers.clone_from(&resolved.pointers);
+        let kernel = lifter.get(shape)?;
+        let words = state.words(kernel.interface(), &resolved.values)?;
+        let input = |input: Input| words.iter().find(|(known, _)| *known == input).map(|(_, word)| *word);
+        let known = LaunchState { immediates, inputs: &input, iterations: lifter.launch.iterations };
+        let linear = kernel.shader.linear.as_ref();
+        if linear.is_none_or(|linear| linear.spares(&known, &resolved.linear_words())) {
+            return Ok((kernel, resolved.values));
+        }
+        // It may store where some pointers are read: those are told apart when it runs.
+        resolved.forget_linear();
+    }
+    shape.pointers.clear();
+    if resolved.any() {
+        shape.pointers.clone_from(&resolved.pointers);
+    }
+    Ok((lifter.get(shape)?, resolved.values))
+}
