@@ -160,9 +160,11 @@ fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) 
     let cells = module.globals().len() as u32;
     let set = passes::promote::promote(&mut kernel, cells);
     let dynamic = analysis::frames::set_dynamically(&kernel, &set);
+    passes::vectors::split(&mut kernel, module, options.max_operators)?;
+    kernel = checked(kernel, Stage::Scalar)?;
     tidy(&mut kernel);
     passes::bulk::expand(&mut kernel, module, shape)?;
-    kernel = checked(kernel, Stage::Inlined)?;
+    kernel = checked(kernel, Stage::Scalar)?;
     tidy(&mut kernel);
     let stack_pointer = analysis::stack_pointer::stack_pointer(&kernel, module, shape)?;
     if let Some(pointer) = stack_pointer {
@@ -170,7 +172,7 @@ fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) 
         tidy(&mut kernel);
     }
     let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(|pointer| dynamic.contains(&pointer)) };
-    Ok(Simplified { kernel: checked(kernel, Stage::Inlined)?, frames, operators })
+    Ok(Simplified { kernel: checked(kernel, Stage::Scalar)?, frames, operators })
 }
 
 fn tidy(kernel: &mut Function) {

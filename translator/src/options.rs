@@ -324,6 +324,13 @@ pub enum Input {
     Global(u32),
     /// The high word of a 64-bit global.
     GlobalHigh(u32),
+    /// A word of a 128-bit global.
+    GlobalWord {
+        /// Which global.
+        global: u32,
+        /// 0 (the lowest) to 3.
+        word: u32,
+    },
 }
 
 impl std::fmt::Display for Input {
@@ -334,6 +341,7 @@ impl std::fmt::Display for Input {
             Input::StackPointer(global) => write!(f, "stack_pointer {global}"),
             Input::Global(global) => write!(f, "global {global}"),
             Input::GlobalHigh(global) => write!(f, "global_high {global}"),
+            Input::GlobalWord { global, word } => write!(f, "global_word {global} {word}"),
         }
     }
 }

@@ -385,6 +385,7 @@ impl Analysis for LinearCombinations<'_> {
             },
             Op::Load(access) => Self::loaded(access),
             Op::GlobalGet(global) => self.global(*global, result),
+            Op::GlobalWord { .. } | Op::Vector(_) => Fact::Loaded,
             Op::Const(_)
             | Op::Store(_)
             | Op::MemorySize
