@@ -179,6 +179,7 @@ fn with_compiler(test: impl FnOnce() -> Result<(), Failed> + Send) -> Result<Com
 fn planted_trials(suite: &Suite) -> Vec<Trial> {
     let mut trials = vec![
         Trial::ignorable_test("planted::count", planted::count_is_exact),
+        Trial::test("planted::lanes", planted::lanes_are_judged),
         Trial::test("planted::rows", planted::rows_are_compared),
     ];
     let Some(file) = suite.files.iter().find(|file| file.name() == "i32") else { return trials };
