@@ -29,6 +29,7 @@ mod random;
 mod rewriting;
 mod texts;
 mod values;
+mod vectors;
 
 use std::sync::LazyLock;
 
@@ -44,7 +45,7 @@ struct Suite {
     cases: LazyLock<Vec<Case>>,
 }
 
-static SUITES: [Suite; 13] = [
+static SUITES: [Suite; 23] = [
     Suite { name: "operators_i32", cases: LazyLock::new(|| operators::cases("i32")) },
     Suite { name: "operators_i64", cases: LazyLock::new(|| operators::cases("i64")) },
     Suite { name: "operators_f32", cases: LazyLock::new(|| operators::cases("f32")) },
@@ -58,13 +59,23 @@ static SUITES: [Suite; 13] = [
     Suite { name: "calls", cases: LazyLock::new(calls::cases) },
     Suite { name: "control", cases: LazyLock::new(random::control) },
     Suite { name: "expressions", cases: LazyLock::new(random::expressions) },
+    Suite { name: "vectors_v128", cases: LazyLock::new(|| vectors::cases("v128")) },
+    Suite { name: "vectors_i8x16", cases: LazyLock::new(|| vectors::cases("i8x16")) },
+    Suite { name: "vectors_i16x8", cases: LazyLock::new(|| vectors::cases("i16x8")) },
+    Suite { name: "vectors_i32x4", cases: LazyLock::new(|| vectors::cases("i32x4")) },
+    Suite { name: "vectors_i64x2", cases: LazyLock::new(|| vectors::cases("i64x2")) },
+    Suite { name: "vectors_f32x4", cases: LazyLock::new(|| vectors::cases("f32x4")) },
+    Suite { name: "vectors_f64x2", cases: LazyLock::new(|| vectors::cases("f64x2")) },
+    Suite { name: "vector_control", cases: LazyLock::new(vectors::control) },
+    Suite { name: "vector_loads", cases: LazyLock::new(vectors::loads) },
+    Suite { name: "vector_stores", cases: LazyLock::new(vectors::stores) },
 ];
 
 /// Suites with stores narrower than words.
 const NARROW: [&str; 3] = ["stores", "places", "bulk"];
 
 /// Suites whose kernels all have `f64`, which MSL and HLSL don't.
-const ONLY_F64: [&str; 2] = ["operators_f64", "expressions"];
+const ONLY_F64: [&str; 3] = ["operators_f64", "expressions", "vectors_f64x2"];
 
 fn main() {
     let mut trials = Vec::new();

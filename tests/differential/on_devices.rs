@@ -124,6 +124,7 @@ impl Caller for NewInstance {
             ConstInit::I64(value) => GlobalValue::I64(value),
             ConstInit::F32(bits) => GlobalValue::F32(bits),
             ConstInit::F64(bits) => GlobalValue::F64(bits),
+            ConstInit::V128(bits) => GlobalValue::V128(bits),
         })
     }
 

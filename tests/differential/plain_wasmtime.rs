@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use wasmtime::{Engine, Func, Instance, Memory, Store, Trap, Val, WasmBacktrace};
+use wasmtime::{Config, Engine, Func, Instance, Memory, Store, Trap, Val, WasmBacktrace};
 use wavelift::device::{KernelTrap, Location, TrapKind};
 
 use crate::case::{End, Program};
@@ -32,7 +32,8 @@ impl PlainWasmtime {
 
     fn instantiate(program: &Program) -> wasmtime::Result<PlainWasmtime> {
         static ENGINE: OnceLock<Engine> = OnceLock::new();
-        let engine = ENGINE.get_or_init(Engine::default);
+        let deterministic = || Engine::new(Config::new().relaxed_simd_deterministic(true)).expect("an engine");
+        let engine = ENGINE.get_or_init(deterministic);
         let module = wasmtime::Module::new(engine, program.module.wasm.bytes())?;
         let mut store = Store::new(engine, ());
         let instance = Instance::new(&mut store, &module, &[])?;

@@ -58,7 +58,7 @@ fn kernel(case: &Case, language: Language) -> Result<Option<Kernel>, Failed> {
         Err(text::Error::Missing { .. }) => return Ok(None),
         Err(error) => return Err(format!("{error}\n{}", program.text).into()),
     };
-    let globals: Vec<u64> = program.globals().into_iter().map(bits).collect();
+    let globals: Vec<u128> = program.globals().into_iter().map(bits).collect();
     let launch = |run: &crate::case::Run| Launch {
         iterations: run.iterations,
         block_size: BLOCK_SIZE,
@@ -71,12 +71,13 @@ fn kernel(case: &Case, language: Language) -> Result<Option<Kernel>, Failed> {
     Ok(Some(Kernel { name: program.text.clone(), text, interface: shader.interface, launches }))
 }
 
-fn bits(global: ConstInit) -> u64 {
+fn bits(global: ConstInit) -> u128 {
     match global {
-        ConstInit::I32(value) => u64::from(value as u32),
-        ConstInit::I64(value) => value as u64,
+        ConstInit::I32(value) => u128::from(value as u32),
+        ConstInit::I64(value) => u128::from(value as u64),
         ConstInit::F32(bits) => bits.into(),
-        ConstInit::F64(bits) => bits,
+        ConstInit::F64(bits) => bits.into(),
+        ConstInit::V128(bits) => bits,
     }
 }
 

@@ -14,6 +14,7 @@ pub fn name(ty: Type) -> &'static str {
         Type::I64 => "i64",
         Type::F32 => "f32",
         Type::F64 => "f64",
+        Type::V128 => "v128",
         Type::Bool => unreachable!("no Wasm type"),
     }
 }
@@ -56,7 +57,7 @@ pub fn edges(ty: Type) -> Vec<u64> {
         Type::I64 => integers(64),
         Type::F32 => floats(32, 23),
         Type::F64 => floats(64, 52),
-        Type::Bool => Vec::new(),
+        Type::V128 | Type::Bool => Vec::new(),
     };
     let mut seen = std::collections::HashSet::new();
     values.retain(|value| seen.insert(*value));

@@ -111,7 +111,7 @@ pub fn of_bytes(bytes: &[u8], seed: u64) -> Result<Case, NoCase> {
     let stack = parsed.globals().len() - 1;
     let bytes = reencoded(&wrapped.bytes, Pass::Rename { callee: index, stack })?;
     let text = format!("(module binary \"{}\")", bytes.iter().map(|b| format!("\\{b:02x}")).collect::<String>());
-    let sizes = [in_slots(kernel.params.len()), out_slots(kernel.results.len())].map(|slots| 8 * slots as u32);
+    let sizes = [in_slots(&kernel.params), out_slots(&kernel.results)].map(|slots| 8 * slots as u32);
     let program = Program::of_bytes(bytes, text, sizes.map(BufferShape::bits).into());
     let mut program = program.map_err(NoCase::Broken)?;
     program.unused = UNUSED;

@@ -88,7 +88,7 @@ fn edges(ty: Type) -> Vec<u64> {
             bits.extend([0x7fc0_0000, 0xffc0_0000, 0x7fa0_0001]);
             bits
         }
-        Type::F64 | Type::Bool => unreachable!("kernels here have no f64"),
+        Type::F64 | Type::V128 | Type::Bool => unreachable!("kernels here have no f64 and no vectors"),
     }
 }
 
@@ -97,7 +97,7 @@ fn name_of(ty: Type) -> &'static str {
         Type::I32 => "i32",
         Type::I64 => "i64",
         Type::F32 => "f32",
-        Type::F64 | Type::Bool => unreachable!("kernels here have no f64"),
+        Type::F64 | Type::V128 | Type::Bool => unreachable!("kernels here have no f64 and no vectors"),
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Launch {
     /// Linear memory, which is bound as a whole.
     pub linear: Vec<u8>,
     /// The globals' bits, by index.
-    pub globals: Vec<u64>,
+    pub globals: Vec<u128>,
 }
 
 impl Launch {
@@ -47,6 +47,7 @@ impl Launch {
             Input::StackPointer(global) => self.globals[global as usize] as u32 & !15,
             Input::Global(global) => self.globals[global as usize] as u32,
             Input::GlobalHigh(global) => (self.globals[global as usize] >> 32) as u32,
+            Input::GlobalWord { global, word } => (self.globals[global as usize] >> (32 * word)) as u32,
             Input::Pointer { .. } => unreachable!("no launch of these has pointers"),
         }
     }

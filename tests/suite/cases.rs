@@ -16,7 +16,7 @@ use crate::script::{self, Call, Event, Expectation, Number, Script};
 use crate::wrap::{self, Kernel, Refusal};
 
 /// What a call gave: the bits of its results, or its trap.
-pub type Observed = Result<Vec<u64>, TrapKind>;
+pub type Observed = Result<Vec<u128>, TrapKind>;
 
 /// One assertion that is run as an invocation.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct Case {
     /// Line in the script.
     pub line: usize,
     /// The arguments' bits.
-    pub args: Vec<u64>,
+    pub args: Vec<u128>,
     pub expectation: Expectation,
     /// What Wasmtime gives, in a fresh instance.
     pub wasmtime: Observed,
@@ -128,7 +128,7 @@ impl<'s> Preparation<'s> {
             }
         }
         let mut config = wasmtime::Config::new();
-        config.cranelift_opt_level(wasmtime::OptLevel::None);
+        config.cranelift_opt_level(wasmtime::OptLevel::None).relaxed_simd_deterministic(true);
         let engine = Engine::new(&config).map_err(|error| error.to_string())?;
         let (open, skipped) = (HashMap::new(), BTreeMap::new());
         Ok(Preparation { script, engine, asserted, open, skipped, disagreements: Vec::new() })
@@ -281,18 +281,20 @@ fn value(number: Number) -> Val {
     match number.ty {
         Type::I64 => Val::I64(number.bits as i64),
         Type::F32 => Val::F32(number.bits as u32),
-        Type::F64 => Val::F64(number.bits),
+        Type::F64 => Val::F64(number.bits as u64),
+        Type::V128 => Val::V128(number.bits.into()),
         Type::I32 | Type::Bool => Val::I32(number.bits as i32),
     }
 }
 
 /// The bits of a number; references count as zero, since no pattern asks for them.
-fn bits(value: &Val) -> u64 {
+fn bits(value: &Val) -> u128 {
     match value {
         Val::I32(value) => (*value as u32).into(),
-        Val::I64(value) => *value as u64,
+        Val::I64(value) => (*value as u64).into(),
         Val::F32(bits) => (*bits).into(),
-        Val::F64(bits) => *bits,
+        Val::F64(bits) => (*bits).into(),
+        Val::V128(bits) => bits.as_u128(),
         _ => 0,
     }
 }
@@ -323,6 +325,7 @@ fn state(module: &Module, store: &mut Store<()>, instance: Instance) -> State {
             Val::I64(value) => Some(GlobalValue::I64(value)),
             Val::F32(bits) => Some(GlobalValue::F32(bits)),
             Val::F64(bits) => Some(GlobalValue::F64(bits)),
+            Val::V128(bits) => Some(GlobalValue::V128(bits.as_u128())),
             _ => None,
         }));
     }

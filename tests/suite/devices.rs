@@ -71,7 +71,7 @@ impl DeviceEngine {
         module: &ModuleCases,
         function: &FunctionCases,
         cases: &[&Case],
-    ) -> Result<Vec<Vec<u64>>, LaunchError> {
+    ) -> Result<Vec<Vec<u128>>, LaunchError> {
         let kernel = &function.kernel;
         let arguments = records::arguments(kernel, cases.iter().copied());
         let size = records::results_size(kernel, cases.len());

@@ -28,43 +28,72 @@ pub fn judge(case: &Case, observed: &Observed) -> Result<(), String> {
     fits(&case.expectation, observed)?;
     let same = match (&case.expectation, observed, &case.wasmtime) {
         (Expectation::Values(patterns), Ok(values), Ok(wasmtime)) => {
-            // Where the script leaves the NaN open, Wasm does.
-            let open = |pattern: &Pattern| !matches!(pattern, Pattern::Bits(_));
-            patterns.iter().zip(values.iter().zip(wasmtime)).all(|(pattern, (a, b))| open(pattern) || a == b)
+            patterns.iter().zip(values.iter().zip(wasmtime)).all(|(pattern, (a, b))| agree(pattern, *a, *b))
         }
         _ => *observed == case.wasmtime,
     };
     if same { Ok(()) } else { Err(format!("Wasmtime gives {}, got {}", text(&case.wasmtime), text(observed))) }
 }
 
-fn matches(pattern: &Pattern, value: u64) -> bool {
+fn matches(pattern: &Pattern, value: u128) -> bool {
     match pattern {
         Pattern::Bits(number) => number.bits == value,
         Pattern::CanonicalNan(ty) => value & !sign(*ty) == canonical(*ty),
         Pattern::ArithmeticNan(ty) => value & canonical(*ty) == canonical(*ty),
+        Pattern::Lanes(ty, lanes) => {
+            lanes.iter().zip(0..).all(|(pattern, index)| matches(pattern, lane(value, *ty, index)))
+        }
+        Pattern::Either(patterns) => patterns.iter().any(|pattern| matches(pattern, value)),
     }
 }
 
+/// Whether a result that fits the pattern is the same as Wasmtime's. Where the script leaves the NaN open, Wasm does; of
+/// several results it leaves open which, but the deterministic profile does not.
+fn agree(pattern: &Pattern, value: u128, wasmtime: u128) -> bool {
+    match pattern {
+        Pattern::Bits(_) => value == wasmtime,
+        Pattern::CanonicalNan(_) | Pattern::ArithmeticNan(_) => true,
+        Pattern::Lanes(ty, lanes) => lanes
+            .iter()
+            .zip(0..)
+            .all(|(pattern, index)| agree(pattern, lane(value, *ty, index), lane(wasmtime, *ty, index))),
+        Pattern::Either(patterns) => {
+            patterns.iter().any(|p| matches(p, value) && matches(p, wasmtime) && agree(p, value, wasmtime))
+        }
+    }
+}
+
+fn lane(vector: u128, ty: Type, index: u32) -> u128 {
+    (vector >> (ty.bits() * index)) & ((1 << ty.bits()) - 1)
+}
+
 /// The canonical NaN with a positive sign.
-fn canonical(ty: Type) -> u64 {
+fn canonical(ty: Type) -> u128 {
     if ty == Type::F64 { 0x7ff8 << 48 } else { 0x7fc0_0000 }
 }
 
-fn sign(ty: Type) -> u64 {
+fn sign(ty: Type) -> u128 {
     if ty == Type::F64 { 1 << 63 } else { 1 << 31 }
 }
 
 fn expected_text(expectation: &Expectation) -> String {
     match expectation {
         Expectation::Trap(kind) => format!("a trap ({kind})"),
-        Expectation::Values(patterns) => {
-            let texts = patterns.iter().map(|pattern| match pattern {
-                Pattern::Bits(number) => format!("{:?} {:#x}", number.ty, number.bits),
-                Pattern::CanonicalNan(ty) => format!("{ty:?} nan:canonical"),
-                Pattern::ArithmeticNan(ty) => format!("{ty:?} nan:arithmetic"),
-            });
-            format!("[{}]", texts.collect::<Vec<_>>().join(", "))
-        }
+        Expectation::Values(patterns) => all_text(patterns, ", "),
+    }
+}
+
+fn all_text(patterns: &[Pattern], between: &str) -> String {
+    format!("[{}]", patterns.iter().map(pattern_text).collect::<Vec<_>>().join(between))
+}
+
+fn pattern_text(pattern: &Pattern) -> String {
+    match pattern {
+        Pattern::Bits(number) => format!("{:?} {:#x}", number.ty, number.bits),
+        Pattern::CanonicalNan(ty) => format!("{ty:?} nan:canonical"),
+        Pattern::ArithmeticNan(ty) => format!("{ty:?} nan:arithmetic"),
+        Pattern::Lanes(_, lanes) => all_text(lanes, " "),
+        Pattern::Either(patterns) => all_text(patterns, " or "),
     }
 }
 

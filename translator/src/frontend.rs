@@ -9,6 +9,7 @@ mod memory;
 pub(crate) mod names;
 mod operators;
 mod scan;
+mod vector;
 
 use wasmparser::{BlockType, Operator, ValType};
 
@@ -148,7 +149,7 @@ impl<'m> Lifter<'m> {
     /// Locals start as zero; one constant a type serves them all.
     fn declare_locals(&mut self, at: Location) -> Result<()> {
         let Some(body) = self.module.body(self.function.index) else { return Ok(()) };
-        let mut zeroes: [Option<Value>; 4] = [None; 4];
+        let mut zeroes: [Option<Value>; 5] = [None; 5];
         for local in body.get_locals_reader().map_err(broken)? {
             let (count, ty) = local.map_err(broken)?;
             // A local of an odd type matters only if it is used, but compilers declare none that is not.
@@ -528,14 +529,15 @@ impl<'m> Lifter<'m> {
     }
 }
 
-/// The IR's type for a Wasm type; `None` for vectors and references.
+/// The IR's type for a Wasm type; `None` for references.
 pub(crate) fn type_of(ty: ValType) -> Option<Type> {
     match ty {
         ValType::I32 => Some(Type::I32),
         ValType::I64 => Some(Type::I64),
         ValType::F32 => Some(Type::F32),
         ValType::F64 => Some(Type::F64),
-        ValType::V128 | ValType::Ref(_) => None,
+        ValType::V128 => Some(Type::V128),
+        ValType::Ref(_) => None,
     }
 }
 

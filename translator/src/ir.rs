@@ -11,7 +11,7 @@
 //!    the region is the function's body. [`Exit::Break`] leaves the labelled `Block` or `Loop` with that statement's
 //!    results; [`Exit::Continue`] starts the next iteration of the labelled loop with new values of its region's parameters.
 //! 4. Only loop regions have parameters.
-//! 5. Operators stay 1:1 with Wasm's ([`Op::Wasm`]) until [`passes::lower`](crate::passes) replaces them
+//! 5. Operators stay 1:1 with Wasm's ([`Op::Wasm`], [`Op::Vector`]) until [`passes::lower`](crate::passes) replaces them
 //!    with [`LowOp`]s, each of which is one SPIR-V instruction or a short fixed sequence that cannot trap.
 //! 6. The *strict form*, which the backend takes, has no `Block`, no `Switch`, no region parameters and no results
 //!    of statements other than operators: values meet in [variables](Var). `Break` and `Continue` name the innermost loop.
@@ -24,9 +24,11 @@ pub mod display;
 pub mod eval;
 pub mod interpret;
 pub mod operator;
+pub mod vector;
 pub mod verify;
 
 pub use operator::{LowOp, Op, WasmOp};
+pub use vector::{IntOp, Lane, ShiftOp, VectorOp};
 
 use crate::error::{Location, TrapKind};
 
@@ -41,6 +43,8 @@ pub enum Type {
     F32,
     /// 64-bit float.
     F64,
+    /// 128 bits, divided into lanes as each operator likes; only until [`passes::vectors`](crate::passes) splits it.
+    V128,
     /// A condition; only lowered code has it.
     Bool,
 }
@@ -52,6 +56,7 @@ impl Type {
             Type::Bool => 1,
             Type::I32 | Type::F32 => 32,
             Type::I64 | Type::F64 => 64,
+            Type::V128 => 128,
         }
     }
 
@@ -86,6 +91,8 @@ pub enum Const {
     F32(u32),
     /// `f64`, its bits
     F64(u64),
+    /// `v128`, its first byte lowest
+    V128(u128),
     /// A condition
     Bool(bool),
 }
@@ -98,6 +105,7 @@ impl Const {
             Const::I64(_) => Type::I64,
             Const::F32(_) => Type::F32,
             Const::F64(_) => Type::F64,
+            Const::V128(_) => Type::V128,
             Const::Bool(_) => Type::Bool,
         }
     }
@@ -109,6 +117,7 @@ impl Const {
             Type::I64 => Const::I64(0),
             Type::F32 => Const::F32(0),
             Type::F64 => Const::F64(0),
+            Type::V128 => Const::V128(0),
             Type::Bool => Const::Bool(false),
         }
     }

@@ -202,9 +202,11 @@ fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) 
     passes::data_drop::expand(&mut kernel, cells);
     let set = passes::promote::promote(&mut kernel, cells);
     let dynamic = analysis::frames::set_dynamically(&kernel, &set);
+    passes::vectors::split(&mut kernel, module, options.max_operators)?;
+    kernel = checked(kernel, Stage::Scalar)?;
     tidy(&mut kernel);
     passes::bulk::expand(&mut kernel, module, shape)?;
-    kernel = checked(kernel, Stage::Inlined)?;
+    kernel = checked(kernel, Stage::Scalar)?;
     tidy(&mut kernel);
     let stack_pointer = analysis::stack_pointer::stack_pointer(&kernel, module, shape)?;
     if let Some(pointer) = stack_pointer {
@@ -213,7 +215,7 @@ fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) 
     }
     let is_dynamic = |pointer| dynamic.contains(&pointer) || analysis::frames::has_variable_array(&kernel, pointer);
     let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(is_dynamic) };
-    Ok(Simplified { kernel: checked(kernel, Stage::Inlined)?, frames, operators })
+    Ok(Simplified { kernel: checked(kernel, Stage::Scalar)?, frames, operators })
 }
 
 /// The same for a shape with pointers, and the shape without those that the kernel may write.

@@ -63,6 +63,8 @@ pub enum ConstInit {
     F32(u32),
     /// `f64.const`
     F64(u64),
+    /// `v128.const`
+    V128(u128),
 }
 
 /// A table of the module, imports first.
@@ -429,6 +431,7 @@ fn const_init(expr: &wasmparser::ConstExpr<'_>) -> Option<ConstInit> {
         Operator::I64Const { value } => ConstInit::I64(value),
         Operator::F32Const { value } => ConstInit::F32(value.bits()),
         Operator::F64Const { value } => ConstInit::F64(value.bits()),
+        Operator::V128Const { value } => ConstInit::V128(u128::from_le_bytes(*value.bytes())),
         _ => return None,
     };
     matches!(ops.read().ok()?, Operator::End).then_some(value)

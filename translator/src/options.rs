@@ -352,6 +352,13 @@ pub enum Input {
         /// Whether it is a multiple of four.
         word_aligned: bool,
     },
+    /// A word of a 128-bit global.
+    GlobalWord {
+        /// Which global.
+        global: u32,
+        /// 0 (the lowest) to 3.
+        word: u32,
+    },
 }
 
 impl std::fmt::Display for Input {
@@ -363,6 +370,7 @@ impl std::fmt::Display for Input {
             Input::Global(global) => write!(f, "global {global}"),
             Input::GlobalHigh(global) => write!(f, "global_high {global}"),
             Input::Pointer { number, .. } => write!(f, "pointer {number}"),
+            Input::GlobalWord { global, word } => write!(f, "global_word {global} {word}"),
         }
     }
 }

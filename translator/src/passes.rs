@@ -13,4 +13,5 @@ pub mod promote;
 pub mod rebase;
 pub mod simplify;
 pub mod stack_slots;
+pub mod vectors;
 pub mod widen;

@@ -173,6 +173,7 @@ fn source(f: &mut Function, list: &mut ListBuilder, ty: Type, index: u32) -> Val
             let bits = list.low(f, LowOp::Pack64, &[word, word], Type::I64);
             list.low(f, LowOp::Bitcast(Type::F64), &[bits], Type::F64)
         }
+        Type::V128 => unreachable!("vectors are split before"),
         Type::Bool => {
             let zero = list.i32(f, 0);
             list.low(f, LowOp::Ne, &[word, zero], Type::Bool)
@@ -190,6 +191,7 @@ fn sink(f: &mut Function, list: &mut ListBuilder, value: Value, ty: Type) {
             let bits = list.low(f, LowOp::Bitcast(Type::I64), &[value], Type::I64);
             list.low(f, LowOp::Wrap, &[bits], Type::I32)
         }
+        Type::V128 => unreachable!("vectors are split before"),
         Type::Bool => {
             let (one, zero) = (list.i32(f, 1), list.i32(f, 0));
             list.low(f, LowOp::Select, &[value, one, zero], Type::I32)

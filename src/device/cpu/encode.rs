@@ -312,6 +312,7 @@ fn fixed(global: &Global) -> Option<ConstExpr> {
         ConstInit::I64(value) => ConstExpr::i64_const(value),
         ConstInit::F32(bits) => ConstExpr::f32_const(wasm_encoder::Ieee32::new(bits)),
         ConstInit::F64(bits) => ConstExpr::f64_const(wasm_encoder::Ieee64::new(bits)),
+        ConstInit::V128(bits) => ConstExpr::v128_const(bits as i128),
     })
 }
 

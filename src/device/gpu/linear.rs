@@ -54,20 +54,22 @@ impl<'a> CallerState<'a> {
             }
             Input::WindowStart => return Ok(0),
             Input::StackPointer(global) => (global, 0, !15),
-            Input::Global(global) => (global, 0, u64::MAX),
-            Input::GlobalHigh(global) => (global, 32, u64::MAX),
+            Input::Global(global) => (global, 0, u128::MAX),
+            Input::GlobalHigh(global) => (global, 32, u128::MAX),
+            Input::GlobalWord { global, word } => (global, 32 * word, u128::MAX),
             Input::Pointer { number, .. } => {
                 let value = pointers.get(number as usize).copied();
                 return value.ok_or_else(|| LaunchError::Internal(format!("The launch has no pointer {number}.")));
             }
         };
         let bits = match self.caller.global(global) {
-            Some(GlobalValue::I32(value)) => u64::from(value as u32),
-            Some(GlobalValue::I64(value)) => value as u64,
+            Some(GlobalValue::I32(value)) => u128::from(value as u32),
+            Some(GlobalValue::I64(value)) => u128::from(value as u64),
             Some(GlobalValue::F32(bits)) => bits.into(),
-            Some(GlobalValue::F64(bits)) => bits,
-            Some(GlobalValue::V128(_)) | None => {
-                return Err(LaunchError::Internal(format!("The caller has no global {global} of a number type.")));
+            Some(GlobalValue::F64(bits)) => bits.into(),
+            Some(GlobalValue::V128(bits)) => bits,
+            None => {
+                return Err(LaunchError::Internal(format!("The caller has no global {global} that is no reference.")));
             }
         };
         Ok(((bits & mask) >> shift) as u32)

@@ -555,6 +555,7 @@ impl Analysis for LinearCombinations<'_> {
             Op::Load(_) | Op::GlobalGet(_) if let Some(fact) = self.known.get(&result) => *fact,
             Op::Load(access) => Self::loaded(access),
             Op::GlobalGet(global) => self.global(*global, result),
+            Op::GlobalWord { .. } | Op::Vector(_) => Fact::Loaded,
             Op::Const(_)
             | Op::Store(_)
             | Op::MemorySize

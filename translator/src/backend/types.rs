@@ -38,6 +38,11 @@ impl Emitter<'_> {
         }
         let id = match ty {
             Type::Bool => self.b.type_bool(),
+            // Vectors were split, so none is left; four words are what one would be.
+            Type::V128 => {
+                let word = self.ty(Type::I32);
+                self.b.type_vector(word, 4)
+            }
             Type::I32 => self.b.type_int(32, 0),
             Type::I64 => {
                 self.b.capability(Capability::Int64);
@@ -104,6 +109,10 @@ impl Emitter<'_> {
             Const::Bool(false) => self.b.constant_false(ty),
             Const::I32(bits) | Const::F32(bits) => self.b.constant_bit32(ty, bits),
             Const::I64(bits) | Const::F64(bits) => self.b.constant_bit64(ty, bits),
+            Const::V128(bits) => {
+                let words = [0, 32, 64, 96].map(|shift| self.constant(Const::I32((bits >> shift) as u32)));
+                self.b.constant_composite(ty, words)
+            }
         };
         self.types.constants.insert(value, id);
         id

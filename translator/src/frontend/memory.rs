@@ -33,11 +33,15 @@ pub fn access(op: &Operator<'_>) -> Option<Op> {
         Operator::I64Store8 { memarg } => store(Type::I64, 1, memarg),
         Operator::I64Store16 { memarg } => store(Type::I64, 2, memarg),
         Operator::I64Store32 { memarg } => store(Type::I64, 4, memarg),
+        Operator::V128Load { memarg } => load(Type::V128, 16, false, memarg),
+        Operator::V128Load32Zero { memarg } => load(Type::V128, 4, false, memarg),
+        Operator::V128Load64Zero { memarg } => load(Type::V128, 8, false, memarg),
+        Operator::V128Store { memarg } => store(Type::V128, 16, memarg),
         _ => None,
     }
 }
 
-fn of(ty: Type, bytes: u32, signed: bool, memarg: &MemArg) -> MemoryAccess {
+pub(super) fn of(ty: Type, bytes: u32, signed: bool, memarg: &MemArg) -> MemoryAccess {
     // Guests with 64-bit memories are refused at load, so validation has bounded the offset.
     MemoryAccess { ty, bytes, signed, offset: memarg.offset as u32, memory: memarg.memory }
 }

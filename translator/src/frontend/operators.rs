@@ -17,6 +17,9 @@ impl Lifter<'_> {
         if let Some(access) = memory::access(op) {
             return self.memory_access(access);
         }
+        if self.vector_operator(op)? {
+            return Ok(());
+        }
         match op {
             Operator::Nop => Ok(()),
             Operator::Drop => self.pop().map(|_| ()),
@@ -24,6 +27,7 @@ impl Lifter<'_> {
             Operator::I64Const { value } => self.constant(Const::I64(*value as u64)),
             Operator::F32Const { value } => self.constant(Const::F32(value.bits())),
             Operator::F64Const { value } => self.constant(Const::F64(value.bits())),
+            Operator::V128Const { value } => self.constant(Const::V128(u128::from_le_bytes(*value.bytes()))),
             Operator::LocalGet { local_index } => {
                 self.stack.push(self.locals[*local_index as usize]);
                 Ok(())
@@ -90,7 +94,7 @@ impl Lifter<'_> {
         Ok(global.ok_or_else(|| Error::Internal(format!("there is no global {index}")))?.ty)
     }
 
-    fn memory_access(&mut self, op: Op) -> Result<()> {
+    pub(super) fn memory_access(&mut self, op: Op) -> Result<()> {
         if let Op::Load(access) | Op::Store(access) = op
             && access.memory != 0
         {

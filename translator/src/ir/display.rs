@@ -25,6 +25,7 @@ impl fmt::Display for Type {
             Type::I64 => "i64",
             Type::F32 => "f32",
             Type::F64 => "f64",
+            Type::V128 => "v128",
             Type::Bool => "bool",
         })
     }
@@ -38,6 +39,7 @@ impl fmt::Display for Const {
             Const::I64(value) => write!(f, "{}", value as i64),
             Const::F32(bits) => write!(f, "{:?} {bits:#010x}", f32::from_bits(bits)),
             Const::F64(bits) => write!(f, "{:?} {bits:#018x}", f64::from_bits(bits)),
+            Const::V128(bits) => write!(f, "{bits:#034x}"),
             Const::Bool(value) => write!(f, "{value}"),
         }
     }
@@ -92,6 +94,7 @@ impl fmt::Display for Op {
         match self {
             Op::Const(value) => write!(f, "const {value}"),
             Op::Wasm(op) => f.write_str(op.text()),
+            Op::Vector(op) => write!(f, "{op}"),
             Op::Select => f.write_str("select"),
             Op::Load(access) => write!(f, "load {access}"),
             Op::Store(access) => write!(f, "store {access}"),
@@ -103,6 +106,7 @@ impl fmt::Display for Op {
             Op::LoadData => f.write_str("load_data"),
             Op::GlobalGet(index) => write!(f, "global.get {index}"),
             Op::GlobalSet(index) => write!(f, "global.set {index}"),
+            Op::GlobalWord { global, word } => write!(f, "global_word {global} {word}"),
             Op::Low(op) => write!(f, "{op}"),
         }
     }

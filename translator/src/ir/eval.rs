@@ -3,6 +3,8 @@
 //! A float operator that computes a NaN gives the positive quiet NaN without payload; operators that Wasm defines on
 //! the bits (`abs`, `neg`, `copysign`, reinterpretations) keep theirs.
 
+mod vector;
+
 use super::{Const, LowOp, Op, Type, WasmOp};
 use crate::error::TrapKind;
 use Const::{Bool, F32, F64, I32, I64};
@@ -39,6 +41,7 @@ pub fn eval(op: &Op, args: &[Const]) -> Result<Const, EvalError> {
     match op {
         Op::Const(value) => args.is_empty().then_some(*value).ok_or(BadOperands),
         Op::Wasm(op) => wasm(*op, args),
+        Op::Vector(op) => vector::vector(*op, args),
         Op::Select => match *args {
             [a, b, I32(condition)] if a.ty() == b.ty() => Ok(if condition != 0 { a } else { b }),
             _ => Err(BadOperands),
@@ -53,7 +56,8 @@ pub fn eval(op: &Op, args: &[Const]) -> Result<Const, EvalError> {
         | Op::DataDrop(_)
         | Op::LoadData
         | Op::GlobalGet(_)
-        | Op::GlobalSet(_) => Err(NotPure),
+        | Op::GlobalSet(_)
+        | Op::GlobalWord { .. } => Err(NotPure),
     }
 }
 

@@ -469,6 +469,9 @@ impl<'f> Machine<'_, 'f> {
                 }
                 None => Err(undefined(format!("global {index} was set, which is not there"))),
             },
+            (Op::GlobalWord { global, word }, []) => {
+                self.input(Input::GlobalWord { global: *global, word: *word }).map(|word| Some(Const::I32(word)))
+            }
             (Op::MemorySize | Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_) | Op::DataDrop(_), operands) => {
                 self.bulk(op, operands)?.map_err(trap)
             }
@@ -545,8 +548,9 @@ impl<'f> Machine<'_, 'f> {
     fn input(&self, input: Input) -> Result<u32, Stop> {
         let missing = || undefined(format!("the launch's state has no {input}"));
         let bits = |global: u32| match self.globals.get(global as usize)? {
-            Const::I32(bits) | Const::F32(bits) => Some(u64::from(*bits)),
-            Const::I64(bits) | Const::F64(bits) => Some(*bits),
+            Const::I32(bits) | Const::F32(bits) => Some(u128::from(*bits)),
+            Const::I64(bits) | Const::F64(bits) => Some(u128::from(*bits)),
+            Const::V128(bits) => Some(*bits),
             Const::Bool(_) => None,
         };
         match input {
@@ -557,11 +561,14 @@ impl<'f> Machine<'_, 'f> {
             }
             Input::GlobalHigh(global) => bits(global).map(|bits| (bits >> 32) as u32).ok_or_else(missing),
             Input::Pointer { number, .. } => self.pointers.get(number as usize).copied().ok_or_else(missing),
+            Input::GlobalWord { global, word } => {
+                bits(global).map(|bits| (bits >> (32 * word)) as u32).ok_or_else(missing)
+            }
         }
     }
 
     fn load(&mut self, access: &MemoryAccess, address: u32) -> Result<Result<Const, TrapKind>, Stop> {
-        let mut bytes = [0; 8];
+        let mut bytes = [0; 16];
         let bits = access.bytes * 8;
         let Some(narrow) = bytes.get_mut(..access.bytes as usize).filter(|_| access.memory == 0) else {
             return Err(undefined(format!("memory was accessed as {access:?}")));
@@ -569,7 +576,8 @@ impl<'f> Machine<'_, 'f> {
         if let Err(kind) = self.memory.load(u64::from(address) + u64::from(access.offset), narrow) {
             return Ok(Err(kind));
         }
-        let mut value = u64::from_le_bytes(bytes);
+        let all = u128::from_le_bytes(bytes);
+        let mut value = all as u64;
         if access.signed && bits < 64 {
             value = ((value << (64 - bits)) as i64 >> (64 - bits)) as u64;
         }
@@ -578,14 +586,16 @@ impl<'f> Machine<'_, 'f> {
             Type::I64 => Const::I64(value),
             Type::F32 => Const::F32(value as u32),
             Type::F64 => Const::F64(value),
+            Type::V128 => Const::V128(all),
             Type::Bool => return Err(undefined("a condition was loaded")),
         }))
     }
 
     fn store(&mut self, access: &MemoryAccess, address: u32, value: Const) -> Result<Result<(), TrapKind>, Stop> {
         let bits = match value {
-            Const::I32(v) | Const::F32(v) => v.into(),
-            Const::I64(v) | Const::F64(v) => v,
+            Const::I32(v) | Const::F32(v) => u128::from(v),
+            Const::I64(v) | Const::F64(v) => v.into(),
+            Const::V128(v) => v,
             Const::Bool(_) => return Err(undefined("a condition was stored")),
         };
         match bits.to_le_bytes().get(..access.bytes as usize).filter(|_| access.memory == 0) {

@@ -1,6 +1,6 @@
 //! The operator table.
 
-use super::{Const, Type, Var};
+use super::{Const, Type, Var, VectorOp};
 use crate::options::Input;
 
 /// An operator of a statement.
@@ -10,6 +10,8 @@ pub enum Op {
     Const(Const),
     /// A numeric operator of Wasm with Wasm's meaning, traps included.
     Wasm(WasmOp),
+    /// A vector operator of Wasm. None traps.
+    Vector(VectorOp),
     /// `select`: operands `(a, b, condition: I32)`; `a` when the condition is not zero.
     Select,
     /// A load from an address. Operand: address `I32`.
@@ -32,6 +34,13 @@ pub enum Op {
     GlobalGet(u32),
     /// Sets a global. Operand: the value.
     GlobalSet(u32),
+    /// Word `word` of four (`I32`) of a 128-bit global's value at the launch. No operands.
+    GlobalWord {
+        /// Which global.
+        global: u32,
+        /// 0 to 3.
+        word: u32,
+    },
     /// An operator of the lowered form.
     Low(LowOp),
 }
@@ -41,7 +50,7 @@ pub enum Op {
 pub struct MemoryAccess {
     /// Type of the value loaded or stored.
     pub ty: Type,
-    /// Bytes in memory: 1, 2, 4 or 8; fewer than the type's size for narrow accesses.
+    /// Bytes in memory: 1, 2, 4, 8 or 16; fewer than the type's size for narrow accesses.
     pub bytes: u32,
     /// Whether a narrow load extends the sign.
     pub signed: bool,
@@ -428,7 +437,13 @@ impl Op {
     /// Whether leaving it out changes nothing when its result is unused: no store, no trap.
     pub fn is_pure(&self) -> bool {
         match self {
-            Op::Const(_) | Op::Select | Op::GlobalGet(_) | Op::MemorySize | Op::LoadData => true,
+            Op::Const(_)
+            | Op::Vector(_)
+            | Op::Select
+            | Op::GlobalGet(_)
+            | Op::GlobalWord { .. }
+            | Op::MemorySize
+            | Op::LoadData => true,
             Op::Wasm(op) => !op.can_trap(),
             Op::Load(_)
             | Op::Store(_)

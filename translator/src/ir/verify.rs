@@ -16,6 +16,8 @@ pub enum Stage {
     Wasm,
     /// Wasm's operators, no call.
     Inlined,
+    /// Inlined, and no vectors.
+    Scalar,
     /// [`Op::Const`] and [`Op::Low`] only; `If` takes a `Bool`.
     Lowered,
     /// Lowered, and in the strict form that the backend takes.
@@ -355,6 +357,9 @@ impl<'f> Verifier<'f> {
         if ty == Type::Bool && self.stage < Stage::Lowered {
             return Err(self.wrong_stage("a `Bool` value"));
         }
+        if ty == Type::V128 && self.stage >= Stage::Scalar {
+            return Err(self.wrong_stage("a vector"));
+        }
         Ok(())
     }
 
@@ -431,6 +436,8 @@ impl Op {
         match (self, args) {
             (Op::Const(value), []) => Some(Some(value.ty())),
             (Op::Wasm(op), _) if op.params() == args => Some(Some(op.result())),
+            (Op::Vector(op), _) if op.params() == args => Some(Some(op.result())),
+            (Op::GlobalWord { word: 0..=3, .. }, []) => Some(Some(Type::I32)),
             (Op::Select, [a, b, Type::I32]) if a == b => Some(Some(*a)),
             (Op::Load(access), [Type::I32]) if access.is_valid() => Some(Some(access.ty)),
             (Op::Store(access), [Type::I32, value]) if access.is_valid() && *value == access.ty => Some(None),
@@ -445,10 +452,12 @@ impl Op {
 }
 
 impl MemoryAccess {
-    /// Whether the number of bytes fits the type: a power of two, the type's size for floats, no more for integers.
+    /// Whether the number of bytes fits the type: a power of two, the type's size for floats, no more for integers, and
+    /// whole words for vectors, whose narrow loads give zeroes above.
     pub fn is_valid(&self) -> bool {
         let size = self.ty.bits() / 8;
-        self.bytes.is_power_of_two() && (self.bytes == size || self.ty.is_int() && self.bytes < size)
+        let narrow = self.ty.is_int() || self.ty == Type::V128 && self.bytes >= 4 && !self.signed;
+        self.bytes.is_power_of_two() && (self.bytes == size || narrow && self.bytes < size)
     }
 }
 

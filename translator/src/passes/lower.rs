@@ -216,7 +216,9 @@ impl Lowerer<'_> {
             Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_) | Op::DataDrop(_) => {
                 return Err(Error::Internal("a bulk memory operator was not expanded".into()));
             }
+            Op::Vector(op) => return Err(Error::Internal(format!("`{op}` was not split"))),
             Op::GlobalGet(global) => self.global(global)?,
+            Op::GlobalWord { global, word } => self.once(Once::Input(Input::GlobalWord { global, word })),
             Op::GlobalSet(global) => return Err(Error::Internal(format!("global {global} was not promoted"))),
         };
         if let Some(result) = result {
@@ -460,6 +462,7 @@ fn float_bits(constant: Const) -> u64 {
     match constant {
         Const::I32(x) | Const::F32(x) => u64::from(x),
         Const::I64(x) | Const::F64(x) => x,
+        Const::V128(x) => x as u64,
         Const::Bool(x) => u64::from(x),
     }
 }
