@@ -3,123 +3,126 @@
 //!
 //! A branch's condition narrows what it compares, in its arms and, where an arm does not come back, behind it. What a loop
 //! carries is widened to the constants that it is compared with, then to everything, until nothing changes. Where one
-//! such value moves in steps and stays between ends, it bounds the iterations, and so what else moves in steps.
+//! such value moves in steps and stays between ends, it bounds the iterations, and so what else moves in steps. What two
+//! values have in common is kept, too ([`linear`]), and what a condition says that was joined from several ways ([`joins`]).
+
+mod interval;
+mod joins;
+mod linear;
+mod loops;
+mod narrow;
+mod operators;
 
 use std::collections::HashMap;
 
-use crate::ir::{Const, Exit, Function, Label, Op, RegionId, StmtKind, Type, Value, WasmOp};
+use crate::analysis::roots::is_comparison;
+use crate::ir::{Const, Exit, Function, Label, Op, RegionId, StmtKind, Type, Value};
+
+pub use interval::Range;
+use joins::{Arrived, Facts, Way};
+use linear::{Linear, Near};
 
 /// Statements visited at the most; nested loops multiply visits. Beyond it nothing is known.
 const MAX_VISITS: usize = 4_000_000;
 /// Walks over a loop's body before its parameters may be anything.
 const MAX_WALKS: u32 = 4;
 
-/// Both ends included; signed, without wrapping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
-    /// Whether it counts from the stack pointer at the launch.
-    pub stack: bool,
-    /// The least.
-    pub low: i64,
-    /// The greatest.
-    pub high: i64,
-}
-
-const MIN: i64 = i32::MIN as i64;
-const MAX: i64 = i32::MAX as i64;
-
-impl Range {
-    const ANY: Range = Range { stack: false, low: MIN, high: MAX };
-
-    fn of(low: i64, high: i64) -> Range {
-        Range { stack: false, low, high }.checked()
-    }
-
-    fn exactly(value: i64) -> Range {
-        Range::of(value, value)
-    }
-
-    /// What may have wrapped around is anything.
-    fn checked(self) -> Range {
-        if self.low < MIN || self.high > MAX { Range { low: MIN, high: MAX, ..self } } else { self }
-    }
-
-    fn join(self, other: Range) -> Range {
-        match self.stack == other.stack {
-            true => Range { low: self.low.min(other.low), high: self.high.max(other.high), ..self },
-            false => Range::ANY,
-        }
-    }
-
-    /// Whether more is known than the type says.
-    pub fn is_bounded(&self) -> bool {
-        self.low > MIN && self.high < MAX
-    }
-
-    fn is_number(&self) -> bool {
-        !self.stack
-    }
-}
-
-/// The ranges of a function's values.
+/// Where the addresses of a function's accesses lie.
 #[derive(Debug)]
 pub struct Ranges {
-    facts: Vec<Option<Range>>,
+    accesses: HashMap<(RegionId, usize), Range>,
+    is_complete: bool,
 }
 
 impl Ranges {
-    /// The range of a value where it is defined; `None` for one that is never reached or of another type.
-    pub fn of(&self, value: Value) -> Option<Range> {
-        self.facts.get(value.index()).copied().flatten()
+    /// The range of the address of the access that is this statement of a region, where that runs; `None` where it never
+    /// does.
+    pub fn at(&self, region: RegionId, number: usize) -> Option<Range> {
+        match self.is_complete {
+            true => self.accesses.get(&(region, number)).copied(),
+            false => Some(Range::ANY),
+        }
     }
 }
 
 /// Finds them in a kernel of Wasm's operators whose globals are promoted; `stack_pointer` is that global.
 pub fn ranges(function: &Function, stack_pointer: u32) -> Ranges {
+    let (defs, homes) = definitions(function);
     let mut walker = Walker {
         function,
         stack_pointer,
         facts: vec![None; function.values.len()],
+        linears: vec![None; function.values.len()],
+        near: HashMap::new(),
+        implied: HashMap::new(),
+        accesses: HashMap::new(),
         narrowed: HashMap::new(),
-        defs: definitions(function),
-        thresholds: thresholds(function),
+        log: Vec::new(),
+        is_impossible: false,
+        thresholds: thresholds(function, &defs),
+        compared: compared(function),
+        defs,
+        homes,
+        open: vec![false; function.regions.len()],
         continues: continues(function),
-        exits: HashMap::new(),
+        breaks: HashMap::new(),
+        next: HashMap::new(),
+        marks: HashMap::new(),
         visits: 0,
     };
     for param in &function.params {
         walker.facts[param.index()] = Some(Range::ANY);
     }
-    walker.region(function.body, &mut None);
-    if walker.visits >= MAX_VISITS {
-        walker.facts.iter_mut().for_each(|fact| *fact = Some(Range::ANY));
-    }
-    Ranges { facts: walker.facts }
+    walker.region(function.body, 0, &mut Vec::new());
+    Ranges { accesses: walker.accesses, is_complete: walker.visits < MAX_VISITS }
 }
 
 type Def<'f> = Option<(&'f Op, &'f [Value])>;
 
-fn definitions(function: &Function) -> Vec<Def<'_>> {
+/// The operator that defines each value, and the region that each belongs to.
+fn definitions(function: &Function) -> (Vec<Def<'_>>, Vec<RegionId>) {
     let mut defs = vec![None; function.values.len()];
-    for stmt in function.regions.iter().flat_map(|region| &region.stmts) {
-        if let StmtKind::Op { op, args, result: Some(result) } = &stmt.kind {
-            defs[result.index()] = Some((op, args.as_slice()));
+    let mut homes = vec![function.body; function.values.len()];
+    for (id, region) in function.regions.iter().enumerate() {
+        let home = RegionId(id as u32);
+        region.params.iter().for_each(|param| homes[param.index()] = home);
+        for stmt in &region.stmts {
+            stmt.kind.results().iter().for_each(|result| homes[result.index()] = home);
+            if let StmtKind::Op { op, args, result: Some(result) } = &stmt.kind {
+                defs[result.index()] = Some((op, args.as_slice()));
+            }
         }
     }
-    defs
+    (defs, homes)
 }
 
-/// The constants of the function and their neighbours, ascending.
-fn thresholds(function: &Function) -> Vec<i64> {
+/// The constants that something is compared with and their neighbours, ascending.
+fn thresholds(function: &Function, defs: &[Def<'_>]) -> Vec<i64> {
     let mut found = Vec::new();
     for stmt in function.regions.iter().flat_map(|region| &region.stmts) {
-        if let StmtKind::Op { op: Op::Const(Const::I32(value)), .. } = stmt.kind {
-            let value = i64::from(value as i32);
-            found.extend([value - 1, value, value + 1]);
+        let StmtKind::Op { op: Op::Wasm(op), args, .. } = &stmt.kind else { continue };
+        for arg in args.iter().filter(|_| is_comparison(*op)) {
+            if let Some((Op::Const(Const::I32(value)), _)) = defs[arg.index()] {
+                let value = i64::from(*value as i32);
+                found.extend([value - 1, value, value + 1]);
+            }
         }
     }
     found.sort_unstable();
     found.dedup();
+    found
+}
+
+fn compared(function: &Function) -> Vec<bool> {
+    let mut found = vec![false; function.values.len()];
+    for stmt in function.regions.iter().flat_map(|region| &region.stmts) {
+        let is_tested = match &stmt.kind {
+            StmtKind::Op { op: Op::Wasm(op), .. } => is_comparison(*op),
+            StmtKind::If { .. } => true,
+            _ => false,
+        };
+        stmt.kind.args().iter().filter(|_| is_tested).for_each(|arg| found[arg.index()] = true);
+    }
     found
 }
 
@@ -133,35 +136,49 @@ fn continues(function: &Function) -> HashMap<Label, Vec<RegionId>> {
     found
 }
 
-/// What arrives somewhere, for each value; `None` so far: nothing has.
-type Arrived = Option<Vec<Option<Range>>>;
-
 struct Walker<'f> {
     function: &'f Function,
     stack_pointer: u32,
+    /// Where values lie where they are defined.
     facts: Vec<Option<Range>>,
+    /// Values as sums of others.
+    linears: Vec<Option<Linear>>,
+    /// What values are up to an interval.
+    near: HashMap<Value, Vec<Near>>,
+    /// What follows from a result of a construct being 0, or 1.
+    implied: HashMap<(Value, bool), Facts>,
+    accesses: HashMap<(RegionId, usize), Range>,
     /// What conditions of the branches around say.
     narrowed: HashMap<Value, Range>,
+    /// What they said of which value, and what was known before.
+    log: Vec<(Value, Option<Range>)>,
+    /// Whether the condition that is being noted can't be.
+    is_impossible: bool,
     defs: Vec<Def<'f>>,
+    /// The region that each value belongs to.
+    homes: Vec<RegionId>,
+    /// Whether a region is being walked.
+    open: Vec<bool>,
     thresholds: Vec<i64>,
+    /// Whether a value is compared with something, zero for one.
+    compared: Vec<bool>,
     /// The regions that continue a loop.
     continues: HashMap<Label, Vec<RegionId>>,
-    /// What breaks and continues hand on, by label.
-    exits: HashMap<(Label, bool), Arrived>,
+    /// The breaks to a label so far.
+    breaks: HashMap<Label, Arrived>,
+    /// What the next iteration of a loop starts with.
+    next: HashMap<Label, Vec<Option<Range>>>,
+    /// How long the log was when a construct began.
+    marks: HashMap<Label, usize>,
     visits: usize,
 }
 
-fn arrive(at: &mut Arrived, values: Vec<Option<Range>>) {
-    match at {
-        None => *at = Some(values),
-        Some(known) => {
-            for (known, new) in known.iter_mut().zip(values) {
-                *known = match (*known, new) {
-                    (Some(a), Some(b)) => Some(a.join(b)),
-                    (a, b) => a.or(b),
-                };
-            }
-        }
+fn join(into: &mut [Option<Range>], values: Vec<Option<Range>>) {
+    for (known, new) in into.iter_mut().zip(values) {
+        *known = match (*known, new) {
+            (Some(a), Some(b)) => Some(a.join(b)),
+            (a, b) => a.or(b),
+        };
     }
 }
 
@@ -175,49 +192,63 @@ impl<'f> Walker<'f> {
     }
 
     fn all(&self, values: &[Value]) -> Vec<Option<Range>> {
-        values.iter().map(|value| self.get(*value)).collect()
+        values.iter().map(|value| self.get(*value).map(|_| self.refined(*value))).collect()
     }
 
-    fn set_all(&mut self, values: &[Value], to: &Arrived) {
-        for (number, value) in values.iter().enumerate() {
-            self.facts[value.index()] = to.as_ref().and_then(|to| to[number]);
+    fn set_all(&mut self, values: &[Value], to: &[Option<Range>]) {
+        for (value, range) in values.iter().zip(to) {
+            self.facts[value.index()] = *range;
         }
     }
 
-    /// Walks a region; what its `Yield` hands on goes to `yields`. True if it yields.
-    fn region(&mut self, id: RegionId, yields: &mut Arrived) -> bool {
+    /// Walks a region of a construct at whose start `mark` conditions were noted; what its `Yield` hands on goes to
+    /// `yields`. True if it yields.
+    fn region(&mut self, id: RegionId, mark: usize, yields: &mut Arrived) -> bool {
         let function = self.function;
         let region = function.region(id);
-        let mut undo: Vec<(Value, Option<Range>)> = Vec::new();
-        for stmt in &region.stmts {
+        let before = self.log.len();
+        self.open[id.index()] = true;
+        for (number, stmt) in region.stmts.iter().enumerate() {
             self.visits += 1;
             if self.visits >= MAX_VISITS {
                 break;
             }
-            self.stmt(&stmt.kind, &mut undo);
+            if let StmtKind::Op { op: Op::Load(_) | Op::Store(_), args, .. } = &stmt.kind {
+                self.accesses.insert((id, number), self.refined(args[0]));
+            }
+            self.stmt(&stmt.kind);
         }
-        let values = self.all(region.exit.values());
+        let values = region.exit.values();
         let yielded = match &region.exit {
             Exit::Yield(_) => {
-                arrive(yields, values);
+                let way = self.way(values, mark);
+                yields.push(way);
                 true
             }
             Exit::Break(label, _) => {
-                arrive(self.exits.entry((*label, false)).or_default(), values);
+                let mark = self.marks.get(label).copied().unwrap_or(before);
+                let way = self.way(values, mark);
+                self.breaks.entry(*label).or_default().push(way);
                 false
             }
             Exit::Continue(label, _) => {
-                arrive(self.exits.entry((*label, true)).or_default(), values);
+                let values = self.all(values);
+                match self.next.get_mut(label) {
+                    Some(known) => join(known, values),
+                    None => _ = self.next.insert(*label, values),
+                }
                 false
             }
             Exit::Return(_) | Exit::Trap(_) => false,
         };
-        self.restore(undo);
+        self.open[id.index()] = false;
+        self.restore(before);
         yielded
     }
 
-    fn restore(&mut self, undo: Vec<(Value, Option<Range>)>) {
-        for (value, before) in undo.into_iter().rev() {
+    /// Forgets what conditions said since the log was that long.
+    fn restore(&mut self, length: usize) {
+        for (value, before) in self.log.drain(length..).rev() {
             match before {
                 Some(range) => self.narrowed.insert(value, range),
                 None => self.narrowed.remove(&value),
@@ -225,40 +256,37 @@ impl<'f> Walker<'f> {
         }
     }
 
-    fn stmt(&mut self, kind: &'f StmtKind, undo: &mut Vec<(Value, Option<Range>)>) {
+    fn stmt(&mut self, kind: &'f StmtKind) {
+        let mark = self.log.len();
         match kind {
-            StmtKind::Op { op, args, result: Some(result) } => {
-                let ty = self.function.ty(*result);
-                self.facts[result.index()] = (ty == Type::I32).then(|| self.operator(op, args));
-            }
+            StmtKind::Op { op, args, result: Some(result) } => self.op(op, args, *result),
             StmtKind::Op { .. } => {}
             StmtKind::If { cond, then, otherwise, results } => {
-                let mut arrived = None;
+                let mut arrived = Vec::new();
                 let then_yields = self.arm(*cond, true, *then, &mut arrived);
                 let else_yields = self.arm(*cond, false, *otherwise, &mut arrived);
-                self.set_all(results, &arrived);
+                self.define(results, &arrived);
                 if then_yields != else_yields {
-                    self.narrow(*cond, then_yields, undo);
+                    self.narrow(*cond, then_yields);
                 }
             }
             StmtKind::Switch { cases, default, results, .. } => {
                 let mut regions: Vec<RegionId> = cases.iter().copied().chain([*default]).collect();
                 regions.sort_unstable();
                 regions.dedup();
-                let mut arrived = None;
+                let mut arrived = Vec::new();
                 for region in regions {
-                    self.region(region, &mut arrived);
+                    self.region(region, mark, &mut arrived);
                 }
-                self.set_all(results, &arrived);
+                self.define(results, &arrived);
             }
             StmtKind::Block { label, body, results } => {
-                self.exits.remove(&(*label, false));
-                let mut arrived = None;
-                self.region(*body, &mut arrived);
-                if let Some(Some(values)) = self.exits.remove(&(*label, false)) {
-                    arrive(&mut arrived, values);
-                }
-                self.set_all(results, &arrived);
+                self.breaks.remove(label);
+                self.marks.insert(*label, mark);
+                let mut arrived = Vec::new();
+                self.region(*body, mark, &mut arrived);
+                arrived.extend(self.breaks.remove(label).unwrap_or_default());
+                self.define(results, &arrived);
             }
             StmtKind::Loop { label, inits, body, results } => self.run_loop(*label, inits, *body, results),
             other => {
@@ -269,42 +297,46 @@ impl<'f> Walker<'f> {
         }
     }
 
+    fn op(&mut self, op: &Op, args: &[Value], result: Value) {
+        let is_int = self.function.ty(result) == Type::I32;
+        self.facts[result.index()] = is_int.then(|| self.operator(op, args));
+        self.linears[result.index()] = self.sum_of(op, args).filter(|_| is_int);
+        if self.linears[result.index()].as_ref().is_some_and(|sum| !sum.terms.is_empty()) {
+            self.facts[result.index()] = Some(self.refined(result));
+        }
+    }
+
     fn arm(&mut self, cond: Value, holds: bool, region: RegionId, arrived: &mut Arrived) -> bool {
-        let mut undo = Vec::new();
-        self.narrow(cond, holds, &mut undo);
-        let yields = self.region(region, arrived);
-        self.restore(undo);
+        let mark = self.log.len();
+        let yields = self.narrow(cond, holds) && self.region(region, mark, arrived);
+        self.restore(mark);
         yields
     }
 
     fn run_loop(&mut self, label: Label, inits: &[Value], body: RegionId, results: &[Value]) {
+        let mark = self.log.len();
+        self.marks.insert(label, mark);
         let params = &self.function.region(body).params;
-        let mut current: Vec<Option<Range>> = self.all(inits);
+        let start: Vec<Option<Range>> = self.all(inits);
+        let mut current = start.clone();
+        self.find_lockstep(label, params, inits);
         for walk in 0.. {
-            let so_far = Some(current.clone());
-            self.set_all(params, &so_far);
-            self.exits.remove(&(label, true));
-            self.exits.remove(&(label, false));
-            let mut arrived = None;
-            self.region(body, &mut arrived);
-            let mut next = Some(current.clone());
-            if let Some(Some(values)) = self.exits.remove(&(label, true)) {
-                arrive(&mut next, values);
-            }
-            let next = next.unwrap_or_default();
+            let mut arrived = self.iterate(label, body, &current);
+            let arrives = self.next.remove(&label).unwrap_or_default();
+            let mut next = current.clone();
+            join(&mut next, arrives.clone());
             if next == current || self.visits >= MAX_VISITS {
-                let refined = self.by_iterations(label, params, inits, &current);
+                // What was widened too far comes back.
+                let mut exact = start;
+                join(&mut exact, arrives);
+                let meet = |(a, b): (&Option<Range>, &Option<Range>)| a.zip(*b).map(|(a, b)| a.meet(b));
+                let met: Vec<Option<Range>> = current.iter().zip(&exact).map(meet).collect();
+                let refined = self.by_iterations(label, params, inits, &met);
                 if refined != current {
-                    self.set_all(params, &Some(refined));
-                    self.exits.remove(&(label, false));
-                    arrived = None;
-                    self.region(body, &mut arrived);
-                    self.exits.remove(&(label, true));
+                    arrived = self.iterate(label, body, &refined);
+                    self.next.remove(&label);
                 }
-                if let Some(Some(values)) = self.exits.remove(&(label, false)) {
-                    arrive(&mut arrived, values);
-                }
-                self.set_all(results, &arrived);
+                self.define(results, &arrived);
                 return;
             }
             let widen = |(old, new): (&Option<Range>, &Option<Range>)| match (old, new) {
@@ -315,283 +347,19 @@ impl<'f> Walker<'f> {
         }
     }
 
-    /// The ranges of a loop's parameters, given sound ones: those that move in steps, in as many as another one leaves.
-    fn by_iterations(
-        &self,
-        label: Label,
-        params: &[Value],
-        inits: &[Value],
-        current: &[Option<Range>],
-    ) -> Vec<Option<Range>> {
-        let steps: Vec<Option<(i64, i64)>> =
-            (0..params.len()).map(|number| self.steps(label, params[number], number)).collect();
-        let continues = steps.iter().zip(current).filter_map(|(steps, range)| {
-            let ((least, greatest), range) = ((*steps)?, (*range)?);
-            let smallest = if least > 0 { least } else { -greatest };
-            (range.is_bounded() && smallest > 0).then(|| (range.high - range.low) / smallest)
-        });
-        let Some(continues) = continues.min() else { return current.to_vec() };
-        let refine = |number: usize| {
-            let (range, init) = (current[number]?, self.get(inits[number])?);
-            let Some((least, greatest)) = steps[number].filter(|_| range.stack == init.stack) else {
-                return Some(range);
-            };
-            let low = range.low.max(init.low + (continues * least).min(0));
-            let high = range.high.min(init.high + (continues * greatest).max(0));
-            Some(if low <= high { Range { low, high, ..range } } else { range })
-        };
-        (0..params.len()).map(refine).collect()
-    }
-
-    /// The least and the greatest number that iterations add to a loop's parameter; `None` if one does something else.
-    fn steps(&self, label: Label, param: Value, number: usize) -> Option<(i64, i64)> {
-        let mut ends: Option<(i64, i64)> = None;
-        for region in self.continues.get(&label)? {
-            let value = self.function.region(*region).exit.values()[number];
-            let step = match self.defs[value.index()] {
-                _ if value == param => 0,
-                Some((Op::Wasm(WasmOp::I32Add), [a, b])) if *a == param => self.constant(*b)?,
-                Some((Op::Wasm(WasmOp::I32Add), [a, b])) if *b == param => self.constant(*a)?,
-                Some((Op::Wasm(WasmOp::I32Sub), [a, b])) if *a == param => -self.constant(*b)?,
-                _ => return None,
-            };
-            ends = Some(ends.map_or((step, step), |(least, greatest)| (step.min(least), step.max(greatest))));
+    /// Walks a loop's body once, with these ranges of its parameters. Gives the ways out.
+    fn iterate(&mut self, label: Label, body: RegionId, params: &[Option<Range>]) -> Arrived {
+        let values = &self.function.region(body).params;
+        self.set_all(values, params);
+        for value in values {
+            self.facts[value.index()] = self.facts[value.index()].map(|_| self.refined(*value));
         }
-        ends
-    }
-
-    fn constant(&self, value: Value) -> Option<i64> {
-        match self.defs[value.index()] {
-            Some((Op::Const(Const::I32(number)), _)) => Some(i64::from(*number as i32)),
-            _ => None,
-        }
-    }
-
-    /// An end that moved goes on to the next constant, later to the last.
-    fn widened(&self, old: Range, new: Range, walk: u32) -> Range {
-        if old.stack != new.stack {
-            return Range::ANY;
-        }
-        let (mut low, mut high) = (new.low, new.high);
-        if new.low < old.low {
-            let below = self.thresholds.iter().rev().find(|t| **t <= new.low);
-            low = below.copied().filter(|_| walk < MAX_WALKS).unwrap_or(MIN);
-        }
-        if new.high > old.high {
-            let above = self.thresholds.iter().find(|t| **t >= new.high);
-            high = above.copied().filter(|_| walk < MAX_WALKS).unwrap_or(MAX);
-        }
-        Range { stack: old.stack, low: low.max(MIN), high: high.min(MAX) }
-    }
-
-    fn operator(&self, op: &Op, args: &[Value]) -> Range {
-        match op {
-            Op::Const(Const::I32(value)) => Range::exactly(i64::from(*value as i32)),
-            Op::GlobalGet(global) if *global == self.stack_pointer => Range { stack: true, low: 0, high: 0 },
-            Op::Load(access) if access.bytes < 4 => {
-                let bits = 8 * access.bytes;
-                match access.signed {
-                    true => Range::of(-1 << (bits - 1), (1 << (bits - 1)) - 1),
-                    false => Range::of(0, (1 << bits) - 1),
-                }
-            }
-            Op::Select => self.known(args[0]).join(self.known(args[1])),
-            Op::Wasm(op) => self.wasm(*op, args),
-            _ => Range::ANY,
-        }
-    }
-
-    fn wasm(&self, op: WasmOp, args: &[Value]) -> Range {
-        use WasmOp::*;
-        if crate::analysis::roots::is_comparison(op) {
-            return Range::of(0, 1);
-        }
-        let range = |arg: usize| self.known(args[arg]);
-        match (op, args) {
-            (I32Add, [_, _]) => {
-                let (a, b) = (range(0), range(1));
-                let sum = Range { stack: a.stack || b.stack, low: a.low + b.low, high: a.high + b.high };
-                if a.stack && b.stack { Range::ANY } else { sum.checked() }
-            }
-            (I32Sub, [_, _]) => {
-                let (a, b) = (range(0), range(1));
-                match (a.stack, b.stack) {
-                    (false, true) => Range::ANY,
-                    (stack, other) => {
-                        Range { stack: stack && !other, low: a.low - b.high, high: a.high - b.low }.checked()
-                    }
-                }
-            }
-            (_, [_, _]) if !range(0).is_number() || !range(1).is_number() => Range::ANY,
-            (_, [_]) if args.len() == 1 && self.function.ty(args[0]) == Type::I32 && range(0).stack => Range::ANY,
-            (I32Mul, [_, _]) => {
-                let (a, b) = (range(0), range(1));
-                let products = [a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high];
-                Range::of(products.into_iter().min().unwrap_or(MIN), products.into_iter().max().unwrap_or(MAX))
-            }
-            (I32Shl, [_, _]) => match range(1) {
-                b if b.low == b.high && (0..32).contains(&b.low) => {
-                    Range::of(range(0).low << b.low, range(0).high << b.low)
-                }
-                _ => Range::ANY,
-            },
-            (I32ShrS | I32ShrU, [_, _]) => match (range(0), range(1)) {
-                (a, b) if b.low == b.high && (0..32).contains(&b.low) && (a.low >= 0 || op == I32ShrS) => {
-                    Range::of(a.low >> b.low, a.high >> b.low)
-                }
-                (_, b) if b.low == b.high && (1..32).contains(&b.low) && op == I32ShrU => {
-                    Range::of(0, i64::from(u32::MAX) >> b.low)
-                }
-                _ => Range::ANY,
-            },
-            (I32And, [_, _]) => {
-                let highs = [range(0), range(1)].into_iter().filter(|r| r.low >= 0).map(|r| r.high);
-                highs.min().map_or(Range::ANY, |high| Range::of(0, high))
-            }
-            (I32Or | I32Xor, [_, _]) => match (range(0), range(1)) {
-                (a, b) if a.low >= 0 && b.low >= 0 => {
-                    let bits = 64 - (a.high | b.high).leading_zeros();
-                    Range::of(0, (1 << bits) - 1)
-                }
-                _ => Range::ANY,
-            },
-            (I32RemU, [_, _]) => match (range(0), range(1)) {
-                (a, b) if b.low > 0 && a.low >= 0 => Range::of(0, a.high.min(b.high - 1)),
-                (_, b) if b.low > 0 => Range::of(0, b.high - 1),
-                _ => Range::ANY,
-            },
-            (I32RemS, [_, _]) => match (range(0), range(1)) {
-                (a, b) if b.low > 0 && a.low >= 0 => Range::of(0, a.high.min(b.high - 1)),
-                (_, b) if b.low > 0 => Range::of(1 - b.high, b.high - 1),
-                _ => Range::ANY,
-            },
-            (I32DivU | I32DivS, [_, _]) => match (range(0), range(1)) {
-                (a, b) if a.low >= 0 && b.low > 0 => Range::of(a.low / b.high, a.high / b.low),
-                _ => Range::ANY,
-            },
-            (I32Extend8S, _) => Range::of(-128, 127),
-            (I32Extend16S, _) => Range::of(-32768, 32767),
-            (I32Clz | I32Ctz | I32Popcnt, _) => Range::of(0, 32),
-            _ => Range::ANY,
-        }
-    }
-
-    /// Notes what follows for the values that a condition compares.
-    fn narrow(&mut self, cond: Value, holds: bool, undo: &mut Vec<(Value, Option<Range>)>) {
-        use WasmOp::*;
-        let Some((Op::Wasm(op), args)) = self.defs[cond.index()].filter(|_| self.is_compared(cond)) else {
-            return self.narrow_number(cond, holds, undo);
-        };
-        let is = |value: Value, number: i64| self.known(value) == Range::exactly(number);
-        match (*op, args) {
-            (I32Eqz, [a]) => return self.narrow(*a, !holds, undo),
-            (I32Ne, [a, b]) if is(*b, 0) && self.is_condition(*a) => return self.narrow(*a, holds, undo),
-            (I32Eq, [a, b]) if is(*b, 0) && self.is_condition(*a) => return self.narrow(*a, !holds, undo),
-            (I32And, [a, b]) if is(*b, 1) && self.is_condition(*a) => return self.narrow(*a, holds, undo),
-            (I32And, [a, b]) if holds && self.is_condition(*a) && self.is_condition(*b) => {
-                self.narrow(*a, true, undo);
-                return self.narrow(*b, true, undo);
-            }
-            (I32Or, [a, b]) if !holds => {
-                self.narrow(*a, false, undo);
-                return self.narrow(*b, false, undo);
-            }
-            _ => {}
-        }
-        let [a, b] = args else { return };
-        // As `less(x, y)` or `less or equal`, signed or not.
-        let (x, y, strict, signed) = match (*op, holds) {
-            (I32LtS, true) | (I32GeS, false) => (*a, *b, true, true),
-            (I32GtS, true) | (I32LeS, false) => (*b, *a, true, true),
-            (I32LeS, true) | (I32GtS, false) => (*a, *b, false, true),
-            (I32GeS, true) | (I32LtS, false) => (*b, *a, false, true),
-            (I32LtU, true) | (I32GeU, false) => (*a, *b, true, false),
-            (I32GtU, true) | (I32LeU, false) => (*b, *a, true, false),
-            (I32LeU, true) | (I32GtU, false) => (*a, *b, false, false),
-            (I32GeU, true) | (I32LtU, false) => (*b, *a, false, false),
-            (I32Eq, true) | (I32Ne, false) => return self.narrow_equal(*a, *b, undo),
-            (I32Ne, true) | (I32Eq, false) => {
-                self.narrow_apart(*a, *b, undo);
-                return self.narrow_apart(*b, *a, undo);
-            }
-            _ => return,
-        };
-        let (of_x, of_y) = (self.known(x), self.known(y));
-        if of_x.stack || of_y.stack {
-            return;
-        }
-        let gap = i64::from(strict);
-        if signed || (of_x.low >= 0 && of_y.low >= 0) {
-            self.set_narrow(x, Range { high: of_x.high.min(of_y.high - gap), ..of_x }, undo);
-            self.set_narrow(y, Range { low: of_y.low.max(of_x.low + gap), ..of_y }, undo);
-        } else if of_y.low >= 0 {
-            // Unsigned and less than what is not negative: not negative either.
-            self.set_narrow(x, Range { low: of_x.low.max(0), high: of_x.high.min(of_y.high - gap), ..of_x }, undo);
-        }
-    }
-
-    /// Whether a value says how others compare; else it is a number that is tested for zero.
-    fn is_compared(&self, value: Value) -> bool {
-        match self.defs[value.index()] {
-            Some((Op::Wasm(WasmOp::I32And | WasmOp::I32Or), args)) => args.iter().any(|arg| self.is_condition(*arg)),
-            _ => self.is_condition(value),
-        }
-    }
-
-    fn narrow_number(&mut self, value: Value, not_zero: bool, undo: &mut Vec<(Value, Option<Range>)>) {
-        let range = self.known(value);
-        if range.stack || self.function.ty(value) != Type::I32 {
-            return;
-        }
-        match not_zero {
-            true => {
-                let (low, high) = (range.low + i64::from(range.low == 0), range.high - i64::from(range.high == 0));
-                self.set_narrow(value, Range { low, high, ..range }, undo);
-            }
-            false => self.set_narrow(value, Range { low: range.low.max(0), high: range.high.min(0), ..range }, undo),
-        }
-    }
-
-    fn is_condition(&self, value: Value) -> bool {
-        matches!(self.defs[value.index()], Some((Op::Wasm(op), _)) if crate::analysis::roots::is_comparison(*op))
-    }
-
-    fn narrow_equal(&mut self, a: Value, b: Value, undo: &mut Vec<(Value, Option<Range>)>) {
-        let (of_a, of_b) = (self.known(a), self.known(b));
-        if of_a.stack == of_b.stack {
-            let both = Range { low: of_a.low.max(of_b.low), high: of_a.high.min(of_b.high), ..of_a };
-            self.set_narrow(a, both, undo);
-            self.set_narrow(b, both, undo);
-        }
-    }
-
-    /// `a` is not `b`, which is one number: an end of `a` that it is moves.
-    fn narrow_apart(&mut self, a: Value, b: Value, undo: &mut Vec<(Value, Option<Range>)>) {
-        let (of_a, of_b) = (self.known(a), self.known(b));
-        if of_a.stack != of_b.stack || of_b.low != of_b.high {
-            return;
-        }
-        let low = of_a.low + i64::from(of_a.low == of_b.low);
-        let high = of_a.high - i64::from(of_a.high == of_b.low);
-        self.set_narrow(a, Range { low, high, ..of_a }, undo);
-    }
-
-    fn set_narrow(&mut self, value: Value, range: Range, undo: &mut Vec<(Value, Option<Range>)>) {
-        // Nothing: that code is never reached, and any range is right there.
-        if range.low > range.high {
-            return;
-        }
-        let before = self.narrowed.insert(value, range);
-        undo.push((value, before));
-        // What holds for `x + 4` holds for `x`, too, where that did not wrap around.
-        let Some((Op::Wasm(WasmOp::I32Add), [x, constant])) = self.defs[value.index()] else { return };
-        let Some(number) = self.constant(*constant) else { return };
-        let of_x = self.known(*x);
-        if of_x.stack == range.stack && of_x.low + number >= MIN && of_x.high + number <= MAX {
-            let (low, high) = (of_x.low.max(range.low - number), of_x.high.min(range.high - number));
-            if (low, high) != (of_x.low, of_x.high) {
-                self.set_narrow(*x, Range { low, high, ..of_x }, undo);
-            }
-        }
+        self.next.remove(&label);
+        self.breaks.remove(&label);
+        let mark = self.log.len();
+        let mut arrived: Vec<Way> = Vec::new();
+        self.region(body, mark, &mut arrived);
+        arrived.extend(self.breaks.remove(&label).unwrap_or_default());
+        arrived
     }
 }

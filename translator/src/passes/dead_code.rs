@@ -1,9 +1,7 @@
 //! Removes what nothing needs: operators without effect whose results are unused, results and loop parameters that
 //! are unused or feed only themselves, and branches that are left with nothing to do.
 
-use std::collections::HashMap;
-
-use crate::ir::{Exit, Function, Label, Region, RegionId, Stmt, StmtKind, Value};
+use crate::ir::{Exit, Function, Region, RegionId, Stmt, StmtKind, Value};
 
 /// Removes dead code from a function at any stage before strict form.
 pub fn remove(function: &mut Function) {
@@ -11,34 +9,55 @@ pub fn remove(function: &mut Function) {
     pass.index(function.body, None);
     pass.mark_effects();
     pass.propagate();
-    let Marker { live, constructs, regions: order, labels, .. } = pass;
-    let keep = |values: &[Value]| -> Vec<bool> { values.iter().map(|v| live[v.index()]).collect() };
-    // Masks first, as they are read off statements that the sweep changes.
-    let result_masks: HashMap<Place, Vec<bool>> =
-        constructs.keys().map(|place| (*place, keep(stmt(function, *place).kind.results()))).collect();
-    let param_masks: HashMap<RegionId, Vec<bool>> =
-        order.iter().map(|(region, _)| (*region, keep(&function.region(*region).params))).collect();
-    let effects: HashMap<Place, bool> = constructs.iter().map(|(place, c)| (*place, c.effect)).collect();
-    for (id, owner) in &order {
-        let region = std::mem::replace(function.region_mut(*id), empty());
-        *function.region_mut(*id) = sweep(region, *id, *owner, &live, &result_masks, &param_masks, &effects, &labels);
+    let Marker { live, constructs, owned, regions, labels, .. } = pass;
+    // Exits first, for how many of their values stay is read off statements that the sweep changes.
+    for (id, owner) in &regions {
+        let mut exit = std::mem::replace(&mut function.region_mut(*id).exit, Exit::Yield(Vec::new()));
+        let results = |construct: u32| stmt(function, constructs[construct as usize].place).kind.results();
+        match &mut exit {
+            Exit::Yield(values) => owner.iter().for_each(|owner| retain(values, results(*owner), &live)),
+            Exit::Break(label, values) => {
+                labels[label.index()].iter().for_each(|named| retain(values, results(named.construct), &live));
+            }
+            Exit::Continue(label, values) => labels[label.index()]
+                .iter()
+                .for_each(|named| retain(values, &function.region(named.body).params, &live)),
+            Exit::Return(_) | Exit::Trap(_) => {}
+        }
+        function.region_mut(*id).exit = exit;
+    }
+    for construct in &constructs {
+        let (id, number) = construct.place;
+        if let StmtKind::Loop { body, .. } = function.region(id).stmts[number].kind {
+            let mut params = std::mem::take(&mut function.region_mut(body).params);
+            if let StmtKind::Loop { inits, .. } = &mut function.region_mut(id).stmts[number].kind {
+                retain(inits, &params, &live);
+            }
+            params.retain(|param| live[param.index()]);
+            function.region_mut(body).params = params;
+        }
+    }
+    for (id, _) in &regions {
+        sweep(function.region_mut(*id), &owned[id.index()], &constructs, &live);
     }
 }
 
 /// A statement's region and number.
 type Place = (RegionId, usize);
 
-fn empty() -> Region {
-    Region { params: Vec::new(), stmts: Vec::new(), exit: Exit::Yield(Vec::new()), exit_at: crate::Location::default() }
-}
-
 fn stmt(function: &Function, place: Place) -> &Stmt {
     &function.region(place.0).stmts[place.1]
 }
 
+/// Keeps the values whose counterparts are live.
+fn retain(values: &mut Vec<Value>, counterparts: &[Value], live: &[bool]) {
+    let mut counterparts = counterparts.iter();
+    values.retain(|_| counterparts.next().is_none_or(|value| live[value.index()]));
+}
+
 /// A construct and the regions that give its results.
-#[derive(Default)]
-struct Incoming {
+struct Construct {
+    place: Place,
     sources: Vec<RegionId>,
     effect: bool,
 }
@@ -46,14 +65,15 @@ struct Incoming {
 #[derive(Clone, Copy)]
 enum Def {
     None,
-    Stmt(Place),
-    LoopParam { owner: Place, number: usize },
+    Op(Place),
+    Result { construct: u32, number: u32 },
+    LoopParam { construct: u32, number: u32 },
 }
 
-/// What a label names: the statement, and for loops the region.
+/// What a label names: the construct, and for loops the region.
 #[derive(Clone, Copy)]
 struct Named {
-    place: Place,
+    construct: u32,
     body: RegionId,
 }
 
@@ -62,11 +82,13 @@ struct Marker<'f> {
     live: Vec<bool>,
     todo: Vec<Value>,
     defs: Vec<Def>,
-    constructs: HashMap<Place, Incoming>,
-    /// Regions in use and the statements that hold them.
-    regions: Vec<(RegionId, Option<Place>)>,
-    labels: HashMap<Label, Named>,
-    continues: HashMap<Label, Vec<RegionId>>,
+    constructs: Vec<Construct>,
+    /// The constructs of each region, in order.
+    owned: Vec<Vec<u32>>,
+    /// Regions in use and the constructs that they belong to.
+    regions: Vec<(RegionId, Option<u32>)>,
+    labels: Vec<Option<Named>>,
+    continues: Vec<Vec<RegionId>>,
 }
 
 impl<'f> Marker<'f> {
@@ -75,46 +97,44 @@ impl<'f> Marker<'f> {
             live: vec![false; function.values.len()],
             todo: Vec::new(),
             defs: vec![Def::None; function.values.len()],
-            constructs: HashMap::new(),
+            constructs: Vec::new(),
+            owned: vec![Vec::new(); function.regions.len()],
             regions: Vec::new(),
-            labels: HashMap::new(),
-            continues: HashMap::new(),
+            labels: vec![None; function.labels as usize],
+            continues: vec![Vec::new(); function.labels as usize],
             function,
         }
     }
 
     /// Indexes definitions and exits below a region; true if it has an effect.
-    fn index(&mut self, id: RegionId, owner: Option<Place>) -> bool {
+    fn index(&mut self, id: RegionId, owner: Option<u32>) -> bool {
         self.regions.push((id, owner));
         let region = self.function.region(id);
         let mut effect = false;
         for (number, stmt) in region.stmts.iter().enumerate() {
             let place = (id, number);
-            for result in stmt.kind.results() {
-                self.defs[result.index()] = Def::Stmt(place);
-            }
-            let own = match &stmt.kind {
-                StmtKind::Op { op, .. } => !op.is_pure(),
+            effect |= match &stmt.kind {
+                StmtKind::Op { op, result, .. } => {
+                    result.iter().for_each(|result| self.defs[result.index()] = Def::Op(place));
+                    !op.is_pure()
+                }
                 StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => true,
                 kind => self.construct(kind, place),
             };
-            effect |= own;
         }
         match &region.exit {
             Exit::Yield(_) => {
-                if let Some(owner) = owner {
-                    self.constructs.entry(owner).or_default().sources.push(id);
-                }
+                owner.into_iter().for_each(|owner| self.constructs[owner as usize].sources.push(id));
                 effect
             }
             Exit::Break(label, _) => {
-                if let Some(named) = self.labels.get(label) {
-                    self.constructs.entry(named.place).or_default().sources.push(id);
+                if let Some(named) = self.labels[label.index()] {
+                    self.constructs[named.construct as usize].sources.push(id);
                 }
                 true
             }
             Exit::Continue(label, _) => {
-                self.continues.entry(*label).or_default().push(id);
+                self.continues[label.index()].push(id);
                 true
             }
             Exit::Return(_) | Exit::Trap(_) => true,
@@ -122,24 +142,30 @@ impl<'f> Marker<'f> {
     }
 
     fn construct(&mut self, kind: &StmtKind, place: Place) -> bool {
+        let construct = self.constructs.len() as u32;
+        self.constructs.push(Construct { place, sources: Vec::new(), effect: false });
+        self.owned[place.0.index()].push(construct);
+        for (number, result) in kind.results().iter().enumerate() {
+            self.defs[result.index()] = Def::Result { construct, number: number as u32 };
+        }
         let mut effect = false;
         if let StmtKind::Block { label, body, .. } | StmtKind::Loop { label, body, .. } = kind {
-            self.labels.insert(*label, Named { place, body: *body });
+            self.labels[label.index()] = Some(Named { construct, body: *body });
         }
         if let StmtKind::Loop { body, .. } = kind {
             // A loop may run for ever, which is an effect.
             effect = true;
             for (number, param) in self.function.region(*body).params.iter().enumerate() {
-                self.defs[param.index()] = Def::LoopParam { owner: place, number };
+                self.defs[param.index()] = Def::LoopParam { construct, number: number as u32 };
             }
         }
         let mut regions = kind.regions();
         regions.sort_unstable();
         regions.dedup();
         for region in regions {
-            effect |= self.index(region, Some(place));
+            effect |= self.index(region, Some(construct));
         }
-        self.constructs.entry(place).or_default().effect = effect;
+        self.constructs[construct as usize].effect = effect;
         effect
     }
 
@@ -151,22 +177,23 @@ impl<'f> Marker<'f> {
 
     fn mark_effects(&mut self) {
         let function = self.function;
-        for (id, _) in self.regions.clone() {
+        for number in 0..self.regions.len() {
+            let (id, _) = self.regions[number];
             let region = function.region(id);
-            for (number, stmt) in region.stmts.iter().enumerate() {
+            let mut construct = 0;
+            for stmt in &region.stmts {
                 let needed = match &stmt.kind {
                     StmtKind::Op { op, .. } => !op.is_pure(),
                     StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => true,
-                    // A loop's parameters are live only if something reads them.
-                    StmtKind::Loop { .. } | StmtKind::Block { .. } => false,
-                    StmtKind::If { .. } | StmtKind::Switch { .. } => {
-                        self.constructs.get(&(id, number)).is_some_and(|c| c.effect)
+                    kind => {
+                        let has_effect = self.constructs[self.owned[id.index()][construct] as usize].effect;
+                        construct += 1;
+                        // A loop's parameters are live only if something reads them.
+                        has_effect && matches!(kind, StmtKind::If { .. } | StmtKind::Switch { .. })
                     }
                 };
                 if needed {
-                    for arg in stmt.kind.args() {
-                        self.mark(*arg);
-                    }
+                    stmt.kind.args().iter().for_each(|arg| self.mark(*arg));
                 }
             }
             if let Exit::Return(values) = &region.exit {
@@ -183,24 +210,26 @@ impl<'f> Marker<'f> {
         while let Some(value) = self.todo.pop() {
             match self.defs[value.index()] {
                 Def::None => {}
-                Def::Stmt(place) => {
-                    let kind = &stmt(function, place).kind;
+                Def::Op(place) => stmt(function, place).kind.args().iter().for_each(|arg| self.mark(*arg)),
+                Def::Result { construct, number } => {
+                    let kind = &stmt(function, self.constructs[construct as usize].place).kind;
                     if !matches!(kind, StmtKind::Loop { .. }) {
-                        kind.args().iter().for_each(|v| self.mark(*v));
+                        kind.args().iter().for_each(|arg| self.mark(*arg));
                     }
-                    let number = kind.results().iter().position(|r| *r == value);
-                    let Some(incoming) = self.constructs.get(&place) else { continue };
-                    for region in incoming.sources.clone() {
-                        if let Some(source) = number.and_then(|n| function.region(region).exit.values().get(n)) {
-                            self.mark(*source);
+                    for source in 0..self.constructs[construct as usize].sources.len() {
+                        let region = self.constructs[construct as usize].sources[source];
+                        if let Some(value) = function.region(region).exit.values().get(number as usize) {
+                            self.mark(*value);
                         }
                     }
                 }
-                Def::LoopParam { owner, number } => {
-                    let StmtKind::Loop { label, inits, .. } = &stmt(function, owner).kind else { continue };
-                    self.mark(inits[number]);
-                    for region in self.continues.get(label).cloned().unwrap_or_default() {
-                        self.mark(function.region(region).exit.values()[number]);
+                Def::LoopParam { construct, number } => {
+                    let place = self.constructs[construct as usize].place;
+                    let StmtKind::Loop { label, inits, .. } = &stmt(function, place).kind else { continue };
+                    self.mark(inits[number as usize]);
+                    for way in 0..self.continues[label.index()].len() {
+                        let region = self.continues[label.index()][way];
+                        self.mark(function.region(region).exit.values()[number as usize]);
                     }
                 }
             }
@@ -208,63 +237,19 @@ impl<'f> Marker<'f> {
     }
 }
 
-fn retain<T>(items: &mut Vec<T>, mask: &[bool]) {
-    let mut keep = mask.iter();
-    items.retain(|_| *keep.next().unwrap_or(&true));
-}
-
-#[allow(clippy::too_many_arguments)] // The sweep's read-only tables; a struct would only rename them.
-fn sweep(
-    mut region: Region,
-    id: RegionId,
-    owner: Option<Place>,
-    live: &[bool],
-    results: &HashMap<Place, Vec<bool>>,
-    params: &HashMap<RegionId, Vec<bool>>,
-    effects: &HashMap<Place, bool>,
-    labels: &HashMap<Label, Named>,
-) -> Region {
-    retain(&mut region.params, &params[&id]);
-    let mut stmts = Vec::with_capacity(region.stmts.len());
-    for (number, mut stmt) in region.stmts.into_iter().enumerate() {
-        let place = (id, number);
-        let kept = match &mut stmt.kind {
-            StmtKind::Op { op, result, .. } => !op.is_pure() || result.is_none_or(|r| live[r.index()]),
-            StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => true,
-            StmtKind::Loop { inits, body, results: defined, .. } => {
-                retain(inits, &params[body]);
-                retain(defined, &results[&place]);
-                true
-            }
-            StmtKind::Block { results: defined, .. }
-            | StmtKind::If { results: defined, .. }
-            | StmtKind::Switch { results: defined, .. } => {
-                retain(defined, &results[&place]);
-                effects[&place] || !defined.is_empty()
-            }
-        };
-        if kept {
-            stmts.push(stmt);
+/// Removes a region's dead statements and their dead results; `owned` are its constructs.
+fn sweep(region: &mut Region, owned: &[u32], constructs: &[Construct], live: &[bool]) {
+    let mut owned = owned.iter();
+    region.stmts.retain_mut(|stmt| match &mut stmt.kind {
+        StmtKind::Op { op, result, .. } => !op.is_pure() || result.is_none_or(|result| live[result.index()]),
+        StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => true,
+        StmtKind::Block { results, .. }
+        | StmtKind::Loop { results, .. }
+        | StmtKind::If { results, .. }
+        | StmtKind::Switch { results, .. } => {
+            results.retain(|result| live[result.index()]);
+            let has_effect = owned.next().is_some_and(|construct| constructs[*construct as usize].effect);
+            has_effect || !results.is_empty()
         }
-    }
-    region.stmts = stmts;
-    match &mut region.exit {
-        Exit::Yield(values) => {
-            if let Some(mask) = owner.and_then(|o| results.get(&o)) {
-                retain(values, mask);
-            }
-        }
-        Exit::Break(label, values) => {
-            if let Some(named) = labels.get(label) {
-                retain(values, &results[&named.place]);
-            }
-        }
-        Exit::Continue(label, values) => {
-            if let Some(named) = labels.get(label) {
-                retain(values, &params[&named.body]);
-            }
-        }
-        Exit::Return(_) | Exit::Trap(_) => {}
-    }
-    region
+    });
 }

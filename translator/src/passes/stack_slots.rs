@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::analysis::dataflow;
 use crate::analysis::ranges;
 use crate::analysis::roots::{Root, roots};
 use crate::analysis::stack_offsets::{StackOffsets, stack_offsets};
@@ -109,7 +110,7 @@ impl Plan {
         }
         // What came up in the last round.
         let offsets = stack_offsets(&promoted, self.stack_pointer);
-        for (access, address, _) in accesses(&promoted) {
+        for (access, address) in accesses(&promoted) {
             if let Some(at) = place(&offsets, &access, address) {
                 let range = (at, at + i64::from(access.bytes));
                 if let Some(range) = done.iter().find(|known| meet(**known, range)) {
@@ -127,30 +128,39 @@ fn met(function: &Function, shape: &Shape, stack_pointer: u32, done: &[Span]) ->
     let roots = roots(function, shape, Some(stack_pointer));
     let offsets = stack_offsets(function, stack_pointer);
     let (mut ranges, mut spans) = (None, BTreeSet::new());
-    for (access, address, _) in accesses(function) {
-        match roots.root_of(address) {
-            Root::Stack if offsets.of(address).is_none() => {}
-            Root::Among(set) if set.has_stack() => return None,
-            _ => continue,
-        }
-        let ranges = ranges.get_or_insert_with(|| ranges::ranges(function, stack_pointer));
-        let range = ranges.of(address).filter(|range| range.stack && range.is_bounded())?;
-        let offset = i64::from(access.offset);
-        let span = (range.low + offset, range.high + offset + i64::from(access.bytes));
-        if done.iter().any(|known| meet(*known, span)) {
-            spans.insert(span);
+    for id in dataflow::regions(function) {
+        for (number, stmt) in function.region(id).stmts.iter().enumerate() {
+            let Some((access, address)) = access(stmt) else { continue };
+            match roots.root_of(address) {
+                Root::Stack if offsets.of(address).is_none() => {}
+                Root::Among(set) if set.has_stack() => return None,
+                _ => continue,
+            }
+            let ranges = ranges.get_or_insert_with(|| ranges::ranges(function, stack_pointer));
+            let Some(range) = ranges.at(id, number) else { continue };
+            if !(range.stack && range.is_bounded()) {
+                return None;
+            }
+            let offset = i64::from(access.offset);
+            let span = (range.low + offset, range.high + offset + i64::from(access.bytes));
+            if done.iter().any(|known| meet(*known, span)) {
+                spans.insert(span);
+            }
         }
     }
     Some(spans)
 }
 
-/// All loads and stores: the access, its address, and whether it stores.
-fn accesses(function: &Function) -> impl Iterator<Item = (MemoryAccess, Value, bool)> {
-    function.regions.iter().flat_map(|region| &region.stmts).filter_map(|stmt| match &stmt.kind {
-        StmtKind::Op { op: Op::Load(access), args, .. } => Some((*access, args[0], false)),
-        StmtKind::Op { op: Op::Store(access), args, .. } => Some((*access, args[0], true)),
+/// All loads and stores: the access and its address.
+fn accesses(function: &Function) -> impl Iterator<Item = (MemoryAccess, Value)> {
+    function.regions.iter().flat_map(|region| &region.stmts).filter_map(access)
+}
+
+fn access(stmt: &Stmt) -> Option<(MemoryAccess, Value)> {
+    match &stmt.kind {
+        StmtKind::Op { op: Op::Load(access) | Op::Store(access), args, .. } => Some((*access, args[0])),
         _ => None,
-    })
+    }
 }
 
 /// Where an access begins, if it is of the private stack at a constant distance.
@@ -190,7 +200,7 @@ impl Group {
 /// The groups, by first byte.
 fn groups(function: &Function, offsets: &StackOffsets) -> BTreeMap<i64, Group> {
     let mut places: Vec<(i64, u32)> =
-        accesses(function).filter_map(|(a, address, _)| Some((place(offsets, &a, address)?, a.bytes))).collect();
+        accesses(function).filter_map(|(a, address)| Some((place(offsets, &a, address)?, a.bytes))).collect();
     places.sort_unstable();
     places.dedup();
     let mut groups: BTreeMap<i64, Group> = BTreeMap::new();
