@@ -2,7 +2,7 @@
 //! the pipeline makes of them does the same, and slots at constant addresses become values.
 
 use wavelift_translator::ir::{Const, LowOp, Op, StmtKind};
-use wavelift_translator::testing;
+use wavelift_translator::{Options, Shape, testing, translate};
 
 mod common;
 mod stack_support;
