@@ -201,6 +201,11 @@ fn sink(f: &mut Function, list: &mut ListBuilder, value: Value, ty: Type) {
     list.effect(Op::Low(LowOp::StoreWord { slot: 1 }), &[index, word]);
 }
 
+/// Those that the portable profile has.
+fn portable_cases() -> impl Iterator<Item = (LowOp, Vec<Type>, Option<Type>)> {
+    cases().into_iter().filter(|(op, ..)| !matches!(op, LowOp::StorePart { .. }))
+}
+
 /// A kernel that does one operator on loaded operands and stores the result.
 fn one_operator(op: LowOp, params: &[Type], result: Option<Type>) -> Function {
     let mut f = empty_function();
@@ -275,7 +280,7 @@ fn each_operator_becomes_its_instruction() {
 #[test]
 fn each_operator_passes_both_readers_in_the_portable_profile() {
     // naga knows no 8-bit types.
-    for (op, params, result) in cases().into_iter().filter(|(op, ..)| !matches!(op, LowOp::StorePart { .. })) {
+    for (op, params, result) in portable_cases() {
         let words = emit_words(&one_operator(op, &params, result), &portable());
         common::assert_portable(&words);
     }
@@ -295,13 +300,20 @@ fn signed_widths(words: &[u32]) -> Vec<u32> {
 #[test]
 fn no_64_bit_integer_is_signed_in_the_portable_profile() {
     let mut signed = 0;
-    for (op, params, result) in cases() {
+    for (op, params, result) in portable_cases() {
         let function = one_operator(op, &params, result);
         assert!(!signed_widths(&emit_words(&function, &portable())).contains(&64), "{op:?} {params:?}");
         signed += u32::from(signed_widths(&emit_words(&function, &Options::default())).contains(&64));
     }
     // SDiv, SRem, ShrS, SMin, SMax, SLt, SLe, ExtendS, and two conversions each way.
     assert_eq!(signed, 12, "what the other profile does with signed types");
+}
+
+#[test]
+fn the_portable_profile_has_no_stores_of_parts() {
+    let function = one_operator(LowOp::StorePart { slot: 1, bytes: 1 }, &[Type::I32, Type::I32], None);
+    let error = backend::emit(&function, &Shape::distinct(3), &portable()).unwrap_err();
+    assert!(matches!(error, Error::Internal(_)), "{error}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::unsupported;
 use crate::error::{Error, Location, Result};
 use crate::ir::{Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type};
 use crate::layout::{DATA, Layout, POOL_READ};
-use crate::options::{Access, Input, LINEAR, Options, Shape, immediate};
+use crate::options::{Access, Input, LINEAR, Options, Profile, Shape, immediate};
 
 /// Most merge instructions nested in each other (SPIR-V's universal limit).
 const MAX_DEPTH: u32 = 1023;
@@ -254,6 +254,9 @@ impl Scanner<'_> {
             Op::Low(LowOp::AndWord { slot } | LowOp::OrWord { slot }) => {
                 self.slot(slot, true, false)?;
                 self.usage.atomic.insert(slot);
+            }
+            Op::Low(LowOp::StorePart { .. }) if self.options.profile == Profile::Portable => {
+                return Err(not_strict("a store of a part of a word, which the portable profile lacks"));
             }
             Op::Low(LowOp::StorePart { slot, bytes }) => {
                 self.slot(slot, true, false)?;
