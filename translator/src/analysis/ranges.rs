@@ -4,7 +4,7 @@
 //! A branch's condition narrows what it compares, in its arms and, where an arm does not come back, behind it. What a loop
 //! carries is widened to the constants that it is compared with, then to everything, until nothing changes. Where one
 //! such value moves in steps and stays between ends, it bounds the iterations, and so what else moves in steps. What two
-//! values have in common is kept, too ([`linear`]), and what a condition says that was joined from several ways ([`joins`]).
+//! values have in common is kept, too (`linear`), and what a condition says that was joined from several ways (`joins`).
 
 mod interval;
 mod joins;

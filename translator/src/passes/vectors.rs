@@ -2,7 +2,7 @@
 //!
 //! Lanes of 32 bits are words, so their operators are four scalar ones; lanes of 64 bits are pairs of words, taken
 //! together for an operator on `I64` or `F64`. Smaller lanes stay packed in their words where the arithmetic allows
-//! ([`packed`]), and else are taken out, computed and packed ([`lanes`]). Which words came from a wider value or a float
+//! (`packed`), and else are taken out, computed and packed (`lanes`). Which words came from a wider value or a float
 //! is remembered, so that a chain of such operators does not go through words.
 
 mod fused;
