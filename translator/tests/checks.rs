@@ -3,6 +3,7 @@
 mod common;
 mod random_checks;
 
+use common::count;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::{Exit, Function, LowOp, Op, StmtKind};
 use wavelift_translator::{Access, Module, Options, Profile, Shape, TrapKind, testing, translate};
@@ -75,18 +76,6 @@ fn run(function: &Function, inputs: &Inputs) -> (Vec<Buffer>, Vec<Result<(), Sto
 fn assert_same(lifted: &Lifted, inputs: &Inputs, text: &str) {
     let (before, after) = (run(&lifted.before, inputs), run(&lifted.after, inputs));
     assert_eq!(before, after, "{inputs:?}\n{text}\n{}\n{}", lifted.before, lifted.after);
-}
-
-fn count(function: &Function, wanted: impl Fn(&StmtKind) -> bool) -> usize {
-    let mut todo = vec![function.body];
-    let mut found = 0;
-    while let Some(id) = todo.pop() {
-        for stmt in &function.region(id).stmts {
-            found += usize::from(wanted(&stmt.kind));
-            todo.extend(stmt.kind.regions());
-        }
-    }
-    found
 }
 
 /// Branches that not only failing invocations pass.

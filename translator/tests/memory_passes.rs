@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::count;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::{Function, LowOp, Op, StmtKind};
 use wavelift_translator::{Access, LaunchState, Module, Options, Profile, Shape, TrapKind, testing, translate};
@@ -38,18 +39,6 @@ fn lift(text: &str) -> Lifted {
     }
     let stages = testing::stages(&module, kernel).unwrap();
     Lifted { before: stages.lowered, after: stages.strict }
-}
-
-fn count(function: &Function, wanted: impl Fn(&StmtKind) -> bool) -> usize {
-    let mut todo = vec![function.body];
-    let mut found = 0;
-    while let Some(id) = todo.pop() {
-        for stmt in &function.region(id).stmts {
-            found += usize::from(wanted(&stmt.kind));
-            todo.extend(stmt.kind.regions());
-        }
-    }
-    found
 }
 
 fn lanes(function: &Function) -> usize {

@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::count;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::{Const, Function, LowOp, Op, StmtKind};
 use wavelift_translator::pointers::{Base, LaunchMemory, Resolved, Target};
@@ -150,18 +151,6 @@ fn check(module: &Module, shape: &Shape, mut space: Space) -> Lifted {
     let got = run(&lifted.strict, &lifted.resolved.values, space);
     assert_eq!(got, expected, "{}", lifted.strict);
     lifted
-}
-
-fn count(function: &Function, wanted: impl Fn(&StmtKind) -> bool) -> usize {
-    let mut todo = vec![function.body];
-    let mut found = 0;
-    while let Some(id) = todo.pop() {
-        for stmt in &function.region(id).stmts {
-            found += usize::from(wanted(&stmt.kind));
-            todo.extend(stmt.kind.regions());
-        }
-    }
-    found
 }
 
 /// The slots that are loaded from, in order.

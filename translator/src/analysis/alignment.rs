@@ -17,8 +17,8 @@ impl Alignment {
     }
 }
 
-/// Stack pointers are 16-byte aligned at launches.
-const STACK_ALIGNMENT_BITS: u32 = 4;
+/// Zero bits of stack pointers at launches, and of what compilers take off them: 16 bytes, by WebAssembly's C ABI.
+pub(crate) const STACK_ALIGNMENT_BITS: u32 = 4;
 /// Buffers are 256-byte aligned.
 const BUFFER_ALIGNMENT_BITS: u32 = 8;
 

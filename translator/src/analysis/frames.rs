@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::alignment::alignment;
+use super::alignment::{STACK_ALIGNMENT_BITS, alignment};
 use super::dataflow;
 use super::stack_offsets::{StackOffsets, stack_offsets};
 use crate::ir::{Function, Op, StmtKind, Type, Value, WasmOp};
@@ -18,8 +18,6 @@ pub struct Frames {
 
 /// Bytes for all frames of a size that is not known beforehand.
 const DYNAMIC_BYTES: u32 = 16 << 10;
-/// Zero bits of stack pointers, and of what is taken off them: 16 bytes, by WebAssembly's C ABI.
-const STACK_ALIGNMENT_BITS: u32 = 4;
 /// Most bytes of the private stack; compilers give up on larger arrays.
 const MAX_BYTES: u32 = 256 << 10;
 

@@ -178,11 +178,10 @@ impl Scanner<'_> {
                 Some(innermost) if innermost.label == *label => innermost.breaks |= matches!(exit, Exit::Break(..)),
                 _ => return Err(not_strict(&format!("an exit names {label}, which is not the innermost loop"))),
             },
-            Exit::Return(_) => {}
-            Exit::Trap(_) => self.usage.traps = true,
-        }
-        if matches!(exit, Exit::Return(_) | Exit::Trap(_)) {
-            self.loops.iter_mut().skip(1).for_each(|nested| nested.leaves = true);
+            Exit::Return(_) | Exit::Trap(_) => {
+                self.usage.traps |= matches!(exit, Exit::Trap(_));
+                self.loops.iter_mut().skip(1).for_each(|nested| nested.leaves = true);
+            }
         }
         Ok(false)
     }

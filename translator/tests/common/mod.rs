@@ -1,4 +1,4 @@
-//! Oracles for emitted SPIR-V.
+//! Oracles for emitted SPIR-V, and what several tests ask of IR.
 #![allow(dead_code)]
 
 use std::io::Write;
@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use rspirv::binary::Disassemble;
 use wavelift_translator::Profile;
+use wavelift_translator::ir::{Function, StmtKind};
 
 pub mod keep;
 
@@ -77,6 +78,19 @@ pub fn assert_portable(words: &[u32]) {
     if let Err(message) = naga_module(words) {
         panic!("{message}\n{}", disassemble(words));
     }
+}
+
+/// Number of the statements that are wanted, in all regions that the body reaches.
+pub fn count(function: &Function, wanted: impl Fn(&StmtKind) -> bool) -> usize {
+    let mut todo = vec![function.body];
+    let mut found = 0;
+    while let Some(id) = todo.pop() {
+        for stmt in &function.region(id).stmts {
+            found += usize::from(wanted(&stmt.kind));
+            todo.extend(stmt.kind.regions());
+        }
+    }
+    found
 }
 
 /// Runs on a thread with the stack that the pipeline provides.
