@@ -62,8 +62,8 @@ pub(crate) fn kernel_trap(error: &wasmtime::Error, module: &Module, iteration: u
 pub(crate) fn kind_of(trap: Trap) -> Option<TrapKind> {
     Some(match trap {
         Trap::UnreachableCodeReached => TrapKind::Unreachable,
-        // An atomic access at an address that its size does not divide: such an access has no bytes.
-        Trap::MemoryOutOfBounds | Trap::HeapMisaligned => TrapKind::OutOfBounds,
+        Trap::MemoryOutOfBounds => TrapKind::OutOfBounds,
+        Trap::HeapMisaligned => TrapKind::UnalignedAtomic,
         Trap::IntegerDivisionByZero => TrapKind::DivideByZero,
         Trap::IntegerOverflow => TrapKind::IntegerOverflow,
         Trap::BadConversionToInteger => TrapKind::BadConversion,

@@ -44,7 +44,7 @@ fn each_operator_traps_in_its_own_way() {
         ("i32.const 65533 i32.load drop", 1, TrapKind::OutOfBounds),
         ("i32.const 65536 i32.const 1 i32.store8", 2, TrapKind::OutOfBounds),
         ("i32.const 65536 v128.load drop", 1, TrapKind::OutOfBounds),
-        ("i32.const 1 i32.atomic.load drop", 1, TrapKind::OutOfBounds),
+        ("i32.const 1 i32.atomic.load drop", 1, TrapKind::UnalignedAtomic),
         ("i32.const 0 i32.const 1 i32.const 65537 memory.fill", 3, TrapKind::OutOfBounds),
         ("i32.const -16 i32.const 1 i32.const 32 memory.fill", 3, TrapKind::OutOfBounds),
         ("i32.const 0 i32.const 65530 i32.const 10 memory.copy", 3, TrapKind::OutOfBounds),

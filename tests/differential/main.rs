@@ -11,6 +11,7 @@ mod oracle;
 #[path = "../../translator/tests/random_control/mod.rs"]
 mod random_control;
 
+mod atomics;
 mod bulk;
 mod calls;
 mod case;
@@ -45,7 +46,7 @@ struct Suite {
     cases: LazyLock<Vec<Case>>,
 }
 
-static SUITES: [Suite; 23] = [
+static SUITES: [Suite; 26] = [
     Suite { name: "operators_i32", cases: LazyLock::new(|| operators::cases("i32")) },
     Suite { name: "operators_i64", cases: LazyLock::new(|| operators::cases("i64")) },
     Suite { name: "operators_f32", cases: LazyLock::new(|| operators::cases("f32")) },
@@ -55,6 +56,9 @@ static SUITES: [Suite; 23] = [
     Suite { name: "stores", cases: LazyLock::new(memory::stores) },
     Suite { name: "places", cases: LazyLock::new(places::cases) },
     Suite { name: "rewriting", cases: LazyLock::new(rewriting::cases) },
+    Suite { name: "atomics", cases: LazyLock::new(atomics::cases) },
+    Suite { name: "atomic_bounds", cases: LazyLock::new(memory::atomic) },
+    Suite { name: "atomic_places", cases: LazyLock::new(atomics::places) },
     Suite { name: "bulk", cases: LazyLock::new(bulk::cases) },
     Suite { name: "calls", cases: LazyLock::new(calls::cases) },
     Suite { name: "control", cases: LazyLock::new(random::control) },

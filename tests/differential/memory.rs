@@ -2,8 +2,10 @@
 //! within bounds follows from the ABI: those that lie wholly inside the buffer that the address was computed from.
 
 use wavelift::device::{Access, KernelTrap, Location, TrapKind};
-use wavelift_translator::ir::Type;
+use wavelift_translator::ir::operator::MemoryAccess;
+use wavelift_translator::ir::{AtomicOp, Type};
 
+use crate::atomics;
 use crate::case::{BufferShape, Case, End, Program, Run};
 use crate::engine::Session;
 use crate::plain_wasmtime::PlainWasmtime;
@@ -46,12 +48,30 @@ const STORES: [(&str, u32, Type); 9] = [
     ("i64.store16", 2, Type::I64),
 ];
 
+/// What an access does.
+#[derive(Clone, Copy)]
+enum Kind {
+    Load,
+    Store,
+    Atomic(AtomicOp),
+}
+
+impl Kind {
+    fn stores(self) -> bool {
+        match self {
+            Kind::Load => false,
+            Kind::Store => true,
+            Kind::Atomic(op) => op.stores(),
+        }
+    }
+}
+
 /// One access of the buffer `data`, at `data + scale * offsets[i]` and a static offset.
 struct Probe {
-    op: &'static str,
+    op: String,
     bytes: u32,
     ty: Type,
-    is_store: bool,
+    kind: Kind,
     /// The operator's static offset.
     offset: u32,
     /// What the number in `offsets` is shifted by: what is proved of the address.
@@ -65,18 +85,34 @@ pub fn loads() -> Vec<Case> {
     let mut cases = Vec::new();
     for (op, bytes, ty) in LOADS {
         for offset in [0, 1, 6, 0x8000_0000, TOP, u32::MAX] {
-            let probe =
-                Probe { op, bytes, ty, is_store: false, offset, shift: 0, size: SIZE, access: Access::ReadWrite };
+            let probe = Probe {
+                op: op.into(),
+                bytes,
+                ty,
+                kind: Kind::Load,
+                offset,
+                shift: 0,
+                size: SIZE,
+                access: Access::ReadWrite,
+            };
             cases.push(probe.case());
         }
-        let aligned =
-            Probe { op, bytes, ty, is_store: false, offset: 4, shift: 2, size: SIZE, access: Access::ReadWrite };
+        let aligned = Probe {
+            op: op.into(),
+            bytes,
+            ty,
+            kind: Kind::Load,
+            offset: 4,
+            shift: 2,
+            size: SIZE,
+            access: Access::ReadWrite,
+        };
         cases.push(aligned.case());
     }
     for (op, bytes, ty) in [LOADS[0], LOADS[1], LOADS[4], LOADS[6]] {
         for size in [0, 1, 3, 4, 7, 255, 4097] {
             let access = if size == 255 { Access::Read } else { Access::ReadWrite };
-            cases.push(Probe { op, bytes, ty, is_store: false, offset: 0, shift: 0, size, access }.case());
+            cases.push(Probe { op: op.into(), bytes, ty, kind: Kind::Load, offset: 0, shift: 0, size, access }.case());
         }
     }
     cases
@@ -87,20 +123,67 @@ pub fn stores() -> Vec<Case> {
     let mut cases = Vec::new();
     for (op, bytes, ty) in STORES {
         for offset in [0, 4, 1, TOP, 0xffff_fffc] {
-            let probe =
-                Probe { op, bytes, ty, is_store: true, offset, shift: 2, size: SIZE, access: Access::ReadWrite };
+            let probe = Probe {
+                op: op.into(),
+                bytes,
+                ty,
+                kind: Kind::Store,
+                offset,
+                shift: 2,
+                size: SIZE,
+                access: Access::ReadWrite,
+            };
             cases.push(probe.case());
         }
-        let unaligned = Probe { op, bytes, ty, is_store: true, offset: 0, shift: 0, size: SIZE, access: Access::Write };
+        let unaligned = Probe {
+            op: op.into(),
+            bytes,
+            ty,
+            kind: Kind::Store,
+            offset: 0,
+            shift: 0,
+            size: SIZE,
+            access: Access::Write,
+        };
         cases.push(unaligned.case());
-        let read_only = Probe { op, bytes, ty, is_store: true, offset: 0, shift: 2, size: SIZE, access: Access::Read };
+        let read_only = Probe {
+            op: op.into(),
+            bytes,
+            ty,
+            kind: Kind::Store,
+            offset: 0,
+            shift: 2,
+            size: SIZE,
+            access: Access::Read,
+        };
         cases.push(read_only.case());
     }
     for (op, bytes, ty) in [STORES[0], STORES[1]] {
         for size in [0, 3, 4, 7, 9, 257] {
-            cases
-                .push(Probe { op, bytes, ty, is_store: true, offset: 0, shift: 2, size, access: Access::Write }.case());
+            cases.push(
+                Probe { op: op.into(), bytes, ty, kind: Kind::Store, offset: 0, shift: 2, size, access: Access::Write }
+                    .case(),
+            );
         }
+    }
+    cases
+}
+
+/// Atomic accesses of all sizes, those that are not aligned too, to buffers of each access.
+pub fn atomic() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let ops = [AtomicOp::Load, AtomicOp::Store, AtomicOp::Add, AtomicOp::CompareExchange];
+    for (op, access) in atomics::accesses().filter(|(op, _)| ops.contains(op)) {
+        let MemoryAccess { ty, bytes, .. } = access;
+        let probe = |offset, shift, size, access_kind| {
+            let (op_text, kind) = (op.text(&access), Kind::Atomic(op));
+            Probe { op: op_text, bytes, ty, kind, offset, shift, size, access: access_kind }.case()
+        };
+        for (offset, shift) in [(0, 0), (6, 1), (8, 3), (TOP, 2)] {
+            cases.push(probe(offset, shift, SIZE, Access::ReadWrite));
+        }
+        cases.push(probe(0, 2, SIZE, Access::Read));
+        cases.push(probe(0, 0, 20, Access::Write));
     }
     cases
 }
@@ -115,16 +198,22 @@ impl Probe {
     }
 
     fn text(&self) -> String {
-        let (ty, op, shift, offset) = (values::name(self.ty), self.op, self.shift, self.offset);
+        let (ty, op, shift, offset) = (values::name(self.ty), &self.op, self.shift, self.offset);
         let value = "local.get $values local.get $i i32.const 3 i32.shl i32.add";
         let address = format!(
             "local.get $data local.get $offsets local.get $i i32.const 2 i32.shl i32.add i32.load\n\
              i32.const {shift} i32.shl i32.add"
         );
-        let body = if self.is_store {
-            format!("{address}\n{value} {ty}.load\n{op} offset={offset} align=1")
-        } else {
-            format!("{value}\n{address}\n{op} offset={offset} align=1\n{ty}.store")
+        let body = match self.kind {
+            Kind::Store => format!("{address}\n{value} {ty}.load\n{op} offset={offset} align=1"),
+            Kind::Load => format!("{value}\n{address}\n{op} offset={offset} align=1\n{ty}.store"),
+            Kind::Atomic(atomic) => {
+                let operands = format!("{value} {ty}.load\n").repeat(atomic.operands());
+                match atomic.has_result() {
+                    true => format!("{value}\n{address}\n{operands}{op} offset={offset}\n{ty}.store"),
+                    false => format!("{address}\n{operands}{op} offset={offset}"),
+                }
+            }
         };
         format!(
             "(module (memory (export \"memory\") 1)\n\
@@ -136,7 +225,25 @@ impl Probe {
 
     /// The place of the access in the kernel's list of operators.
     fn operator(&self) -> usize {
-        if self.is_store { 16 } else { 15 }
+        let (stored_to, address, operand) = (5, 10, 6);
+        match self.kind {
+            Kind::Store => address + operand,
+            Kind::Load => stored_to + address,
+            Kind::Atomic(op) => usize::from(op.has_result()) * stored_to + address + op.operands() * operand,
+        }
+    }
+
+    /// How an access that is not allowed traps: an atomic one's alignment is checked before all else.
+    fn trap(&self, base: u32, number: u32) -> TrapKind {
+        match self.is_aligned(base, number) {
+            true => TrapKind::OutOfBounds,
+            false => TrapKind::UnalignedAtomic,
+        }
+    }
+
+    fn is_aligned(&self, base: u32, number: u32) -> bool {
+        let at = base.wrapping_add(number << self.shift).wrapping_add(self.offset);
+        !matches!(self.kind, Kind::Atomic(_)) || at.is_multiple_of(self.bytes)
     }
 
     /// The access's first byte counted from the buffer's start: `None` beyond 4 GiB, else whatever it is.
@@ -174,9 +281,11 @@ impl Probe {
     fn runs(&self, program: &Program) -> Vec<Run> {
         let base = program.addresses()[0];
         assert!(self.size != SIZE || base == TOP, "the data buffer has moved");
-        let may = !self.is_store || self.access.is_writable();
-        let (good, bad): (Vec<u32>, Vec<u32>) =
-            self.numbers(base).into_iter().partition(|number| may && self.in_bounds(base, *number));
+        let may = !self.kind.stores() || self.access.is_writable();
+        let (good, bad): (Vec<u32>, Vec<u32>) = self
+            .numbers(base)
+            .into_iter()
+            .partition(|number| may && self.in_bounds(base, *number) && self.is_aligned(base, *number));
         let mut wasmtime = PlainWasmtime::new(program).unwrap_or_else(|error| panic!("{error}"));
         let mut runs = Vec::new();
         let mut expect = |numbers: &[u32]| {
@@ -186,7 +295,7 @@ impl Probe {
                 wasmtime.run(&contents, iterations).unwrap_or_else(|error| panic!("{error}\n{}", program.text));
             runs.push(Run { contents, iterations, expected });
         };
-        if self.is_store {
+        if self.kind.stores() {
             // Stores of one launch must not overlap.
             good.iter().for_each(|number| expect(&[*number]));
         } else if !good.is_empty() {
@@ -196,7 +305,7 @@ impl Probe {
         for number in bad {
             let before: Vec<u32> = good.iter().copied().take(1).collect();
             let numbers = [before.as_slice(), &[number]].concat();
-            let trap = KernelTrap { at, kind: TrapKind::OutOfBounds, iteration: before.len() as u32 };
+            let trap = KernelTrap { at, kind: self.trap(base, number), iteration: before.len() as u32 };
             let (contents, iterations) = (self.contents(&numbers), numbers.len() as u32);
             runs.push(Run { contents, iterations, expected: End::Trapped(trap) });
         }

@@ -109,6 +109,7 @@ pub fn trap_of(error: &wasmtime::Error) -> Option<(TrapKind, Location)> {
     let kind = match error.downcast_ref::<Trap>()? {
         Trap::UnreachableCodeReached => TrapKind::Unreachable,
         Trap::MemoryOutOfBounds => TrapKind::OutOfBounds,
+        Trap::HeapMisaligned => TrapKind::UnalignedAtomic,
         Trap::IntegerDivisionByZero => TrapKind::DivideByZero,
         Trap::IntegerOverflow => TrapKind::IntegerOverflow,
         Trap::BadConversionToInteger => TrapKind::BadConversion,

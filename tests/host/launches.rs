@@ -206,7 +206,7 @@ fn a_trap_in_the_guest_is_a_kernels_trap() {
 }
 
 #[test]
-fn a_misaligned_atomic_is_out_of_bounds_wherever_it_runs() {
+fn an_unaligned_atomic_traps_as_such_wherever_it_runs() {
     let module = wavelift::translator::Module::parse(wat::parse_str(super::DRIVER).unwrap()).unwrap();
     for (entry, name) in
         [(table::MISALIGNED, "misaligned"), (table::CALLS_HOST_AND_MISALIGNED, "calls_host_and_misaligned")]
@@ -216,7 +216,7 @@ fn a_misaligned_atomic_is_out_of_bounds_wherever_it_runs() {
         let error = guest.launch(entry, 8, &[], &[buffer]).unwrap_err();
         let Error::Kernel(fault) = &error else { panic!("{name}: {error}") };
         assert_eq!((fault.kernel.as_str(), fault.iteration), (name, 5));
-        assert_eq!(fault.kind, wavelift::device::TrapKind::OutOfBounds, "{name}");
+        assert_eq!(fault.kind, wavelift::device::TrapKind::UnalignedAtomic, "{name}");
         assert_eq!(module.bytes()[fault.at.offset as usize], 0xfe, "the operator is atomic");
     }
 }

@@ -303,6 +303,7 @@ fn kind(trap: Trap) -> Option<TrapKind> {
     Some(match trap {
         Trap::StackOverflow => TrapKind::StackOverflow,
         Trap::MemoryOutOfBounds => TrapKind::OutOfBounds,
+        Trap::HeapMisaligned => TrapKind::UnalignedAtomic,
         Trap::TableOutOfBounds => TrapKind::TableOutOfBounds,
         Trap::IndirectCallToNull => TrapKind::NullTableEntry,
         Trap::BadSignature => TrapKind::IndirectCallType,

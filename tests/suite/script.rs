@@ -259,6 +259,7 @@ fn trap_kind(message: &str) -> Option<TrapKind> {
         ("invalid conversion to integer", TrapKind::BadConversion),
         ("unreachable", TrapKind::Unreachable),
         ("out of bounds memory access", TrapKind::OutOfBounds),
+        ("unaligned atomic", TrapKind::UnalignedAtomic),
         ("out of bounds table access", TrapKind::TableOutOfBounds),
         ("undefined element", TrapKind::TableOutOfBounds),
         ("uninitialized element", TrapKind::NullTableEntry),

@@ -19,6 +19,7 @@
 //! SPIR-V promises 1,023 nested merge instructions and ids below 4,194,304; a function beyond that is
 //! [`Error::Unsupported`]. Emission recurses once per nesting level.
 
+mod atomic;
 mod control;
 mod failure;
 mod float;

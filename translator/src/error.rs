@@ -24,6 +24,8 @@ pub enum TrapKind {
     Unreachable,
     /// An access outside linear memory and the launch's buffers, or a store to a `read` buffer.
     OutOfBounds,
+    /// An atomic access at an address that is not a multiple of its size.
+    UnalignedAtomic,
     /// Integer division or remainder by zero.
     DivideByZero,
     /// Signed division overflow, or a float too large for the integer it is truncated to.
@@ -47,6 +49,7 @@ impl fmt::Display for TrapKind {
         f.write_str(match self {
             TrapKind::Unreachable => "unreachable code was reached",
             TrapKind::OutOfBounds => "a memory access was out of bounds",
+            TrapKind::UnalignedAtomic => "the address of an atomic access was not a multiple of its size",
             TrapKind::DivideByZero => "an integer was divided by zero",
             TrapKind::IntegerOverflow => "an integer operation overflowed",
             TrapKind::BadConversion => "a float that is not a number was converted to an integer",

@@ -4,6 +4,7 @@
 //! to locals leaves it as results, beside the construct's own results on Wasm's stack; [`scan`] finds beforehand which
 //! locals those are, and which constructs no branch targets, so that they need no label.
 
+mod atomic;
 mod calls;
 mod memory;
 pub(crate) mod names;

@@ -19,6 +19,7 @@
 //!
 //! [`verify`] checks these rules; [`interpret`] is their meaning.
 
+pub mod atomic;
 pub mod builder;
 pub mod display;
 pub mod eval;
@@ -27,6 +28,7 @@ pub mod operator;
 pub mod vector;
 pub mod verify;
 
+pub use atomic::AtomicOp;
 pub use operator::{LowOp, Op, WasmOp};
 pub use vector::{IntOp, Lane, ShiftOp, VectorOp};
 

@@ -58,6 +58,8 @@ pub const MAX_GUESS_ERROR: u64 = 8;
 pub struct Features {
     /// 64-bit integers.
     pub int64: bool,
+    /// Atomic operations on 64-bit integers in storage buffers; of no use in the portable profile.
+    pub int64_atomics: bool,
     /// 64-bit floats.
     pub float64: bool,
     /// Bytes of storage buffers can be stored by themselves; of no use in the portable profile, which has none.
@@ -138,6 +140,7 @@ impl Features {
     pub fn all() -> Self {
         Features {
             int64: true,
+            int64_atomics: true,
             float64: true,
             storage8: true,
             storage16: true,

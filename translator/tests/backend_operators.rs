@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use rspirv::dr::{Instruction, Operand};
 use rspirv::spirv::{Decoration, GlslStd450Op as Glsl, Op as Spv};
 use wavelift_translator::ir::builder::ListBuilder;
-use wavelift_translator::ir::{Const, Exit, Function, LowOp, Op, RegionId, StmtKind, Type, Value, Var};
+use wavelift_translator::ir::{AtomicOp, Const, Exit, Function, LowOp, Op, RegionId, StmtKind, Type, Value, Var};
 use wavelift_translator::{
     Error, Features, FloatMode, Input as Word, LINEAR, Location, Options, Profile, Shape, backend,
 };
@@ -106,6 +106,21 @@ fn expected(op: LowOp) -> Becomes {
         }
         LowOp::AndWord { .. } => Core(Spv::AtomicAnd, false),
         LowOp::OrWord { .. } => Core(Spv::AtomicOr, false),
+        LowOp::Atomic { op, .. } => Core(
+            match op {
+                AtomicOp::Load => Spv::AtomicLoad,
+                AtomicOp::Store => Spv::AtomicStore,
+                AtomicOp::Add => Spv::AtomicIAdd,
+                AtomicOp::Sub => Spv::AtomicISub,
+                AtomicOp::And => Spv::AtomicAnd,
+                AtomicOp::Or => Spv::AtomicOr,
+                AtomicOp::Xor => Spv::AtomicXor,
+                AtomicOp::Exchange => Spv::AtomicExchange,
+                AtomicOp::CompareExchange => Spv::AtomicCompareExchange,
+            },
+            false,
+        ),
+        LowOp::Fence => Core(Spv::MemoryBarrier, false),
         LowOp::Immediate(_) | LowOp::Input(_) | LowOp::IterationId => Nothing,
     }
 }
@@ -152,6 +167,13 @@ fn cases() -> Vec<(LowOp, Vec<Type>, Option<Type>)> {
     cases.push((LoadWord { slot: LINEAR }, vec![I32], Some(I32)));
     cases.push((AndWord { slot: 1 }, vec![I32, I32], None));
     cases.push((OrWord { slot: LINEAR }, vec![I32, I32], None));
+    for op in AtomicOp::ALL {
+        for ty in [I32, I64] {
+            let params = [I32].into_iter().chain(std::iter::repeat_n(ty, op.operands())).collect();
+            cases.push((Atomic { slot: 1, op, ty }, params, op.has_result().then_some(ty)));
+        }
+    }
+    cases.push((Fence, vec![], None));
     cases.extend([1, 2].map(|bytes| (StorePart { slot: 1, bytes }, vec![I32, I32], None)));
     cases.extend([LoadStack, LoadData].map(|op| (op, vec![I32], Some(I32))));
     cases.push((StoreStack, vec![I32, I32], None));
@@ -203,7 +225,8 @@ fn sink(f: &mut Function, list: &mut ListBuilder, value: Value, ty: Type) {
 
 /// Those that the portable profile has.
 fn portable_cases() -> impl Iterator<Item = (LowOp, Vec<Type>, Option<Type>)> {
-    cases().into_iter().filter(|(op, ..)| !matches!(op, LowOp::StorePart { .. }))
+    let lacks = |op: &LowOp| matches!(op, LowOp::StorePart { .. } | LowOp::Fence | LowOp::Atomic { ty: Type::I64, .. });
+    cases().into_iter().filter(move |(op, ..)| !lacks(op))
 }
 
 /// A kernel that does one operator on loaded operands and stores the result.
@@ -274,7 +297,7 @@ fn each_operator_becomes_its_instruction() {
         let operands: Vec<u32> = ids(inst).skip(skip).take(if op == LowOp::ShrS { 1 } else { 3 }).collect();
         assert!(operands.iter().all(|id| signed.contains(id) == wants_signed), "{op:?} {params:?}: sign of operands");
     }
-    assert_eq!(seen.len(), 69, "an operator has no case");
+    assert_eq!(seen.len(), 71, "an operator has no case");
 }
 
 #[test]

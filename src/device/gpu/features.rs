@@ -23,6 +23,8 @@ pub(crate) fn of(adapter: &Adapter, connection: &Arc<Connection>, profile: Profi
     let float64 = adapter::has_f64(adapter.wgpu());
     Ok(Features {
         int64: connection.has(wgpu::Features::SHADER_INT64),
+        // Atomics on a second view of a buffer, which naga does not take.
+        int64_atomics: profile == Profile::Vulkan && connection.has(wgpu::Features::SHADER_INT64_ATOMIC_ALL_OPS),
         float64,
         storage8: profile == Profile::Vulkan && connection.storage8,
         storage16: profile == Profile::Vulkan && connection.has(wgpu::Features::SHADER_I16),

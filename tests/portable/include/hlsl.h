@@ -36,6 +36,16 @@ struct RWByteAddressBuffer : ByteAddressBuffer {
     void InterlockedOr(uint offset, uint value, uint &old) const {
         InterlockedExchange(offset, Load(offset) | value, old);
     }
+    void InterlockedXor(uint offset, uint value, uint &old) const {
+        InterlockedExchange(offset, Load(offset) ^ value, old);
+    }
+    void InterlockedAdd(uint offset, uint value, uint &old) const {
+        InterlockedExchange(offset, Load(offset) + value, old);
+    }
+    void InterlockedCompareExchange(uint offset, uint compare, uint value, uint &old) const {
+        uint before = Load(offset);
+        InterlockedExchange(offset, before == compare ? value : before, old);
+    }
 };
 
 template <class From> uint asuint(From value) { return launch::bits<uint>(value); }

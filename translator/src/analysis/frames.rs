@@ -27,7 +27,8 @@ impl Frames {
         let Some(offsets) = offsets else { return 0 };
         let lowest = dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
         let below = lowest.filter_map(|stmt| match &stmt.kind {
-            StmtKind::Op { op: Op::Load(access) | Op::Store(access), args, .. } => {
+            StmtKind::Op { op, args, .. } => {
+                let access = op.memory_access()?;
                 let at = i64::from(offsets.of(args[0])? as i32) + i64::from(access.offset);
                 u32::try_from(-at).ok()
             }

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::dataflow;
-use crate::ir::{Const, Exit, Function, LowOp, Op, StmtKind, Value};
+use crate::ir::{Const, Exit, Function, LowOp, Op, StmtKind, Type, Value};
 use crate::options::{Input, LINEAR, immediate};
 
 /// Most steps of a program: evaluating it must cost nothing beside a launch.
@@ -258,15 +258,14 @@ pub fn linear_reach(function: &Function) -> Option<LinearReach> {
                 defs.insert(*result, (*op, args.clone()));
             }
             match op {
-                Op::Low(LowOp::LoadWord { slot: LINEAR }) => indices.push((args[0], false)),
-                Op::Low(
-                    LowOp::StoreWord { slot: LINEAR }
-                    | LowOp::AndWord { slot: LINEAR }
-                    | LowOp::OrWord { slot: LINEAR }
-                    | LowOp::StorePart { slot: LINEAR, .. },
-                ) => {
+                Op::Low(LowOp::LoadWord { slot: LINEAR }) => indices.push((args[0], false, false)),
+                Op::Low(LowOp::Atomic { slot: LINEAR, op, ty }) => {
+                    reach.stores |= op.stores();
+                    indices.push((args[0], op.stores(), *ty == Type::I64));
+                }
+                Op::Low(low) if low.stored_slot() == Some(LINEAR) => {
                     reach.stores = true;
-                    indices.push((args[0], true));
+                    indices.push((args[0], true, false));
                 }
                 _ => {}
             }
@@ -276,11 +275,12 @@ pub fn linear_reach(function: &Function) -> Option<LinearReach> {
         return None;
     }
     let mut program = Program::new(&defs, true);
-    for (index, stores) in indices {
+    for (index, stores, is_double) in indices {
         match program.step(index) {
             Some(step) => {
-                reach.words.push(step);
-                reach.stored.extend(stores.then_some(step));
+                let second = is_double.then(|| program.word_behind(step));
+                reach.words.extend([step].into_iter().chain(second));
+                reach.stored.extend([step].into_iter().chain(second).filter(|_| stores));
             }
             None => {
                 reach.anywhere = true;
@@ -307,6 +307,12 @@ const ANYTHING: Op = Op::Low(LowOp::LoadStack);
 impl<'d> Program<'d> {
     fn new(defs: &'d HashMap<Value, (Op, Vec<Value>)>, any: bool) -> Self {
         Program { defs, any, steps: Vec::new(), numbers: HashMap::new() }
+    }
+
+    /// The index of the word behind the one with that index.
+    fn word_behind(&mut self, step: usize) -> usize {
+        let one = self.push(Op::Const(Const::I32(1)), Vec::new());
+        self.push(Op::Low(LowOp::IAdd), vec![step, one])
     }
 
     fn push(&mut self, op: Op, args: Vec<usize>) -> usize {

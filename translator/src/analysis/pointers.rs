@@ -183,8 +183,7 @@ fn written(function: &Function, shape: &Shape, roots: &Roots, counts: impl Fn(Ro
 fn accesses(function: &Function) -> impl Iterator<Item = (Value, bool)> {
     dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts).filter_map(|stmt| {
         match &stmt.kind {
-            StmtKind::Op { op: Op::Load(_), args, .. } => Some((args[0], false)),
-            StmtKind::Op { op: Op::Store(_), args, .. } => Some((args[0], true)),
+            StmtKind::Op { op, args, .. } => op.memory_access().map(|_| (args[0], op.stores())),
             _ => None,
         }
     })

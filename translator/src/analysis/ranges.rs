@@ -213,7 +213,9 @@ impl<'f> Walker<'f> {
             if self.visits >= MAX_VISITS {
                 break;
             }
-            if let StmtKind::Op { op: Op::Load(_) | Op::Store(_), args, .. } = &stmt.kind {
+            if let StmtKind::Op { op, args, .. } = &stmt.kind
+                && op.memory_access().is_some()
+            {
                 self.accesses.insert((id, number), self.refined(args[0]));
             }
             self.stmt(&stmt.kind);

@@ -237,7 +237,7 @@ fn solve(
     let mut roots = Roots { facts, combinations, pointers: HashMap::new(), stack_escapes: false };
     roots.stack_escapes = dataflow::regions(function).into_iter().any(|id| {
         function.region(id).stmts.iter().any(|stmt| match &stmt.kind {
-            StmtKind::Op { op: Op::Store(_), args, .. } => roots.may_be_of_stack(args[1]),
+            StmtKind::Op { op, args, .. } if op.stores() => args[1..].iter().any(|arg| roots.may_be_of_stack(*arg)),
             _ => false,
         })
     });
@@ -553,11 +553,12 @@ impl Analysis for LinearCombinations<'_> {
                 None => self.mixed(*op, args, facts),
             },
             Op::Load(_) | Op::GlobalGet(_) if let Some(fact) = self.known.get(&result) => *fact,
-            Op::Load(access) => Self::loaded(access),
+            Op::Load(access) | Op::Atomic(_, access) => Self::loaded(access),
             Op::GlobalGet(global) => self.global(*global, result),
             Op::GlobalWord { .. } | Op::Vector(_) => Fact::Loaded,
             Op::Const(_)
             | Op::Store(_)
+            | Op::Fence
             | Op::MemorySize
             | Op::MemoryFill
             | Op::MemoryCopy

@@ -60,7 +60,7 @@ fn addresses_use(function: &Function, shape: &Shape, global: u32) -> bool {
     let roots = roots(function, shape, Some(global));
     dataflow::regions(function).into_iter().any(|id| {
         function.region(id).stmts.iter().any(|stmt| match &stmt.kind {
-            StmtKind::Op { op: Op::Load(_) | Op::Store(_), args, .. } => match roots.root_of(args[0]) {
+            StmtKind::Op { op, args, .. } if op.memory_access().is_some() => match roots.root_of(args[0]) {
                 Root::Stack => true,
                 Root::Among(set) => set.has_stack(),
                 Root::Slot(_) | Root::Linear | Root::Unreached => false,

@@ -20,6 +20,8 @@ use crate::options::{Binding, Interface, LINEAR, Profile, Shape, TRAP_BINDING, i
 pub(super) struct Globals {
     /// The slices of each slot, linear memory and pool.
     pub buffers: BTreeMap<u32, Vec<Word>>,
+    /// The slices of those of which two words are accessed atomically at once, as arrays of 64-bit integers.
+    pub doubles: BTreeMap<u32, Vec<Word>>,
     /// The same slots as arrays of parts of words, by slot and bytes of a part.
     pub parts: BTreeMap<(u32, u32), Word>,
     /// The buffer of arguments, if there is one.
@@ -71,14 +73,14 @@ impl Emitter<'_> {
             }
             let holder = usage.holders[&binding.slot];
             let parts: Vec<u32> = [1, 2].into_iter().filter(|b| usage.parts.contains(&(binding.slot, *b))).collect();
-            let aliased = !parts.is_empty();
+            let aliased = !parts.is_empty() || holder.doubles;
             for bytes in parts {
-                let block = self.part_block(bytes);
-                let id = self.declare_buffer(binding.binding, binding.writable, block, true);
-                // What one variable stores must be seen through the other.
-                self.b.decorate(id, Decoration::Coherent, []);
-                self.b.name(id, format!("{}_by_{}", holder_name(binding.slot), 8 * bytes));
+                let id = self.declare_view(&binding, bytes);
                 self.globals.parts.insert((binding.slot, bytes), id);
+            }
+            if holder.doubles {
+                let id = self.declare_view(&binding, 8);
+                self.globals.doubles.entry(binding.slot).or_default().push(id);
             }
             let block = self.buffer_block(if holder.wide { 4 } else { 1 });
             let id = self.declare_buffer(binding.binding, binding.writable, block, aliased);
@@ -93,6 +95,16 @@ impl Emitter<'_> {
             self.b.name(id, name);
             self.globals.buffers.entry(binding.slot).or_default().push(id);
         }
+    }
+
+    /// A second variable for what is bound, as integers of so many bytes. What one variable stores must be seen through the
+    /// other.
+    fn declare_view(&mut self, binding: &Binding, bytes: u32) -> Word {
+        let block = self.part_block(bytes);
+        let id = self.declare_buffer(binding.binding, binding.writable, block, true);
+        self.b.decorate(id, Decoration::Coherent, []);
+        self.b.name(id, format!("{}_by_{}", holder_name(binding.slot), 8 * bytes));
+        id
     }
 
     /// The immediates up to the last word that is used (`main` uses the first two): one member a word, which every writer of naga's can name.

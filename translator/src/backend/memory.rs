@@ -30,14 +30,20 @@ impl Emitter<'_> {
         Ok((self.shape.layout.holder(slot), self.inst(Op::IAdd, word, &[start, index])?))
     }
 
-    fn access_slot(&mut self, kind: Access, slot: u32, index: Word, value: Option<Word>) -> Result<Option<Word>> {
+    pub(super) fn access_slot(
+        &mut self,
+        kind: Access,
+        slot: u32,
+        index: Word,
+        operands: &[Word],
+    ) -> Result<Option<Word>> {
         let (holder, index) = self.word_place(slot, index)?;
-        self.access(Accessor { holder, kind }, index, value)
+        self.access(Accessor { holder, kind }, index, operands)
     }
 
     /// A word of a buffer.
     pub(super) fn load_word(&mut self, slot: u32, index: Word) -> Result<Word> {
-        self.access_slot(Access::LoadWord, slot, index, None)?.ok_or_else(no_result)
+        self.access_slot(Access::LoadWord, slot, index, &[])?.ok_or_else(no_result)
     }
 
     /// A word of a slot that is loaded four words at a time. The four are loaded once in a region and those below it:
@@ -52,7 +58,7 @@ impl Emitter<'_> {
             Some(vector) => *vector,
             None => {
                 let accessor = Accessor { holder: slot, kind: Access::LoadQuad };
-                let vector = self.access(accessor, quad, None)?.ok_or_else(no_result)?;
+                let vector = self.access(accessor, quad, &[])?.ok_or_else(no_result)?;
                 self.quads.insert((slot, quad), vector);
                 self.loaded_quads.push((slot, quad));
                 vector
@@ -109,18 +115,18 @@ impl Emitter<'_> {
 
     /// A word of the data segments.
     pub(super) fn load_data(&mut self, index: Word) -> Result<Word> {
-        self.access(Accessor { holder: DATA, kind: Access::LoadWord }, index, None)?.ok_or_else(no_result)
+        self.access(Accessor { holder: DATA, kind: Access::LoadWord }, index, &[])?.ok_or_else(no_result)
     }
 
     /// Stores a word of a buffer.
     pub(super) fn store_word(&mut self, slot: u32, index: Word, value: Word) -> Result<()> {
-        self.access_slot(Access::StoreWord, slot, index, Some(value)).map(drop)
+        self.access_slot(Access::StoreWord, slot, index, &[value]).map(drop)
     }
 
     /// Clears (`AndWord`) or sets (`OrWord`) bits of a word of a buffer in one step.
     pub(super) fn change_word(&mut self, op: LowOp, slot: u32, index: Word, bits: Word) -> Result<()> {
         let kind = if matches!(op, LowOp::AndWord { .. }) { Access::AndWord } else { Access::OrWord };
-        self.access_slot(kind, slot, index, Some(bits)).map(drop)
+        self.access_slot(kind, slot, index, &[bits]).map(drop)
     }
 
     /// Declares the private stack in the kernel's first block: an array of zeroes. Gives the variable that counts its words

@@ -97,6 +97,11 @@ impl Emitter<'_> {
                 self.store_part(slot, bytes, index, value)?;
                 return Ok(None);
             }
+            Atomic { slot, op, ty } => return self.emit_atomic(slot, op, ty, args),
+            Fence => {
+                self.fence()?;
+                return Ok(None);
+            }
             LoadData => {
                 let [index] = self.operands(args)?;
                 self.load_data(index)?

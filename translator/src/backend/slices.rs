@@ -3,13 +3,13 @@
 //! A slice's size is a power of two, so the high bits of a word's index choose the slice and the low ones the word in it.
 //! Each way to access each slot or pool is one function, whose branches return, so that no value has to meet another.
 
-use rspirv::dr::Operand;
-use rspirv::spirv::{FunctionControl, MemorySemantics, Op, Scope, SelectionControl, StorageClass, Word};
+use rspirv::spirv::{FunctionControl, MemorySemantics, Op, SelectionControl, StorageClass, Word};
 
+use super::atomic::ordered;
 use super::interface::holder_name;
 use super::{Emitter, defect};
 use crate::error::{Error, Result};
-use crate::ir::Type;
+use crate::ir::{AtomicOp, Type};
 
 /// What is done with a word, or with four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,8 +17,14 @@ pub(super) enum Access {
     LoadWord,
     LoadQuad,
     StoreWord,
+    /// Clears bits; nothing is ordered by it.
     AndWord,
+    /// Sets bits; nothing is ordered by it.
     OrWord,
+    /// An atomic access of the kernel's own.
+    Atomic(AtomicOp),
+    /// One of two words; the index is that of the first.
+    AtomicDouble(AtomicOp),
 }
 
 /// An access to a slot, linear memory or a pool.
@@ -29,71 +35,120 @@ pub(super) struct Accessor {
 }
 
 impl Access {
-    fn name(self) -> &'static str {
+    fn name(self) -> String {
         match self {
-            Access::LoadWord => "load",
-            Access::LoadQuad => "load_quad",
-            Access::StoreWord => "store",
-            Access::AndWord => "and",
-            Access::OrWord => "or",
+            Access::LoadWord => "load".to_string(),
+            Access::LoadQuad => "load_quad".to_string(),
+            Access::StoreWord => "store".to_string(),
+            Access::AndWord => "and".to_string(),
+            Access::OrWord => "or".to_string(),
+            Access::Atomic(op) => format!("atomic_{}", op.name()),
+            Access::AtomicDouble(op) => format!("atomic_{}_64", op.name()),
         }
     }
 
-    fn loads(self) -> bool {
-        matches!(self, Access::LoadWord | Access::LoadQuad)
+    /// The type of what is accessed at once; `None` for four words.
+    fn element(self) -> Option<Type> {
+        match self {
+            Access::LoadQuad => None,
+            Access::AtomicDouble(_) => Some(Type::I64),
+            _ => Some(Type::I32),
+        }
+    }
+
+    fn has_result(self) -> bool {
+        match self {
+            Access::LoadWord | Access::LoadQuad => true,
+            Access::StoreWord | Access::AndWord | Access::OrWord => false,
+            Access::Atomic(op) | Access::AtomicDouble(op) => op.has_result(),
+        }
+    }
+
+    /// Number of operands behind the index, all of the element's type.
+    fn operands(self) -> usize {
+        match self {
+            Access::LoadWord | Access::LoadQuad => 0,
+            Access::StoreWord | Access::AndWord | Access::OrWord => 1,
+            Access::Atomic(op) | Access::AtomicDouble(op) => op.operands(),
+        }
     }
 }
 
 impl Emitter<'_> {
-    /// Accesses the element (word or four words) with this index. A load gives its result.
-    pub(super) fn access(&mut self, accessor: Accessor, index: Word, value: Option<Word>) -> Result<Option<Word>> {
-        match self.slices(accessor.holder)? {
-            [variable] => self.access_in(accessor.kind, *variable, index, value),
+    /// Accesses the element (word, four words, or two by their first) with this index. A load gives its result.
+    pub(super) fn access(&mut self, accessor: Accessor, index: Word, operands: &[Word]) -> Result<Option<Word>> {
+        let accessor = Accessor { kind: self.plain_where_nothing_is_stored(accessor), ..accessor };
+        match self.slices(accessor)? {
+            [variable] => self.access_in(accessor.kind, *variable, index, operands),
             _ => {
                 let fresh = self.b.id();
                 let function = *self.accessors.entry(accessor).or_insert(fresh);
                 let result = self.result_ty(accessor.kind);
-                let arguments = [index].into_iter().chain(value);
+                let arguments = [index].into_iter().chain(operands.iter().copied());
                 let id = self.b.function_call(result, None, function, arguments).map_err(defect)?;
-                Ok(accessor.kind.loads().then_some(id))
+                Ok(accessor.kind.has_result().then_some(id))
             }
         }
     }
 
-    fn slices(&self, holder: u32) -> Result<&[Word]> {
-        let slices = self.globals.buffers.get(&holder).map(Vec::as_slice);
+    /// An atomic load of what the kernel does not store to is a load: naga takes no other of a binding that is only read.
+    fn plain_where_nothing_is_stored(&self, accessor: Accessor) -> Access {
+        let stored = self.usage.holders.get(&accessor.holder).is_some_and(|holder| holder.writable);
+        match accessor.kind {
+            Access::Atomic(AtomicOp::Load) if !stored => Access::LoadWord,
+            kind => kind,
+        }
+    }
+
+    fn slices(&self, Accessor { holder, kind }: Accessor) -> Result<&[Word]> {
+        let declared = match kind {
+            Access::AtomicDouble(_) => &self.globals.doubles,
+            _ => &self.globals.buffers,
+        };
+        let slices = declared.get(&holder).map(Vec::as_slice);
         slices.ok_or_else(|| Error::Internal(format!("{} was not declared", holder_name(holder))))
     }
 
     fn result_ty(&mut self, kind: Access) -> Word {
-        match kind {
-            Access::LoadWord => self.ty(Type::I32),
-            Access::LoadQuad => self.words_ty(4),
-            Access::StoreWord | Access::AndWord | Access::OrWord => self.b.type_void(),
+        if kind.has_result() { self.element_ty(kind) } else { self.b.type_void() }
+    }
+
+    fn element_ty(&mut self, kind: Access) -> Word {
+        match kind.element() {
+            Some(ty) => self.ty(ty),
+            None => self.words_ty(4),
         }
     }
 
     /// The access of one variable.
-    fn access_in(&mut self, kind: Access, variable: Word, index: Word, value: Option<Word>) -> Result<Option<Word>> {
-        let element = if kind == Access::LoadQuad { self.words_ty(4) } else { self.ty(Type::I32) };
+    fn access_in(&mut self, kind: Access, variable: Word, index: Word, operands: &[Word]) -> Result<Option<Word>> {
+        let element = self.element_ty(kind);
         let pointer_ty = self.pointer_ty(StorageClass::StorageBuffer, element);
         let member = self.u32_constant(0);
-        let pointer = self.inst(Op::AccessChain, pointer_ty, &[variable, member, index])?;
-        let value = || value.ok_or_else(|| Error::Internal("a store has no value".to_string()));
-        let atomic = match kind {
-            Access::LoadWord | Access::LoadQuad => return self.inst(Op::Load, element, &[pointer]).map(Some),
-            Access::StoreWord => {
-                self.b.store(pointer, value()?, None, []).map_err(defect)?;
-                return Ok(None);
+        let index = match kind {
+            Access::AtomicDouble(_) => {
+                let (word, one) = (self.ty(Type::I32), self.u32_constant(1));
+                self.inst(Op::ShiftRightLogical, word, &[index, one])?
             }
-            Access::AndWord => Op::AtomicAnd,
-            Access::OrWord => Op::AtomicOr,
+            _ => index,
         };
-        let scope = self.u32_constant(Scope::Device as u32);
-        let semantics = self.u32_constant(MemorySemantics::RELAXED.bits());
-        let operands = [Operand::IdRef(pointer), Operand::IdScope(scope), Operand::IdMemorySemantics(semantics)];
-        self.inst_of(atomic, element, operands.into_iter().chain([Operand::IdRef(value()?)]).collect())?;
-        Ok(None)
+        let pointer = self.inst(Op::AccessChain, pointer_ty, &[variable, member, index])?;
+        match (kind, operands) {
+            (Access::LoadWord | Access::LoadQuad, []) => self.inst(Op::Load, element, &[pointer]).map(Some),
+            (Access::StoreWord, [value]) => {
+                self.b.store(pointer, *value, None, []).map_err(defect)?;
+                Ok(None)
+            }
+            (Access::AndWord | Access::OrWord, [_]) => {
+                let op = if kind == Access::AndWord { AtomicOp::And } else { AtomicOp::Or };
+                self.atomic_in(op, element, pointer, MemorySemantics::RELAXED, operands)?;
+                Ok(None)
+            }
+            (Access::Atomic(op) | Access::AtomicDouble(op), _) if operands.len() == op.operands() => {
+                self.atomic_in(op, element, pointer, ordered(op), operands)
+            }
+            _ => Err(Error::Internal(format!("{kind:?} has {} operands", operands.len()))),
+        }
     }
 
     /// The functions that the kernel called.
@@ -107,22 +162,21 @@ impl Emitter<'_> {
     fn emit_accessor(&mut self, accessor: Accessor, function: Word) -> Result<()> {
         let Accessor { holder, kind } = accessor;
         let (word, bool_ty, result) = (self.ty(Type::I32), self.ty(Type::Bool), self.result_ty(kind));
-        let has_value = !kind.loads();
-        let ty = self.b.type_function(result, [word].into_iter().chain(has_value.then_some(word)));
+        let operand_ty = self.element_ty(kind);
+        let params = [word].into_iter().chain(std::iter::repeat_n(operand_ty, kind.operands()));
+        let ty = self.b.type_function(result, params);
         self.b.begin_function(result, Some(function), FunctionControl::NONE, ty).map_err(defect)?;
         self.b.name(function, format!("{}_{}", kind.name(), holder_name(holder)));
         let index = self.b.function_parameter(word).map_err(defect)?;
-        let value = match has_value {
-            true => Some(self.b.function_parameter(word).map_err(defect)?),
-            false => None,
-        };
+        let operands = (0..kind.operands()).map(|_| self.b.function_parameter(operand_ty).map_err(defect));
+        let operands = operands.collect::<Result<Vec<_>>>()?;
         self.b.begin_block(None).map_err(defect)?;
         let element_bits = if kind == Access::LoadQuad { 4 } else { 2 };
         let bits = self.shape.layout.slice_bits - element_bits;
         let (amount, mask) = (self.u32_constant(bits), self.u32_constant((1 << bits) - 1));
         let slice = self.inst(Op::ShiftRightLogical, word, &[index, amount])?;
         let inside = self.inst(Op::BitwiseAnd, word, &[index, mask])?;
-        let slices = self.slices(holder)?.to_vec();
+        let slices = self.slices(accessor)?.to_vec();
         let (last, others) = slices.split_last().ok_or_else(|| Error::Internal("a slot has no slice".to_string()))?;
         for (number, variable) in (0..).zip(others) {
             let number = self.u32_constant(number);
@@ -131,15 +185,15 @@ impl Emitter<'_> {
             self.b.selection_merge(next, SelectionControl::NONE).map_err(defect)?;
             self.b.branch_conditional(here, arm, next, []).map_err(defect)?;
             self.b.begin_block(Some(arm)).map_err(defect)?;
-            self.emit_access_and_return(kind, *variable, inside, value)?;
+            self.emit_access_and_return(kind, *variable, inside, &operands)?;
             self.b.begin_block(Some(next)).map_err(defect)?;
         }
-        self.emit_access_and_return(kind, *last, inside, value)?;
+        self.emit_access_and_return(kind, *last, inside, &operands)?;
         self.b.end_function().map_err(defect)
     }
 
-    fn emit_access_and_return(&mut self, kind: Access, variable: Word, index: Word, value: Option<Word>) -> Result<()> {
-        match self.access_in(kind, variable, index, value)? {
+    fn emit_access_and_return(&mut self, kind: Access, variable: Word, index: Word, operands: &[Word]) -> Result<()> {
+        match self.access_in(kind, variable, index, operands)? {
             Some(loaded) => self.b.ret_value(loaded).map_err(defect),
             None => self.b.ret().map_err(defect),
         }

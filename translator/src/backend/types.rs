@@ -123,10 +123,14 @@ impl Emitter<'_> {
         self.constant(Const::I32(value))
     }
 
-    /// The id of the integer type of so many bytes, 1 or 2, which only buffers have.
+    /// The id of the integer type of so many bytes: 1 or 2, which only buffers have, or 8, for atomic accesses.
     pub(super) fn part_ty(&mut self, bytes: u32) -> Word {
         if let Some(id) = self.types.parts.get(&bytes) {
             return *id;
+        }
+        if bytes == 8 {
+            self.b.capability(Capability::Int64Atomics);
+            return self.ty(Type::I64);
         }
         if bytes == 1 {
             self.b.capability(Capability::StorageBuffer8BitAccess);

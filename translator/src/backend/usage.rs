@@ -24,6 +24,8 @@ pub(super) struct Usage {
     narrow: BTreeSet<u32>,
     /// Slots with words that are changed in part, in atomic steps.
     atomic: BTreeSet<u32>,
+    /// Slots of which two words are accessed atomically at once.
+    doubles: BTreeSet<u32>,
     /// Slots of which parts of words are stored by themselves, with the bytes of a part.
     pub parts: BTreeSet<(u32, u32)>,
     /// What is bound: the slots or their pools, and the data.
@@ -55,6 +57,8 @@ pub(super) struct Holder {
     pub atomic: bool,
     /// It is loaded four words at a time.
     pub wide: bool,
+    /// Two words of it are accessed atomically at once.
+    pub doubles: bool,
     /// Number of bindings.
     pub slices: u32,
 }
@@ -106,6 +110,7 @@ fn holders(usage: &Usage, layout: &Layout) -> Result<BTreeMap<u32, Holder>> {
         let holder = holders.entry(number).or_default();
         holder.writable |= writable;
         holder.atomic |= usage.atomic.contains(&slot);
+        holder.doubles |= usage.doubles.contains(&slot);
         // A pool holds slots of both kinds.
         holder.wide |= number == slot && usage.wide.contains(&slot);
         holder.slices = layout.slices_of(number).max(1);
@@ -266,6 +271,17 @@ impl Scanner<'_> {
                     false => self.usage.atomic.insert(slot),
                 };
             }
+            Op::Low(LowOp::Atomic { slot, op, ty }) => {
+                self.slot(slot, op.stores(), false)?;
+                self.usage.atomic.insert(slot);
+                if ty == Type::I64 {
+                    self.check_doubles()?;
+                    self.usage.doubles.insert(slot);
+                }
+            }
+            Op::Low(LowOp::Fence) if self.options.profile == Profile::Portable => {
+                return Err(not_strict("a fence, which the portable profile lacks"));
+            }
             Op::Low(LowOp::LoadData) => self.usage.data = true,
             Op::Low(LowOp::LoadStack | LowOp::StoreStack) if self.function.stack_words > 0 => self.usage.stack = true,
             Op::Low(LowOp::LoadStack | LowOp::StoreStack) => {
@@ -288,6 +304,13 @@ impl Scanner<'_> {
             _ => return Err(not_strict(&format!("the operator {op:?} is not lowered"))),
         }
         Ok(())
+    }
+
+    fn check_doubles(&self) -> Result<()> {
+        match self.options.profile == Profile::Vulkan && self.options.features.int64_atomics {
+            true => Ok(()),
+            false => Err(not_strict("an atomic access of two words, which the device or the profile lacks")),
+        }
     }
 
     fn slot(&mut self, slot: u32, stores: bool, wide: bool) -> Result<()> {

@@ -2,9 +2,9 @@
 
 use wasmparser::{Operator, ValType};
 
-use super::{Lifter, memory, names, type_of};
+use super::{Lifter, atomic, memory, names, type_of};
 use crate::error::{Error, Result};
-use crate::ir::{Const, Op, Type, WasmOp};
+use crate::ir::{Const, Op, StmtKind, Type, WasmOp};
 
 impl Lifter<'_> {
     pub(super) fn simple_operator(&mut self, op: &Operator<'_>) -> Result<()> {
@@ -14,7 +14,7 @@ impl Lifter<'_> {
             self.stack.push(result);
             return Ok(());
         }
-        if let Some(access) = memory::access(op) {
+        if let Some(access) = memory::access(op).or_else(|| atomic::access(op)) {
             return self.memory_access(access);
         }
         if self.vector_operator(op)? {
@@ -73,7 +73,14 @@ impl Lifter<'_> {
                 self.list.effect(Op::DataDrop(*data_index), &[]);
                 Ok(())
             }
-            _ => Err(self.unsupported(format!("the operator `{}`", names::operator_name(op)))),
+            Operator::AtomicFence => {
+                self.list.effect(Op::Fence, &[]);
+                Ok(())
+            }
+            _ => Err(self.unsupported(match atomic::waits(op) {
+                Some(what) => what.to_string(),
+                None => format!("the operator `{}`", names::operator_name(op)),
+            })),
         }
     }
 
@@ -95,7 +102,7 @@ impl Lifter<'_> {
     }
 
     pub(super) fn memory_access(&mut self, op: Op) -> Result<()> {
-        if let Op::Load(access) | Op::Store(access) = op
+        if let Some(access) = op.memory_access()
             && access.memory != 0
         {
             return Err(self.unsupported(format!("accesses of memory {} (only memory 0 can be lifted)", access.memory)));
@@ -105,6 +112,12 @@ impl Lifter<'_> {
                 let address = self.pop()?;
                 let result = self.list.op(&mut self.function, op, &[address], access.ty);
                 self.stack.push(result);
+            }
+            Op::Atomic(atomic, access) => {
+                let args = self.pop_many(1 + atomic.operands())?;
+                let result = atomic.has_result().then(|| self.function.new_value(access.ty));
+                self.list.push(StmtKind::Op { op, args, result });
+                self.stack.extend(result);
             }
             _ => {
                 let args = self.pop_many(2)?;

@@ -49,6 +49,8 @@ pub fn eval(op: &Op, args: &[Const]) -> Result<Const, EvalError> {
         Op::Low(op) => low(*op, args),
         Op::Load(_)
         | Op::Store(_)
+        | Op::Atomic(..)
+        | Op::Fence
         | Op::MemorySize
         | Op::MemoryFill
         | Op::MemoryCopy

@@ -2,6 +2,7 @@
 //!
 //! A function that [`verify`](super::verify::verify) accepts runs without panics. Nesting and calls use a stack on the heap.
 
+mod atomic;
 mod bulk;
 
 use super::operator::MemoryAccess;
@@ -458,6 +459,10 @@ impl<'f> Machine<'_, 'f> {
                 self.store(access, *address, *value)?.map_err(trap)?;
                 Ok(None)
             }
+            (Op::Atomic(op, access), [Const::I32(address), rest @ ..]) => {
+                self.atomic(*op, access, *address, rest)?.map_err(trap)
+            }
+            (Op::Fence, []) => Ok(None),
             (Op::GlobalGet(index), []) => match self.globals.get(*index as usize) {
                 Some(value) => Ok(Some(*value)),
                 None => Err(undefined(format!("global {index} was read, which has no value"))),
@@ -486,9 +491,7 @@ impl<'f> Machine<'_, 'f> {
 
     /// The lowered operators that read or write state; `None` for the pure ones.
     fn state(&mut self, frame: &mut Frame<'f>, op: &LowOp, operands: &[Const]) -> Result<Option<Option<Const>>, Stop> {
-        let outside = |slot: &u32, index: &u32| {
-            undefined(format!("word {index} of slot {slot} was accessed, which the slot does not have or allow"))
-        };
+        let outside = |slot: &u32, index: &u32| outside(*slot, *index);
         let result = match (op, operands) {
             (LowOp::LoadWord { slot }, [Const::I32(index)]) => {
                 let word = self.memory.load_word(*slot, *index).ok_or_else(|| outside(slot, index))?;
@@ -522,6 +525,10 @@ impl<'f> Machine<'_, 'f> {
                 self.memory.store_word(*slot, word, new).ok_or_else(|| outside(slot, index))?;
                 None
             }
+            (LowOp::Atomic { slot, op, ty }, [Const::I32(index), rest @ ..]) => {
+                self.atomic_words(*slot, *op, *ty, *index, rest)?
+            }
+            (LowOp::Fence, []) => None,
             (LowOp::LoadData, [Const::I32(index)]) => Some(data_word(frame, *index)?),
             (LowOp::LoadStack, [Const::I32(index)]) => Some(Const::I32(*stack_word(frame, *index)?)),
             (LowOp::StoreStack, [Const::I32(index), Const::I32(value)]) => {
@@ -603,6 +610,10 @@ impl<'f> Machine<'_, 'f> {
             None => Err(undefined(format!("memory was accessed as {access:?}"))),
         }
     }
+}
+
+fn outside(slot: u32, index: u32) -> Stop {
+    undefined(format!("word {index} of slot {slot} was accessed, which the slot does not have or allow"))
 }
 
 fn variable(frame: &Frame<'_>, var: Var) -> Result<Const, Stop> {

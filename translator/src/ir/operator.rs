@@ -1,6 +1,6 @@
 //! The operator table.
 
-use super::{Const, Type, Var, VectorOp};
+use super::{AtomicOp, Const, Type, Var, VectorOp};
 use crate::options::Input;
 
 /// An operator of a statement.
@@ -18,6 +18,11 @@ pub enum Op {
     Load(MemoryAccess),
     /// A store to an address. Operands: address `I32`, value of type `MemoryAccess::ty`.
     Store(MemoryAccess),
+    /// An atomic access at an address, which must be a multiple of its size. It is not reordered with other accesses.
+    /// Operands: address `I32`, then those of the [`AtomicOp`], of type `MemoryAccess::ty`.
+    Atomic(AtomicOp, MemoryAccess),
+    /// `atomic.fence`: accesses are not reordered with it. No operands.
+    Fence,
     /// `memory.size` of memory 0, in pages. No operands. It does not change while a kernel runs.
     MemorySize,
     /// `memory.fill`: operands address, value, length, all `I32`.
@@ -415,6 +420,18 @@ pub enum LowOp {
         /// Bytes of a part: 1 or 2.
         bytes: u32,
     },
+    /// An atomic access of a word (`I32`), or of two (`I64`). Accesses of slots are not reordered with it. Operands: index of
+    /// the first word, within the buffer, and even where there are two; then those of the [`AtomicOp`], of type `ty`.
+    Atomic {
+        /// Which of the launch's distinct buffers.
+        slot: u32,
+        /// What it does.
+        op: AtomicOp,
+        /// `I32` or `I64`.
+        ty: Type,
+    },
+    /// Accesses of slots are not reordered with it. No operands.
+    Fence,
     /// Word (`I32`) of [`Function::data`](super::Function::data). Operand: its index, below the number of words.
     LoadData,
     /// Word of the invocation's private stack, which starts as zeroes. Operand: index in words, within the stack.
@@ -447,6 +464,8 @@ impl Op {
             Op::Wasm(op) => !op.can_trap(),
             Op::Load(_)
             | Op::Store(_)
+            | Op::Atomic(..)
+            | Op::Fence
             | Op::MemoryFill
             | Op::MemoryCopy
             | Op::MemoryInit(_)
@@ -455,25 +474,61 @@ impl Op {
             Op::Low(op) => !op.has_effect(),
         }
     }
+
+    /// The access that it makes at the address which is its first operand.
+    pub fn memory_access(&self) -> Option<MemoryAccess> {
+        match self {
+            Op::Load(access) | Op::Store(access) | Op::Atomic(_, access) => Some(*access),
+            _ => None,
+        }
+    }
+
+    /// Whether that access may change what is in memory: the operands behind the address may come to lie there.
+    pub fn stores(&self) -> bool {
+        match self {
+            Op::Store(_) => true,
+            Op::Atomic(op, _) => op.stores(),
+            _ => false,
+        }
+    }
 }
 
 impl LowOp {
-    /// Whether it changes memory or a variable.
+    /// Whether it changes memory or a variable, or orders accesses of memory.
     pub fn has_effect(&self) -> bool {
         use LowOp::*;
-        matches!(self, StoreWord { .. } | AndWord { .. } | OrWord { .. } | StorePart { .. } | StoreStack | VarSet(_))
+        let stores = matches!(
+            self,
+            StoreWord { .. } | AndWord { .. } | OrWord { .. } | StorePart { .. } | StoreStack | VarSet(_)
+        );
+        stores || self.orders()
+    }
+
+    /// Whether accesses of slots must not be moved from one side of it to the other.
+    pub fn orders(&self) -> bool {
+        matches!(self, LowOp::Atomic { .. } | LowOp::Fence)
+    }
+
+    /// The slot that it may change.
+    pub fn stored_slot(&self) -> Option<u32> {
+        use LowOp::*;
+        match self {
+            StoreWord { slot } | AndWord { slot } | OrWord { slot } | StorePart { slot, .. } => Some(*slot),
+            Atomic { slot, op, .. } if op.stores() => Some(*slot),
+            _ => None,
+        }
     }
 
     /// Whether it reads or changes memory.
     pub fn is_access(&self) -> bool {
-        let reads_variable = matches!(self, LowOp::VarGet(_) | LowOp::VarSet(_));
-        !reads_variable && (self.has_effect() || self.reads_state())
+        let is_none = matches!(self, LowOp::VarGet(_) | LowOp::VarSet(_) | LowOp::Fence);
+        !is_none && (self.has_effect() || self.reads_state())
     }
 
     /// Whether its result depends on what effects before it left. That of `LoadData` does not, but it is as bound to the
     /// check in front of it as other loads are.
     pub fn reads_state(&self) -> bool {
         use LowOp::*;
-        matches!(self, LoadWord { .. } | LoadLane { .. } | LoadData | LoadStack | VarGet(_))
+        matches!(self, LoadWord { .. } | LoadLane { .. } | Atomic { .. } | LoadData | LoadStack | VarGet(_))
     }
 }

@@ -441,6 +441,10 @@ impl Op {
             (Op::Select, [a, b, Type::I32]) if a == b => Some(Some(*a)),
             (Op::Load(access), [Type::I32]) if access.is_valid() => Some(Some(access.ty)),
             (Op::Store(access), [Type::I32, value]) if access.is_valid() && *value == access.ty => Some(None),
+            (Op::Atomic(op, access), [Type::I32, operands @ ..]) if access.is_valid() && !access.signed => {
+                op.result_type(access.ty, operands)
+            }
+            (Op::Fence, []) => Some(None),
             (Op::MemorySize, []) => Some(Some(Type::I32)),
             (Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_), [Type::I32, Type::I32, Type::I32]) => Some(None),
             (Op::DataDrop(_), []) => Some(None),
@@ -505,6 +509,8 @@ impl LowOp {
             (L::BAnd | L::BOr, [Bool, Bool]) | (L::BNot, [Bool]) => Bool,
             (L::Select, [Bool, a, b]) if a == b => *a,
             (L::LoadWord { .. } | L::LoadLane { lane: 0..=3, .. }, [I32]) => I32,
+            (L::Atomic { op, ty, .. }, [I32, operands @ ..]) => return op.result_type(*ty, operands),
+            (L::Fence, []) => return Some(None),
             (L::LoadData | L::LoadStack, [I32]) => I32,
             (L::StorePart { bytes: 1 | 2, .. }, [I32, I32]) => return Some(None),
             (L::StoreWord { .. } | L::AndWord { .. } | L::OrWord { .. } | L::StoreStack, [I32, I32]) => {

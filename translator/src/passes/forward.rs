@@ -3,6 +3,8 @@
 //!
 //! What other invocations do to a word in between is a race, whose outcome is nobody's; only a loop loads again what its
 //! iterations share with others, so that one that waits for another invocation sees it.
+//! An atomic access or a fence is an end to all that is known of what invocations share: what another one stored before its
+//! own atomic access must be seen behind it, and what this one stored must be there for the other.
 //! A check that traps is no obstacle to stores: contents are unspecified after a trap.
 
 use std::collections::{BTreeSet, HashMap};
@@ -30,9 +32,11 @@ pub fn forward(function: &mut Function) {
     pass.region(body);
 }
 
-/// What words are of: a slot, or the private stack, by constant and by computed index.
+/// What words are of: a slot, or the private stack, by constant and by computed index. `Slots` are all slots, of whose
+/// words nothing is known behind what orders accesses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Space {
+    Slots,
     Slot(u32),
     StackConstant,
     StackComputed,
@@ -58,10 +62,9 @@ fn find_stores(function: &Function, id: RegionId, found: &mut Vec<Option<Spaces>
     let mut spaces = Spaces::new();
     for stmt in &function.region(id).stmts {
         if let StmtKind::Op { op: Op::Low(op), .. } = &stmt.kind {
+            spaces.extend(op.stored_slot().map(Space::Slot));
             match op {
-                LowOp::StoreWord { slot } | LowOp::AndWord { slot } | LowOp::OrWord { slot } => {
-                    spaces.insert(Space::Slot(*slot));
-                }
+                op if op.orders() => _ = spaces.insert(Space::Slots),
                 LowOp::StoreStack => spaces.extend([Space::StackConstant, Space::StackComputed]),
                 _ => {}
             }
@@ -114,10 +117,18 @@ impl Forwarder<'_> {
 
     /// Numbers of epochs are never used again, so that what was known in one that was taken back stays known.
     fn forget(&mut self, space: Space) {
+        if space == Space::Slots {
+            return self.shared().into_iter().for_each(|space| self.forget(space));
+        }
         let before = self.epoch(space);
         self.undo.push(Undo::Epoch(space, before));
         self.last_epoch += 1;
         self.epochs.insert(space, self.last_epoch);
+    }
+
+    /// The slots that something is known of.
+    fn shared(&self) -> Spaces {
+        self.known.keys().map(|(space, _)| *space).filter(|space| matches!(space, Space::Slot(_))).collect()
     }
 
     fn learn(&mut self, space: Space, index: Value, word: Value) {
@@ -226,8 +237,7 @@ impl Forwarder<'_> {
         match &stmt.kind {
             StmtKind::Op { op: Op::Low(op), .. } => match op {
                 LowOp::LoadWord { slot } | LowOp::LoadLane { slot, .. } => *slot == pending.slot,
-                LowOp::StoreWord { slot } | LowOp::AndWord { slot } | LowOp::OrWord { slot } => *slot == pending.slot,
-                _ => false,
+                op => op.orders() || op.stored_slot() == Some(pending.slot),
             },
             StmtKind::Op { .. } => false,
             StmtKind::If { then, otherwise, .. } => {
@@ -304,6 +314,7 @@ impl Forwarder<'_> {
                 self.learn(Space::Slot(slot), args[0], args[1]);
             }
             LowOp::AndWord { slot } | LowOp::OrWord { slot } => self.forget(Space::Slot(slot)),
+            op if op.orders() => self.forget(Space::Slots),
             LowOp::StoreStack => {
                 // A constant index says nothing of other constant ones.
                 let space = self.stack_space(args[0]);
@@ -326,10 +337,9 @@ impl Forwarder<'_> {
             stored.extend(self.stores[region.index()].iter().flatten());
         }
         if matches!(kind, StmtKind::Loop { .. }) {
-            let shared: Vec<Space> =
-                self.known.keys().map(|(space, _)| *space).filter(|space| matches!(space, Space::Slot(_))).collect();
+            let shared = self.shared();
             let from = self.undo.len();
-            stored.iter().chain(&shared).copied().collect::<Spaces>().into_iter().for_each(|space| self.forget(space));
+            stored.union(&shared).for_each(|space| self.forget(*space));
             regions.iter().for_each(|region| self.region(*region));
             self.take_back(from);
         } else {

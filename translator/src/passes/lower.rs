@@ -5,6 +5,7 @@
 //! The input is one inlined kernel. The output has [`Op::Const`] and [`Op::Low`] only, `Bool` conditions, and no
 //! parameters; blocks, loops, switches and their results stay.
 
+mod atomic;
 mod control;
 mod convert;
 mod division;
@@ -175,6 +176,10 @@ impl Lowerer<'_> {
                 let address = Address { original: original.unwrap_or(args[0]), value: args[0] };
                 return self.store(*access, address, args[1]);
             }
+            StmtKind::Op { op: Op::Atomic(op, access), args, result } => {
+                let address = Address { original: original.unwrap_or(args[0]), value: args[0] };
+                return self.atomic(*op, *access, address, &args[1..], *result);
+            }
             StmtKind::Op { op, args, result } => {
                 self.op(*op, args, *result)?;
                 return Ok(Flow::On);
@@ -207,7 +212,13 @@ impl Lowerer<'_> {
                 let condition = self.condition(args[2]);
                 self.select(condition, args[0], args[1])
             }
-            Op::Load(_) | Op::Store(_) => return Err(Error::Internal("an access has no address".into())),
+            Op::Load(_) | Op::Store(_) | Op::Atomic(..) => {
+                return Err(Error::Internal("an access has no address".into()));
+            }
+            Op::Fence => {
+                self.fence()?;
+                return Ok(());
+            }
             Op::MemorySize => {
                 let size = self.once(Once::Input(Input::MemorySize));
                 self.op_with_int(LowOp::ShrU, size, 16)
@@ -372,8 +383,13 @@ impl Lowerer<'_> {
         then: impl FnOnce(&mut Self) -> Vec<Value>,
         otherwise: impl FnOnce(&mut Self) -> Vec<Value>,
     ) -> Vec<Value> {
-        let (then, values) = self.nested(then);
+        let then = self.nested(then);
         let (otherwise, _) = self.nested(otherwise);
+        self.join(cond, then, otherwise)
+    }
+
+    /// A branch to regions that are there already; `values` are those that the first yields.
+    fn join(&mut self, cond: Value, (then, values): (RegionId, Vec<Value>), otherwise: RegionId) -> Vec<Value> {
         let results: Vec<Value> =
             values.iter().map(|value| self.function.new_value(self.function.values[value.index()])).collect();
         self.list.push(StmtKind::If { cond, then, otherwise, results: results.clone() });

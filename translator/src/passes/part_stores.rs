@@ -2,8 +2,9 @@
 //! clear and set their bits in a word.
 //!
 //! It is the last pass before structurization, so that those before it see words only: what is left of narrow stores by
-//! then could not be put together to whole words. A slot keeps its atomic steps if one of them is no such store, for a
-//! plain store and an atomic step of one word by two invocations would be a race.
+//! then could not be put together to whole words. A slot keeps its atomic steps if one of them is no such store, or
+//! the kernel itself accesses it atomically, for a plain store and an atomic step of one word by two invocations would be
+//! a race.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -125,7 +126,8 @@ impl Facts {
                         None => _ = kept.insert(slot),
                     }
                 }
-                _ => {}
+                // Its word may be that of a part which another invocation stores.
+                _ => kept.extend(atomic_slot(&stmts[number])),
             }
             number += 1;
         }
@@ -166,6 +168,14 @@ impl Facts {
         let [of, mask] = self.operands(LowOp::And, byte)?;
         let fits = of == offset && [two, three, mask].map(|v| self.number(v)) == [Some(2), Some(3), Some(3)];
         fits.then_some(offset)
+    }
+}
+
+/// The slot of an atomic access of the kernel's own.
+fn atomic_slot(stmt: &Stmt) -> Option<u32> {
+    match &stmt.kind {
+        StmtKind::Op { op: Op::Low(LowOp::Atomic { slot, .. }), .. } => Some(*slot),
+        _ => None,
     }
 }
 

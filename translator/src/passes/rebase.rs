@@ -146,7 +146,7 @@ impl Rebase<'_> {
             Op::Wasm(wasm) if relative && roots::scaled_operand(*wasm, args, &self.constants).is_some() => 2,
             Op::Wasm(WasmOp::I32Eq | WasmOp::I32Ne) if self.same_terms(args[0], args[1]) => 2,
             Op::Select if exact => 2,
-            Op::Load(_) | Op::Store(_) if self.roots.is_relative(args[0]) => 1,
+            op if op.memory_access().is_some() && self.roots.is_relative(args[0]) => 1,
             _ => 0,
         };
         args.iter_mut().skip(relative_args).for_each(|arg| self.make_absolute(arg));

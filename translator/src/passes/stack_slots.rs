@@ -151,14 +151,14 @@ fn met(function: &Function, shape: &Shape, stack_pointer: u32, done: &[Span]) ->
     Some(spans)
 }
 
-/// All loads and stores: the access and its address.
+/// All accesses, and their addresses.
 fn accesses(function: &Function) -> impl Iterator<Item = (MemoryAccess, Value)> {
     function.regions.iter().flat_map(|region| &region.stmts).filter_map(access)
 }
 
 fn access(stmt: &Stmt) -> Option<(MemoryAccess, Value)> {
     match &stmt.kind {
-        StmtKind::Op { op: Op::Load(access) | Op::Store(access), args, .. } => Some((*access, args[0])),
+        StmtKind::Op { op, args, .. } => op.memory_access().map(|access| (access, args[0])),
         _ => None,
     }
 }
@@ -201,6 +201,7 @@ impl Group {
 fn groups(function: &Function, offsets: &StackOffsets) -> BTreeMap<i64, Group> {
     let mut places: Vec<(i64, u32)> =
         accesses(function).filter_map(|(a, address)| Some((place(offsets, &a, address)?, a.bytes))).collect();
+    let atomic = atomic_spans(function, offsets);
     places.sort_unstable();
     places.dedup();
     let mut groups: BTreeMap<i64, Group> = BTreeMap::new();
@@ -217,7 +218,23 @@ fn groups(function: &Function, offsets: &StackOffsets) -> BTreeMap<i64, Group> {
             }
         }
     }
+    for (start, group) in &mut groups {
+        group.fits &= !atomic.iter().any(|span| meet(*span, (*start, group.end)));
+    }
     groups
+}
+
+/// What is accessed atomically stays memory: such code is rare, for nobody else sees the private stack.
+fn atomic_spans(function: &Function, offsets: &StackOffsets) -> BTreeSet<Span> {
+    let stmts = function.regions.iter().flat_map(|region| &region.stmts);
+    let spans = stmts.filter_map(|stmt| match &stmt.kind {
+        StmtKind::Op { op: Op::Atomic(_, access), args, .. } => {
+            let at = place(offsets, access, args[0])?;
+            Some((at, at + i64::from(access.bytes)))
+        }
+        _ => None,
+    });
+    spans.collect()
 }
 
 struct Rewriter<'a> {

@@ -73,7 +73,8 @@ impl Facts {
                     LowOp::StoreWord { slot }
                     | LowOp::AndWord { slot }
                     | LowOp::OrWord { slot }
-                    | LowOp::StorePart { slot, .. } => {
+                    | LowOp::StorePart { slot, .. }
+                    | LowOp::Atomic { slot, .. } => {
                         refused.insert(*slot);
                     }
                     // What is bound of linear memory may end anywhere.

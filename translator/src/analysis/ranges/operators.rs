@@ -27,7 +27,7 @@ impl Walker<'_> {
         match op {
             Op::Const(Const::I32(value)) => Range::exactly(i64::from(*value as i32)),
             Op::GlobalGet(global) if *global == self.stack_pointer => Range { stack: true, low: 0, high: 0, clear: 0 },
-            Op::Load(access) if access.bytes < 4 => {
+            Op::Load(access) | Op::Atomic(_, access) if access.bytes < 4 => {
                 let bits = 8 * access.bytes;
                 match access.signed {
                     true => Range::of(-1 << (bits - 1), (1 << (bits - 1)) - 1),

@@ -52,7 +52,7 @@ impl Lowerer<'_> {
         self.check_memory(access)?;
         let value = match self.roots.root_of(address.original) {
             Root::Among(set) => match self.several(set, access, address, false)? {
-                Ok(places) => self.load_from(access, places)?,
+                Ok(places) => self.at_one_of(access, places, &mut |l, place| Ok(vec![l.load_at(access, place)]))?[0],
                 Err(kind) => return Ok(Flow::Traps(kind)),
             },
             root => match self.place(root, access, address)? {
@@ -71,7 +71,13 @@ impl Lowerer<'_> {
         match self.roots.root_of(address.original) {
             Root::Slot(slot) if !self.is_writable(slot) => return Ok(Flow::Traps(TrapKind::OutOfBounds)),
             Root::Among(set) => match self.several(set, access, address, true)? {
-                Ok(places) => self.store_to(access, places, value)?,
+                Ok(places) => {
+                    let mut store = |l: &mut Self, place| {
+                        l.store_at(access, place, value);
+                        Ok(Vec::new())
+                    };
+                    self.at_one_of(access, places, &mut store)?;
+                }
                 Err(kind) => return Ok(Flow::Traps(kind)),
             },
             root => match self.place(root, access, address)? {
@@ -82,7 +88,7 @@ impl Lowerer<'_> {
         Ok(Flow::On)
     }
 
-    fn check_memory(&self, access: MemoryAccess) -> Result<()> {
+    pub(super) fn check_memory(&self, access: MemoryAccess) -> Result<()> {
         match access.memory {
             0 => Ok(()),
             other => Err(self.unsupported(format!("an access to memory {other}"))),
@@ -97,12 +103,12 @@ impl Lowerer<'_> {
         }
     }
 
-    fn is_writable(&self, slot: u32) -> bool {
+    pub(super) fn is_writable(&self, slot: u32) -> bool {
         self.shape.buffers.iter().all(|b| b.slot != slot || b.access.is_writable())
     }
 
     /// Resolves an address of one root and checks it.
-    fn place(&mut self, root: Root, access: MemoryAccess, address: Address) -> Result<Resolved> {
+    pub(super) fn place(&mut self, root: Root, access: MemoryAccess, address: Address) -> Result<Resolved> {
         match root {
             Root::Slot(slot) => Ok(Ok(self.place_in_slot(slot, access, address))),
             Root::Linear => {
@@ -118,7 +124,7 @@ impl Lowerer<'_> {
         self.alignment.trailing_zeros(address.original).min(access.offset.trailing_zeros())
     }
 
-    fn plus_offset(&mut self, access: MemoryAccess, address: Value) -> Value {
+    pub(super) fn plus_offset(&mut self, access: MemoryAccess, address: Value) -> Value {
         match access.offset {
             0 => address,
             offset => self.op_with_int(LowOp::IAdd, address, u64::from(offset)),
@@ -210,7 +216,7 @@ impl Lowerer<'_> {
     }
 
     /// The places that an absolute address may be in.
-    fn several(
+    pub(super) fn several(
         &mut self,
         set: RootSet,
         access: MemoryAccess,
@@ -265,57 +271,34 @@ impl Lowerer<'_> {
         Ok((Place { space, offset, zeros: several.zeros, word: None }, beyond))
     }
 
-    /// Tries one space after the other; the address is in the last, or the access traps.
-    fn load_from(&mut self, access: MemoryAccess, several: Several) -> Result<Value> {
+    /// Acts on the place that an address is in: one space after the other is tried; it is in the last, or the access traps.
+    pub(super) fn at_one_of(
+        &mut self,
+        access: MemoryAccess,
+        several: Several,
+        act: &mut dyn FnMut(&mut Self, Place) -> Result<Vec<Value>>,
+    ) -> Result<Vec<Value>> {
         let Some((space, rest)) = several.split() else { return Err(no_space()) };
         let (place, beyond) = self.candidate(access, &several, space)?;
         let Some(rest) = rest else {
             self.trap_if(beyond, TrapKind::OutOfBounds);
-            return Ok(self.load_at(access, place));
-        };
-        let mut failed = None;
-        let values = self.branch(
-            beyond,
-            |l| match l.load_from(access, rest) {
-                Ok(value) => vec![value],
-                Err(error) => {
-                    failed = Some(error);
-                    Vec::new()
-                }
-            },
-            |l| vec![l.load_at(access, place)],
-        );
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(values[0]),
-        }
-    }
-
-    fn store_to(&mut self, access: MemoryAccess, several: Several, value: Value) -> Result<()> {
-        let Some((space, rest)) = several.split() else { return Err(no_space()) };
-        let (place, beyond) = self.candidate(access, &several, space)?;
-        let Some(rest) = rest else {
-            self.trap_if(beyond, TrapKind::OutOfBounds);
-            self.store_at(access, place, value);
-            return Ok(());
+            return act(self, place);
         };
         let mut outcome = Ok(());
-        self.branch(
-            beyond,
-            |l| {
-                outcome = l.store_to(access, rest, value);
+        let mut values_of = |values: Result<Vec<Value>>| {
+            values.unwrap_or_else(|error| {
+                outcome = Err(error);
                 Vec::new()
-            },
-            |l| {
-                l.store_at(access, place, value);
-                Vec::new()
-            },
-        );
-        outcome
+            })
+        };
+        let then = self.nested(|l| values_of(l.at_one_of(access, rest, act)));
+        let otherwise = self.nested(|l| values_of(act(l, place)));
+        outcome?;
+        Ok(self.join(beyond, then, otherwise.0))
     }
 
     /// Loads from a checked place.
-    fn load_at(&mut self, access: MemoryAccess, place: Place) -> Value {
+    pub(super) fn load_at(&mut self, access: MemoryAccess, place: Place) -> Value {
         let value = match access.bytes {
             8 => {
                 let (low, high) = self.load_double(place);
@@ -446,7 +429,7 @@ impl Lowerer<'_> {
 
 /// Spaces that an address may be in, to be tried in order.
 #[derive(Clone)]
-struct Several {
+pub(super) struct Several {
     spaces: Vec<Space>,
     /// The effective address.
     effective: Value,
