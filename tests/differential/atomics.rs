@@ -1,6 +1,6 @@
 //! Atomic accesses: each operator at the edges of its type, in buffers, linear memory, the shadow stack and where pointers
-//! are told apart at run time. No two invocations access one word here, so that results don't depend on an order; what many
-//! do to one is [`tests/atomics.rs`]'s.
+//! are told apart at run time. No two invocations access one place here, so that results don't depend on an order; what
+//! many do to one is [`contention`](crate::contention)'s.
 
 use std::fmt::Write;
 

@@ -15,6 +15,7 @@ mod atomics;
 mod bulk;
 mod calls;
 mod case;
+mod contention;
 #[path = "../portable/cpp.rs"]
 mod cpp;
 mod engine;
@@ -46,7 +47,7 @@ struct Suite {
     cases: LazyLock<Vec<Case>>,
 }
 
-static SUITES: [Suite; 26] = [
+static SUITES: [Suite; 27] = [
     Suite { name: "operators_i32", cases: LazyLock::new(|| operators::cases("i32")) },
     Suite { name: "operators_i64", cases: LazyLock::new(|| operators::cases("i64")) },
     Suite { name: "operators_f32", cases: LazyLock::new(|| operators::cases("f32")) },
@@ -59,6 +60,7 @@ static SUITES: [Suite; 26] = [
     Suite { name: "atomics", cases: LazyLock::new(atomics::cases) },
     Suite { name: "atomic_bounds", cases: LazyLock::new(memory::atomic) },
     Suite { name: "atomic_places", cases: LazyLock::new(atomics::places) },
+    Suite { name: "contention", cases: LazyLock::new(contention::cases) },
     Suite { name: "bulk", cases: LazyLock::new(bulk::cases) },
     Suite { name: "calls", cases: LazyLock::new(calls::cases) },
     Suite { name: "control", cases: LazyLock::new(random::control) },
