@@ -186,6 +186,7 @@ impl Random {
     }
 
     /// A number in `low..high`.
+    #[allow(dead_code)]
     pub fn float(&mut self, low: f32, high: f32) -> f32 {
         low + (high - low) * ((self.word() >> 8) as f32 / 16777216.0)
     }
