@@ -37,7 +37,14 @@ pub struct Case {
 
 /// The kernels with a hand-written twin, at sizes whose launches take 20 ms and more on one core.
 pub fn twins() -> Vec<Case> {
-    vec![nstream(8 << 20), sgemm(384), stencil(2048, 1536), mandelbrot(1280, 960, 256), nbody(4096)]
+    vec![
+        nstream(8 << 20),
+        sgemm(384),
+        stencil(2048, 1536),
+        mandelbrot(1280, 960, 256),
+        nbody(4096),
+        histogram(4 << 20, 256),
+    ]
 }
 
 /// The kernels of all guests, at such sizes.
@@ -120,6 +127,14 @@ fn nbody(bodies: u32) -> Case {
     Case { guest_arguments: &["4096", "2"], ..case("nbody", format!("{bodies} bodies"), bodies, buffers) }
 }
 
+fn histogram(length: u32, bins: u32) -> Case {
+    let mut random = Random(1);
+    let data = (0..length).flat_map(|_| (random.word() >> 12).to_le_bytes()).collect();
+    let buffers = vec![input(data), buffer(vec![0; 4 * bins as usize], Access::ReadWrite)];
+    let arguments = &["4194304", "256"];
+    Case { guest_arguments: arguments, ..case("histogram", format!("{length} in {bins} bins"), length, buffers) }
+}
+
 fn buffer(bytes: Vec<u8>, access: Access) -> Buffer {
     Buffer { bytes, access, params: false }
 }
@@ -139,8 +154,12 @@ struct Random(u32);
 impl Random {
     /// In [0, 1).
     fn next(&mut self) -> f32 {
+        (self.word() >> 8) as f32 / 16_777_216.0
+    }
+
+    fn word(&mut self) -> u32 {
         self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (self.0 >> 8) as f32 / 16_777_216.0
+        self.0
     }
 
     /// Bytes of floats in [0, 1).

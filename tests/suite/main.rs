@@ -1,4 +1,4 @@
-//! The official WebAssembly test suite (core 2.0, vectors and relaxed vectors among it), run as kernels.
+//! The official WebAssembly test suite (core 2.0, vectors, relaxed vectors and atomics among it), run as kernels.
 //!
 //! Each exported function that an `assert_return` or `assert_trap` calls with numbers gets a kernel around it;
 //! invocation `i` is assertion `i`. The IR's interpreter, the CPU device, and a GPU in both profiles must give what the
@@ -109,9 +109,14 @@ fn main() {
     conclusion.exit();
 }
 
-/// The scripts: vectors came as proposals of their own.
+/// The scripts: vectors and atomics came as proposals of their own. The threads proposal's other scripts are the core's with
+/// shared memories; its assertions about atomics come a second time, in calls that don't depend on those before.
 fn files() -> impl Iterator<Item = TestFile<'static>> {
-    spec(SpecVersion::V2).chain(proposal(Proposal::Simd)).chain(proposal(Proposal::RelaxedSimd))
+    let atomics = proposal(Proposal::Threads).filter(|file| file.name() == "atomic.wast");
+    let contents = include_str!("atomic_calls.wast");
+    let calls = TestFile { parent: "threads".into(), name: "atomic_calls.wast".into(), contents };
+    let vectors = proposal(Proposal::Simd).chain(proposal(Proposal::RelaxedSimd));
+    spec(SpecVersion::V2).chain(vectors).chain(atomics).chain([calls])
 }
 
 fn trials(suite: &Arc<Suite>) -> Vec<Trial> {

@@ -17,6 +17,8 @@ pub enum Skip {
     Imports,
     /// What it says holds only after what the script did before, or the state of its module is not known.
     Stateful,
+    /// Its module waits for other threads.
+    Waits,
     /// The kernel runs in order in the caller's own instance, so on no device.
     NeedsCaller(&'static str),
     /// An operator that the front end does not lift.
@@ -29,6 +31,8 @@ pub enum Skip {
     Nesting,
     /// 64-bit numbers that the device does not have.
     WideTypes,
+    /// 64-bit atomics that the device or the profile does not have.
+    WideAtomics,
     /// Floats that the device can't compute exactly in strict mode.
     InexactFloats,
 }
@@ -41,12 +45,14 @@ impl fmt::Display for Skip {
             Skip::ReferenceValues => "reference values",
             Skip::Imports => "imports",
             Skip::Stateful => "stateful",
+            Skip::Waits => "waits",
             Skip::NeedsCaller(what) => return write!(f, "needs caller: {what}"),
             Skip::Operator(name) => return write!(f, "operator not lifted: {name}"),
             Skip::ReferenceTypes => "reference types",
             Skip::Recursion => "recursion",
             Skip::Nesting => "nesting",
             Skip::WideTypes => "64-bit types",
+            Skip::WideAtomics => "64-bit atomics",
             Skip::InexactFloats => "inexact floats",
         })
     }
@@ -108,6 +114,9 @@ impl Skip {
             ("64-bit floats on this device", Skip::WideTypes),
             ("correctly rounded", Skip::InexactFloats),
         ];
+        if what.contains("has no 64-bit atomics") {
+            return Ok(Skip::WideAtomics);
+        }
         if what.contains("of subnormal numbers") {
             return Ok(Skip::InexactFloats);
         }

@@ -116,7 +116,18 @@ pub fn wrap(original: &[u8], functions: &[String]) -> Result<Wrapped, Refusal> {
     Ok(Wrapped { bytes: wrapper.finish(), kernels, stateful })
 }
 
-/// Makes references to the host's objects ones to functions: Wasmtime has the former only with garbage collection, and
+/// Whether a function waits for another thread, which only one whose memory is shared can do.
+fn waits(body: &wasmparser::FunctionBody<'_>) -> Result<bool, wasmparser::BinaryReaderError> {
+    let is_wait =
+        |op: &Operator<'_>| matches!(op, Operator::MemoryAtomicWait32 { .. } | Operator::MemoryAtomicWait64 { .. });
+    let mut found = false;
+    for op in body.get_operators_reader()? {
+        found |= is_wait(&op?);
+    }
+    Ok(found)
+}
+
+/// Makes shared memories unshared, and references to the host's objects ones to functions: Wasmtime has the former only with garbage collection, and
 /// no assertion about numbers can tell.
 ///
 /// Constant expressions may read imported globals, but not defined ones: those that read one get its value.
@@ -128,6 +139,11 @@ struct Rewriter {
 
 impl Reencode for Rewriter {
     type Error = Infallible;
+
+    /// Kernels see a memory of an instance's own.
+    fn memory_type(&mut self, ty: wasmparser::MemoryType) -> Result<MemoryType, reencode::Error<Infallible>> {
+        Ok(reencode::utils::memory_type(self, wasmparser::MemoryType { shared: false, ..ty }))
+    }
 
     fn heap_type(&mut self, ty: wasmparser::HeapType) -> Result<HeapType, reencode::Error<Infallible>> {
         match ty {
@@ -201,6 +217,7 @@ impl<'a> Wrapper<'a> {
             Payload::StartSection { func, .. } => self.start = Some(StartSection { function_index: func }),
             Payload::ElementSection(section) => reencoder.parse_element_section(&mut self.elements, section)?,
             Payload::DataCountSection { count, .. } => self.data_count = Some(DataCountSection { count }),
+            Payload::CodeSectionEntry(body) if waits(&body)? => return Err(Refusal::Skip(Skip::Waits)),
             Payload::CodeSectionEntry(body) => reencoder.parse_function_body(&mut self.code, body)?,
             Payload::DataSection(section) => reencoder.parse_data_section(&mut self.data, section)?,
             _ => {}

@@ -9,6 +9,9 @@
 //! - two atomic accesses of *different* places need not be in one order for all: programs that tell who was first by two
 //!   flags (Dekker's) may find both last.
 //!
+//! A kernel that reads nothing of what it changes (a histogram, say, whose updates' results are not used) can't tell any of
+//! this; its accesses are relaxed, which makes that histogram four times as fast on lavapipe.
+//!
 //! naga drops all of this but for the first point: its atomic accesses are relaxed.
 
 use rspirv::dr::Operand;

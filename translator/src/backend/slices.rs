@@ -145,7 +145,9 @@ impl Emitter<'_> {
                 Ok(None)
             }
             (Access::Atomic(op) | Access::AtomicDouble(op), _) if operands.len() == op.operands() => {
-                self.atomic_in(op, element, pointer, ordered(op), operands)
+                // Where no invocation can tell in which order others do things, there is none to keep.
+                let order = if self.usage.observes { ordered(op) } else { MemorySemantics::RELAXED };
+                self.atomic_in(op, element, pointer, order, operands)
             }
             _ => Err(Error::Internal(format!("{kind:?} has {} operands", operands.len()))),
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::unsupported;
 use crate::error::{Error, Location, Result};
-use crate::ir::{Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type};
+use crate::ir::{AtomicOp, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
 use crate::layout::{DATA, Layout, POOL_READ};
 use crate::options::{Access, Input, LINEAR, Options, Profile, Shape, immediate};
 
@@ -28,6 +28,8 @@ pub(super) struct Usage {
     doubles: BTreeSet<u32>,
     /// Slots of which parts of words are stored by themselves, with the bytes of a part.
     pub parts: BTreeSet<(u32, u32)>,
+    /// Whether an invocation can tell what others do to memory while it runs: it reads what the kernel changes.
+    pub observes: bool,
     /// What is bound: the slots or their pools, and the data.
     pub holders: BTreeMap<u32, Holder>,
     /// Whether words of data segments are loaded.
@@ -89,9 +91,10 @@ impl Usage {
 /// [`Error::Unsupported`] for missing types and too deep nesting, [`Error::Internal`] for what is not strict form.
 pub(super) fn scan(function: &Function, shape: &Shape, options: &Options) -> Result<Usage> {
     let usage = Usage { reached: vec![Reached::default(); function.regions.len()], ..Usage::default() };
-    let mut scanner = Scanner { function, shape, options, usage, loops: Vec::new() };
+    let mut scanner = Scanner { function, shape, options, usage, loops: Vec::new(), reads: Reads::default() };
     scanner.region(function.body, Place::Body, 0)?;
-    let mut usage = scanner.usage;
+    let observes = scanner.reads.observe(&scanner.usage.slots);
+    let mut usage = Usage { observes, ..scanner.usage };
     let first = immediate::SLOTS + 2 * shape.slots();
     usage.immediates.extend((first..).take(usage.inputs.len()));
     let starts = first + usage.inputs.len() as u32;
@@ -134,6 +137,24 @@ enum Place {
     Loop,
 }
 
+/// Reads of slots, as far as they have been scanned.
+#[derive(Default)]
+struct Reads {
+    /// What is read, for whatever use.
+    slots: BTreeSet<u32>,
+    /// The results of atomic updates.
+    updates: Vec<Value>,
+    used: BTreeSet<Value>,
+}
+
+impl Reads {
+    /// Whether something that the kernel changes is read.
+    fn observe(&self, slots: &BTreeMap<u32, bool>) -> bool {
+        let changes = |slot: &u32| slots.get(slot).is_some_and(|stores| *stores);
+        self.slots.iter().any(changes) || self.updates.iter().any(|value| self.used.contains(value))
+    }
+}
+
 /// A loop that is being scanned.
 struct OpenLoop {
     label: Label,
@@ -150,6 +171,7 @@ struct Scanner<'a> {
     usage: Usage,
     /// The loops around.
     loops: Vec<OpenLoop>,
+    reads: Reads,
 }
 
 impl Scanner<'_> {
@@ -210,10 +232,12 @@ impl Scanner<'_> {
                     };
                     self.supported(*ty, stmt.at)?;
                 }
+                self.note_reads(op, args, *result);
                 self.op(op)?;
                 Ok(true)
             }
             StmtKind::If { cond, then, otherwise, .. } => {
+                self.reads.used.insert(*cond);
                 if self.function.values.get(cond.index()) != Some(&Type::Bool) {
                     return Err(not_strict("a condition is no Bool"));
                 }
@@ -247,6 +271,16 @@ impl Scanner<'_> {
             _ => return Ok(()),
         };
         Err(unsupported(self.function, what, Some(at)))
+    }
+
+    fn note_reads(&mut self, op: &Op, args: &[Value], result: Option<Value>) {
+        self.reads.used.extend(args);
+        match (op, result) {
+            (Op::Low(LowOp::LoadWord { slot } | LowOp::LoadLane { slot, .. }), _) => _ = self.reads.slots.insert(*slot),
+            (Op::Low(LowOp::Atomic { slot, op: AtomicOp::Load, .. }), _) => _ = self.reads.slots.insert(*slot),
+            (Op::Low(LowOp::Atomic { .. }), Some(result)) => self.reads.updates.push(result),
+            _ => {}
+        }
     }
 
     fn op(&mut self, op: &Op) -> Result<()> {
