@@ -115,3 +115,34 @@ fn inspect_says_when_each_access_is_resolved() {
         assert!(said.contains(part), "`{part}` is missing:\n{said}");
     }
 }
+
+/// The same update by atomic and by plain accesses: of a place that data decides, and of one for all.
+const UPDATES: &str = r#"(module
+  (memory 1)
+  (table 3 funcref)
+  (elem (i32.const 0) $atomic $plain $own)
+  (func $atomic (param $i i32) (param i32 i32) (param $p i32) (param i32) (param $q i32) (param i32)
+    (drop (i32.atomic.rmw.add (i32.load (i32.add (local.get $p) (i32.shl (local.get $i) (i32.const 2)))) (i32.const 1)))
+    (drop (i64.atomic.rmw.xor (local.get $q) (i64.const 1))))
+  (func $plain (param $i i32) (param i32 i32) (param $p i32) (param i32) (param $q i32) (param i32) (local $at i32)
+    (local.set $at (i32.add (local.get $q)
+      (i32.and (i32.load (i32.add (local.get $p) (i32.shl (local.get $i) (i32.const 2)))) (i32.const 252))))
+    (i32.store (local.get $at) (i32.add (i32.load (local.get $at)) (i32.const 1)))
+    (i32.store offset=1024 (local.get $q) (i32.xor (i32.load offset=1024 (local.get $q)) (local.get $i))))
+  (func $own (param $i i32) (param i32 i32) (param $p i32) (param i32) (param $q i32) (param i32) (local $at i32)
+    (local.set $at (i32.add (local.get $q) (i32.mul (local.get $i) (i32.load (local.get $p)))))
+    (i32.store (local.get $at) (i32.add (i32.load (local.get $at)) (i32.const 1)))))"#;
+
+#[test]
+fn inspect_counts_atomics_and_hints_at_updates_that_lack_them() {
+    let (folder, _) = module();
+    let path = folder.path().join("updates.wat");
+    std::fs::write(&path, UPDATES).unwrap();
+    let output = wavelift(&["inspect", path.to_str().unwrap()]);
+    let said = text(&output.stdout);
+    assert!(said.contains("buffer 1: 1 atomic access") && said.contains("64-bit atomics"), "{said}");
+    let hints: Vec<&str> = said.lines().filter(|line| line.starts_with("Note: ")).collect();
+    let [data, all] = hints[..] else { panic!("{said}") };
+    assert!(data.contains("`plain` loads a place that data decides"), "{said}");
+    assert!(all.contains("`plain` loads one place for all invocations"), "{said}");
+}

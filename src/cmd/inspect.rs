@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use comfy_table::{Table, presets};
-use wavelift::translator::{self, AccessSummary, Module, Options};
+use wavelift::translator::{self, AccessSummary, Module, Options, PlainUpdate};
 
 use crate::cli::InspectArguments;
 
@@ -20,7 +20,7 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header(["index", "kernel", "buffers", "operators", "accesses", "needs", "lifts"]);
-    let mut reasons = Vec::new();
+    let (mut reasons, mut hints) = (Vec::new(), Vec::new());
     for function in kernels {
         let kernel = inspect(&module, function)?;
         let lifts = match &kernel.reason {
@@ -28,6 +28,7 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
             Some(_) => format!("no [{}]", reasons.len() + 1),
         };
         reasons.extend(kernel.reason);
+        hints.extend(kernel.updates.iter().map(|update| hint(&module.function_name(function), update)));
         table.add_row([
             function.to_string(),
             module.function_name(function),
@@ -42,6 +43,9 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
     for (i, reason) in reasons.iter().enumerate() {
         super::print(&format!("[{}] {reason}", i + 1))?;
     }
+    for hint in hints {
+        super::print(&hint)?;
+    }
     Ok(0)
 }
 
@@ -55,6 +59,7 @@ struct Findings {
     needs: String,
     /// Why it can't be lifted, if it can't.
     reason: Option<String>,
+    updates: Vec<PlainUpdate>,
 }
 
 /// Inspects the kernel for distinct read_write buffers and a device with all features.
@@ -63,21 +68,41 @@ fn inspect(module: &Module, function: u32) -> anyhow::Result<Findings> {
     let mut needs = Vec::new();
     needs.extend(found.int64.then_some("i64"));
     needs.extend(found.float64.then_some("f64"));
+    needs.extend(found.int64_atomics.then_some("64-bit atomics"));
     Ok(Findings {
         operators: found.operators.map_or_else(|| "-".to_string(), |count| count.to_string()),
         accesses: found.accesses.iter().map(access).collect::<Vec<_>>().join("\n"),
         needs: needs.join(", "),
         reason: found.verdict.err().map(|error| error.to_string()),
+        updates: found.plain_updates,
     })
+}
+
+/// What to think of when the source says atomic.
+fn hint(kernel: &str, update: &PlainUpdate) -> String {
+    let which = match update.same_place {
+        true => "one place for all invocations",
+        false => "a place that data decides",
+    };
+    format!(
+        "Note: `{kernel}` loads {which}, computes, and stores it again, with plain accesses (function {}, byte offset {:#x}). \
+         Where invocations meet, updates are lost. If they are atomic in the source, build it with atomics: clang's \
+         `-matomics`, rustc's `-C target-feature=+atomics`.",
+        update.at.function, update.at.offset
+    )
 }
 
 fn access(summary: &AccessSummary) -> String {
     let count = |number: u32, one: &str| match number {
         0 => None,
         1 => Some(format!("1 {one}")),
+        _ if one.ends_with('s') => Some(format!("{number} {one}es")),
         _ => Some(format!("{number} {one}s")),
     };
     let counts: Vec<String> =
-        [count(summary.loads, "load"), count(summary.stores, "store")].into_iter().flatten().collect();
+        [count(summary.loads, "load"), count(summary.stores, "store"), count(summary.atomics, "atomic access")]
+            .into_iter()
+            .flatten()
+            .collect();
     format!("{}: {} ({})", summary.root, counts.join(", "), summary.root.resolution())
 }

@@ -1,11 +1,15 @@
 //! What a kernel is made of, for people: whether it can be lifted, what memory it reaches, what it needs of a device.
 
+mod updates;
+
 use std::collections::BTreeMap;
 
 use crate::analysis::roots::{Root, Roots, roots};
 use crate::ir::{Function, Op, Stmt, StmtKind, Type, Value};
 use crate::pointers::{Pointer, Target};
 use crate::{Error, Module, Options, Result, Shape, analysis};
+
+pub use updates::PlainUpdate;
 
 /// Where a memory access goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -79,6 +83,8 @@ pub struct AccessSummary {
     pub loads: u32,
     /// Number of stores.
     pub stores: u32,
+    /// Number of atomic accesses.
+    pub atomics: u32,
 }
 
 /// What [`inspect`] finds.
@@ -92,6 +98,10 @@ pub struct Inspection {
     pub int64: bool,
     /// Whether 64-bit floats are used.
     pub float64: bool,
+    /// Whether 64-bit atomics are used outside the stack.
+    pub int64_atomics: bool,
+    /// Loads and stores of one place that may have been meant to be atomic.
+    pub plain_updates: Vec<PlainUpdate>,
     /// Size of the SPIR-V in words, or why the kernel can't be lifted.
     pub verdict: Result<usize>,
 }
@@ -103,12 +113,22 @@ pub struct Inspection {
 pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Inspection> {
     let shape = Shape::initial(module, function);
     crate::check_kernel(module, function, &shape)?;
-    let mut inspection =
-        Inspection { operators: None, accesses: Vec::new(), int64: false, float64: false, verdict: Ok(0) };
+    let mut inspection = Inspection {
+        operators: None,
+        accesses: Vec::new(),
+        int64: false,
+        float64: false,
+        int64_atomics: false,
+        plain_updates: Vec::new(),
+        verdict: Ok(0),
+    };
     match crate::on_deep_stack(|| crate::simplified(module, function, &shape, options)) {
         Ok(crate::Simplified { kernel, frames, operators }) => {
             inspection.operators = Some(operators);
             inspection.accesses = accesses(&kernel, module, shape.clone(), frames.stack_pointer);
+            let roots = roots(&kernel, &shape, frames.stack_pointer);
+            inspection.int64_atomics = has_wide_atomics(&kernel, &roots);
+            inspection.plain_updates = updates::plain_updates(&kernel, &roots);
             let uses = |ty| live_values(&kernel).any(|v| kernel.ty(v) == ty);
             inspection.int64 = uses(Type::I64);
             inspection.float64 = uses(Type::F64);
@@ -155,11 +175,22 @@ fn accesses(function: &Function, module: &Module, mut shape: Shape, stack_pointe
     count(function, &roots(function, &shape, stack_pointer), slots)
 }
 
+fn has_wide_atomics(function: &Function, roots: &Roots) -> bool {
+    statements(function).into_iter().any(|stmt| match &stmt.kind {
+        StmtKind::Op { op: Op::Atomic(_, access), args, .. } => {
+            access.bytes == 8 && roots.root_of(args[0]) != Root::Stack
+        }
+        _ => false,
+    })
+}
+
 /// Slots from `slots` on are those of pointers that are known before a launch.
 fn count(function: &Function, roots: &Roots, slots: u32) -> Vec<AccessSummary> {
-    let mut by_root: BTreeMap<MemoryRoot, (u32, u32)> = BTreeMap::new();
+    let mut by_root: BTreeMap<MemoryRoot, [u32; 3]> = BTreeMap::new();
     for stmt in statements(function) {
-        let StmtKind::Op { op: op @ (Op::Load(_) | Op::Store(_)), args, .. } = &stmt.kind else { continue };
+        let StmtKind::Op { op: op @ (Op::Load(_) | Op::Store(_) | Op::Atomic(..)), args, .. } = &stmt.kind else {
+            continue;
+        };
         let root = match roots.root_of(args[0]) {
             Root::Slot(slot) if slot >= slots => MemoryRoot::LoadedBefore,
             Root::Slot(slot) => MemoryRoot::Buffer(slot),
@@ -171,9 +202,12 @@ fn count(function: &Function, roots: &Roots, slots: u32) -> Vec<AccessSummary> {
         };
         let counts = by_root.entry(root).or_default();
         match op {
-            Op::Load(_) => counts.0 += 1,
-            _ => counts.1 += 1,
+            Op::Load(_) => counts[0] += 1,
+            Op::Store(_) => counts[1] += 1,
+            _ => counts[2] += 1,
         }
     }
-    by_root.into_iter().map(|(root, (loads, stores))| AccessSummary { root, loads, stores }).collect()
+    let summary =
+        |(root, [loads, stores, atomics]): (MemoryRoot, [u32; 3])| AccessSummary { root, loads, stores, atomics };
+    by_root.into_iter().map(summary).collect()
 }

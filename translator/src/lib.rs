@@ -38,7 +38,7 @@ pub mod testing;
 
 pub use analysis::launch_checks::{LaunchChecks, LaunchState, LinearReach};
 pub use error::{Error, Location, Result, TrapKind};
-pub use inspect::{AccessSummary, Inspection, MemoryRoot, Resolution, inspect};
+pub use inspect::{AccessSummary, Inspection, MemoryRoot, PlainUpdate, Resolution, inspect};
 pub use layout::Layout;
 pub use module::Module;
 pub use options::{
