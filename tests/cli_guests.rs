@@ -8,8 +8,18 @@ use std::process::Command;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use wavelift::device::gpu;
 
-const GUESTS: [&str; 8] =
-    ["hello_parallel", "saxpy_module", "nstream", "nstream_block", "sgemm", "stencil", "mandelbrot", "nbody"];
+const GUESTS: [&str; 10] = [
+    "hello_parallel",
+    "saxpy_module",
+    "nstream",
+    "nstream_block",
+    "sgemm",
+    "stencil",
+    "mandelbrot",
+    "nbody",
+    "histogram",
+    "random",
+];
 
 fn main() {
     let has_gpu = !gpu::adapters().is_empty();
