@@ -142,6 +142,13 @@ pub fn cases() -> Vec<Case> {
     KERNELS.iter().map(case).collect()
 }
 
+/// A counter, which is right only if it is atomic.
+pub fn counter(atomic: bool) -> Case {
+    let plain =
+        Kernel { locals: "", body: "local.get $shared local.get $shared i32.load i32.const 1 i32.add i32.store" };
+    case(if atomic { &KERNELS[0] } else { &plain })
+}
+
 fn case(kernel: &Kernel) -> Case {
     let buffers = [4 * ROWS, SHARED, 4 * ROWS].into_iter().map(BufferShape::bits).collect();
     let program = Program::new(text(kernel), buffers);

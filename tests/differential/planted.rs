@@ -15,7 +15,7 @@ use crate::engine::{self, Engine, Session};
 use crate::interpreter::{Form, Interpreter};
 use crate::on_devices::BLOCK_SIZE;
 use crate::plain_wasmtime::PlainWasmtime;
-use crate::{cpp, operators, oracle, places, texts};
+use crate::{contention, cpp, operators, oracle, places, texts};
 
 /// Instructions of SPIR-V.
 const OP_BITWISE_OR: u32 = 197;
@@ -43,6 +43,7 @@ pub fn trials() -> Vec<Trial> {
         in_compiled("planted::a_dropped_step_in_text", in_steps_of_text),
         on_gpu("planted::a_wrong_word_of_spirv", in_spirv),
         on_gpu("planted::a_wrong_trap_site", in_trap_sites),
+        on_gpu("planted::an_update_that_is_not_atomic", in_an_update),
         Trial::ignorable_test("planted::a_broken_module_for_spirv_val", || match engine::spirv_val_missing() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
             None => for_spirv_val().map(|()| Completion::Completed),
@@ -200,6 +201,17 @@ fn in_spirv() -> Result<(), Failed> {
         let (mut right, mut wrong) =
             unsafe { (Prepared::new(profile, &case.program, shader)?, Prepared::new(profile, &case.program, wrong)?) };
         sees(&case, &mut right, &mut wrong, "buffer 2")?;
+    }
+    Ok(())
+}
+
+/// Invocations of a subgroup in lockstep lose updates of one place that are not atomic.
+fn in_an_update() -> Result<(), Failed> {
+    for profile in [Engine::Vulkan, Engine::Portable] {
+        let case = contention::counter(true);
+        let mut right = profile.open(&case.program)?;
+        let mut wrong = profile.open(&contention::counter(false).program)?;
+        sees(&case, right.as_mut(), wrong.as_mut(), "buffer 1")?;
     }
     Ok(())
 }

@@ -57,12 +57,9 @@ fn loads(defs: &HashMap<Value, (&Op, &[Value])>, value: Value, address: Value, a
         if seen.len() >= MAX_OPERATORS || !seen.insert(value) {
             continue;
         }
+        let same = |load: &MemoryAccess| (load.offset, load.bytes) == (access.offset, access.bytes);
         match defs.get(&value) {
-            Some((Op::Load(load), args)) => {
-                if args[0] == address && (load.offset, load.bytes) == (access.offset, access.bytes) {
-                    return true;
-                }
-            }
+            Some((Op::Load(load), args)) if args[0] == address && same(load) => return true,
             Some((Op::Wasm(_), args)) => todo.extend(*args),
             _ => {}
         }
