@@ -6,13 +6,14 @@ use wavelift::device::{DeviceInfo, DeviceKind};
 use wavelift::{Config, Runtime};
 
 /// What the lines of the table say; [`values`] gives them in this order.
-const LINES: [&str; 14] = [
+const LINES: [&str; 15] = [
     "adapter",
     "name",
     "kind",
     "backend",
     "driver",
     "64-bit integers",
+    "64-bit atomics",
     "64-bit floats",
     "8-bit storage",
     "16-bit storage",
@@ -26,7 +27,7 @@ const LINES: [&str; 14] = [
 /// Prints a table with a column for each adapter and for the CPU.
 pub fn run() -> Result<i32> {
     let runtime = Runtime::new(Config::default())?;
-    let columns: Vec<[String; 14]> = runtime.list_devices().iter().map(|(index, info)| values(*index, info)).collect();
+    let columns: Vec<[String; 15]> = runtime.list_devices().iter().map(|(index, info)| values(*index, info)).collect();
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     for (i, line) in LINES.iter().enumerate() {
@@ -40,7 +41,7 @@ pub fn run() -> Result<i32> {
     Ok(0)
 }
 
-fn values(index: Option<usize>, info: &DeviceInfo) -> [String; 14] {
+fn values(index: Option<usize>, info: &DeviceInfo) -> [String; 15] {
     let yes_no = |has: bool| if has { "yes" } else { "no" }.to_string();
     [
         index.map_or_else(|| "-".to_string(), |index| index.to_string()),
@@ -49,6 +50,7 @@ fn values(index: Option<usize>, info: &DeviceInfo) -> [String; 14] {
         info.backend.clone(),
         if info.driver.is_empty() { "-".to_string() } else { info.driver.clone() },
         yes_no(info.int64),
+        yes_no(info.int64_atomics),
         yes_no(info.float64),
         yes_no(info.int8),
         yes_no(info.int16),

@@ -44,6 +44,8 @@ pub struct DeviceInfo {
     pub driver: String,
     /// 64-bit integers in kernels.
     pub int64: bool,
+    /// Atomics of 64 bits in kernels.
+    pub int64_atomics: bool,
     /// 64-bit floats in kernels.
     pub float64: bool,
     /// 8-bit storage.

@@ -38,6 +38,7 @@ impl Own {
             backend: String::new(),
             driver: String::new(),
             int64: true,
+            int64_atomics: true,
             float64: true,
             int8: true,
             int16: true,

@@ -68,6 +68,7 @@ impl CpuDevice {
             backend: "Wasmtime".into(),
             driver: String::new(),
             int64: true,
+            int64_atomics: true,
             float64: true,
             int8: true,
             int16: true,

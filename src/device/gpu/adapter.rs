@@ -170,6 +170,12 @@ pub(crate) fn has_f64(adapter: &wgpu::Adapter) -> bool {
     adapter.get_info().backend == wgpu::Backend::Vulkan && adapter.features().contains(wgpu::Features::SHADER_F64)
 }
 
+/// Whether kernels can access 64 bits of a buffer atomically: on a second view of it, which only Vulkan drivers take.
+pub(crate) fn has_64_bit_atomics(adapter: &wgpu::Adapter) -> bool {
+    let atomics = wgpu::Features::SHADER_INT64_ATOMIC_ALL_OPS;
+    adapter.get_info().backend == wgpu::Backend::Vulkan && adapter.features().contains(atomics)
+}
+
 /// The API's name; says so where nobody has run Wavelift on it so far.
 fn backend_name(backend: wgpu::Backend) -> String {
     match backend {
@@ -196,6 +202,7 @@ fn device_info(adapter: &wgpu::Adapter) -> DeviceInfo {
         backend: backend_name(info.backend),
         driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
         int64: features.contains(wgpu::Features::SHADER_INT64),
+        int64_atomics: has_64_bit_atomics(adapter),
         float64: has_f64(adapter),
         int8: features::has_8bit_storage(adapter),
         int16: features.contains(wgpu::Features::SHADER_I16),

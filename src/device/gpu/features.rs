@@ -23,8 +23,7 @@ pub(crate) fn of(adapter: &Adapter, connection: &Arc<Connection>, profile: Profi
     let float64 = adapter::has_f64(adapter.wgpu());
     Ok(Features {
         int64: connection.has(wgpu::Features::SHADER_INT64),
-        // Atomics on a second view of a buffer, which naga does not take.
-        int64_atomics: profile == Profile::Vulkan && connection.has(wgpu::Features::SHADER_INT64_ATOMIC_ALL_OPS),
+        int64_atomics: profile == Profile::Vulkan && adapter::has_64_bit_atomics(adapter.wgpu()),
         float64,
         storage8: profile == Profile::Vulkan && connection.storage8,
         storage16: profile == Profile::Vulkan && connection.has(wgpu::Features::SHADER_I16),
