@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use comfy_table::{Table, presets};
-use wavelift::translator::{self, AccessSummary, Module, Options};
+use wavelift::translator::{self, AccessSummary, LibraryCall, Module, Options};
 
 use crate::cli::InspectArguments;
 
@@ -19,7 +19,7 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
     }
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header(["index", "kernel", "buffers", "operators", "accesses", "needs", "lifts"]);
+    table.set_header(["index", "kernel", "buffers", "operators", "accesses", "library", "needs", "lifts"]);
     let mut reasons = Vec::new();
     for function in kernels {
         let kernel = inspect(&module, function)?;
@@ -34,6 +34,7 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
             module.kernel_buffers(function).unwrap_or(0).to_string(),
             kernel.operators,
             kernel.accesses,
+            library(&module, function),
             kernel.needs,
             lifts,
         ]);
@@ -69,6 +70,15 @@ fn inspect(module: &Module, function: u32) -> anyhow::Result<Findings> {
         needs: needs.join(", "),
         reason: found.verdict.err().map(|error| error.to_string()),
     })
+}
+
+/// The mathematical functions that it calls, and how they were recognised: with fast floats they are the device's.
+fn library(module: &Module, function: u32) -> String {
+    let call = |call: &LibraryCall| match call.how {
+        Some(how) => format!("{} ({how})", call.name),
+        None => format!("{} (f64: the guest's own)", call.name),
+    };
+    module.library_calls(function).iter().map(call).collect::<Vec<_>>().join("\n")
 }
 
 fn access(summary: &AccessSummary) -> String {

@@ -1,6 +1,6 @@
 //! The operator table.
 
-use super::{Const, Type, Var, VectorOp};
+use super::{Const, MathOp, Type, Var, VectorOp};
 use crate::options::Input;
 
 /// An operator of a statement.
@@ -12,6 +12,9 @@ pub enum Op {
     Wasm(WasmOp),
     /// A vector operator of Wasm. None traps.
     Vector(VectorOp),
+    /// A function of C's mathematical library that stands for a call which was recognised as one of it. No operator of
+    /// Wasm's, and as inexact as the device. Operands: those of the function.
+    Math(MathOp),
     /// `select`: operands `(a, b, condition: I32)`; `a` when the condition is not zero.
     Select,
     /// A load from an address. Operand: address `I32`.
@@ -341,6 +344,8 @@ pub enum LowOp {
     FCeil,
     /// To nearest, ties to even.
     FRoundEven,
+    /// A function of `F32`s that the device has ([`MathOp::on_device`]), within the device's error and domain.
+    Math(MathOp),
     /// Ordered and equal, to `Bool`; so for all float comparisons.
     FEq,
     /// Ordered and less.
@@ -439,6 +444,7 @@ impl Op {
         match self {
             Op::Const(_)
             | Op::Vector(_)
+            | Op::Math(_)
             | Op::Select
             | Op::GlobalGet(_)
             | Op::GlobalWord { .. }

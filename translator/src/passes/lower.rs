@@ -11,6 +11,7 @@ mod division;
 mod emulation;
 mod float;
 mod integer;
+mod math;
 mod memory;
 mod significand;
 mod store;
@@ -203,6 +204,7 @@ impl Lowerer<'_> {
                 Some(result) if self.uses.is_condition(result) => return self.define_condition(op, args, result),
                 _ => self.wasm(op, args)?,
             },
+            Op::Math(op) => self.math(op, args),
             Op::Select => {
                 let condition = self.condition(args[2]);
                 self.select(condition, args[0], args[1])

@@ -187,7 +187,7 @@ impl Lowerer<'_> {
         self.low(LowOp::Bitcast(format.ty), &[bits], format.ty)
     }
 
-    fn copysign(&mut self, value: Value, sign: Value) -> Value {
+    pub(super) fn copysign(&mut self, value: Value, sign: Value) -> Value {
         let format = Format::of(self.function.ty(value));
         let (value, sign) = (self.bits(value), self.bits(sign));
         let value = self.op_with_int(LowOp::And, value, format.magnitude);
