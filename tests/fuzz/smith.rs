@@ -45,9 +45,9 @@ impl<E: std::fmt::Debug> From<reencode::Error<E>> for NoCase {
 
 /// Core 2.0 without operators on references; with operators that trap, or without.
 fn config(traps: bool) -> Config {
-    use InstructionKind::{Control, Memory, Numeric, Parametric, Variable};
+    use InstructionKind::{Control, Memory, Numeric, Parametric, Variable, Vector};
     Config {
-        allowed_instructions: InstructionKinds::new(&[Numeric, Parametric, Variable, Memory, Control]),
+        allowed_instructions: InstructionKinds::new(&[Numeric, Vector, Parametric, Variable, Memory, Control]),
         allow_start_export: false,
         bulk_memory_enabled: true,
         canonicalize_nans: true,
@@ -75,7 +75,7 @@ fn config(traps: bool) -> Config {
         min_memories: 1,
         min_types: 2,
         reference_types_enabled: false,
-        relaxed_simd_enabled: false,
+        relaxed_simd_enabled: true,
         simd_enabled: false,
         tail_call_enabled: true,
         threads_enabled: false,

@@ -66,6 +66,7 @@ pub fn lower(
         constants: constants.iter().enumerate().filter_map(known).collect(),
         uses: Uses::new(&rebased, &regions, &constants),
         bools: HashMap::new(),
+        sums: HashMap::new(),
         alias: HashMap::new(),
         prologue: ListBuilder::new(start),
         once: HashMap::new(),
@@ -132,6 +133,8 @@ struct Lowerer<'a> {
     uses: Uses,
     /// The `Bool` form of an `I32` that is 0 or 1.
     bools: HashMap<Value, Value>,
+    /// The summands of sums, where floats are not strict.
+    sums: HashMap<Value, [Value; 2]>,
     /// What stands for a value now.
     alias: HashMap<Value, Value>,
     prologue: ListBuilder,
