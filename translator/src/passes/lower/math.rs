@@ -10,7 +10,7 @@ use super::float::Format;
 use crate::ir::{Const, LowOp, MathOp, Type, Value};
 
 /// 2 pi in three parts; the first two have 8 bits each, so that their products with integers below 2^16 are exact.
-const TAU_PARTS: [f32; 3] = [6.28125, 0.00193023682, 5.0703634e-06];
+const TAU_PARTS: [f32; 3] = [6.28125, 0.001_930_236_8, 5.070_363_4e-6];
 
 /// More than pi by what rounding the number of turns can shift an argument below 2^18 by.
 const PERIODIC_LIMIT: f32 = 3.2;
