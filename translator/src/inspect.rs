@@ -159,7 +159,11 @@ fn accesses(function: &Function, module: &Module, mut shape: Shape, stack_pointe
 fn count(function: &Function, roots: &Roots, slots: u32) -> Vec<AccessSummary> {
     let mut by_root: BTreeMap<MemoryRoot, (u32, u32)> = BTreeMap::new();
     for stmt in statements(function) {
-        let StmtKind::Op { op: op @ (Op::Load(_) | Op::Store(_)), args, .. } = &stmt.kind else { continue };
+        let StmtKind::Op { op: op @ (Op::Load(access) | Op::Store(access)), args, .. } = &stmt.kind else { continue };
+        // A vector's access is one, though it was split.
+        if access.checked_bytes() == 0 {
+            continue;
+        }
         let root = match roots.root_of(args[0]) {
             Root::Slot(slot) if slot >= slots => MemoryRoot::LoadedBefore,
             Root::Slot(slot) => MemoryRoot::Buffer(slot),

@@ -57,6 +57,9 @@ impl fmt::Display for MemoryAccess {
         if self.memory != 0 {
             write!(f, " memory={}", self.memory)?;
         }
+        if let Some(bytes) = self.checked {
+            write!(f, " checked={bytes}")?;
+        }
         Ok(())
     }
 }
