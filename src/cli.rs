@@ -72,6 +72,11 @@ pub struct RunArguments {
     /// How exact floats are on GPUs.
     #[arg(long = "float", value_enum, default_value_t = FloatMode::Strict)]
     pub float_mode: FloatMode,
+
+    /// What becomes of calls of C's mathematical library, recognised by name and type or by body: the guest's own code, or
+    /// the device's functions. By default the device's with `--float fast` only; never with `--float strict`.
+    #[arg(long, value_enum)]
+    pub libm: Option<Libm>,
 }
 
 #[derive(Debug, Args)]
@@ -120,6 +125,11 @@ pub struct TranslateArguments {
     /// How exact floats are.
     #[arg(long = "float", value_enum, default_value_t = FloatMode::Strict)]
     pub float_mode: FloatMode,
+
+    /// What becomes of calls of C's mathematical library, recognised by name and type or by body: the guest's own code, or
+    /// the device's functions. By default the device's with `--float fast` only; never with `--float strict`.
+    #[arg(long, value_enum)]
+    pub libm: Option<Libm>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -168,7 +178,8 @@ pub enum FloatMode {
     Strict,
     /// Sums, products, quotients and roots as the device gives them; contraction allowed.
     Relaxed,
-    /// As relaxed, and min and max of NaN or of zeros give either operand.
+    /// As relaxed, and min and max of NaN or of zeros give either operand; calls of C's mathematical library become the
+    /// device's own functions.
     Fast,
 }
 
@@ -179,6 +190,37 @@ impl From<FloatMode> for wavelift::translator::FloatMode {
             FloatMode::Relaxed => wavelift::translator::FloatMode::Relaxed,
             FloatMode::Fast => wavelift::translator::FloatMode::Fast,
         }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Libm {
+    /// The guest's own code.
+    Guest,
+    /// The device's functions.
+    Device,
+}
+
+impl From<Libm> for wavelift::translator::Libm {
+    fn from(libm: Libm) -> Self {
+        match libm {
+            Libm::Guest => wavelift::translator::Libm::Guest,
+            Libm::Device => wavelift::translator::Libm::Device,
+        }
+    }
+}
+
+/// Refuses what contradicts itself.
+///
+/// # Errors
+/// Strict floats with the device's functions.
+pub fn check_libm(float_mode: FloatMode, libm: Option<Libm>) -> anyhow::Result<()> {
+    match (float_mode, libm) {
+        (FloatMode::Strict, Some(Libm::Device)) => anyhow::bail!(
+            "`--libm device` needs `--float relaxed` or `--float fast`: the device's functions are not exact, and strict \
+             floats are."
+        ),
+        _ => Ok(()),
     }
 }
 

@@ -21,7 +21,7 @@ struct Guest {
     tolerance: Option<&'static str>,
 }
 
-const GUESTS: [Guest; 10] = [
+const GUESTS: [Guest; 11] = [
     Guest { name: "hello_parallel", arguments: &[], kernel: "saxpy", launches: 1, tolerance: None },
     Guest { name: "saxpy_module", arguments: &[], kernel: "kernel", launches: 2, tolerance: None },
     Guest { name: "nstream", arguments: &["3", "65537"], kernel: "nstream", launches: 4, tolerance: Some("1e-6") },
@@ -38,6 +38,13 @@ const GUESTS: [Guest; 10] = [
     Guest { name: "nbody", arguments: &["192", "4"], kernel: "nbody", launches: 4, tolerance: Some("1e-3") },
     Guest { name: "histogram", arguments: &["70001", "64"], kernel: "histogram", launches: 1, tolerance: None },
     Guest { name: "random", arguments: &["12", "4"], kernel: "random_updates", launches: 2, tolerance: None },
+    Guest {
+        name: "black_scholes",
+        arguments: &["3000"],
+        kernel: "black_scholes",
+        launches: 1,
+        tolerance: Some("1e-5"),
+    },
 ];
 
 impl Guest {
@@ -56,7 +63,7 @@ struct Way {
     float: FloatMode,
 }
 
-const WAYS: [Way; 6] = [
+const WAYS: [Way; 8] = [
     Way { name: "sequential", device: DeviceChoice::Sequential, profile: Profile::Vulkan, float: FloatMode::Strict },
     Way { name: "cpu", device: DeviceChoice::Cpu, profile: Profile::Vulkan, float: FloatMode::Strict },
     Way { name: "gpu_vulkan", device: DeviceChoice::Gpu, profile: Profile::Vulkan, float: FloatMode::Strict },
@@ -68,6 +75,8 @@ const WAYS: [Way; 6] = [
         profile: Profile::Portable,
         float: FloatMode::Relaxed,
     },
+    Way { name: "gpu_vulkan_fast", device: DeviceChoice::Gpu, profile: Profile::Vulkan, float: FloatMode::Fast },
+    Way { name: "gpu_portable_fast", device: DeviceChoice::Gpu, profile: Profile::Portable, float: FloatMode::Fast },
 ];
 
 fn main() {

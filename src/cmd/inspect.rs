@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use comfy_table::{Table, presets};
-use wavelift::translator::{self, AccessSummary, Module, Options, PlainUpdate};
+use wavelift::translator::{self, AccessSummary, LibraryCall, Module, Options, PlainUpdate};
 
 use crate::cli::InspectArguments;
 
@@ -19,7 +19,7 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
     }
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header(["index", "kernel", "buffers", "operators", "accesses", "needs", "lifts"]);
+    table.set_header(["index", "kernel", "buffers", "operators", "accesses", "library", "needs", "lifts"]);
     let (mut reasons, mut hints) = (Vec::new(), Vec::new());
     for function in kernels {
         let kernel = inspect(&module, function)?;
@@ -35,6 +35,7 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
             module.kernel_buffers(function).unwrap_or(0).to_string(),
             kernel.operators,
             kernel.accesses,
+            library(&module, function),
             kernel.needs,
             lifts,
         ]);
@@ -90,6 +91,15 @@ fn hint(kernel: &str, update: &PlainUpdate) -> String {
          `-matomics`, rustc's `-C target-feature=+atomics`.",
         update.at.function, update.at.offset
     )
+}
+
+/// The mathematical functions that it calls, and how they were recognised: with fast floats they are the device's.
+fn library(module: &Module, function: u32) -> String {
+    let call = |call: &LibraryCall| match call.how {
+        Some(how) => format!("{} ({how})", call.name),
+        None => format!("{} (f64: the guest's own)", call.name),
+    };
+    module.library_calls(function).iter().map(call).collect::<Vec<_>>().join("\n")
 }
 
 fn access(summary: &AccessSummary) -> String {

@@ -5,10 +5,11 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use wavelift::{Config, FsPerms, Instance, Module, Notice, Runtime, WasiCtxBuilder, WasiP1Ctx};
 
-use crate::cli::RunArguments;
+use crate::cli::{RunArguments, check_libm};
 
 /// Runs a guest and gives its exit code.
 pub fn run(arguments: &RunArguments) -> Result<i32> {
+    check_libm(arguments.float_mode, arguments.libm)?;
     let runtime = Runtime::new(config(arguments))?;
     let module = Module::from_file(&runtime, &arguments.module)?;
     let mut instance = Instance::new(&runtime, &module, wasi(arguments)?)?;
@@ -40,6 +41,7 @@ fn config(arguments: &RunArguments) -> Config {
         verify: arguments.verify,
         profile: arguments.profile.into(),
         float: arguments.float_mode.into(),
+        libm: arguments.libm.map(Into::into),
         notice: Notice::new(|message| super::say(&format!("wavelift: {message}"))),
         ..Config::default()
     }

@@ -8,7 +8,7 @@ use rspirv::binary::Disassemble;
 use wavelift::text::{self, Language};
 use wavelift::translator::{self, Options, Profile, Shape};
 
-use crate::cli::{Emit, TranslateArguments};
+use crate::cli::{Emit, TranslateArguments, check_libm};
 
 /// Lifts one kernel, for distinct read_write buffers, a new instance and a device with all features, and writes what is asked for.
 pub fn run(arguments: &TranslateArguments) -> Result<i32> {
@@ -21,8 +21,13 @@ pub fn run(arguments: &TranslateArguments) -> Result<i32> {
         );
     }
     let shape = Shape::initial(&module, function);
-    let options =
-        Options { profile: arguments.profile.into(), float: arguments.float_mode.into(), ..Options::default() };
+    check_libm(arguments.float_mode, arguments.libm)?;
+    let options = Options {
+        profile: arguments.profile.into(),
+        float: arguments.float_mode.into(),
+        libm: arguments.libm.map(Into::into),
+        ..Options::default()
+    };
     let output = match arguments.emit {
         Emit::Ir => translator::emit_ir(&module, function, &shape, &options)?.into_bytes(),
         Emit::Spirv => {

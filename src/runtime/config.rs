@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use wavelift_translator::{FloatMode, Profile};
+use wavelift_translator::{FloatMode, Libm, Profile};
 
 /// Which device launches run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -64,6 +64,8 @@ pub struct Config {
     pub profile: Profile,
     /// How exact floats are on GPUs.
     pub float: FloatMode,
+    /// What becomes of calls of C's mathematical library on GPUs; `None`: what the float mode says.
+    pub libm: Option<Libm>,
     /// Run on the CPU what a GPU can't. If false, such a launch gives the guest the error code `unsupported`.
     pub allow_fallback: bool,
     /// Threads of the CPU device; `None` for one per core.
@@ -81,6 +83,7 @@ impl Default for Config {
             verify: false,
             profile: Profile::default(),
             float: FloatMode::default(),
+            libm: None,
             allow_fallback: true,
             threads: None,
             notice: Notice::default(),

@@ -27,7 +27,7 @@ pub fn accesses() -> impl Iterator<Item = (AtomicOp, MemoryAccess)> {
         (Type::I64, 4),
         (Type::I64, 8),
     ];
-    let of = |(ty, bytes)| MemoryAccess { ty, bytes, signed: false, offset: 0, memory: 0 };
+    let of = |(ty, bytes)| MemoryAccess { ty, bytes, signed: false, offset: 0, memory: 0, checked: None };
     AtomicOp::ALL.into_iter().flat_map(move |op| widths.map(|width| (op, of(width))))
 }
 

@@ -45,9 +45,9 @@ impl<E: std::fmt::Debug> From<reencode::Error<E>> for NoCase {
 
 /// Core 2.0 without operators on references; with operators that trap, or without.
 fn config(traps: bool) -> Config {
-    use InstructionKind::{Control, Memory, Numeric, Parametric, Variable};
+    use InstructionKind::{Control, Memory, Numeric, Parametric, Variable, Vector};
     Config {
-        allowed_instructions: InstructionKinds::new(&[Numeric, Parametric, Variable, Memory, Control]),
+        allowed_instructions: InstructionKinds::new(&[Numeric, Vector, Parametric, Variable, Memory, Control]),
         allow_start_export: false,
         bulk_memory_enabled: true,
         canonicalize_nans: true,
@@ -75,7 +75,7 @@ fn config(traps: bool) -> Config {
         min_memories: 1,
         min_types: 2,
         reference_types_enabled: false,
-        relaxed_simd_enabled: false,
+        relaxed_simd_enabled: true,
         simd_enabled: false,
         tail_call_enabled: true,
         threads_enabled: false,
@@ -118,7 +118,7 @@ pub fn of_bytes(bytes: &[u8], seed: u64) -> Result<Case, NoCase> {
     let mut runs = Vec::new();
     let mut random = Random(seed);
     for _ in 0..LAUNCHES {
-        let args: Vec<(Type, u64)> = kernel.params.iter().map(|ty| (*ty, argument(&mut random, *ty))).collect();
+        let args: Vec<(Type, u128)> = kernel.params.iter().map(|ty| (*ty, argument(&mut random, *ty))).collect();
         let (expected, linear) = call(&program, &args, sizes)?;
         program.linear = Some(linear);
         let contents = vec![slots(&args, sizes[0]), vec![0; sizes[1] as usize]];
@@ -128,23 +128,28 @@ pub fn of_bytes(bytes: &[u8], seed: u64) -> Result<Case, NoCase> {
     Ok(Case { program, runs, exact_bounds: false })
 }
 
-fn argument(random: &mut Random, ty: Type) -> u64 {
-    match random.below(3) {
+fn argument(random: &mut Random, ty: Type) -> u128 {
+    if ty == Type::V128 {
+        return u128::from(random.next()) << 64 | u128::from(random.next());
+    }
+    u128::from(match random.below(3) {
         0 => random.bits(ty),
         1 if ty.is_int() => random.below(1 << 14) as u64,
         _ => *random.choose(&values::edges(ty)),
-    }
+    })
 }
 
-/// Values in slots of eight bytes.
-fn slots(args: &[(Type, u64)], size: u32) -> Vec<u8> {
-    let mut bytes: Vec<u8> = args.iter().flat_map(|(_, bits)| bits.to_le_bytes()).collect();
+/// Values in slots of eight bytes, vectors in two.
+fn slots(args: &[(Type, u128)], size: u32) -> Vec<u8> {
+    let bytes_of = |ty| if ty == Type::V128 { 16 } else { 8 };
+    let mut bytes: Vec<u8> =
+        args.iter().flat_map(|(ty, bits)| bits.to_le_bytes().into_iter().take(bytes_of(*ty))).collect();
     bytes.resize(size as usize, 0);
     bytes
 }
 
 /// Calls the function itself in a new instance: how a launch has to end, and linear memory as it was before.
-fn call(program: &Program, args: &[(Type, u64)], sizes: [u32; 2]) -> Result<(End, Vec<u8>), NoCase> {
+fn call(program: &Program, args: &[(Type, u128)], sizes: [u32; 2]) -> Result<(End, Vec<u8>), NoCase> {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     let engine = ENGINE.get_or_init(Engine::default);
     let broken = |error: wasmtime::Error| NoCase::Broken(format!("{error:?}"));
@@ -160,7 +165,7 @@ fn call(program: &Program, args: &[(Type, u64)], sizes: [u32; 2]) -> Result<(End
     let end = match callee.call(&mut store, &params, &mut results) {
         Ok(()) => {
             let mut out = MARK.to_le_bytes().to_vec();
-            out.extend(results.iter().flat_map(|value| bits(value).to_le_bytes()));
+            out.extend(results.iter().flat_map(bytes_of));
             let mut linear = memory.data(&store).to_vec();
             linear[..STACK_POINTER as usize].fill(0);
             End::Done(vec![slots(args, sizes[0]), out, linear])
@@ -173,8 +178,10 @@ fn call(program: &Program, args: &[(Type, u64)], sizes: [u32; 2]) -> Result<(End
     Ok((end, before))
 }
 
-fn value(ty: Type, bits: u64) -> Val {
+fn value(ty: Type, vector: u128) -> Val {
+    let bits = vector as u64;
     match ty {
+        Type::V128 => Val::V128(vector.into()),
         Type::I64 => Val::I64(bits as i64),
         Type::F32 => Val::F32(bits as u32),
         Type::F64 => Val::F64(bits),
@@ -182,14 +189,17 @@ fn value(ty: Type, bits: u64) -> Val {
     }
 }
 
-fn bits(value: &Val) -> u64 {
-    match value {
+/// A result in its slot, or two.
+fn bytes_of(value: &Val) -> Vec<u8> {
+    let bits = match value {
         Val::I32(value) => u64::from(*value as u32),
         Val::I64(value) => *value as u64,
         Val::F32(bits) => u64::from(*bits),
         Val::F64(bits) => *bits,
+        Val::V128(vector) => return vector.as_u128().to_le_bytes().to_vec(),
         _ => 0,
-    }
+    };
+    bits.to_le_bytes().to_vec()
 }
 
 /// How a module is rewritten.

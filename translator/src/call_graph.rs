@@ -23,6 +23,8 @@ pub struct Slice<'e> {
     functions: HashMap<u32, Rc<Function>>,
     /// The tables through which they call.
     environment: &'e Environment,
+    /// Whether calls of C's mathematical library become the device's own functions.
+    device_libm: bool,
 }
 
 /// What an indirect call comes to.
@@ -60,9 +62,10 @@ pub struct Indirect<'c> {
 type Edge = (u32, Location);
 
 impl<'e> Slice<'e> {
-    /// A slice without functions, for launches that find these tables.
-    pub fn new(module: &'e Module, environment: &'e Environment) -> Self {
-        Slice { module, functions: HashMap::new(), environment }
+    /// A slice without functions, for launches that find these tables; with `device_libm`, recognised calls of C's
+    /// mathematical library become the device's own functions.
+    pub fn new(module: &'e Module, environment: &'e Environment, device_libm: bool) -> Self {
+        Slice { module, functions: HashMap::new(), environment, device_libm }
     }
 
     /// The functions so far, by index.
@@ -124,7 +127,7 @@ impl<'e> Slice<'e> {
 
     /// Lifts one function; returns the calls that surely reach their callees, the first one last.
     fn enter(&mut self, function: u32) -> Result<Vec<Edge>> {
-        let lifted = frontend::lift(self.module, function)?;
+        let lifted = frontend::lift(self.module, function, self.device_libm)?;
         let constants = self.entry_constants(&lifted);
         let mut calls = Vec::new();
         for stmt in lifted.regions.iter().flat_map(|region| &region.stmts) {

@@ -19,17 +19,20 @@ use crate::ir::builder::ListBuilder;
 use crate::ir::{Const, Exit, Function, Label, Region, RegionId, Stmt, StmtKind, Type, Value};
 use crate::module::Module;
 use calls::{Callee, Repeats};
+pub(crate) use memory::access;
 use scan::Construct;
 
 /// Deepest nesting of constructs in one function. SPIR-V allows 1,023 levels of nested control flow.
 pub const MAX_NESTING: usize = 500;
 
-/// Lifts one function of a module, calls left as calls.
+/// Lifts one function of a module, calls left as calls; with `device_libm`, those of recognised functions of C's
+/// mathematical library become operators.
 ///
 /// # Errors
 /// [`Error::Unsupported`] names the first operator or type that can't be lifted.
-pub fn lift(module: &Module, function: u32) -> Result<Function> {
+pub fn lift(module: &Module, function: u32, device_libm: bool) -> Result<Function> {
     let mut lifter = Lifter::new(module, function)?;
+    lifter.device_libm = device_libm;
     let body = module.body(function).ok_or_else(|| Error::Internal(format!("function {function} has no body")))?;
     let scan = scan::scan(&body, function)?;
     lifter.constructs = scan.constructs.into_iter();
@@ -84,6 +87,8 @@ struct Lifter<'m> {
     pending_call: Option<(Callee, Location)>,
     /// The function's body as a loop, where it calls itself as its last act.
     repeats: Option<Repeats>,
+    /// Whether calls of C's mathematical library become operators.
+    device_libm: bool,
 }
 
 fn broken(error: wasmparser::BinaryReaderError) -> Error {
@@ -130,6 +135,7 @@ impl<'m> Lifter<'m> {
             constructs: Vec::new().into_iter(),
             pending_call: None,
             repeats: None,
+            device_libm: false,
         };
         lifter.declare_locals(at)?;
         let label = lifter.function.new_label();

@@ -188,9 +188,16 @@ fn has_wide_atomics(function: &Function, roots: &Roots) -> bool {
 fn count(function: &Function, roots: &Roots, slots: u32) -> Vec<AccessSummary> {
     let mut by_root: BTreeMap<MemoryRoot, [u32; 3]> = BTreeMap::new();
     for stmt in statements(function) {
-        let StmtKind::Op { op: op @ (Op::Load(_) | Op::Store(_) | Op::Atomic(..)), args, .. } = &stmt.kind else {
-            continue;
+        let (op, checked) = match &stmt.kind {
+            StmtKind::Op { op: op @ (Op::Load(access) | Op::Store(access)), .. } => (op, access.checked_bytes()),
+            StmtKind::Op { op: op @ Op::Atomic(..), .. } => (op, 1),
+            _ => continue,
         };
+        // A vector's access is one, though it was split.
+        if checked == 0 {
+            continue;
+        }
+        let args = stmt.kind.args();
         let root = match roots.root_of(args[0]) {
             Root::Slot(slot) if slot >= slots => MemoryRoot::LoadedBefore,
             Root::Slot(slot) => MemoryRoot::Buffer(slot),

@@ -24,11 +24,13 @@ pub mod builder;
 pub mod display;
 pub mod eval;
 pub mod interpret;
+pub mod math;
 pub mod operator;
 pub mod vector;
 pub mod verify;
 
 pub use atomic::AtomicOp;
+pub use math::MathOp;
 pub use operator::{LowOp, Op, WasmOp};
 pub use vector::{IntOp, Lane, ShiftOp, VectorOp};
 

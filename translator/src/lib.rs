@@ -26,6 +26,8 @@ mod frontend;
 mod inspect;
 pub mod ir;
 pub mod layout;
+#[doc(hidden)]
+pub mod libm;
 pub mod module;
 pub mod options;
 #[doc(hidden)]
@@ -40,9 +42,10 @@ pub use analysis::launch_checks::{LaunchChecks, LaunchState, LinearReach};
 pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, PlainUpdate, Resolution, inspect};
 pub use layout::Layout;
+pub use libm::{How, LibraryCall, Recognition};
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, Environment, Features, FloatMode, FloatSupport, Input, Interface, LINEAR,
+    Access, Binding, BufferParam, Environment, Features, FloatMode, FloatSupport, Input, Interface, LINEAR, Libm,
     MAX_GUESS_ERROR, Options, Profile, Shape, TRAP_BINDING, TableEntry, TrapSite, WINDOW_ALIGNMENT, immediate,
 };
 pub use pointers::{Pointer, Source};
@@ -195,7 +198,7 @@ struct Simplified {
 
 fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Simplified> {
     check_kernel(module, function, shape)?;
-    let mut slice = call_graph::Slice::new(module, &shape.environment);
+    let mut slice = call_graph::Slice::new(module, &shape.environment, options.device_libm());
     let mut kernel = checked(passes::inline::inline(&mut slice, function, options.max_operators)?, Stage::Inlined)?;
     let operators = kernel.stmt_count() as u32;
     let cells = module.globals().len() as u32;

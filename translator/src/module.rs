@@ -10,6 +10,7 @@ use wasmparser::{
 };
 
 use crate::error::{Error, Result};
+use crate::libm::Recognised;
 use crate::reach::Reached;
 
 /// A validated module.
@@ -31,6 +32,7 @@ pub struct Module {
     stack_pointer: Option<u32>,
     code_section_start: usize,
     pub(crate) reached: Reached,
+    pub(crate) recognised: Recognised,
 }
 
 /// Whether toolchains call the shadow stack's pointer so. AssemblyScript puts a path in front, but checks it against
@@ -159,6 +161,7 @@ impl Module {
             stack_pointer: None,
             code_section_start: 0,
             reached: Reached::default(),
+            recognised: Recognised::default(),
         };
         for payload in Parser::new(0).parse_all(&bytes) {
             module.section(payload.map_err(invalid)?).map_err(invalid)?;
@@ -331,6 +334,11 @@ impl Module {
             (None, Some((module, name))) => format!("{module}::{name}"),
             (None, None) => format!("func[{function}]"),
         }
+    }
+
+    /// The name that the name section gives a function.
+    pub fn given_name(&self, function: u32) -> Option<&str> {
+        self.names.get(&function).map(String::as_str)
     }
 
     /// The function with this name (name section or export), or with this number.

@@ -45,8 +45,19 @@ pub enum FloatMode {
     /// stay exact.
     Relaxed,
     /// As relaxed, and `min` and `max` are a comparison and a selection: where an operand is NaN, or both are zeros of
-    /// different sign, they give either operand.
+    /// different sign, they give either operand. Calls of C's mathematical library become the device's own functions, unless
+    /// [`Options::libm`] says otherwise.
     Fast,
+}
+
+/// What becomes of calls of C's mathematical library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Libm {
+    /// The guest's own code is lifted, as any function's is.
+    Guest,
+    /// Calls that are recognised, by the callee's name and type or by its body, become the device's own functions. In
+    /// strict mode none do: those are not exact.
+    Device,
 }
 
 /// The largest error, in units in the last place, of a device's quotient or root that can still be corrected. All APIs
@@ -184,6 +195,8 @@ pub struct Options {
     pub profile: Profile,
     /// How exact floats are.
     pub float: FloatMode,
+    /// What becomes of calls of C's mathematical library; `None`: what the float mode says.
+    pub libm: Option<Libm>,
     /// What the device has.
     pub features: Features,
     /// Invocations of a group (one dimension), 1 to the device's limit.
@@ -202,11 +215,23 @@ impl Default for Options {
         Options {
             profile: Profile::default(),
             float: FloatMode::default(),
+            libm: None,
             features: Features::all(),
             workgroup_size: 64,
             checks_proved: false,
             max_operators: 1_000_000,
             max_accesses: u32::MAX,
+        }
+    }
+}
+
+impl Options {
+    /// Whether recognised calls of C's mathematical library become the device's own functions.
+    pub fn device_libm(&self) -> bool {
+        match (self.float, self.libm) {
+            (FloatMode::Strict, _) | (_, Some(Libm::Guest)) => false,
+            (FloatMode::Fast, None) | (_, Some(Libm::Device)) => true,
+            (FloatMode::Relaxed, None) => false,
         }
     }
 }

@@ -28,7 +28,7 @@ pub struct Stages {
 /// Those of the front end, and recursion.
 pub fn lifted(module: &Module, kernel: u32, shape: &Shape) -> Result<HashMap<u32, Function>> {
     crate::on_deep_stack(|| {
-        let mut slice = Slice::new(module, &shape.environment);
+        let mut slice = Slice::new(module, &shape.environment, false);
         passes::inline::inline(&mut slice, kernel, Options::default().max_operators)?;
         Ok(slice.into_functions())
     })
@@ -41,7 +41,7 @@ pub fn lifted(module: &Module, kernel: u32, shape: &Shape) -> Result<HashMap<u32
 pub fn stages(module: &Module, kernel: u32) -> Result<Stages> {
     let options = Options::default();
     let shape = Shape::initial(module, kernel);
-    let mut slice = Slice::new(module, &shape.environment);
+    let mut slice = Slice::new(module, &shape.environment, false);
     let inlined = passes::inline::inline(&mut slice, kernel, options.max_operators)?;
     let crate::Simplified { kernel: simplified, frames, .. } = crate::simplified(module, kernel, &shape, &options)?;
     let lowered = passes::lower::lower(&simplified, module, &shape, &options, frames)?;

@@ -7,7 +7,9 @@ use std::collections::{HashMap, HashSet};
 use rspirv::dr::{Instruction, Operand};
 use rspirv::spirv::{Decoration, GlslStd450Op as Glsl, Op as Spv};
 use wavelift_translator::ir::builder::ListBuilder;
-use wavelift_translator::ir::{AtomicOp, Const, Exit, Function, LowOp, Op, RegionId, StmtKind, Type, Value, Var};
+use wavelift_translator::ir::{
+    AtomicOp, Const, Exit, Function, LowOp, MathOp, Op, RegionId, StmtKind, Type, Value, Var,
+};
 use wavelift_translator::{
     Error, Features, FloatMode, Input as Word, LINEAR, Location, Options, Profile, Shape, backend,
 };
@@ -82,6 +84,7 @@ fn expected(op: LowOp) -> Becomes {
         LowOp::FFloor => Ext(Glsl::Floor, false),
         LowOp::FCeil => Ext(Glsl::Ceil, false),
         LowOp::FRoundEven => Ext(Glsl::RoundEven, false),
+        LowOp::Math(op) => Ext(op.on_device().expect("the backend takes only those"), false),
         LowOp::FEq => Core(Spv::FOrdEqual, false),
         LowOp::FLt => Core(Spv::FOrdLessThan, false),
         LowOp::FLe => Core(Spv::FOrdLessThanEqual, false),
@@ -146,6 +149,9 @@ fn cases() -> Vec<(LowOp, Vec<Type>, Option<Type>)> {
         cases.extend([FEq, FLt, FLe].map(|op| (op, vec![t, t], Some(Bool))));
         cases.push((Bitcast(t.as_int()), vec![t], Some(t.as_int())));
         cases.push((Bitcast(t), vec![t.as_int()], Some(t)));
+    }
+    for op in MathOp::ALL.iter().copied().filter(|op| op.on_device().is_some()) {
+        cases.push((Math(op), vec![F32; op.arity()], Some(F32)));
     }
     cases.extend([FindMsb, FindLsb, BitCount].map(|op| (op, vec![I32], Some(I32))));
     cases.extend([ExtendU, ExtendS].map(|op| (op, vec![I32], Some(I64))));
@@ -297,7 +303,7 @@ fn each_operator_becomes_its_instruction() {
         let operands: Vec<u32> = ids(inst).skip(skip).take(if op == LowOp::ShrS { 1 } else { 3 }).collect();
         assert!(operands.iter().all(|id| signed.contains(id) == wants_signed), "{op:?} {params:?}: sign of operands");
     }
-    assert_eq!(seen.len(), 71, "an operator has no case");
+    assert_eq!(seen.len(), 72, "an operator has no case");
 }
 
 #[test]

@@ -33,10 +33,10 @@ fn wasm_form() {
     let param = f.new_value(Type::I32);
 
     let mut list = ListBuilder::new(at(3, 0x30));
-    let access = MemoryAccess { ty: Type::I32, bytes: 1, signed: true, offset: 16, memory: 0 };
+    let access = MemoryAccess { ty: Type::I32, bytes: 1, signed: true, offset: 16, memory: 0, checked: None };
     let loaded = list.op(&mut f, Op::Load(access), &[param], Type::I32);
     list.at = at(5, 0x90);
-    let access = MemoryAccess { ty: Type::F32, bytes: 4, signed: false, offset: 0, memory: 0 };
+    let access = MemoryAccess { ty: Type::F32, bytes: 4, signed: false, offset: 0, memory: 0, checked: None };
     list.effect(Op::Store(access), &[loaded, Value(1)]);
     list.at = at(3, 0x38);
     let then = ListBuilder::new(at(3, 0x3a)).finish(&mut f, Exit::Continue(outer, vec![loaded]));

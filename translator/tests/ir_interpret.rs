@@ -217,7 +217,7 @@ fn space() -> Space {
 #[test]
 fn loads_extend_and_stay_within_one_object() {
     let load = |address: u32, ty, bytes, signed, offset| {
-        let f = one_access(MemoryAccess { ty, bytes, signed, offset, memory: 0 }, false);
+        let f = one_access(MemoryAccess { ty, bytes, signed, offset, memory: 0, checked: None }, false);
         verify(&f, Stage::Inlined).unwrap();
         let args = [Const::I32(address), Const::I64(0)];
         run(&f, &args, &Invocation::default(), &mut space(), &|_| None).map(|v| v[0])
@@ -242,7 +242,8 @@ fn loads_extend_and_stay_within_one_object() {
 #[test]
 fn stores_keep_to_writable_objects() {
     let store = |address: u32, bytes, space: &mut Space| {
-        let f = one_access(MemoryAccess { ty: Type::I64, bytes, signed: false, offset: 0, memory: 0 }, true);
+        let f =
+            one_access(MemoryAccess { ty: Type::I64, bytes, signed: false, offset: 0, memory: 0, checked: None }, true);
         verify(&f, Stage::Inlined).unwrap();
         let args = [Const::I32(address), Const::I64(0x1122_3344_5566_7788)];
         run(&f, &args, &Invocation::default(), space, &|_| None).map(|v| v.len())

@@ -327,7 +327,7 @@ fn types_that_do_not_meet() {
 
 #[test]
 fn operators_with_wrong_operands_or_results() {
-    let access = |bytes, ty| MemoryAccess { ty, bytes, signed: false, offset: 0, memory: 0 };
+    let access = |bytes, ty| MemoryAccess { ty, bytes, signed: false, offset: 0, memory: 0, checked: None };
     let i = Value(0);
     let rows: Vec<(Op, Vec<Value>, Option<Type>)> = vec![
         (Op::Wasm(WasmOp::I32Add), vec![i], Some(Type::I32)),

@@ -77,7 +77,7 @@ fn loads_at_every_edge() {
     for (ty, size, signed) in LOADS {
         for stride in [1, 2, 4] {
             for offset in [0, 1, 2, 4, 7, 0xfffe, 0xffff, 0x1_0000, 0x1_0001, 0x8000_0000, u32::MAX] {
-                let access = MemoryAccess { ty, bytes: size, signed, offset, memory: 0 };
+                let access = MemoryAccess { ty, bytes: size, signed, offset, memory: 0, checked: None };
                 let (function, shape) = loader(access, stride);
                 let lowered = lowered(&function, &shape, &Options::default()).unwrap();
                 for length in 0..=13 {
@@ -103,7 +103,7 @@ fn stores_at_every_edge() {
         let mut k = Kernel::new(&shape);
         let (from, to) = (k.pointer(1), address(&mut k, stride));
         let value = k.load(access(ty, 0), from);
-        k.store(MemoryAccess { ty, bytes: size, signed: false, offset, memory: 0 }, to, value);
+        k.store(MemoryAccess { ty, bytes: size, signed: false, offset, memory: 0, checked: None }, to, value);
         let function = k.finish();
         let lowered = lowered(&function, &shape, &Options::default()).unwrap();
         for length in (0..=9).chain([12, 16, 65_536, 65_540]) {
@@ -135,13 +135,15 @@ fn linear_memory_at_every_edge() {
     let mut space = space(&shape, &[bytes(16)]);
     space.linear = bytes(64);
     for (ty, size, stride, offset) in stores() {
-        let access = MemoryAccess { ty, bytes: size, signed: size < 4 && stride == 1, offset, memory: 0 };
+        let access =
+            MemoryAccess { ty, bytes: size, signed: size < 4 && stride == 1, offset, memory: 0, checked: None };
         let mut k = Kernel::new(&shape);
         let (id, stride, to) = (k.iteration(), k.i32(stride), k.pointer(0));
         let at = k.wasm(WasmOp::I32Mul, &[id, stride]);
         let old = k.load(access, at);
-        k.store(MemoryAccess { ty, bytes: ty.bits() / 8, signed: false, offset: 0, memory: 0 }, to, old);
-        let new = k.load(MemoryAccess { ty, bytes: ty.bits() / 8, signed: false, offset: 8, memory: 0 }, to);
+        k.store(MemoryAccess { ty, bytes: ty.bits() / 8, signed: false, offset: 0, memory: 0, checked: None }, to, old);
+        let new =
+            k.load(MemoryAccess { ty, bytes: ty.bits() / 8, signed: false, offset: 8, memory: 0, checked: None }, to);
         k.store(MemoryAccess { signed: false, ..access }, at, new);
         let function = k.finish();
         let lowered = lowered(&function, &shape, &Options::default()).unwrap();
@@ -172,7 +174,7 @@ fn several_places_are_told_apart_when_the_kernel_runs() {
     for stores in [false, true] {
         for (ty, size) in [(Type::I32, 4), (Type::I64, 8), (Type::F32, 4), (Type::I32, 1), (Type::I64, 2)] {
             for offset in [0, 4, 0xffff_fff0] {
-                let access = MemoryAccess { ty, bytes: size, signed: false, offset, memory: 0 };
+                let access = MemoryAccess { ty, bytes: size, signed: false, offset, memory: 0, checked: None };
                 let kernel = |pointer: &dyn Fn(&mut Kernel) -> Value| {
                     let mut k = Kernel::new(&shape);
                     let (at, to) = (pointer(&mut k), k.pointer(2));
@@ -188,7 +190,10 @@ fn several_places_are_told_apart_when_the_kernel_runs() {
                 };
                 let loaded = kernel(&|k| {
                     let from = k.pointer(0);
-                    k.load(MemoryAccess { ty: Type::I32, bytes: 4, signed: false, offset: 4, memory: 0 }, from)
+                    k.load(
+                        MemoryAccess { ty: Type::I32, bytes: 4, signed: false, offset: 4, memory: 0, checked: None },
+                        from,
+                    )
                 });
                 let lowered_ = lowered(&loaded, &shape, &Options::default()).unwrap();
                 for pointer in &pointers {

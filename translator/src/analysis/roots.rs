@@ -566,6 +566,7 @@ impl Analysis for LinearCombinations<'_> {
             | Op::DataDrop(_)
             | Op::LoadData
             | Op::GlobalSet(_)
+            | Op::Math(_)
             | Op::Low(_) => NUMBER,
         }
     }

@@ -7,8 +7,8 @@ use rspirv::spirv::{Decoration, GlslStd450Op, Op, Word};
 
 use super::Emitter;
 use super::integer::wrong_emitter;
-use crate::error::Result;
-use crate::ir::{LowOp, Type, Value};
+use crate::error::{Error, Result};
+use crate::ir::{LowOp, MathOp, Type, Value};
 
 impl Emitter<'_> {
     /// Marks an instruction as one that must not be combined or rewritten.
@@ -54,6 +54,15 @@ impl Emitter<'_> {
             other => return Err(wrong_emitter(other)),
         };
         let operands: [Word; 1] = self.operands(args)?;
+        let id = self.glsl(function, ty, &operands)?;
+        Ok(self.exact(id))
+    }
+
+    /// Functions of C's library that are instructions of GLSL.std.450.
+    pub(super) fn emit_math(&mut self, op: MathOp, args: &[Value]) -> Result<Word> {
+        let function = op.on_device().ok_or_else(|| Error::Internal(format!("no device has `{}`", op.name())))?;
+        let ty = self.ty(Type::F32);
+        let operands = args.iter().map(|arg| self.value(*arg)).collect::<Result<Vec<Word>>>()?;
         let id = self.glsl(function, ty, &operands)?;
         Ok(self.exact(id))
     }

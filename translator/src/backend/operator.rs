@@ -67,6 +67,7 @@ impl Emitter<'_> {
             Wrap | ExtendU | ExtendS | Pack64 | High => self.emit_width(op, args)?,
             FAdd | FSub | FMul | FDiv | FNeg => self.emit_float_arithmetic(op, args)?,
             FSqrt | FAbs | FTrunc | FFloor | FCeil | FRoundEven => self.emit_float_function(op, args)?,
+            Math(op) => self.emit_math(op, args)?,
             FEq | FLt | FLe => self.emit_float_comparison(op, args)?,
             FToS(_) | FToU(_) | SToF(_) | UToF(_) | FToF(_) => self.emit_conversion(op, args)?,
             Bitcast(ty) => {

@@ -3,7 +3,8 @@
 use super::{Lifter, type_of, unsupported_type};
 use crate::error::{Error, Location, Result};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Exit, Label, RegionId, Stmt, StmtKind, Value};
+use crate::ir::{Exit, Label, RegionId, Stmt, StmtKind, Type, Value};
+use crate::libm::Recognition;
 
 /// What a tail call of the function itself goes on with.
 pub(super) struct Repeats {
@@ -31,6 +32,15 @@ impl Lifter<'_> {
         };
         let ty = ty.ok_or_else(|| Error::Internal("a call names what is not there".into()))?;
         let args = self.pop_many(ty.params().len() + entry)?;
+        if let Callee::Direct(function) = callee
+            && let Some(Recognition { op, .. }) = self.device_libm.then(|| self.module.recognise(function)).flatten()
+        {
+            let here = std::mem::replace(&mut self.list.at, at);
+            let result = self.list.op(&mut self.function, op, &args, Type::F32);
+            self.list.at = here;
+            self.stack.push(result);
+            return Ok(());
+        }
         let mut results = Vec::new();
         for result in ty.results() {
             let ty = type_of(*result).ok_or_else(|| unsupported_type(&self.function.name, *result, at))?;

@@ -43,5 +43,5 @@ pub fn access(op: &Operator<'_>) -> Option<Op> {
 
 pub(super) fn of(ty: Type, bytes: u32, signed: bool, memarg: &MemArg) -> MemoryAccess {
     // Guests with 64-bit memories are refused at load, so validation has bounded the offset.
-    MemoryAccess { ty, bytes, signed, offset: memarg.offset as u32, memory: memarg.memory }
+    MemoryAccess { ty, bytes, signed, offset: memarg.offset as u32, memory: memarg.memory, checked: None }
 }

@@ -57,6 +57,9 @@ impl fmt::Display for MemoryAccess {
         if self.memory != 0 {
             write!(f, " memory={}", self.memory)?;
         }
+        if let Some(bytes) = self.checked {
+            write!(f, " checked={bytes}")?;
+        }
         Ok(())
     }
 }
@@ -86,6 +89,7 @@ impl fmt::Display for LowOp {
             LowOp::IterationId => write!(f, "low.iteration_id"),
             LowOp::VarGet(var) => write!(f, "low.get {var}"),
             LowOp::VarSet(var) => write!(f, "low.set {var}"),
+            LowOp::Math(op) => write!(f, "low.{}", op.name()),
             plain => write!(f, "low.{}", format!("{plain:?}").to_lowercase()),
         }
     }
@@ -97,6 +101,7 @@ impl fmt::Display for Op {
             Op::Const(value) => write!(f, "const {value}"),
             Op::Wasm(op) => f.write_str(op.text()),
             Op::Vector(op) => write!(f, "{op}"),
+            Op::Math(op) => f.write_str(op.name()),
             Op::Select => f.write_str("select"),
             Op::Load(access) => write!(f, "load {access}"),
             Op::Store(access) => write!(f, "store {access}"),

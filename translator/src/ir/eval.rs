@@ -5,7 +5,7 @@
 
 mod vector;
 
-use super::{Const, LowOp, Op, Type, WasmOp};
+use super::{Const, LowOp, MathOp, Op, Type, WasmOp};
 use crate::error::TrapKind;
 use Const::{Bool, F32, F64, I32, I64};
 
@@ -42,6 +42,7 @@ pub fn eval(op: &Op, args: &[Const]) -> Result<Const, EvalError> {
         Op::Const(value) => args.is_empty().then_some(*value).ok_or(BadOperands),
         Op::Wasm(op) => wasm(*op, args),
         Op::Vector(op) => vector::vector(*op, args),
+        Op::Math(op) => math(*op, args),
         Op::Select => match *args {
             [a, b, I32(condition)] if a.ty() == b.ty() => Ok(if condition != 0 { a } else { b }),
             _ => Err(BadOperands),
@@ -75,6 +76,15 @@ fn wasm(op: WasmOp, args: &[Const]) -> Result<Const, EvalError> {
         [F64(a), F64(b)] => wasm_f64_binary(op, a, b),
         _ => Err(BadOperands),
     }
+}
+
+fn math(op: MathOp, args: &[Const]) -> Result<Const, EvalError> {
+    let mut floats = [0.0; 3];
+    for (float, arg) in floats.iter_mut().zip(args) {
+        let F32(bits) = *arg else { return Err(BadOperands) };
+        *float = f32::from_bits(bits);
+    }
+    if args.len() == op.arity() { Ok(f32_of(op.eval(floats))) } else { Err(BadOperands) }
 }
 
 fn condition(holds: bool) -> Const {
@@ -308,6 +318,7 @@ fn low(op: LowOp, args: &[Const]) -> Result<Const, EvalError> {
         return Err(NotPure);
     }
     match (op, args) {
+        (L::Math(op), _) if op.on_device().is_some() => math(op, args),
         (L::Pack64, &[I32(low), I32(high)]) => Ok(I64(u64::from(high) << 32 | u64::from(low))),
         (L::Select, &[Bool(holds), a, b]) if a.ty() == b.ty() => Ok(if holds { a } else { b }),
         (_, &[a]) => low_unary(op, a),

@@ -598,6 +598,17 @@ impl<'f> Machine<'_, 'f> {
         }))
     }
 
+    /// Whether all bytes are in bounds of an access whose first part this is.
+    fn check_whole(&mut self, access: &MemoryAccess, address: u32) -> Result<(), TrapKind> {
+        let mut bytes = [0; 16];
+        match bytes.get_mut(..access.checked_bytes() as usize) {
+            Some(whole) if access.checked.is_some() && !whole.is_empty() => {
+                self.memory.load(u64::from(address) + u64::from(access.offset), whole)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn store(&mut self, access: &MemoryAccess, address: u32, value: Const) -> Result<Result<(), TrapKind>, Stop> {
         let bits = match value {
             Const::I32(v) | Const::F32(v) => u128::from(v),
@@ -605,6 +616,9 @@ impl<'f> Machine<'_, 'f> {
             Const::V128(v) => v,
             Const::Bool(_) => return Err(undefined("a condition was stored")),
         };
+        if let Err(kind) = self.check_whole(access, address) {
+            return Ok(Err(kind));
+        }
         match bits.to_le_bytes().get(..access.bytes as usize).filter(|_| access.memory == 0) {
             Some(data) => Ok(self.memory.store(u64::from(address) + u64::from(access.offset), data)),
             None => Err(undefined(format!("memory was accessed as {access:?}"))),

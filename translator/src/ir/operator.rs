@@ -1,6 +1,6 @@
 //! The operator table.
 
-use super::{AtomicOp, Const, Type, Var, VectorOp};
+use super::{AtomicOp, Const, MathOp, Type, Var, VectorOp};
 use crate::options::Input;
 
 /// An operator of a statement.
@@ -12,6 +12,9 @@ pub enum Op {
     Wasm(WasmOp),
     /// A vector operator of Wasm. None traps.
     Vector(VectorOp),
+    /// A function of C's mathematical library that stands for a call which was recognised as one of it. No operator of
+    /// Wasm's, and as inexact as the device. Operands: those of the function.
+    Math(MathOp),
     /// `select`: operands `(a, b, condition: I32)`; `a` when the condition is not zero.
     Select,
     /// A load from an address. Operand: address `I32`.
@@ -63,6 +66,16 @@ pub struct MemoryAccess {
     pub offset: u32,
     /// Which memory.
     pub memory: u32,
+    /// Bytes from the address and `offset` on that must be in bounds, where this is a part of a longer access; `None`: its own.
+    /// The first part has the whole's size, and the other parts, which follow it at once, 0: they can't trap.
+    pub checked: Option<u32>,
+}
+
+impl MemoryAccess {
+    /// Bytes that its check covers; 0 if it has none.
+    pub fn checked_bytes(&self) -> u32 {
+        self.checked.unwrap_or(self.bytes)
+    }
 }
 
 macro_rules! wasm_operators {
@@ -346,6 +359,8 @@ pub enum LowOp {
     FCeil,
     /// To nearest, ties to even.
     FRoundEven,
+    /// A function of `F32`s that the device has ([`MathOp::on_device`]), within the device's error and domain.
+    Math(MathOp),
     /// Ordered and equal, to `Bool`; so for all float comparisons.
     FEq,
     /// Ordered and less.
@@ -456,6 +471,7 @@ impl Op {
         match self {
             Op::Const(_)
             | Op::Vector(_)
+            | Op::Math(_)
             | Op::Select
             | Op::GlobalGet(_)
             | Op::GlobalWord { .. }

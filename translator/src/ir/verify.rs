@@ -437,6 +437,7 @@ impl Op {
             (Op::Const(value), []) => Some(Some(value.ty())),
             (Op::Wasm(op), _) if op.params() == args => Some(Some(op.result())),
             (Op::Vector(op), _) if op.params() == args => Some(Some(op.result())),
+            (Op::Math(op), _) if op.takes(args) => Some(Some(Type::F32)),
             (Op::GlobalWord { word: 0..=3, .. }, []) => Some(Some(Type::I32)),
             (Op::Select, [a, b, Type::I32]) if a == b => Some(Some(*a)),
             (Op::Load(access), [Type::I32]) if access.is_valid() => Some(Some(access.ty)),
@@ -498,6 +499,7 @@ impl LowOp {
             (L::FSqrt | L::FAbs | L::FNeg | L::FTrunc | L::FFloor | L::FCeil | L::FRoundEven, [a]) if a.is_float() => {
                 *a
             }
+            (L::Math(op), _) if op.on_device().is_some() && op.takes(args) => F32,
             (L::FEq | L::FLt | L::FLe, [a, b]) if a == b && a.is_float() => Bool,
             (L::Wrap | L::High, [I64]) => I32,
             (L::ExtendU | L::ExtendS, [I32]) => I64,

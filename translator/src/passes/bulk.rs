@@ -419,7 +419,7 @@ fn word_of(bytes: &[u8]) -> u32 {
 }
 
 fn access(offset: u32, bytes: u32) -> MemoryAccess {
-    MemoryAccess { ty: Type::I32, bytes, signed: false, offset, memory: 0 }
+    MemoryAccess { ty: Type::I32, bytes, signed: false, offset, memory: 0, checked: None }
 }
 
 /// Offset and size of what a short range is moved in: words, then what is left.

@@ -12,6 +12,7 @@ mod division;
 mod emulation;
 mod float;
 mod integer;
+mod math;
 mod memory;
 mod significand;
 mod store;
@@ -66,6 +67,7 @@ pub fn lower(
         constants: constants.iter().enumerate().filter_map(known).collect(),
         uses: Uses::new(&rebased, &regions, &constants),
         bools: HashMap::new(),
+        sums: HashMap::new(),
         alias: HashMap::new(),
         prologue: ListBuilder::new(start),
         once: HashMap::new(),
@@ -132,6 +134,8 @@ struct Lowerer<'a> {
     uses: Uses,
     /// The `Bool` form of an `I32` that is 0 or 1.
     bools: HashMap<Value, Value>,
+    /// The summands of sums, where floats are not strict.
+    sums: HashMap<Value, [Value; 2]>,
     /// What stands for a value now.
     alias: HashMap<Value, Value>,
     prologue: ListBuilder,
@@ -208,6 +212,7 @@ impl Lowerer<'_> {
                 Some(result) if self.uses.is_condition(result) => return self.define_condition(op, args, result),
                 _ => self.wasm(op, args)?,
             },
+            Op::Math(op) => self.math(op, args),
             Op::Select => {
                 let condition = self.condition(args[2]);
                 self.select(condition, args[0], args[1])

@@ -273,11 +273,13 @@ impl Splitter<'_> {
     }
 }
 
-/// The accesses of the words of a vector's access.
+/// The accesses of the words of a vector's access. The first one's check covers all, so that nothing is stored where one
+/// byte is out of bounds.
 fn parts(access: MemoryAccess) -> impl Iterator<Item = MemoryAccess> {
     (0..access.bytes / 4).map(move |word| MemoryAccess {
         ty: Type::I32,
         bytes: 4,
+        checked: Some(if word == 0 { access.bytes } else { 0 }),
         // Where the sum is beyond all addresses, so is every access of a word there.
         offset: access.offset.saturating_add(4 * word),
         ..access

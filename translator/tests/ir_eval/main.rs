@@ -4,7 +4,7 @@ mod formulation;
 
 use formulation::{bits, expected, integer};
 use wavelift_translator::ir::eval::{EvalError, UNFIT, eval};
-use wavelift_translator::ir::{Const, LowOp, Op, Type, Var, WasmOp};
+use wavelift_translator::ir::{Const, LowOp, MathOp, Op, Type, Var, WasmOp};
 
 const I32_EDGES: &[u32] = &[
     0,
@@ -235,6 +235,7 @@ fn pure_low_operators() -> Vec<LowOp> {
         FindLsb, BitCount, Eq, Ne, ULt, ULe, SLt, SLe, FAdd, FSub, FMul, FDiv, FSqrt, FAbs, FNeg, FTrunc, FFloor,
         FCeil, FRoundEven, FEq, FLt, FLe, Wrap, ExtendU, ExtendS, Pack64, High, BAnd, BOr, BNot, Select,
     ];
+    all.extend(MathOp::ALL.iter().copied().filter(|op| op.on_device().is_some()).map(Math));
     for ty in TYPES {
         all.extend([FToS(ty), FToU(ty), SToF(ty), UToF(ty), FToF(ty), Bitcast(ty)]);
     }
@@ -270,7 +271,8 @@ fn tame(types: &[Type]) -> Vec<Const> {
 fn evaluation_and_type_check_accept_the_same_operands() {
     let low = pure_low_operators().into_iter().map(Op::Low);
     let consts = TYPES.map(|ty| Op::Const(Const::zero(ty)));
-    let all = WasmOp::ALL.iter().map(|op| Op::Wasm(*op)).chain(low).chain(consts).chain([Op::Select]);
+    let math = MathOp::ALL.iter().copied().map(Op::Math);
+    let all = WasmOp::ALL.iter().map(|op| Op::Wasm(*op)).chain(math).chain(low).chain(consts).chain([Op::Select]);
     for op in all {
         let mut accepted = 0;
         for types in signatures() {

@@ -18,7 +18,7 @@ pub struct Kernel {
 }
 
 pub fn access(ty: Type, offset: u32) -> MemoryAccess {
-    MemoryAccess { ty, bytes: ty.bits() / 8, signed: false, offset, memory: 0 }
+    MemoryAccess { ty, bytes: ty.bits() / 8, signed: false, offset, memory: 0, checked: None }
 }
 
 impl Kernel {

@@ -124,8 +124,33 @@ impl Lowerer<'_> {
                 args[1] = self.launder_with(args[1], Once::OtherZero(self.function.ty(args[1]).as_int()));
             }
         }
+        if !self.is_strict() {
+            self.rounded_by_sum(low, &mut args);
+        }
         let result = self.same(low, &args);
+        if low == LowOp::FAdd && !self.is_strict() {
+            self.sums.insert(result, [args[0], args[1]]);
+        }
         if is_rewritten { self.launder(result) } else { result }
+    }
+
+    /// The first operand of `(x + c) - c`, or of `(x + c) + -c`, hidden: libraries round to a multiple of a power of two
+    /// like that, and a driver that may take it for `x` takes the rounding out of musl's `expf`, say, which is off by
+    /// percents then.
+    fn rounded_by_sum(&mut self, low: LowOp, args: &mut [Value]) {
+        let [a, b] = *args else { return };
+        if let Some(summands) = self.sums.get(&a) {
+            let constant = |value| self.constants.get(&value).copied().map(float_bits);
+            let sign = Format::of(self.function.ty(b)).sign;
+            let takes_back = |summand: &Value| match low {
+                LowOp::FSub => *summand == b || constant(*summand).is_some_and(|bits| constant(b) == Some(bits)),
+                LowOp::FAdd => constant(*summand).is_some_and(|bits| constant(b) == Some(bits ^ sign)),
+                _ => false,
+            };
+            if summands.iter().any(takes_back) {
+                args[0] = self.launder(a);
+            }
+        }
     }
 
     /// Whether drivers rewrite operators with this constant so that the result can change: `x + 0` to `x`, `x * 0` to 0,
@@ -187,7 +212,7 @@ impl Lowerer<'_> {
         self.low(LowOp::Bitcast(format.ty), &[bits], format.ty)
     }
 
-    fn copysign(&mut self, value: Value, sign: Value) -> Value {
+    pub(super) fn copysign(&mut self, value: Value, sign: Value) -> Value {
         let format = Format::of(self.function.ty(value));
         let (value, sign) = (self.bits(value), self.bits(sign));
         let value = self.op_with_int(LowOp::And, value, format.magnitude);

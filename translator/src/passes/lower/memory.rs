@@ -132,15 +132,18 @@ impl Lowerer<'_> {
     }
 
     fn place_in_slot(&mut self, slot: u32, access: MemoryAccess, address: Address) -> Place {
-        if access.offset >= SAFE_OFFSET {
-            let start = self.once(Once::Immediate(immediate::SLOTS + 2 * slot));
-            let absolute = self.same(LowOp::IAdd, &[address.value, start]);
-            self.trap_if_wrapping(access, absolute);
+        let bytes = access.checked_bytes();
+        if bytes > 0 {
+            if access.offset >= SAFE_OFFSET {
+                let start = self.once(Once::Immediate(immediate::SLOTS + 2 * slot));
+                let absolute = self.same(LowOp::IAdd, &[address.value, start]);
+                self.trap_if_wrapping(access, absolute);
+            }
+            let offset = self.plus_offset(access, address.value);
+            let limit = self.once(Once::Limit { slot, bytes });
+            let beyond = self.bool(LowOp::ULe, &[limit, offset]);
+            self.trap_if(beyond, TrapKind::OutOfBounds);
         }
-        let offset = self.plus_offset(access, address.value);
-        let limit = self.once(Once::Limit { slot, bytes: access.bytes });
-        let beyond = self.bool(LowOp::ULe, &[limit, offset]);
-        self.trap_if(beyond, TrapKind::OutOfBounds);
         let zeros = self.alignment.trailing_zeros(address.original);
         self.place_at(Space::Slot(slot), access, address.value, zeros)
     }
@@ -166,10 +169,13 @@ impl Lowerer<'_> {
     /// `address` is absolute and has so many zero bits at its end.
     fn place_in_linear(&mut self, access: MemoryAccess, address: Value, zeros: u32) -> Result<Resolved> {
         self.check_unshared()?;
-        let Some(extent) = access.offset.checked_add(access.bytes) else { return Ok(Err(TrapKind::OutOfBounds)) };
-        let limit = self.once(Once::LinearLimit { extent });
-        let beyond = self.bool(LowOp::ULe, &[limit, address]);
-        self.trap_if(beyond, TrapKind::OutOfBounds);
+        let bytes = access.checked_bytes();
+        if bytes > 0 {
+            let Some(extent) = access.offset.checked_add(bytes) else { return Ok(Err(TrapKind::OutOfBounds)) };
+            let limit = self.once(Once::LinearLimit { extent });
+            let beyond = self.bool(LowOp::ULe, &[limit, address]);
+            self.trap_if(beyond, TrapKind::OutOfBounds);
+        }
         let start = self.once(Once::Input(Input::WindowStart));
         let base = self.same(LowOp::ISub, &[address, start]);
         let zeros = zeros.min(WINDOW_ALIGNMENT.trailing_zeros());
@@ -245,11 +251,12 @@ impl Lowerer<'_> {
 
     /// The place in a space, and whether the address is not in it.
     fn candidate(&mut self, access: MemoryAccess, several: &Several, space: Space) -> Result<(Place, Value)> {
+        // Each part of a longer access looks for its place anew.
+        let bytes = access.checked_bytes().max(access.bytes);
         let (offset, limit) = match space {
             Space::Slot(LINEAR) => {
-                let bare = MemoryAccess { offset: 0, ..access };
                 self.check_unshared()?;
-                let limit = self.once(Once::LinearLimit { extent: bare.bytes });
+                let limit = self.once(Once::LinearLimit { extent: bytes });
                 let beyond = self.bool(LowOp::ULe, &[limit, several.effective]);
                 let start = self.once(Once::Input(Input::WindowStart));
                 let offset = self.same(LowOp::ISub, &[several.effective, start]);
@@ -257,13 +264,13 @@ impl Lowerer<'_> {
             }
             Space::Slot(slot) => {
                 let start = self.once(Once::Immediate(immediate::SLOTS + 2 * slot));
-                let limit = self.once(Once::Limit { slot, bytes: access.bytes });
+                let limit = self.once(Once::Limit { slot, bytes });
                 (self.same(LowOp::ISub, &[several.effective, start]), limit)
             }
             Space::Stack => {
                 let depth = self.use_stack();
                 let base = self.once(Once::StackBase);
-                let limit = self.int(Type::I32, u64::from(depth.saturating_sub(access.bytes - 1)));
+                let limit = self.int(Type::I32, u64::from(depth.saturating_sub(bytes - 1)));
                 (self.same(LowOp::ISub, &[several.effective, base]), limit)
             }
         };
