@@ -1,6 +1,7 @@
 //! How a launch is run: on its device, else on the CPU, else in the caller's own instance or, where the kernel came as a
 //! module, in one beside it.
 
+mod deferred;
 mod initial;
 mod module;
 mod verify;
@@ -9,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use wasmtime::Result;
 
-use crate::device::{BufferSpec, Caller, KernelTrap, Launch, LaunchError, LaunchTimes};
+use crate::device::{BufferSpec, Caller, KernelTrap, Launch, LaunchError, LaunchTimes, Launched};
 use crate::host::{Core, ErrorCode, HostFault};
 use crate::report::LaunchRecord;
 use crate::runtime::DeviceSlot;
 use crate::trap::KernelFault;
 
+pub(crate) use deferred::Deferred;
 pub(crate) use module::{KernelModule, KernelModules};
 pub use verify::Mismatch;
 
@@ -43,6 +45,14 @@ struct Ran {
     reason: Option<String>,
     /// It ran in the caller's instance and may have had effects outside: it can't be repeated.
     in_caller: bool,
+}
+
+/// How a launch went.
+enum Progress {
+    /// To its end.
+    Ran(Ran),
+    /// It is under way on its device.
+    Deferred,
 }
 
 /// Why a launch was not run to its end.
@@ -91,8 +101,13 @@ pub(crate) fn launch(
         true => Some(verify::Snapshot::take(core, slot, launch, caller)?),
         false => None,
     };
-    let outcome = match run(core, slot, launch, caller) {
-        Ok(ran) => {
+    let defer = core.defers && before.is_none();
+    let outcome = match run(core, slot, launch, caller, defer) {
+        Ok(Progress::Deferred) => {
+            core.deferred.push(Deferred { slot, launch: launch.clone(), record });
+            return Ok(ErrorCode::Success);
+        }
+        Ok(Progress::Ran(ran)) => {
             record.device = core.device_name(ran.on);
             record.fallback = ran.reason;
             record.lift += ran.times.lift;
@@ -130,21 +145,45 @@ pub(crate) fn note_bad_kernel(core: &mut Core, iterations: u32, reason: &str) {
     core.report.push(LaunchRecord { fallback: Some(format!("Not run: {reason}")), ..record });
 }
 
-fn run(core: &mut Core, slot: DeviceSlot, launch: &Launch, caller: &mut dyn CallerInstance) -> Result<Ran, Failure> {
-    let (reason, in_caller) = match core.context(slot)?.launch(launch, caller) {
-        Ok(times) => return Ok(Ran { on: slot, times, reason: None, in_caller: false }),
+fn run(
+    core: &mut Core,
+    slot: DeviceSlot,
+    launch: &Launch,
+    caller: &mut dyn CallerInstance,
+    defer: bool,
+) -> Result<Progress, Failure> {
+    if !defer {
+        deferred::finish(core)?;
+    }
+    let context = core.context(slot)?;
+    let launched = match defer {
+        true => context.enqueue(launch, caller),
+        false => context.launch(launch, caller).map(Launched::Done),
+    };
+    let (reason, in_caller) = match launched {
+        Ok(Launched::Deferred) => return Ok(Progress::Deferred),
+        // What was deferred before it has ended, too: its records come first.
+        Ok(Launched::Done(times)) => {
+            deferred::finish(core)?;
+            return Ok(Progress::Ran(Ran { on: slot, times, reason: None, in_caller: false }));
+        }
         Err(LaunchError::Unsupported(reason)) if !slot.is_cpu() => (reason, false),
         Err(LaunchError::NeedsCaller(reason)) => (reason, true),
-        Err(error) => return Err(failure(error, launch)),
+        Err(error) => {
+            deferred::finish(core)?;
+            return Err(failure(error, launch));
+        }
     };
+    // What runs elsewhere must not run if one before it trapped.
+    deferred::finish(core)?;
     if slot.is_cpu() {
         let times = run_in_caller(core, launch, caller)?;
-        return Ok(Ran { on: slot, times, reason: Some(reason), in_caller: true });
+        return Ok(Progress::Ran(Ran { on: slot, times, reason: Some(reason), in_caller: true }));
     }
     if !core.runtime.config().allow_fallback {
         return Err(Failure::Refused(reason));
     }
-    run_on_cpu(core, slot, launch, caller, reason, in_caller)
+    run_on_cpu(core, slot, launch, caller, reason, in_caller).map(Progress::Ran)
 }
 
 /// Moves the launch's buffers from a GPU to the CPU, runs it there, and moves those that may have changed back.

@@ -37,6 +37,7 @@ fn config(arguments: &RunArguments) -> Config {
         device: arguments.device.into(),
         adapter: arguments.adapter.clone(),
         sync: arguments.sync,
+        timed: arguments.report,
         verify: arguments.verify,
         profile: arguments.profile.into(),
         float: arguments.float_mode.into(),

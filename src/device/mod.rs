@@ -191,6 +191,15 @@ pub struct LaunchTimes {
     pub run: Duration,
 }
 
+/// What became of a launch that need not be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Launched {
+    /// It has ended.
+    Done(LaunchTimes),
+    /// It is under way; [`Context::finish`] tells what became of it.
+    Deferred,
+}
+
 /// Where and why an invocation trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelTrap {
@@ -272,6 +281,16 @@ pub trait Context: Send {
     fn read_buffer(&mut self, buffer: BufferId, offset: u32, out: &mut [u8]) -> Result<(), DeviceError>;
     /// Runs exactly `launch.iterations` invocations and waits for them.
     fn launch(&mut self, launch: &Launch, caller: &mut dyn Caller) -> Result<LaunchTimes, LaunchError>;
+    /// The same, perhaps without waiting: the launch sees the caller's state as it is now, later calls see what it writes to
+    /// buffers, and what it writes to linear memory is there when this returns. By default it waits.
+    fn enqueue(&mut self, launch: &Launch, caller: &mut dyn Caller) -> Result<Launched, LaunchError> {
+        self.launch(launch, caller).map(Launched::Done)
+    }
+    /// Waits for all launches that [`Context::enqueue`] deferred, and gives what became of each, in their order. Of what
+    /// comes after a failure nothing holds: those launches ran on unspecified contents or not at all.
+    fn finish(&mut self) -> Vec<Result<LaunchTimes, LaunchError>> {
+        Vec::new()
+    }
 }
 
 #[cfg(test)]

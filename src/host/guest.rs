@@ -9,8 +9,11 @@ use super::handles::HandleTable;
 use super::imports::{self, Imports};
 use super::module_caller::KernelInstances;
 use super::view::FunctionMap;
-use crate::device::{Access, BufferId, BufferSpec, Context, Device, DeviceError};
-use crate::error::Result;
+use crate::device::{
+    Access, BufferId, BufferSpec, Context, Device, DeviceError, LaunchError, LaunchTimes,
+};
+use crate::error::{Error, Result};
+use crate::kernel::Deferred;
 use crate::memory::AddressSpace;
 use crate::report::Report;
 use crate::runtime::{DeviceSlot, Module, Runtime};
@@ -48,6 +51,8 @@ impl GuestState {
             functions: None,
             kernel_instances: KernelInstances::default(),
             launches: 0,
+            defers: false,
+            deferred: Vec::new(),
             report: Report::default(),
         };
         Ok(GuestState { core: Some(Box::new(core)), no_report: Report::default() })
@@ -56,6 +61,27 @@ impl GuestState {
     /// What ran where, why, and how long. Empty while one of the guest's kernels runs.
     pub fn report(&self) -> &Report {
         self.core.as_ref().map_or(&self.no_report, |core| &core.report)
+    }
+
+    /// Lets launches go on while their guest does, unless [`Config::sync`](crate::Config::sync) forbids it. An
+    /// [`Instance`](crate::Instance) does so by itself. Who has a store of their own takes on to call
+    /// [`GuestState::finish`] before every effect outside that the guest has through their own host functions, and after
+    /// each call of an exported function, however it ended.
+    pub fn defer_launches(&mut self) {
+        if let Some(core) = &mut self.core {
+            core.defers = !core.runtime.config().sync;
+        }
+    }
+
+    /// Waits for all launches under way. Nothing is while one of the guest's kernels runs.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] for a trap, [`Error::Device`] for a device that failed, [`Error::Host`] for a defect of the
+    /// translator: that of the first launch that did not end well.
+    pub fn finish(&mut self) -> Result<()> {
+        let Some(core) = &mut self.core else { return Ok(()) };
+        let module = core.module.clone();
+        core.finish().map_err(|error| Error::of_call(error, &module))
     }
 
     pub(super) fn take(&mut self) -> Option<Box<Core>> {
@@ -99,6 +125,10 @@ pub(crate) struct Core {
     pub kernel_instances: KernelInstances,
     /// Launches so far.
     pub launches: u64,
+    /// Whether launches may go on when their call has returned.
+    pub defers: bool,
+    /// Those that may.
+    pub deferred: Vec<Deferred>,
     pub report: Report,
 }
 
@@ -136,6 +166,11 @@ impl Core {
             Some(opened) => Ok(&mut *opened.context),
             None => Err(HostFault::AddressSpace("A context is missing.".to_string()).into()),
         }
+    }
+
+    /// What became of the launches under way on a device, in order.
+    pub fn finish_on(&mut self, slot: DeviceSlot) -> Vec<Result<LaunchTimes, LaunchError>> {
+        self.contexts.get_mut(&slot).map(|opened| opened.context.finish()).unwrap_or_default()
     }
 
     /// A device's name.

@@ -54,9 +54,12 @@ pub struct Config {
     /// One GPU adapter for all launches, whatever the guest asks for: its index in
     /// [`Runtime::list_devices`](crate::Runtime::list_devices), or a part of its name in any case.
     pub adapter: Option<String>,
-    /// Wait for each launch before the guest goes on. Every launch is waited for at present, so that this changes
-    /// nothing that can be seen.
+    /// Wait for each launch before the guest goes on. Else an [`Instance`](crate::Instance)'s launches on GPUs are recorded
+    /// and submitted, and the guest goes on; output, files, results, traps and exit code are the same.
     pub sync: bool,
+    /// Time launches by the GPU's clock even where that slows small ones down, for a [`Report`](crate::Report) to be read.
+    /// Launches that were submitted together share their time by their numbers of invocations.
+    pub timed: bool,
     /// Run each launch a second time on the CPU (in order, if it ran on the CPU) with copies of the buffers and of
     /// linear memory, and stop the guest with a [`Mismatch`](crate::Mismatch) at the first byte that differs.
     pub verify: bool,
@@ -78,6 +81,7 @@ impl Default for Config {
             device: DeviceChoice::Auto,
             adapter: None,
             sync: false,
+            timed: false,
             verify: false,
             profile: Profile::default(),
             float: FloatMode::default(),

@@ -5,6 +5,7 @@
 //! opened anew at the next call; what was on it is gone.
 
 mod adapter;
+mod batch;
 mod bindings;
 mod conformance;
 mod connection;
@@ -21,6 +22,7 @@ mod pipeline;
 mod pools;
 mod probe;
 pub mod raw;
+mod scratch;
 mod shader_module;
 mod transfer;
 mod traps;
@@ -55,6 +57,8 @@ pub struct GpuOptions {
     pub float: FloatMode,
     /// Invocations of a group; 64 where it is `None`. Cut down to the device's limit.
     pub workgroup_size: Option<u32>,
+    /// Launches are timed by the device's clock, where it has one, even if that slows them down.
+    pub timed: bool,
 }
 
 /// How bytes reach a device's buffers. For measurements and tests; [`open`] chooses by itself.
@@ -85,6 +89,7 @@ pub struct GpuDevice {
 pub(crate) struct Shared {
     adapter: Adapter,
     transfers: Transfers,
+    timed: bool,
     limits: Limits,
     /// How kernels are lifted for this device, its features included.
     options: translator::Options,
@@ -152,6 +157,7 @@ impl GpuDevice {
         let mut features = features::of(adapter, &connection, profile)?;
         change(&mut features);
         let limit = adapter.info().max_workgroup_size;
+        let timed = options.timed;
         let is_software = adapter.info().kind == DeviceKind::SoftwareGpu;
         let options = translator::Options {
             profile,
@@ -164,7 +170,7 @@ impl GpuDevice {
         let current = Mutex::new(connection);
         let kernels = KernelCache::default();
         let adapter = adapter.clone();
-        Ok(GpuDevice { shared: Arc::new(Shared { adapter, transfers, limits, options, kernels, current }) })
+        Ok(GpuDevice { shared: Arc::new(Shared { adapter, transfers, timed, limits, options, kernels, current }) })
     }
 
     /// How kernels are lifted for this device.

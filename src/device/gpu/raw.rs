@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::device::gpu::connection::Connection;
-use crate::device::gpu::launch::elapsed;
+use crate::device::gpu::scratch::elapsed;
 use crate::device::gpu::shader_module;
 use crate::device::gpu::transfer::{GpuBuffer, read_staged};
 use crate::device::gpu::{GpuContext, GpuDevice};
