@@ -9,9 +9,7 @@ use super::handles::HandleTable;
 use super::imports::{self, Imports};
 use super::module_caller::KernelInstances;
 use super::view::FunctionMap;
-use crate::device::{
-    Access, BufferId, BufferSpec, Context, Device, DeviceError, LaunchError, LaunchTimes,
-};
+use crate::device::{Access, BufferId, BufferSpec, Context, Device, DeviceError, LaunchError, LaunchTimes};
 use crate::error::{Error, Result};
 use crate::kernel::Deferred;
 use crate::memory::AddressSpace;

@@ -241,7 +241,9 @@ impl GpuContext {
         let offset = [traps as u32];
         let offsets = if ready.sites.is_empty() { &[][..] } else { &offset };
         let buffers = ready.buffers.iter().copied();
-        Ok(self.batch.record(connection, scratch, timed, (launch, buffers), |pass| ready.commands(pass, part, offsets))?)
+        Ok(self
+            .batch
+            .record(connection, scratch, timed, (launch, buffers), |pass| ready.commands(pass, part, offsets))?)
     }
 
     /// Whether the device's clock takes the time of submissions.
@@ -474,13 +476,8 @@ mod tests {
             inputs,
             layout: Layout::default(),
         };
-        let arguments = |inputs| Arguments {
-            iterations: 100,
-            block_size: 8,
-            buffers: &[],
-            inputs,
-            lift: Duration::ZERO,
-        };
+        let arguments =
+            |inputs| Arguments { iterations: 100, block_size: 8, buffers: &[], inputs, lift: Duration::ZERO };
         let slots = [spec(1, 256), spec(2, 512)];
         let words = immediates(&interface, &arguments(&[65536]), &slots, &[]);
         assert_eq!(words, [0, 0, 100, 8, 0, 256, 12, 512, 12, 65536]);
