@@ -12,6 +12,7 @@ use wasmtime::Result;
 
 use crate::device::{BufferSpec, Caller, KernelTrap, Launch, LaunchError, LaunchTimes, Launched};
 use crate::host::{Core, ErrorCode, HostFault};
+use crate::interrupt::Interrupt;
 use crate::report::LaunchRecord;
 use crate::runtime::DeviceSlot;
 use crate::trap::KernelFault;
@@ -24,7 +25,7 @@ pub use verify::Mismatch;
 pub(crate) trait CallerInstance: Caller {
     /// Runs all invocations in order in this instance, or in one of the kernel's module that shares its memory; the
     /// buffers are exposed there.
-    fn run_in_order(&mut self, launch: &Launch) -> Result<(), InOrderError>;
+    fn run_in_order(&mut self, launch: &Launch, interrupt: &Interrupt) -> Result<(), InOrderError>;
 }
 
 /// What ends a kernel in the caller's instance early.
@@ -152,8 +153,12 @@ fn run(
     caller: &mut dyn CallerInstance,
     defer: bool,
 ) -> Result<Progress, Failure> {
+    core.interrupt.check().map_err(wasmtime::Error::from)?;
     if !defer {
         deferred::finish(core)?;
+    }
+    if let Some(refused) = too_large(core, launch) {
+        return Err(Failure::Refused(refused));
     }
     let context = core.context(slot)?;
     let launched = match defer {
@@ -184,6 +189,22 @@ fn run(
         return Err(Failure::Refused(reason));
     }
     run_on_cpu(core, slot, launch, caller, reason, in_caller).map(Progress::Ran)
+}
+
+/// The sentence that refuses a kernel beyond the limit of [`Limits::kernel_size`](crate::Limits::kernel_size).
+fn too_large(core: &Core, launch: &Launch) -> Option<String> {
+    let (wasm, limit) = (&launch.module.wasm, core.runtime.config().limits.kernel_size);
+    // A module that is small as a whole has no kernel that is not.
+    if wasm.bytes().len() as u64 <= limit {
+        return None;
+    }
+    let size = wasm.code_reached(launch.function);
+    (size > limit).then(|| {
+        format!(
+            "The kernel `{}` reaches {size} bytes of code, and the limit is {limit}. Raise the limit, or make it smaller.",
+            wasm.function_name(launch.function)
+        )
+    })
 }
 
 /// Moves the launch's buffers from a GPU to the CPU, runs it there, and moves those that may have changed back.
@@ -243,7 +264,7 @@ fn run_in_caller(core: &mut Core, launch: &Launch, caller: &mut dyn CallerInstan
         exposed
             .map_err(|error| Failure::Refused(format!("The kernel must run in the guest's own instance. {error}")))?;
     }
-    let outcome = caller.run_in_order(launch);
+    let outcome = caller.run_in_order(launch, &core.interrupt);
     if !buffers.is_empty() {
         space.hide(&buffers);
     }
@@ -260,6 +281,7 @@ fn failure(error: LaunchError, launch: &Launch) -> Failure {
     let reason = match error {
         LaunchError::Trap(trap) => return Failure::Trap(trap),
         LaunchError::Device(error) => return Failure::Other(error.into()),
+        LaunchError::Interrupted(interruption) => return Failure::Other(interruption.into()),
         LaunchError::Unsupported(reason) | LaunchError::NeedsCaller(reason) | LaunchError::Internal(reason) => reason,
     };
     let kernel = launch.module.wasm.function_name(launch.function);

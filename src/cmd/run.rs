@@ -41,6 +41,7 @@ fn config(arguments: &RunArguments) -> Config {
         verify: arguments.verify,
         profile: arguments.profile.into(),
         float: arguments.float_mode.into(),
+        limits: (&arguments.limits).into(),
         notice: Notice::new(|message| super::say(&format!("wavelift: {message}"))),
         ..Config::default()
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use wavelift_translator as translator;
 pub use wavelift_translator::{Access, Location, TableEntry, TrapKind};
 
+use crate::interrupt::{Interrupt, Interruption};
 use crate::memory::AddressSpace;
 
 pub mod cpu;
@@ -256,6 +257,9 @@ pub enum LaunchError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The guest is to be stopped; some invocations may have run.
+    #[error(transparent)]
+    Interrupted(#[from] Interruption),
     /// The translator broke its own rules: never hidden by a fallback.
     #[error("{0}")]
     Internal(String),
@@ -271,6 +275,8 @@ pub trait Device: Send + Sync {
 
 /// What one guest has on one device.
 pub trait Context: Send {
+    /// Has launches end early when this says so. By default nothing does.
+    fn interrupt_by(&mut self, _interrupt: &Interrupt) {}
     /// Creates a buffer of zeroes.
     fn create_buffer(&mut self, spec: &BufferSpec) -> Result<(), DeviceError>;
     /// Frees a buffer; an unknown one is ignored.

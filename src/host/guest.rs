@@ -11,6 +11,7 @@ use super::module_caller::KernelInstances;
 use super::view::FunctionMap;
 use crate::device::{Access, BufferId, BufferSpec, Context, Device, DeviceError, LaunchError, LaunchTimes};
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
 use crate::kernel::Deferred;
 use crate::memory::AddressSpace;
 use crate::report::Report;
@@ -51,6 +52,8 @@ impl GuestState {
             launches: 0,
             defers: false,
             deferred: Vec::new(),
+            interrupt: Interrupt::default(),
+            buffer_bytes: 0,
             report: Report::default(),
         };
         Ok(GuestState { core: Some(Box::new(core)), no_report: Report::default() })
@@ -69,6 +72,11 @@ impl GuestState {
         if let Some(core) = &mut self.core {
             core.defers = !core.runtime.config().sync;
         }
+    }
+
+    /// Stops this guest from any thread.
+    pub fn interrupt(&self) -> Interrupt {
+        self.core.as_ref().map(|core| core.interrupt.clone()).unwrap_or_default()
     }
 
     /// Waits for all launches under way. Nothing is while one of the guest's kernels runs.
@@ -127,6 +135,10 @@ pub(crate) struct Core {
     pub defers: bool,
     /// Those that may.
     pub deferred: Vec<Deferred>,
+    /// Stops the guest.
+    pub interrupt: Interrupt,
+    /// Bytes of the guest's buffers.
+    buffer_bytes: u64,
     pub report: Report,
 }
 
@@ -157,7 +169,8 @@ impl Core {
     pub fn context(&mut self, slot: DeviceSlot) -> wasmtime::Result<&mut dyn Context> {
         if !self.contexts.contains_key(&slot) {
             let device = self.runtime.devices().open(slot)?;
-            let context = device.new_context(self.space()?)?;
+            let mut context = device.new_context(self.space()?)?;
+            context.interrupt_by(&self.interrupt);
             self.contexts.insert(slot, Opened { device, context });
         }
         match self.contexts.get_mut(&slot) {
@@ -190,7 +203,7 @@ impl Core {
         self.devices.get(handle).copied()
     }
 
-    /// Makes a buffer of zeroes; `None` if addresses or handles are used up.
+    /// Makes a buffer of zeroes; `None` if addresses or handles, or what the limits allow, are used up.
     pub fn create_buffer(
         &mut self,
         device: DeviceSlot,
@@ -198,6 +211,10 @@ impl Core {
         access: Access,
         memory_size: u64,
     ) -> wasmtime::Result<Option<u32>> {
+        if let Some(limit) = self.limit_reached(size) {
+            tracing::warn!("A guest is out of memory: {limit}");
+            return Ok(None);
+        }
         let space = self.space()?;
         let Some(address) = space.allocate(size, memory_size) else { return Ok(None) };
         let spec = BufferSpec { id: BufferId(self.next_buffer), address, size, access };
@@ -207,11 +224,29 @@ impl Core {
             return Err(error);
         }
         let handle = self.buffers.insert(Buffer { spec, device, upload: Duration::ZERO });
-        if handle.is_none() {
-            self.context(device)?.free_buffer(spec.id);
-            space.release(address, size);
+        match handle {
+            Some(_) => self.buffer_bytes += u64::from(size),
+            None => {
+                self.context(device)?.free_buffer(spec.id);
+                space.release(address, size);
+            }
         }
         Ok(handle)
+    }
+
+    /// The sentence that refuses a buffer of that size beyond the limits.
+    fn limit_reached(&self, size: u32) -> Option<String> {
+        let limits = &self.runtime.config().limits;
+        let (count, bytes) = (self.buffers.iter().count(), self.buffer_bytes + u64::from(size));
+        if count >= limits.buffers as usize {
+            return Some(format!("It has {count} buffers, and the limit is {}.", limits.buffers));
+        }
+        (bytes > limits.device_memory).then(|| {
+            format!(
+                "With one of {size} bytes its buffers would have {bytes}, and the limit is {}.",
+                limits.device_memory
+            )
+        })
     }
 
     /// The time of uploads to these buffers that no launch has been charged with yet.
@@ -230,6 +265,7 @@ impl Core {
         self.contexts.remove(&slot);
         self.runtime.devices().forget(slot);
         for buffer in self.buffers.remove_if(|buffer| buffer.device == slot) {
+            self.buffer_bytes -= u64::from(buffer.spec.size);
             if let Some(space) = &self.space {
                 space.release(buffer.spec.address, buffer.spec.size);
             }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use wavelift_translator::{FloatMode, Profile};
 
+use super::Limits;
+
 /// Which device launches run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DeviceChoice {
@@ -71,8 +73,20 @@ pub struct Config {
     pub allow_fallback: bool,
     /// Threads of the CPU device; `None` for one per core.
     pub threads: Option<usize>,
+    /// What each guest may use up.
+    pub limits: Limits,
+    /// A guest's own loops end when an [`Interrupt`](crate::Interrupt) says so, which takes a few percent of its speed. So
+    /// they do with a time limit, too.
+    pub interruptible: bool,
     /// Who is told when a GPU was wished for and there is none; by default the `tracing` log.
     pub notice: Notice,
+}
+
+impl Config {
+    /// Whether a guest's own code is to be interrupted.
+    pub(crate) fn can_interrupt(&self) -> bool {
+        self.interruptible || self.limits.time.is_some()
+    }
 }
 
 impl Default for Config {
@@ -87,6 +101,8 @@ impl Default for Config {
             float: FloatMode::default(),
             allow_fallback: true,
             threads: None,
+            limits: Limits::default(),
+            interruptible: false,
             notice: Notice::default(),
         }
     }

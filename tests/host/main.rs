@@ -5,6 +5,7 @@ mod deferred;
 mod devices;
 mod imports;
 mod launches;
+mod limits;
 mod linker;
 mod module_state;
 mod modules;

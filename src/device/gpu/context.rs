@@ -11,6 +11,7 @@ use crate::device::gpu::pipeline::unknown_buffer;
 use crate::device::gpu::scratch::Scratch;
 use crate::device::gpu::transfer::GpuBuffer;
 use crate::device::{BufferId, BufferSpec, Caller, Context, DeviceError, Launch, LaunchError, LaunchTimes, Launched};
+use crate::interrupt::Interrupt;
 
 /// Bind groups at which the cache is emptied: a guest that makes new buffers for every launch must not fill memory.
 const MAX_BIND_GROUPS: usize = 256;
@@ -35,6 +36,8 @@ pub struct GpuContext {
     own: BTreeMap<u32, GpuBuffer>,
     /// Copies of buffers that pointers are read from before launches.
     pub(crate) host_copies: HostCopies,
+    /// Ends launches early.
+    pub(crate) interrupt: Interrupt,
     /// Launches are timed by the device's clock, where it has one, even if that slows them down.
     pub(crate) timed: bool,
 }
@@ -58,6 +61,7 @@ impl GpuContext {
             batch: Batch::default(),
             own: BTreeMap::new(),
             host_copies: HostCopies::default(),
+            interrupt: Interrupt::default(),
             timed,
         }
     }
@@ -137,6 +141,10 @@ impl GpuContext {
 }
 
 impl Context for GpuContext {
+    fn interrupt_by(&mut self, interrupt: &Interrupt) {
+        self.interrupt = interrupt.clone();
+    }
+
     fn create_buffer(&mut self, spec: &BufferSpec) -> Result<(), DeviceError> {
         let connection = self.connection()?;
         let buffer = GpuBuffer::new(&connection, u64::from(spec.size))?;

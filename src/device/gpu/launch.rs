@@ -190,6 +190,7 @@ impl GpuContext {
     fn run_all(&mut self, connection: &Connection, ready: &Ready, iterations: u64) -> Result<Duration, LaunchError> {
         let (mut first, mut run) = (0, Duration::ZERO);
         while first < iterations {
+            self.interrupt.check()?;
             let budget = ready.pace.budget().next_multiple_of(ready.group.into());
             let end = iterations.min(first + budget);
             // Later submissions have higher iteration ids: the least one that traps is in the first that does.
