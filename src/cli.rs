@@ -86,6 +86,10 @@ pub struct LimitArguments {
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub time_limit: Option<Duration>,
 
+    /// Most operators in loops that one invocation runs; 0 for any number.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1 << 30)]
+    pub fuel: u32,
+
     /// Most bytes of all buffers together; with K, M or G for 2^10, 2^20 or 2^30.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, default_value = "4G")]
     pub max_device_memory: u64,
@@ -111,6 +115,7 @@ impl From<&LimitArguments> for wavelift::Limits {
     fn from(arguments: &LimitArguments) -> Self {
         wavelift::Limits {
             time: arguments.time_limit,
+            fuel: (arguments.fuel > 0).then_some(arguments.fuel),
             device_memory: arguments.max_device_memory,
             host_memory: arguments.max_host_memory,
             buffers: arguments.max_buffers,

@@ -57,6 +57,7 @@ impl Devices {
                 profile: config.profile,
                 float: config.float,
                 timed: config.timed,
+                fuel: config.limits.fuel,
                 ..GpuOptions::default()
             },
             threads: config.threads,

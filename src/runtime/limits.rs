@@ -9,6 +9,9 @@ pub struct Limits {
     /// stopped with [`Error::Interrupted`](crate::Error::Interrupted), within about 100 ms where it runs its own code or many
     /// invocations. Costs a few percent of the guest's own speed where it is set.
     pub time: Option<Duration>,
+    /// What one invocation of a kernel may do before it traps: about as many operators in loops, of the kernel as it was
+    /// lifted; 2^30 by default, at most 2^31 - 1, `None` for any number. Code without loops is free.
+    pub fuel: Option<u32>,
     /// Bytes of all buffers of a guest together, on all devices; 4 GiB, all that has addresses, by default. Beyond it
     /// `create_buffer` gives `out_of_memory`.
     pub device_memory: u64,
@@ -30,6 +33,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             time: None,
+            fuel: Some(1 << 30),
             device_memory: 4 << 30,
             host_memory: 4 << 30,
             buffers: 1 << 16,

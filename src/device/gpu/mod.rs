@@ -49,7 +49,7 @@ use connection::Connection;
 use pipeline::KernelCache;
 
 /// How kernels are lifted for a GPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GpuOptions {
     /// Which reader the SPIR-V is for. Adapters that can't take SPIR-V as it is get [`Profile::Portable`] in any case.
     pub profile: Profile,
@@ -59,6 +59,20 @@ pub struct GpuOptions {
     pub workgroup_size: Option<u32>,
     /// Launches are timed by the device's clock, where it has one, even if that slows them down.
     pub timed: bool,
+    /// See [`Limits::fuel`](crate::Limits::fuel).
+    pub fuel: Option<u32>,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        GpuOptions {
+            profile: Profile::default(),
+            float: FloatMode::default(),
+            workgroup_size: None,
+            timed: false,
+            fuel: crate::Limits::default().fuel,
+        }
+    }
 }
 
 /// How bytes reach a device's buffers. For measurements and tests; [`open`] chooses by itself.
@@ -162,6 +176,7 @@ impl GpuDevice {
         let options = translator::Options {
             profile,
             float: options.float,
+            fuel: options.fuel,
             features,
             workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),
             max_accesses: if is_software { MAX_ACCESSES_SOFTWARE } else { MAX_ACCESSES },
