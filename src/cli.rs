@@ -1,6 +1,7 @@
 //! The command line's grammar.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -77,6 +78,72 @@ pub struct RunArguments {
     /// the device's functions. By default the device's with `--float fast` only; never with `--float strict`.
     #[arg(long, value_enum)]
     pub libm: Option<Libm>,
+
+    #[command(flatten)]
+    pub limits: LimitArguments,
+}
+
+/// What the guest may use up; see `wavelift::Limits`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub struct LimitArguments {
+    /// Stop the guest after so many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub time_limit: Option<Duration>,
+
+    /// Most operators in loops that one invocation runs; 0 for any number.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1 << 30)]
+    pub fuel: u32,
+
+    /// Most bytes of all buffers together; with K, M or G for 2^10, 2^20 or 2^30.
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, default_value = "4G")]
+    pub max_device_memory: u64,
+
+    /// Most bytes of linear memory.
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, default_value = "4G")]
+    pub max_host_memory: u64,
+
+    /// Most buffers at once.
+    #[arg(long, value_name = "NUMBER", default_value_t = wavelift::Limits::default().buffers)]
+    pub max_buffers: u32,
+
+    /// Most iterations of one launch.
+    #[arg(long, value_name = "NUMBER", default_value_t = wavelift::Limits::default().iterations)]
+    pub max_iterations: u32,
+
+    /// Most bytes of code that a kernel can reach.
+    #[arg(long, value_name = "BYTES", value_parser = parse_bytes, default_value = "16M")]
+    pub max_kernel_size: u64,
+}
+
+impl From<&LimitArguments> for wavelift::Limits {
+    fn from(arguments: &LimitArguments) -> Self {
+        wavelift::Limits {
+            time: arguments.time_limit,
+            fuel: (arguments.fuel > 0).then_some(arguments.fuel),
+            device_memory: arguments.max_device_memory,
+            host_memory: arguments.max_host_memory,
+            buffers: arguments.max_buffers,
+            iterations: arguments.max_iterations,
+            kernel_size: arguments.max_kernel_size,
+        }
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().map_err(|error| error.to_string())?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+fn parse_bytes(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number = digits.parse::<u64>().map_err(|error| error.to_string())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "it is too large".to_string())
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ use wavelift_translator as translator;
 
 use crate::device::{DeviceError, Location};
 use crate::host::{HostFault, PARALLEL_FOR, PARALLEL_FOR_MODULE};
+use crate::interrupt::Interruption;
 use crate::kernel::Mismatch;
 use crate::runtime::Module;
 use crate::trap::{KernelFault, unreachable_at};
@@ -148,6 +149,9 @@ pub enum Error {
     /// The guest called `proc_exit`.
     #[error("The guest exited with code {0}.")]
     Exit(i32),
+    /// The guest was stopped from outside.
+    #[error(transparent)]
+    Interrupted(#[from] Interruption),
     /// A host function failed otherwise.
     #[error("The guest was stopped: {0}.")]
     Stopped(String),
@@ -172,6 +176,9 @@ impl Error {
         }
         if let Some(mismatch) = error.downcast_ref::<Mismatch>() {
             return Error::Mismatch(mismatch.clone());
+        }
+        if let Some(interruption) = error.downcast_ref::<Interruption>() {
+            return Error::Interrupted(*interruption);
         }
         if let Some(device) = error.downcast_ref::<DeviceError>() {
             return Error::Device(device.clone());

@@ -1,6 +1,7 @@
 //! How a launch is run: on its device, else on the CPU, else in the caller's own instance or, where the kernel came as a
 //! module, in one beside it.
 
+mod deferred;
 mod initial;
 mod module;
 mod verify;
@@ -9,12 +10,14 @@ use std::time::{Duration, Instant};
 
 use wasmtime::Result;
 
-use crate::device::{BufferSpec, Caller, KernelTrap, Launch, LaunchError, LaunchTimes};
+use crate::device::{BufferSpec, Caller, KernelTrap, Launch, LaunchError, LaunchTimes, Launched};
 use crate::host::{Core, ErrorCode, HostFault};
+use crate::interrupt::Interrupt;
 use crate::report::LaunchRecord;
 use crate::runtime::DeviceSlot;
 use crate::trap::KernelFault;
 
+pub(crate) use deferred::Deferred;
 pub(crate) use module::{KernelModule, KernelModules};
 pub use verify::Mismatch;
 
@@ -22,7 +25,7 @@ pub use verify::Mismatch;
 pub(crate) trait CallerInstance: Caller {
     /// Runs all invocations in order in this instance, or in one of the kernel's module that shares its memory; the
     /// buffers are exposed there.
-    fn run_in_order(&mut self, launch: &Launch) -> Result<(), InOrderError>;
+    fn run_in_order(&mut self, launch: &Launch, interrupt: &Interrupt) -> Result<(), InOrderError>;
 }
 
 /// What ends a kernel in the caller's instance early.
@@ -43,6 +46,14 @@ struct Ran {
     reason: Option<String>,
     /// It ran in the caller's instance and may have had effects outside: it can't be repeated.
     in_caller: bool,
+}
+
+/// How a launch went.
+enum Progress {
+    /// To its end.
+    Ran(Ran),
+    /// It is under way on its device.
+    Deferred,
 }
 
 /// Why a launch was not run to its end.
@@ -91,8 +102,13 @@ pub(crate) fn launch(
         true => Some(verify::Snapshot::take(core, slot, launch, caller)?),
         false => None,
     };
-    let outcome = match run(core, slot, launch, caller) {
-        Ok(ran) => {
+    let defer = core.defers && before.is_none();
+    let outcome = match run(core, slot, launch, caller, defer) {
+        Ok(Progress::Deferred) => {
+            core.deferred.push(Deferred { slot, launch: launch.clone(), record });
+            return Ok(ErrorCode::Success);
+        }
+        Ok(Progress::Ran(ran)) => {
             record.device = core.device_name(ran.on);
             record.fallback = ran.reason;
             record.lift += ran.times.lift;
@@ -130,21 +146,65 @@ pub(crate) fn note_bad_kernel(core: &mut Core, iterations: u32, reason: &str) {
     core.report.push(LaunchRecord { fallback: Some(format!("Not run: {reason}")), ..record });
 }
 
-fn run(core: &mut Core, slot: DeviceSlot, launch: &Launch, caller: &mut dyn CallerInstance) -> Result<Ran, Failure> {
-    let (reason, in_caller) = match core.context(slot)?.launch(launch, caller) {
-        Ok(times) => return Ok(Ran { on: slot, times, reason: None, in_caller: false }),
+fn run(
+    core: &mut Core,
+    slot: DeviceSlot,
+    launch: &Launch,
+    caller: &mut dyn CallerInstance,
+    defer: bool,
+) -> Result<Progress, Failure> {
+    core.interrupt.check().map_err(wasmtime::Error::from)?;
+    if !defer {
+        deferred::finish(core)?;
+    }
+    if let Some(refused) = too_large(core, launch) {
+        return Err(Failure::Refused(refused));
+    }
+    let context = core.context(slot)?;
+    let launched = match defer {
+        true => context.enqueue(launch, caller),
+        false => context.launch(launch, caller).map(Launched::Done),
+    };
+    let (reason, in_caller) = match launched {
+        Ok(Launched::Deferred) => return Ok(Progress::Deferred),
+        // What was deferred before it has ended, too: its records come first.
+        Ok(Launched::Done(times)) => {
+            deferred::finish(core)?;
+            return Ok(Progress::Ran(Ran { on: slot, times, reason: None, in_caller: false }));
+        }
         Err(LaunchError::Unsupported(reason)) if !slot.is_cpu() => (reason, false),
         Err(LaunchError::NeedsCaller(reason)) => (reason, true),
-        Err(error) => return Err(failure(error, launch)),
+        Err(error) => {
+            deferred::finish(core)?;
+            return Err(failure(error, launch));
+        }
     };
+    // What runs elsewhere must not run if one before it trapped.
+    deferred::finish(core)?;
     if slot.is_cpu() {
         let times = run_in_caller(core, launch, caller)?;
-        return Ok(Ran { on: slot, times, reason: Some(reason), in_caller: true });
+        return Ok(Progress::Ran(Ran { on: slot, times, reason: Some(reason), in_caller: true }));
     }
     if !core.runtime.config().allow_fallback {
         return Err(Failure::Refused(reason));
     }
-    run_on_cpu(core, slot, launch, caller, reason, in_caller)
+    run_on_cpu(core, slot, launch, caller, reason, in_caller).map(Progress::Ran)
+}
+
+/// The sentence that refuses a kernel beyond the limit of [`Limits::kernel_size`](crate::Limits::kernel_size).
+fn too_large(core: &Core, launch: &Launch) -> Option<String> {
+    let (wasm, limit) = (&launch.module.wasm, core.runtime.config().limits.kernel_size);
+    // A module that is small as a whole has no kernel that is not.
+    if wasm.bytes().len() as u64 <= limit {
+        return None;
+    }
+    let size = wasm.code_reached(launch.function);
+    (size > limit).then(|| {
+        format!(
+            "The kernel `{}` reaches {size} bytes of code, and the limit is {limit}. Raise the limit, or make it smaller.",
+            wasm.function_name(launch.function)
+        )
+    })
 }
 
 /// Moves the launch's buffers from a GPU to the CPU, runs it there, and moves those that may have changed back.
@@ -204,7 +264,7 @@ fn run_in_caller(core: &mut Core, launch: &Launch, caller: &mut dyn CallerInstan
         exposed
             .map_err(|error| Failure::Refused(format!("The kernel must run in the guest's own instance. {error}")))?;
     }
-    let outcome = caller.run_in_order(launch);
+    let outcome = caller.run_in_order(launch, &core.interrupt);
     if !buffers.is_empty() {
         space.hide(&buffers);
     }
@@ -221,6 +281,7 @@ fn failure(error: LaunchError, launch: &Launch) -> Failure {
     let reason = match error {
         LaunchError::Trap(trap) => return Failure::Trap(trap),
         LaunchError::Device(error) => return Failure::Other(error.into()),
+        LaunchError::Interrupted(interruption) => return Failure::Other(interruption.into()),
         LaunchError::Unsupported(reason) | LaunchError::NeedsCaller(reason) | LaunchError::Internal(reason) => reason,
     };
     let kernel = launch.module.wasm.function_name(launch.function);

@@ -26,6 +26,7 @@
 pub mod device;
 mod error;
 mod host;
+mod interrupt;
 mod kernel;
 pub mod memory;
 pub mod report;
@@ -35,9 +36,10 @@ mod trap;
 
 pub use error::{Error, Result};
 pub use host::{ErrorCode, GuestState, HostFault, add_to_linker};
+pub use interrupt::{Interrupt, Interruption};
 pub use kernel::Mismatch;
 pub use report::{LaunchRecord, Report};
-pub use runtime::{Config, DeviceChoice, Instance, Module, Notice, Runtime};
+pub use runtime::{Config, DeviceChoice, Instance, Limits, Module, Notice, Runtime};
 pub use trap::KernelFault;
 
 pub use wasmtime;

@@ -3,14 +3,17 @@
 mod config;
 mod devices;
 mod instance;
+mod limits;
 mod module;
 mod splice;
+mod ticker;
 
 use std::sync::Arc;
 
 pub use config::{Config, DeviceChoice, Notice};
 pub(crate) use devices::{DeviceSlot, Devices};
 pub use instance::Instance;
+pub use limits::Limits;
 pub use module::Module;
 
 use crate::device::{Device, DeviceInfo};
@@ -37,9 +40,8 @@ impl Runtime {
     /// [`Error::NoGpu`] and [`Error::NoAdapter`] where what is asked for is not there, [`Error::Device`] where it
     /// can't be used, [`Error::Engine`] where this host can't run Wasmtime.
     pub fn new(config: Config) -> Result<Runtime> {
-        let engine = wasmtime::Engine::new(&engine_config()).map_err(|e| Error::Engine(Error::one_line(&e)))?;
         let devices = Devices::new(&config)?;
-        Ok(Runtime { inner: Arc::new(Inner { engine, config, devices, kernel_modules: KernelModules::default() }) })
+        Runtime::of(config, devices)
     }
 
     /// Like [`Runtime::new`], with a device of the embedder's own, which runs every launch that it can; the CPU runs
@@ -49,8 +51,15 @@ impl Runtime {
     /// [`Error::Engine`] where this host can't run Wasmtime.
     pub fn with_device(config: Config, device: Arc<dyn Device>) -> Result<Runtime> {
         let config = Config { device: DeviceChoice::Auto, adapter: None, ..config };
-        let engine = wasmtime::Engine::new(&engine_config()).map_err(|e| Error::Engine(Error::one_line(&e)))?;
         let devices = Devices::new(&config)?.with_own(device);
+        Runtime::of(config, devices)
+    }
+
+    fn of(config: Config, devices: Devices) -> Result<Runtime> {
+        let engine = wasmtime::Engine::new(&engine_config(&config)).map_err(|e| Error::Engine(Error::one_line(&e)))?;
+        if config.can_interrupt() {
+            ticker::start(engine.weak())?;
+        }
         Ok(Runtime { inner: Arc::new(Inner { engine, config, devices, kernel_modules: KernelModules::default() }) })
     }
 
@@ -90,8 +99,9 @@ impl Runtime {
 
 /// Wasmtime's settings for guests. Linear memories come from [`crate::memory`], so that CPU workers and guests
 /// share pages; relaxed SIMD is deterministic because results are compared between devices.
-fn engine_config() -> wasmtime::Config {
-    let mut config = wasmtime::Config::new();
-    crate::memory::configure(&mut config).relaxed_simd_deterministic(true).generate_address_map(true);
-    config
+fn engine_config(config: &Config) -> wasmtime::Config {
+    let mut engine = wasmtime::Config::new();
+    crate::memory::configure(&mut engine).relaxed_simd_deterministic(true).generate_address_map(true);
+    engine.epoch_interruption(config.can_interrupt());
+    engine
 }

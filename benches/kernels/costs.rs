@@ -16,6 +16,9 @@ use crate::stats::summarize;
 
 const LIFTS: usize = 51;
 const LAUNCHES: usize = 500;
+/// Launches that are recorded without waiting, and how often all of them are.
+const MANY: usize = 1000;
+const MANY_ROUNDS: usize = 31;
 /// The argument that makes this program the child that measures cold compilation.
 pub const COLD: &str = "--cold-compilation";
 
@@ -114,11 +117,30 @@ pub fn empty_launches(device: &GpuDevice) -> Result<Table> {
             plain.push(times.1);
         }
     }
+    let mut launch_many = || -> Result<Duration> {
+        let start = Instant::now();
+        for _ in 0..MANY {
+            context.run_deferred(&kernel, 1, 1, &[spec])?;
+        }
+        let ended = context.finish();
+        ensure!(ended.len() == MANY && ended.iter().all(Result::is_ok), "Not all launches ended.");
+        Ok(start.elapsed())
+    };
+    let (mut lifted_many, mut plain_many) = (Vec::new(), Vec::new());
+    for _ in 0..MANY_ROUNDS {
+        lifted_many.push(launch_many()?.as_secs_f64());
+        plain_many.push(raw.dispatch_many([1, 1, 1], MANY)?.as_secs_f64());
+    }
     let row = |name: &str, times: &[f64]| {
         let s = summarize(times)?;
         Some(vec![Cell::Text(name.into()), Cell::Seconds(s.median), Cell::Share(s.spread), Cell::Count(s.count as u64)])
     };
-    let rows = [row("lifted kernel, trap record read", &lifted), row("wgpu alone: one dispatch, waited for", &plain)];
+    let rows = [
+        row("lifted kernel, trap record read", &lifted),
+        row("wgpu alone: one dispatch, waited for", &plain),
+        row(&format!("{MANY} launches of the lifted kernel, recorded, all trap records read"), &lifted_many),
+        row(&format!("wgpu alone: {MANY} dispatches in one pass, waited for"), &plain_many),
+    ];
     Ok(Table {
         title: "Empty launches".into(),
         note: "One invocation that stores one word, from the call to its return, in turns.".into(),

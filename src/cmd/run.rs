@@ -38,10 +38,12 @@ fn config(arguments: &RunArguments) -> Config {
         device: arguments.device.into(),
         adapter: arguments.adapter.clone(),
         sync: arguments.sync,
+        timed: arguments.report,
         verify: arguments.verify,
         profile: arguments.profile.into(),
         float: arguments.float_mode.into(),
         libm: arguments.libm.map(Into::into),
+        limits: (&arguments.limits).into(),
         notice: Notice::new(|message| super::say(&format!("wavelift: {message}"))),
         ..Config::default()
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use wavelift_translator as translator;
 pub use wavelift_translator::{Access, Location, TableEntry, TrapKind};
 
+use crate::interrupt::{Interrupt, Interruption};
 use crate::memory::AddressSpace;
 
 pub mod cpu;
@@ -193,6 +194,15 @@ pub struct LaunchTimes {
     pub run: Duration,
 }
 
+/// What became of a launch that need not be waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Launched {
+    /// It has ended.
+    Done(LaunchTimes),
+    /// It is under way; [`Context::finish`] tells what became of it.
+    Deferred,
+}
+
 /// Where and why an invocation trapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelTrap {
@@ -249,6 +259,9 @@ pub enum LaunchError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The guest is to be stopped; some invocations may have run.
+    #[error(transparent)]
+    Interrupted(#[from] Interruption),
     /// The translator broke its own rules: never hidden by a fallback.
     #[error("{0}")]
     Internal(String),
@@ -264,6 +277,8 @@ pub trait Device: Send + Sync {
 
 /// What one guest has on one device.
 pub trait Context: Send {
+    /// Has launches end early when this says so. By default nothing does.
+    fn interrupt_by(&mut self, _interrupt: &Interrupt) {}
     /// Creates a buffer of zeroes.
     fn create_buffer(&mut self, spec: &BufferSpec) -> Result<(), DeviceError>;
     /// Frees a buffer; an unknown one is ignored.
@@ -274,6 +289,16 @@ pub trait Context: Send {
     fn read_buffer(&mut self, buffer: BufferId, offset: u32, out: &mut [u8]) -> Result<(), DeviceError>;
     /// Runs exactly `launch.iterations` invocations and waits for them.
     fn launch(&mut self, launch: &Launch, caller: &mut dyn Caller) -> Result<LaunchTimes, LaunchError>;
+    /// The same, perhaps without waiting: the launch sees the caller's state as it is now, later calls see what it writes to
+    /// buffers, and what it writes to linear memory is there when this returns. By default it waits.
+    fn enqueue(&mut self, launch: &Launch, caller: &mut dyn Caller) -> Result<Launched, LaunchError> {
+        self.launch(launch, caller).map(Launched::Done)
+    }
+    /// Waits for all launches that [`Context::enqueue`] deferred, and gives what became of each, in their order. Of what
+    /// comes after a failure nothing holds: those launches ran on unspecified contents or not at all.
+    fn finish(&mut self) -> Vec<Result<LaunchTimes, LaunchError>> {
+        Vec::new()
+    }
 }
 
 #[cfg(test)]

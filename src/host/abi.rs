@@ -94,6 +94,18 @@ pub enum HostFault {
         /// The known ones.
         known: &'static str,
     },
+    /// More than the host allows.
+    #[error("The guest called `{function}` with {given} {what}, and the host's limit is {most}.")]
+    Limit {
+        /// The function called.
+        function: &'static str,
+        /// What there is too much of.
+        what: &'static str,
+        /// How much.
+        given: u32,
+        /// The most that is allowed.
+        most: u32,
+    },
     /// A call from inside a kernel.
     #[error("A kernel called `{function}`: kernels can't use the functions of `wasi_ephemeral_parallel`.")]
     InsideKernel {

@@ -81,10 +81,16 @@ pub(super) fn with_core<T: 'static>(
     let Some(mut core) = access(caller.data_mut()).take() else {
         return Err(HostFault::InsideKernel { function }.into());
     };
-    let result = match View::new(caller, &core.module, None).is_of_module() {
+    let mut result = match View::new(caller, &core.module, None).is_of_module() {
         true => call(&mut core, caller),
         false => Err(HostFault::OtherModule { function }.into()),
     };
+    // Had each launch been waited for, one that failed before would have ended the guest before this call did.
+    if result.is_err()
+        && let Err(earlier) = core.finish()
+    {
+        result = Err(earlier);
+    }
     access(caller.data_mut()).put(core);
     result.map(|code| code as i32)
 }
@@ -213,6 +219,9 @@ fn read_buffer<T: 'static>(
     let module = core.module.clone();
     let span = Span { function: "read_buffer", what: "a data pointer", address, length: u64::from(length) };
     let out = guest_bytes(caller, &module, span)?;
+    if let Err(error) = core.finish() {
+        return code_of(core, buffer.device, error);
+    }
     let started = Instant::now();
     let read = core.context(buffer.device).and_then(|c| Ok(c.read_buffer(buffer.spec.id, 0, out)?));
     if let Err(error) = read {

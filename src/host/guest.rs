@@ -9,8 +9,10 @@ use super::handles::HandleTable;
 use super::imports::{self, Imports};
 use super::module_caller::KernelInstances;
 use super::view::FunctionMap;
-use crate::device::{Access, BufferId, BufferSpec, Context, Device, DeviceError};
-use crate::error::Result;
+use crate::device::{Access, BufferId, BufferSpec, Context, Device, DeviceError, LaunchError, LaunchTimes};
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::kernel::Deferred;
 use crate::memory::AddressSpace;
 use crate::report::Report;
 use crate::runtime::{DeviceSlot, Module, Runtime};
@@ -48,6 +50,10 @@ impl GuestState {
             functions: None,
             kernel_instances: KernelInstances::default(),
             launches: 0,
+            defers: false,
+            deferred: Vec::new(),
+            interrupt: Interrupt::default(),
+            buffer_bytes: 0,
             report: Report::default(),
         };
         Ok(GuestState { core: Some(Box::new(core)), no_report: Report::default() })
@@ -56,6 +62,32 @@ impl GuestState {
     /// What ran where, why, and how long. Empty while one of the guest's kernels runs.
     pub fn report(&self) -> &Report {
         self.core.as_ref().map_or(&self.no_report, |core| &core.report)
+    }
+
+    /// Lets launches go on while their guest does, unless [`Config::sync`](crate::Config::sync) forbids it. An
+    /// [`Instance`](crate::Instance) does so by itself. Who has a store of their own takes on to call
+    /// [`GuestState::finish`] before every effect outside that the guest has through their own host functions, and after
+    /// each call of an exported function, however it ended.
+    pub fn defer_launches(&mut self) {
+        if let Some(core) = &mut self.core {
+            core.defers = !core.runtime.config().sync;
+        }
+    }
+
+    /// Stops this guest from any thread.
+    pub fn interrupt(&self) -> Interrupt {
+        self.core.as_ref().map(|core| core.interrupt.clone()).unwrap_or_default()
+    }
+
+    /// Waits for all launches under way. Nothing is while one of the guest's kernels runs.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] for a trap, [`Error::Device`] for a device that failed, [`Error::Host`] for a defect of the
+    /// translator: that of the first launch that did not end well.
+    pub fn finish(&mut self) -> Result<()> {
+        let Some(core) = &mut self.core else { return Ok(()) };
+        let module = core.module.clone();
+        core.finish().map_err(|error| Error::of_call(error, &module))
     }
 
     pub(super) fn take(&mut self) -> Option<Box<Core>> {
@@ -99,6 +131,14 @@ pub(crate) struct Core {
     pub kernel_instances: KernelInstances,
     /// Launches so far.
     pub launches: u64,
+    /// Whether launches may go on when their call has returned.
+    pub defers: bool,
+    /// Those that may.
+    pub deferred: Vec<Deferred>,
+    /// Stops the guest.
+    pub interrupt: Interrupt,
+    /// Bytes of the guest's buffers.
+    buffer_bytes: u64,
     pub report: Report,
 }
 
@@ -129,13 +169,19 @@ impl Core {
     pub fn context(&mut self, slot: DeviceSlot) -> wasmtime::Result<&mut dyn Context> {
         if !self.contexts.contains_key(&slot) {
             let device = self.runtime.devices().open(slot)?;
-            let context = device.new_context(self.space()?)?;
+            let mut context = device.new_context(self.space()?)?;
+            context.interrupt_by(&self.interrupt);
             self.contexts.insert(slot, Opened { device, context });
         }
         match self.contexts.get_mut(&slot) {
             Some(opened) => Ok(&mut *opened.context),
             None => Err(HostFault::AddressSpace("A context is missing.".to_string()).into()),
         }
+    }
+
+    /// What became of the launches under way on a device, in order.
+    pub fn finish_on(&mut self, slot: DeviceSlot) -> Vec<Result<LaunchTimes, LaunchError>> {
+        self.contexts.get_mut(&slot).map(|opened| opened.context.finish()).unwrap_or_default()
     }
 
     /// A device's name.
@@ -157,7 +203,7 @@ impl Core {
         self.devices.get(handle).copied()
     }
 
-    /// Makes a buffer of zeroes; `None` if addresses or handles are used up.
+    /// Makes a buffer of zeroes; `None` if addresses or handles, or what the limits allow, are used up.
     pub fn create_buffer(
         &mut self,
         device: DeviceSlot,
@@ -165,6 +211,10 @@ impl Core {
         access: Access,
         memory_size: u64,
     ) -> wasmtime::Result<Option<u32>> {
+        if let Some(limit) = self.limit_reached(size) {
+            tracing::warn!("A guest is out of memory: {limit}");
+            return Ok(None);
+        }
         let space = self.space()?;
         let Some(address) = space.allocate(size, memory_size) else { return Ok(None) };
         let spec = BufferSpec { id: BufferId(self.next_buffer), address, size, access };
@@ -174,11 +224,29 @@ impl Core {
             return Err(error);
         }
         let handle = self.buffers.insert(Buffer { spec, device, upload: Duration::ZERO });
-        if handle.is_none() {
-            self.context(device)?.free_buffer(spec.id);
-            space.release(address, size);
+        match handle {
+            Some(_) => self.buffer_bytes += u64::from(size),
+            None => {
+                self.context(device)?.free_buffer(spec.id);
+                space.release(address, size);
+            }
         }
         Ok(handle)
+    }
+
+    /// The sentence that refuses a buffer of that size beyond the limits.
+    fn limit_reached(&self, size: u32) -> Option<String> {
+        let limits = &self.runtime.config().limits;
+        let (count, bytes) = (self.buffers.iter().count(), self.buffer_bytes + u64::from(size));
+        if count >= limits.buffers as usize {
+            return Some(format!("It has {count} buffers, and the limit is {}.", limits.buffers));
+        }
+        (bytes > limits.device_memory).then(|| {
+            format!(
+                "With one of {size} bytes its buffers would have {bytes}, and the limit is {}.",
+                limits.device_memory
+            )
+        })
     }
 
     /// The time of uploads to these buffers that no launch has been charged with yet.
@@ -197,6 +265,7 @@ impl Core {
         self.contexts.remove(&slot);
         self.runtime.devices().forget(slot);
         for buffer in self.buffers.remove_if(|buffer| buffer.device == slot) {
+            self.buffer_bytes -= u64::from(buffer.spec.size);
             if let Some(space) = &self.space {
                 space.release(buffer.spec.address, buffer.spec.size);
             }

@@ -175,6 +175,12 @@ fn launch<T: 'static>(
     if buffers.iter().any(|buffer| buffer.device != slot) {
         return Ok(ErrorCode::BadDevice);
     }
+    let most = core.runtime.config().limits.iterations;
+    if call.iterations > most {
+        return Err(
+            HostFault::Limit { function: call.function, what: "iterations", given: call.iterations, most }.into()
+        );
+    }
     if call.iterations == 0 {
         return Ok(ErrorCode::Success);
     }

@@ -10,6 +10,7 @@ use super::view::{View, run_iterations};
 use super::{Core, HostFault};
 use crate::device::{Caller, GlobalValue, Launch, OwnMemory, TableEntry};
 use crate::error::Error;
+use crate::interrupt::Interrupt;
 use crate::kernel::{CallerInstance, InOrderError, KernelModule};
 use crate::memory::{AddressSpace, MemoryError};
 use crate::runtime::{Module, Runtime};
@@ -50,7 +51,7 @@ impl<'a, 'c, T: 'static> ModuleCaller<'a, 'c, T> {
     ///
     /// The instance is kept, for stores free none. Between launches its mutable globals are as they were; tables that it
     /// changed and segments that it dropped stay so, as the caller's own do.
-    fn run_beside_caller(&mut self, launch: &Launch, memory: Memory) -> Result<(), InOrderError> {
+    fn run_beside_caller(&mut self, launch: (&Launch, &Interrupt), memory: Memory) -> Result<(), InOrderError> {
         let engine = self.view.engine().clone();
         let module = self.compiled(&engine).map_err(InOrderError::Refused)?;
         let bytes = module.wasm().bytes();
@@ -72,13 +73,14 @@ impl<'a, 'c, T: 'static> ModuleCaller<'a, 'c, T> {
     }
 
     /// Runs a kernel that shares nothing but the buffers, in a store of its own.
-    fn run_alone(&mut self, launch: &Launch) -> Result<(), InOrderError> {
+    fn run_alone(&mut self, launch: (&Launch, &Interrupt)) -> Result<(), InOrderError> {
         let module = self.compiled(&self.runtime.engine().clone()).map_err(InOrderError::Refused)?;
         let mut store = Store::new(module.compiled().engine(), ());
+        launch.1.watch(&mut store);
         let instance = instantiate(&mut store, &module, &[])?;
         if let Some(memory) = instance.get_memory(&mut store, &module.names().memory()) {
             let exposed = match AddressSpace::of_memory(memory.data_ptr(&store)) {
-                Some(own) => own.expose_those_of(&self.space, &launch.buffers),
+                Some(own) => own.expose_those_of(&self.space, &launch.0.buffers),
                 None => Err(MemoryError::Detached),
             };
             exposed.map_err(|error| InOrderError::Refused(error.to_string()))?;
@@ -122,9 +124,9 @@ fn run_instance(
     store: &mut impl AsContextMut,
     module: &Module,
     instance: Instance,
-    launch: &Launch,
+    launch: (&Launch, &Interrupt),
 ) -> Result<(), InOrderError> {
-    let kernel = instance.get_func(&mut *store, &module.names().function(launch.function));
+    let kernel = instance.get_func(&mut *store, &module.names().function(launch.0.function));
     let missing = || InOrderError::Guest(wasmtime::Error::msg("the kernel's instance does not export it"));
     let kernel = kernel.ok_or_else(missing)?;
     let mut globals = Vec::new();
@@ -173,10 +175,10 @@ impl<T: 'static> Caller for ModuleCaller<'_, '_, T> {
 }
 
 impl<T: 'static> CallerInstance for ModuleCaller<'_, '_, T> {
-    fn run_in_order(&mut self, launch: &Launch) -> Result<(), InOrderError> {
+    fn run_in_order(&mut self, launch: &Launch, interrupt: &Interrupt) -> Result<(), InOrderError> {
         match self.view.memory().filter(|_| self.kernel.imports_memory()) {
-            Some(memory) => self.run_beside_caller(launch, memory),
-            None => self.run_alone(launch),
+            Some(memory) => self.run_beside_caller((launch, interrupt), memory),
+            None => self.run_alone((launch, interrupt)),
         }
     }
 }

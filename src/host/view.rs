@@ -6,6 +6,7 @@ use std::sync::Arc;
 use wasmtime::{AsContextMut, Extern, Func, Global, Memory, Ref, Table, Trap, V128, Val};
 
 use crate::device::{Caller, GlobalValue, Launch, TableEntry};
+use crate::interrupt::Interrupt;
 use crate::kernel::{CallerInstance, InOrderError};
 use crate::runtime::Module;
 use crate::trap::kernel_trap;
@@ -209,12 +210,12 @@ impl<T: 'static> Caller for View<'_, '_, T> {
 }
 
 impl<T: 'static> CallerInstance for View<'_, '_, T> {
-    fn run_in_order(&mut self, launch: &Launch) -> Result<(), InOrderError> {
+    fn run_in_order(&mut self, launch: &Launch, interrupt: &Interrupt) -> Result<(), InOrderError> {
         let Some(kernel) = self.function_export(launch.function) else {
             return Err(InOrderError::Guest(wasmtime::Error::msg("the kernel is no function of the calling instance")));
         };
         let (globals, module) = (self.mutable_globals(), self.module.clone());
-        run_iterations(self.caller, kernel, &globals, &module, launch)
+        run_iterations(self.caller, kernel, &globals, &module, (launch, interrupt))
     }
 }
 
@@ -224,13 +225,14 @@ pub(super) fn run_iterations(
     kernel: Func,
     globals: &[(Global, Val)],
     module: &Module,
-    launch: &Launch,
+    (launch, interrupt): (&Launch, &Interrupt),
 ) -> Result<(), InOrderError> {
     let mut params = vec![Val::I32(0), Val::I32(launch.iterations as i32), Val::I32(launch.block_size as i32)];
     for buffer in &launch.buffers {
         params.extend([Val::I32(buffer.address as i32), Val::I32(buffer.size as i32)]);
     }
     for iteration in 0..launch.iterations {
+        interrupt.check().map_err(|interruption| InOrderError::Guest(interruption.into()))?;
         params[0] = Val::I32(iteration as i32);
         let run = kernel.call(&mut *store, &params, &mut []);
         // Mutable globals are private to an invocation: what it wrote is dropped, a trapping one's too.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use wavelift_translator::{FloatMode, Libm, Profile};
 
+use super::Limits;
+
 /// Which device launches run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum DeviceChoice {
@@ -54,9 +56,12 @@ pub struct Config {
     /// One GPU adapter for all launches, whatever the guest asks for: its index in
     /// [`Runtime::list_devices`](crate::Runtime::list_devices), or a part of its name in any case.
     pub adapter: Option<String>,
-    /// Wait for each launch before the guest goes on. Every launch is waited for at present, so that this changes
-    /// nothing that can be seen.
+    /// Wait for each launch before the guest goes on. Else an [`Instance`](crate::Instance)'s launches on GPUs are recorded
+    /// and submitted, and the guest goes on; output, files, results, traps and exit code are the same.
     pub sync: bool,
+    /// Time launches by the GPU's clock even where that slows small ones down, for a [`Report`](crate::Report) to be read.
+    /// Launches that were submitted together share their time by their numbers of invocations.
+    pub timed: bool,
     /// Run each launch a second time on the CPU (in order, if it ran on the CPU) with copies of the buffers and of
     /// linear memory, and stop the guest with a [`Mismatch`](crate::Mismatch) at the first byte that differs.
     pub verify: bool,
@@ -70,8 +75,20 @@ pub struct Config {
     pub allow_fallback: bool,
     /// Threads of the CPU device; `None` for one per core.
     pub threads: Option<usize>,
+    /// What each guest may use up.
+    pub limits: Limits,
+    /// A guest's own loops end when an [`Interrupt`](crate::Interrupt) says so, which takes a few percent of its speed. So
+    /// they do with a time limit, too.
+    pub interruptible: bool,
     /// Who is told when a GPU was wished for and there is none; by default the `tracing` log.
     pub notice: Notice,
+}
+
+impl Config {
+    /// Whether a guest's own code is to be interrupted.
+    pub(crate) fn can_interrupt(&self) -> bool {
+        self.interruptible || self.limits.time.is_some()
+    }
 }
 
 impl Default for Config {
@@ -80,12 +97,15 @@ impl Default for Config {
             device: DeviceChoice::Auto,
             adapter: None,
             sync: false,
+            timed: false,
             verify: false,
             profile: Profile::default(),
             float: FloatMode::default(),
             libm: None,
             allow_fallback: true,
             threads: None,
+            limits: Limits::default(),
+            interruptible: false,
             notice: Notice::default(),
         }
     }

@@ -57,7 +57,9 @@ impl Devices {
                 profile: config.profile,
                 float: config.float,
                 libm: config.libm,
-                workgroup_size: None,
+                timed: config.timed,
+                fuel: config.limits.fuel,
+                ..GpuOptions::default()
             },
             threads: config.threads,
             notice: config.notice.clone(),

@@ -1,17 +1,34 @@
 //! A running guest with WASI preview 1.
 
-use wasmtime::{Linker, Store, Val, ValType};
+use std::time::Duration;
+
+use wasmtime::{CallHook, Linker, Store, StoreLimits, StoreLimitsBuilder, Val, ValType};
+use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 
 use super::{Module, Runtime};
 use crate::error::{Error, Result};
 use crate::host::{GuestState, add_to_linker};
+use crate::interrupt::Interrupt;
 use crate::report::Report;
 
 /// What the store of an [`Instance`] holds.
 struct State {
     guest: GuestState,
     wasi: WasiP1Ctx,
+    /// Why launches that were under way when the guest last called WASI did not end well.
+    failed: Option<Error>,
+    memory: StoreLimits,
+    /// A WASI without a way out, for what a guest does whose launch has failed.
+    nowhere: WasiP1Ctx,
+}
+
+impl State {
+    /// WASI for a call of the guest: what it does outside comes after its launches, and not at all after one that trapped.
+    fn wasi(&mut self) -> &mut WasiP1Ctx {
+        self.failed = self.guest.finish().err();
+        if self.failed.is_some() { &mut self.nowhere } else { &mut self.wasi }
+    }
 }
 
 /// A guest in a store of its own, linked with `wasi_ephemeral_parallel` and WASI preview 1.
@@ -19,6 +36,8 @@ pub struct Instance {
     store: Store<State>,
     instance: wasmtime::Instance,
     module: Module,
+    interrupt: Interrupt,
+    time: Option<Duration>,
 }
 
 impl Instance {
@@ -28,16 +47,31 @@ impl Instance {
     /// [`Error::ImportType`], [`Error::UnknownImport`] and [`Error::Link`] where imports don't fit, and what a start
     /// function can end with: [`Error::Trap`], [`Error::Kernel`], [`Error::Host`], [`Error::Exit`].
     pub fn new(runtime: &Runtime, module: &Module, wasi: WasiP1Ctx) -> Result<Instance> {
-        let guest = GuestState::new(runtime, module)?;
+        let mut guest = GuestState::new(runtime, module)?;
+        guest.defer_launches();
         let mut linker: Linker<State> = Linker::new(runtime.engine());
-        let linked = p1::add_to_linker_sync(&mut linker, |state| &mut state.wasi);
+        let linked = p1::add_to_linker_sync(&mut linker, State::wasi);
         linked.map_err(|e| Error::Link(Error::one_line(&e)))?;
         add_to_linker(&mut linker, |state: &mut State| &mut state.guest)?;
-        let mut store = Store::new(runtime.engine(), State { guest, wasi });
-        let instance = linker
-            .instantiate(&mut store, module.compiled())
-            .map_err(|error| Error::of_instantiation(error, module))?;
-        Ok(Instance { store, instance, module: module.clone() })
+        let limits = &runtime.config().limits;
+        let memory = usize::try_from(limits.host_memory).unwrap_or(usize::MAX);
+        let memory = StoreLimitsBuilder::new().memory_size(memory).build();
+        let interrupt = guest.interrupt();
+        let nowhere = WasiCtxBuilder::new().build_p1();
+        let mut store = Store::new(runtime.engine(), State { guest, wasi, failed: None, memory, nowhere });
+        store.call_hook(|mut store, hook| match hook {
+            CallHook::ReturningFromHost => store.data_mut().failed.take().map_or(Ok(()), |error| Err(error.into())),
+            _ => Ok(()),
+        });
+        store.limiter(|state| &mut state.memory);
+        interrupt.watch(&mut store);
+        interrupt.limit(limits.time);
+        let instantiated = linker.instantiate(&mut store, module.compiled());
+        let ended = store.data_mut().guest.finish();
+        interrupt.limit(None);
+        ended?;
+        let instance = instantiated.map_err(|error| Error::of_instantiation(error, module))?;
+        Ok(Instance { store, instance, module: module.clone(), interrupt, time: limits.time })
     }
 
     /// Calls `_start` and gives the guest's exit code: what it passed to `proc_exit`, else 0.
@@ -47,7 +81,9 @@ impl Instance {
     pub fn start(&mut self) -> Result<i32> {
         let start = self.instance.get_typed_func::<(), ()>(&mut self.store, "_start");
         let start = start.map_err(|_| Error::NoStart { functions: self.exported_functions() })?;
-        match start.call(&mut self.store, ()).map_err(|e| Error::of_call(e, &self.module)) {
+        self.interrupt.limit(self.time);
+        let called = start.call(&mut self.store, ());
+        match self.ended(called) {
             Ok(()) => Ok(0),
             Err(Error::Exit(code)) => Ok(code),
             Err(error) => Err(error),
@@ -81,8 +117,23 @@ impl Instance {
             return Err(Error::Arguments { function: name.to_string(), expected, given: arguments.len() });
         }
         let mut results = vec![Val::I32(0); ty.results().len()];
-        function.call(&mut self.store, arguments, &mut results).map_err(|e| Error::of_call(e, &self.module))?;
+        self.interrupt.limit(self.time);
+        let called = function.call(&mut self.store, arguments, &mut results);
+        self.ended(called)?;
         Ok(results)
+    }
+
+    /// What a call ended with: had each launch been waited for, one that failed would have ended it before.
+    fn ended(&mut self, called: wasmtime::Result<()>) -> Result<()> {
+        let ended = self.store.data_mut().guest.finish();
+        self.interrupt.limit(None);
+        ended?;
+        called.map_err(|error| Error::of_call(error, &self.module))
+    }
+
+    /// Stops this guest from any thread. [`Error::Interrupted`] is what its call ends with.
+    pub fn interrupt(&self) -> Interrupt {
+        self.interrupt.clone()
     }
 
     /// Calls an exported function with arguments as text, and gives its results as text. Integers may be signed or

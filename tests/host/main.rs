@@ -1,9 +1,11 @@
 //! The functions of `wasi_ephemeral_parallel`, called from a guest whose exports pass a test's numbers on.
 
 mod codes;
+mod deferred;
 mod devices;
 mod imports;
 mod launches;
+mod limits;
 mod linker;
 mod module_state;
 mod modules;

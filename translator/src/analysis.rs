@@ -10,3 +10,4 @@ pub mod ranges;
 pub mod roots;
 pub mod stack_offsets;
 pub mod stack_pointer;
+pub mod trip_counts;

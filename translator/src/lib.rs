@@ -163,8 +163,17 @@ fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: 
     passes::dead_code::remove(&mut lowered);
     passes::hoist_loads::hoist_loads(&mut lowered);
     passes::part_stores::part_stores(&mut lowered, options);
+    if options.fuel.is_some() {
+        passes::fuel::burn(&mut lowered);
+        passes::simplify::simplify(&mut lowered);
+        passes::dead_code::remove(&mut lowered);
+    }
     let lowered = checked(lowered, Stage::Lowered)?;
-    let strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
+    let mut strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
+    if let Some(fuel) = options.fuel {
+        passes::fuel::expand(&mut strict, fuel);
+        strict = checked(strict, Stage::Strict)?;
+    }
     check_accesses(&strict, options)?;
     Ok(Strict { function: strict, operators, launch_checks, linear })
 }

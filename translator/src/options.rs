@@ -208,6 +208,9 @@ pub struct Options {
     /// Most accesses of memory that the shader may have in its code, the private stack's included; more is `Unsupported`.
     /// Some drivers take minutes to compile some thousands.
     pub max_accesses: u32,
+    /// What an invocation may do before it traps ([`OutOfFuel`](crate::TrapKind::OutOfFuel)), in operators of loops, less
+    /// than 2^31; `None` for any time.
+    pub fuel: Option<u32>,
 }
 
 impl Default for Options {
@@ -221,6 +224,7 @@ impl Default for Options {
             checks_proved: false,
             max_operators: 1_000_000,
             max_accesses: u32::MAX,
+            fuel: None,
         }
     }
 }

@@ -4,6 +4,7 @@ pub mod bulk;
 pub mod data_drop;
 pub mod dead_code;
 pub mod forward;
+pub mod fuel;
 pub mod hoist_loads;
 pub mod inline;
 pub mod lower;

@@ -26,6 +26,8 @@ pub(crate) struct Reached {
 struct State {
     tables: Arc<[u32]>,
     droppable: Arc<[u32]>,
+    /// Bytes of the bodies.
+    code: u64,
 }
 
 impl Module {
@@ -39,6 +41,11 @@ impl Module {
     /// ascending order. The answer is kept.
     pub fn droppable_reached(&self, kernel: u32) -> Arc<[u32]> {
         self.state_reached(kernel).droppable
+    }
+
+    /// Bytes of the bodies of a kernel and of all that it may call; as above. The answer is kept.
+    pub fn code_reached(&self, kernel: u32) -> u64 {
+        self.state_reached(kernel).code
     }
 
     fn state_reached(&self, kernel: u32) -> State {
@@ -81,12 +88,14 @@ pub fn next_is_unreachable(operators: &OperatorsReader<'_>) -> bool {
 }
 
 fn state_reached(module: &Module, kernel: u32) -> State {
-    let (mut tables, mut droppable) = (BTreeSet::new(), BTreeSet::new());
+    let (mut tables, mut droppable, mut code) = (BTreeSet::new(), BTreeSet::new(), 0);
     let mut types: HashSet<&FuncType> = HashSet::new();
     let mut seen = HashSet::from([kernel]);
     let mut todo = vec![kernel];
     while let Some(function) = todo.pop() {
-        let Some(operators) = module.body(function).and_then(|body| body.get_operators_reader().ok()) else { continue };
+        let Some(body) = module.body(function) else { continue };
+        code += body.range().len() as u64;
+        let Ok(operators) = body.get_operators_reader() else { continue };
         let edges = edges(module, operators);
         for (table, ty) in edges.indirect {
             tables.insert(table);
@@ -99,7 +108,7 @@ fn state_reached(module: &Module, kernel: u32) -> State {
         todo.extend(edges.direct.into_iter().filter(|f| seen.insert(*f)));
         droppable.extend(edges.data.iter().filter(|segment| module.droppable_data().contains(segment)));
     }
-    State { tables: tables.into_iter().collect(), droppable: droppable.into_iter().collect() }
+    State { tables: tables.into_iter().collect(), droppable: droppable.into_iter().collect(), code }
 }
 
 fn droppable_data(module: &Module) -> BTreeSet<u32> {

@@ -50,8 +50,12 @@ fn check(text: &str) {
         let got = run(function, &none, lowered);
         assert_eq!(expected, got, "{name}\n{text}\n{}\n{function}", stages.simplified);
     }
+    let limited = Options { fuel: Some(1 << 30), ..Options::default() };
+    let strict =
+        testing::strict(&module, kernel, &Shape::distinct(1), &limited).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    assert_eq!(expected, run(&strict, &none, true), "with a limit\n{text}\n{strict}");
     for profile in [Profile::Vulkan, Profile::Portable] {
-        let options = Options { profile, ..Options::default() };
+        let options = Options { profile, ..limited };
         let shader = translate(&module, kernel, &Shape::distinct(1), &options);
         let words = shader.unwrap_or_else(|e| panic!("{e}\n{text}")).words;
         match profile {

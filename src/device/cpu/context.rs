@@ -15,6 +15,7 @@ use super::worker::Worker;
 use crate::device::{
     BufferId, BufferSpec, Caller, Context, DeviceError, GlobalValue, Launch, LaunchError, LaunchTimes, OwnMemory,
 };
+use crate::interrupt::Interrupt;
 use crate::memory::{AddressSpace, Backing, MemoryError};
 
 /// Bytes of each worker's stack: what toolchains give a whole program at most.
@@ -34,12 +35,22 @@ pub struct CpuContext {
     stack: Option<(u32, u32)>,
     /// What holds the memory of a kernel module's own during a launch; all zeroes between launches.
     own_memory: Option<Arc<Backing>>,
+    interrupt: Interrupt,
 }
 
 impl CpuContext {
     pub(super) fn new(engine: Engine, device: Arc<Shared>, space: Arc<AddressSpace>) -> CpuContext {
         let workers = Arc::new((0..device.workers).map(|_| Mutex::default()).collect());
-        CpuContext { engine, device, space, buffers: HashMap::new(), workers, stack: None, own_memory: None }
+        CpuContext {
+            engine,
+            device,
+            space,
+            buffers: HashMap::new(),
+            workers,
+            stack: None,
+            own_memory: None,
+            interrupt: Interrupt::default(),
+        }
     }
 
     fn failed(&self, message: String) -> DeviceError {
@@ -131,6 +142,7 @@ impl CpuContext {
             arguments: arguments.map(|argument| Val::I32(argument as i32)).collect(),
             iterations: launch.iterations,
             workers: self.workers.clone(),
+            interrupt: self.interrupt.clone(),
         })
     }
 
@@ -213,6 +225,10 @@ impl CpuContext {
 }
 
 impl Context for CpuContext {
+    fn interrupt_by(&mut self, interrupt: &Interrupt) {
+        self.interrupt = interrupt.clone();
+    }
+
     fn create_buffer(&mut self, spec: &BufferSpec) -> Result<(), DeviceError> {
         self.buffers.insert(spec.id, *spec);
         Ok(())
@@ -248,6 +264,9 @@ impl Context for CpuContext {
         let finished = self.device.pool.run(Job::new(plan));
         self.empty_own_memory(&(*finished).as_ref().plan);
         let outcome = (*finished).as_ref().outcome();
+        if let Some(interruption) = outcome.interruption {
+            return Err(interruption.into());
+        }
         if let Some(message) = outcome.failure {
             return Err(self.failed(message).into());
         }

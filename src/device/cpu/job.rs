@@ -10,6 +10,7 @@ use wasmtime::{Engine, Val};
 use super::kernel::Kernel;
 use super::worker::Worker;
 use crate::device::{BufferSpec, KernelTrap};
+use crate::interrupt::{Interrupt, Interruption};
 use crate::memory::{AddressSpace, Backing};
 
 /// What ended an invocation early.
@@ -42,6 +43,8 @@ pub struct Outcome {
     pub event: Option<Event>,
     /// The device itself failed.
     pub failure: Option<String>,
+    /// The guest is to be stopped.
+    pub interruption: Option<Interruption>,
 }
 
 /// What to run, and where.
@@ -68,6 +71,8 @@ pub struct Plan {
     pub iterations: u32,
     /// The context's workers.
     pub workers: Arc<Vec<Mutex<Worker>>>,
+    /// Ends the launch early.
+    pub interrupt: Interrupt,
 }
 
 /// A launch on its way.
@@ -105,6 +110,10 @@ impl Job {
     /// The next iterations to run. Claims only rise, so that when an invocation has an event, every lower one is
     /// claimed by someone and runs: the lowest event is the same from run to run.
     pub fn claim(&self) -> Option<Range<u32>> {
+        if let Some(interruption) = self.plan.interrupt.pending() {
+            self.end.store(0, Ordering::Relaxed);
+            self.outcome.lock().interruption = Some(interruption);
+        }
         let start = self.next.fetch_add(self.chunk.into(), Ordering::Relaxed);
         let end = (start + u64::from(self.chunk)).min(self.end.load(Ordering::Relaxed).into());
         (start < end).then_some(start as u32..end as u32)

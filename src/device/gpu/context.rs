@@ -4,15 +4,24 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::device::gpu::Shared;
+use crate::device::gpu::batch::Batch;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::host_copies::HostCopies;
-use crate::device::gpu::launch::Scratch;
 use crate::device::gpu::pipeline::unknown_buffer;
+use crate::device::gpu::scratch::Scratch;
 use crate::device::gpu::transfer::GpuBuffer;
-use crate::device::{BufferId, BufferSpec, Caller, Context, DeviceError, Launch, LaunchError, LaunchTimes};
+use crate::device::{BufferId, BufferSpec, Caller, Context, DeviceError, Launch, LaunchError, LaunchTimes, Launched};
+use crate::interrupt::Interrupt;
 
 /// Bind groups at which the cache is emptied: a guest that makes new buffers for every launch must not fill memory.
 const MAX_BIND_GROUPS: usize = 256;
+
+/// Largest write to a buffer, or upload of linear memory, that is queued behind launches under way instead of waiting for
+/// them, in bytes: the device keeps a copy till then.
+pub(crate) const MOST_STAGED: u64 = 256 << 10;
+
+/// What a launch that must be waited for says when one before it failed, and nobody asked.
+pub(crate) const AFTER_FAILURE: &str = "A launch was left out, as one before it failed.";
 
 /// One guest's share of a GPU.
 pub struct GpuContext {
@@ -20,11 +29,15 @@ pub struct GpuContext {
     buffers: HashMap<BufferId, GpuBuffer>,
     pub(crate) bind_groups: HashMap<BindGroupKey, wgpu::BindGroup>,
     pub(crate) scratch: Option<Scratch>,
+    /// Launches under way.
+    pub(crate) batch: Batch,
     /// What launches need besides the guest's buffers, by the numbers that stand for it: the part of linear memory that
     /// the last launch bound, pools, arguments.
     own: BTreeMap<u32, GpuBuffer>,
     /// Copies of buffers that pointers are read from before launches.
     pub(crate) host_copies: HostCopies,
+    /// Ends launches early.
+    pub(crate) interrupt: Interrupt,
     /// Launches are timed by the device's clock, where it has one, even if that slows them down.
     pub(crate) timed: bool,
 }
@@ -39,23 +52,27 @@ pub(crate) struct BindGroupKey {
 
 impl GpuContext {
     pub(crate) fn new(shared: Arc<Shared>) -> GpuContext {
+        let timed = shared.timed;
         GpuContext {
             shared,
             buffers: HashMap::new(),
             bind_groups: HashMap::new(),
             scratch: None,
+            batch: Batch::default(),
             own: BTreeMap::new(),
             host_copies: HostCopies::default(),
-            timed: false,
+            interrupt: Interrupt::default(),
+            timed,
         }
     }
 
     /// The open connection; what was made on an earlier one is dropped.
     pub(crate) fn connection(&mut self) -> Result<Arc<Connection>, DeviceError> {
-        let connection = self.shared.connection()?;
+        let connection = self.shared.connection().inspect_err(|error| self.batch.abandon(error))?;
         if self.scratch.as_ref().is_some_and(|s| s.generation != connection.generation) {
             self.scratch = None;
             self.bind_groups.clear();
+            self.batch.abandon(&connection.gone());
         }
         Ok(connection)
     }
@@ -68,6 +85,9 @@ impl GpuContext {
 
     /// The word at an offset of a buffer, where it is to be had cheaply.
     pub(crate) fn host_word(&mut self, connection: &Connection, spec: &BufferSpec, offset: u32) -> Option<u32> {
+        if self.batch.uses(spec.id) {
+            self.batch.submit(connection).ok()?;
+        }
         let buffer = self.buffer(connection, spec.id).ok()?.clone();
         self.host_copies.word(spec, offset, |bytes| buffer.read(connection, 0, bytes))
     }
@@ -86,6 +106,8 @@ impl GpuContext {
         }
         if let Some(old) = self.own.remove(&number) {
             self.bind_groups.clear();
+            // What is submitted may go on with it.
+            self.batch.submit(connection)?;
             old.wgpu.destroy();
         }
         let buffer = GpuBuffer::new(connection, size)?;
@@ -119,6 +141,10 @@ impl GpuContext {
 }
 
 impl Context for GpuContext {
+    fn interrupt_by(&mut self, interrupt: &Interrupt) {
+        self.interrupt = interrupt.clone();
+    }
+
     fn create_buffer(&mut self, spec: &BufferSpec) -> Result<(), DeviceError> {
         let connection = self.connection()?;
         let buffer = GpuBuffer::new(&connection, u64::from(spec.size))?;
@@ -131,7 +157,12 @@ impl Context for GpuContext {
         self.host_copies.forget(buffer);
         if let Some(freed) = self.buffers.remove(&buffer) {
             self.bind_groups.retain(|key, _| !key.buffers.contains(&Some(buffer)));
-            // Nothing is in flight: launches wait for their end.
+            // What is submitted may go on with it.
+            let recorded = self.batch.uses(buffer).then(|| self.shared.connection());
+            if let Some(Ok(connection)) = recorded {
+                // A device that fails here fails at the next launch again.
+                let _ = self.batch.submit(&connection);
+            }
             freed.wgpu.destroy();
         }
     }
@@ -140,22 +171,48 @@ impl Context for GpuContext {
         let connection = self.connection()?;
         // Whatever becomes of the buffer if this fails.
         self.host_copies.write(buffer, offset, data);
-        self.buffer(&connection, buffer)?.write(&connection, u64::from(offset), data)
+        if !self.batch.uses(buffer) {
+            return self.buffer(&connection, buffer)?.write(&connection, offset.into(), data);
+        }
+        if data.len() as u64 <= MOST_STAGED {
+            self.batch.submit(&connection)?;
+            return self.buffer(&connection, buffer)?.write_in_order(&connection, offset.into(), data);
+        }
+        self.settle(&connection);
+        self.buffer(&connection, buffer)?.write(&connection, offset.into(), data)
     }
 
     fn read_buffer(&mut self, buffer: BufferId, offset: u32, out: &mut [u8]) -> Result<(), DeviceError> {
         let connection = self.connection()?;
+        self.settle(&connection);
         self.buffer(&connection, buffer)?.read(&connection, u64::from(offset), out)
     }
 
     fn launch(&mut self, launch: &Launch, caller: &mut dyn Caller) -> Result<LaunchTimes, LaunchError> {
-        self.launch_lifted(launch, caller)
+        match self.launch_lifted(launch, caller, false)? {
+            Launched::Done(times) => Ok(times),
+            Launched::Deferred => Err(LaunchError::Internal(AFTER_FAILURE.into())),
+        }
+    }
+
+    fn enqueue(&mut self, launch: &Launch, caller: &mut dyn Caller) -> Result<Launched, LaunchError> {
+        self.launch_lifted(launch, caller, true)
+    }
+
+    fn finish(&mut self) -> Vec<Result<LaunchTimes, LaunchError>> {
+        if let (false, Ok(connection)) = (self.batch.is_empty(), self.connection()) {
+            self.settle(&connection);
+        }
+        self.batch.take_outcomes()
     }
 }
 
 impl Drop for GpuContext {
     // wgpu frees a dropped buffer at some later poll; a guest's memory goes with the guest.
     fn drop(&mut self) {
+        if let (false, Ok(connection)) = (self.batch.is_empty(), self.shared.connection()) {
+            self.batch.discard(&connection);
+        }
         for buffer in self.buffers.values().chain(self.own.values()) {
             buffer.wgpu.destroy();
         }

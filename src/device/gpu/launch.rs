@@ -1,81 +1,24 @@
 //! Launches: a kernel's invocations as dispatches, their time and their traps.
 
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wavelift_translator::layout::{DATA, PARAMETERS};
-use wavelift_translator::{Binding, BufferParam, Environment, Interface, Shape, TRAP_BINDING, immediate};
+use wavelift_translator::{Binding, BufferParam, Environment, Interface, Shape, TRAP_BINDING, TrapSite, immediate};
 
-use crate::device::gpu::Transfers;
+use crate::device::gpu::batch::Recorded;
 use crate::device::gpu::connection::Connection;
-use crate::device::gpu::context::{BindGroupKey, GpuContext};
+use crate::device::gpu::context::{AFTER_FAILURE, BindGroupKey, GpuContext, MOST_STAGED};
 use crate::device::gpu::layout::{self, Pooled};
 use crate::device::gpu::linear::CallerState;
+use crate::device::gpu::pace::Pace;
 use crate::device::gpu::pipeline::{Kernel, Pipeline, binding_refusal};
-use crate::device::gpu::traps;
-use crate::device::{BufferId, BufferSpec, Caller, DeviceError, KernelTrap, Launch, LaunchError, LaunchTimes};
+use crate::device::gpu::scratch::Scratch;
+use crate::device::{BufferId, BufferSpec, Caller, Launch, LaunchError, LaunchTimes, Launched};
 
-/// Two timestamps of 8 bytes.
-const TIMES_SIZE: u64 = 16;
-/// Queries are resolved to multiples of this.
-const RESOLVE_SIZE: u64 = wgpu::QUERY_RESOLVE_BUFFER_ALIGNMENT;
-/// Fewest words of a trap record.
-const MIN_TRAP_WORDS: u32 = 64;
 /// Invocations of one dispatch stay below this, so that ids of the last group's idle invocations don't wrap around.
 const MAX_DISPATCH: u64 = 1 << 31;
-
-/// Small buffers that a context needs at every launch.
-pub(crate) struct Scratch {
-    /// The connection's generation.
-    pub generation: u64,
-    /// Start and end of a submission; `None` where the device has no timestamps.
-    timestamps: Option<(wgpu::QuerySet, wgpu::Buffer)>,
-    /// The timestamps, then the trap record, for the host to read.
-    readback: wgpu::Buffer,
-    traps: wgpu::Buffer,
-    /// The host reads the trap record where it is.
-    traps_mapped: bool,
-    trap_words: u32,
-}
-
-impl Scratch {
-    fn new(connection: &Connection, trap_words: u32) -> Result<Scratch, DeviceError> {
-        use wgpu::BufferUsages as Usage;
-        let trap_words = trap_words.max(MIN_TRAP_WORDS).next_power_of_two();
-        let trap_bytes = u64::from(trap_words) * 4;
-        let device = &connection.device;
-        let buffer = |label, size, usage| {
-            let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
-            device.create_buffer(&descriptor)
-        };
-        connection.guarded(trap_bytes, || {
-            let timestamps = connection.tick.map(|_| {
-                let ty = wgpu::QueryType::Timestamp;
-                let set = device.create_query_set(&wgpu::QuerySetDescriptor { label: None, ty, count: 2 });
-                (set, buffer("timestamps", RESOLVE_SIZE, Usage::QUERY_RESOLVE | Usage::COPY_SRC))
-            });
-            let readback = buffer("readback", TIMES_SIZE + trap_bytes, Usage::MAP_READ | Usage::COPY_DST);
-            let traps_mapped = connection.transfers == Transfers::Mapped;
-            let map = if traps_mapped { Usage::MAP_READ } else { Usage::empty() };
-            let traps = buffer("traps", trap_bytes, Usage::STORAGE | Usage::COPY_SRC | Usage::COPY_DST | map);
-            connection.queue.write_buffer(&traps, 0, &vec![0xff; trap_bytes as usize]);
-            let generation = connection.generation;
-            Ok(Scratch { generation, timestamps, readback, traps, traps_mapped, trap_words })
-        })
-    }
-
-    fn reset_traps(&self, connection: &Connection, words: usize) -> Result<(), DeviceError> {
-        connection.guarded(0, || {
-            connection.queue.write_buffer(&self.traps, 0, &vec![0xff; words * 4]);
-            Ok(())
-        })
-    }
-}
-
-/// What one submission gave.
-struct Outcome {
-    run: Duration,
-    trap: Option<KernelTrap>,
-}
 
 /// What a kernel is run with.
 struct Arguments<'a> {
@@ -85,38 +28,51 @@ struct Arguments<'a> {
     buffers: &'a [BufferSpec],
     /// The words of [`Interface::inputs`].
     inputs: &'a [u32],
+    /// How long lifting took.
+    lift: Duration,
 }
 
 /// A launch made ready: what stays the same over its submissions.
-struct Ready<'a> {
-    connection: &'a Connection,
-    scratch: &'a Scratch,
-    pipeline: &'a Pipeline,
-    bind_group: &'a wgpu::BindGroup,
-    interface: &'a Interface,
+struct Ready {
+    pipeline: Arc<Pipeline>,
+    bind_group: wgpu::BindGroup,
     /// The immediates; the first two words are each dispatch's own.
     words: Vec<u32>,
     /// Most invocations of one dispatch, a multiple of the group size.
     dispatch: u64,
-    /// Whether the device's clock takes the time.
-    timed: bool,
+    /// Invocations of a group.
+    group: u32,
+    sites: Arc<[TrapSite]>,
+    pace: Arc<Pace>,
+    lift: Duration,
+    /// The guest's buffers that are bound.
+    buffers: Vec<BufferId>,
 }
 
 impl GpuContext {
-    /// Lifts the kernel, if it was not lifted before, and runs it.
+    /// Lifts the kernel, if it was not lifted before, and runs it; with `defer` without waiting for its end, where that makes
+    /// no difference to the guest.
     pub(crate) fn launch_lifted(
         &mut self,
         launch: &Launch,
         caller: &mut dyn Caller,
-    ) -> Result<LaunchTimes, LaunchError> {
+        defer: bool,
+    ) -> Result<Launched, LaunchError> {
         let (wasm, kernel) = (&launch.module.wasm, launch.function);
         let environment = Environment::with_tables(wasm, kernel, |table| caller.table(table));
         let environment = environment.with_dropped(wasm, kernel, |segment| caller.has_dropped(segment));
         let mut state = CallerState::new(caller);
         let connection = self.connection()?;
         let lifted = self.lifted(launch, environment, &mut state, &connection)?;
+        // What a launch writes to linear memory is there when the call returns.
+        let written = lifted.window.filter(|_| lifted.stores);
+        let defer = defer && written.is_none();
         let started = Instant::now();
         if let Some(window) = lifted.window {
+            let waits = !(defer && window.size() <= MOST_STAGED);
+            if waits && !self.settle(&connection) {
+                return Ok(self.skip());
+            }
             state.upload(self, &connection, window)?;
         }
         let moving = started.elapsed();
@@ -125,14 +81,16 @@ impl GpuContext {
             block_size: launch.block_size,
             buffers: &launch.buffers,
             inputs: &lifted.inputs,
+            lift: lifted.lift,
         };
-        let mut times = self.run_with(&lifted.kernel, &arguments)?;
+        let launched = self.run_with(&lifted.kernel, &arguments, defer)?;
+        let Launched::Done(mut times) = launched else { return Ok(launched) };
         let started = Instant::now();
-        if let Some(window) = lifted.window.filter(|_| lifted.stores) {
+        if let Some(window) = written {
             state.download(self, &connection, window)?;
         }
         times.run += moving + started.elapsed();
-        Ok(LaunchTimes { lift: lifted.lift, ..times })
+        Ok(Launched::Done(times))
     }
 
     /// Runs a kernel that reads no state of a caller on buffers of this context, in list order, and waits for its end.
@@ -144,10 +102,27 @@ impl GpuContext {
         block_size: u32,
         buffers: &[BufferSpec],
     ) -> Result<LaunchTimes, LaunchError> {
-        self.run_with(kernel, &Arguments { iterations, block_size, buffers, inputs: &[] })
+        let arguments = Arguments { iterations, block_size, buffers, inputs: &[], lift: Duration::ZERO };
+        match self.run_with(kernel, &arguments, false)? {
+            Launched::Done(times) => Ok(times),
+            Launched::Deferred => Err(LaunchError::Internal(AFTER_FAILURE.into())),
+        }
     }
 
-    fn run_with(&mut self, kernel: &Kernel, arguments: &Arguments<'_>) -> Result<LaunchTimes, LaunchError> {
+    /// The same without waiting for its end, if it was launched before.
+    #[doc(hidden)]
+    pub fn run_deferred(
+        &mut self,
+        kernel: &Kernel,
+        iterations: u32,
+        block_size: u32,
+        buffers: &[BufferSpec],
+    ) -> Result<Launched, LaunchError> {
+        let arguments = Arguments { iterations, block_size, buffers, inputs: &[], lift: Duration::ZERO };
+        self.run_with(kernel, &arguments, true)
+    }
+
+    fn run_with(&mut self, kernel: &Kernel, arguments: &Arguments<'_>, defer: bool) -> Result<Launched, LaunchError> {
         let connection = self.connection()?;
         let (_, slots) = shape_of(arguments.buffers);
         let interface = kernel.interface();
@@ -160,9 +135,17 @@ impl GpuContext {
             interface.bindings.iter().any(|binding| binding.writable && Some(binding.slot) == slot)
         });
         let (pipeline, mut compile) = kernel.pipeline(&connection, self.shared.options.profile)?;
+        let places = self.pooled(&connection, &interface.layout, &slots)?;
+        let group = interface.workgroup_size;
+        let budget = kernel.pace.budget().next_multiple_of(group.into());
+        let at_once = u64::from(arguments.iterations) <= budget;
+        // A first launch waits for the driver's compiler in any case, and shows how fast the kernel is.
+        let defer = defer && at_once && compile.is_zero() && places.is_empty() && interface.parameters_size == 0;
+        if !defer && !self.settle(&connection) {
+            return Ok(self.skip());
+        }
         self.prepare_scratch(&connection, interface)?;
         let started = Instant::now();
-        let places = self.pooled(&connection, &interface.layout, &slots)?;
         self.fill_pools(&connection, &places, &slots)?;
         let mut words = immediates(interface, arguments, &slots, &places);
         if interface.parameters_size > 0 {
@@ -171,28 +154,115 @@ impl GpuContext {
             words.truncate((interface.immediates_size / 4) as usize);
         }
         let mut moving = started.elapsed();
+        let buffers = bound.iter().flatten().copied().collect();
         let bind_group = self.bind_group(&connection, kernel, &pipeline, bound, &slots)?;
-        let Some(scratch) = &self.scratch else {
-            return Err(LaunchError::Internal("A launch has no scratch buffers.".into()));
-        };
         let ready = Ready {
-            connection: &connection,
-            scratch,
-            pipeline: &pipeline,
-            bind_group: &bind_group,
-            interface,
+            pipeline,
+            bind_group,
             words,
-            dispatch: dispatch_limit(&connection, interface.workgroup_size),
-            timed: self.timed || !connection.software,
+            dispatch: dispatch_limit(&connection, group),
+            group,
+            sites: kernel.sites.clone(),
+            pace: kernel.pace.clone(),
+            lift: arguments.lift,
+            buffers,
         };
-        if !compile.is_zero() {
-            compile += ready.warm_up()?;
+        let iterations = u64::from(arguments.iterations);
+        if defer {
+            self.record(&connection, &ready, 0..iterations, budget)?;
+            self.batch.submit_if_due(&connection)?;
+            return Ok(Launched::Deferred);
         }
-        let run = ready.run_all(kernel, u64::from(arguments.iterations))?;
+        if !compile.is_zero() {
+            // Some drivers compile at the first dispatch only. No invocation runs.
+            let started = Instant::now();
+            self.run_part(&connection, &ready, 0..0, budget)?;
+            compile += started.elapsed();
+        }
+        let run = self.run_all(&connection, &ready, iterations)?;
         let started = Instant::now();
         self.empty_pools(&connection, &places, &slots)?;
         moving += started.elapsed();
-        Ok(LaunchTimes { lift: Duration::ZERO, compile, run: run + moving })
+        Ok(Launched::Done(LaunchTimes { lift: arguments.lift, compile, run: run + moving }))
+    }
+
+    /// All invocations, in as many submissions as the kernel's pace asks for.
+    fn run_all(&mut self, connection: &Connection, ready: &Ready, iterations: u64) -> Result<Duration, LaunchError> {
+        let (mut first, mut run) = (0, Duration::ZERO);
+        while first < iterations {
+            self.interrupt.check()?;
+            let budget = ready.pace.budget().next_multiple_of(ready.group.into());
+            let end = iterations.min(first + budget);
+            // Later submissions have higher iteration ids: the least one that traps is in the first that does.
+            let took = self.run_part(connection, ready, first..end, budget)?;
+            ready.pace.learn(budget, end - first, took);
+            run += took;
+            first = end;
+        }
+        Ok(run)
+    }
+
+    /// These invocations in one submission, and waits for it.
+    fn run_part(
+        &mut self,
+        connection: &Connection,
+        ready: &Ready,
+        part: Range<u64>,
+        budget: u64,
+    ) -> Result<Duration, LaunchError> {
+        self.record(connection, ready, part, budget)?;
+        self.settle(connection);
+        let outcome = self.batch.pop_outcome();
+        let outcome = outcome.unwrap_or_else(|| Err(LaunchError::Internal("A launch has no outcome.".into())));
+        Ok(outcome?.run)
+    }
+
+    /// Records these invocations behind those that are recorded.
+    fn record(
+        &mut self,
+        connection: &Connection,
+        ready: &Ready,
+        part: Range<u64>,
+        budget: u64,
+    ) -> Result<(), LaunchError> {
+        let timed = self.is_timed(connection);
+        let Some(scratch) = &self.scratch else {
+            return Err(LaunchError::Internal("A launch has no scratch buffers.".into()));
+        };
+        let traps = self.batch.next_part();
+        let launch = Recorded {
+            sites: ready.sites.clone(),
+            pace: ready.pace.clone(),
+            lift: ready.lift,
+            count: part.end - part.start,
+            budget,
+            traps,
+        };
+        // The record is smaller than 4 GiB.
+        let offset = [traps as u32];
+        let offsets = if ready.sites.is_empty() { &[][..] } else { &offset };
+        let buffers = ready.buffers.iter().copied();
+        Ok(self
+            .batch
+            .record(connection, scratch, timed, (launch, buffers), |pass| ready.commands(pass, part, offsets))?)
+    }
+
+    /// Whether the device's clock takes the time of submissions.
+    pub(crate) fn is_timed(&self, connection: &Connection) -> bool {
+        connection.tick.is_some() && (self.timed || !connection.software)
+    }
+
+    /// Waits for all launches that are recorded; whether none failed.
+    pub(crate) fn settle(&mut self, connection: &Connection) -> bool {
+        let timed = self.is_timed(connection);
+        self.batch.settle(connection, self.scratch.as_ref(), timed);
+        !self.batch.has_failed()
+    }
+
+    /// Leaves a launch out, as one before it failed: what it would have done nobody may see.
+    fn skip(&mut self) -> Launched {
+        self.batch.skip();
+        Launched::Deferred
     }
 
     /// Runs a kernel `count` times and gives the run time of each: by the device's clock where it has one, else from
@@ -209,9 +279,9 @@ impl GpuContext {
         buffers: &[BufferSpec],
         count: usize,
     ) -> Result<Vec<Duration>, LaunchError> {
-        self.timed = true;
+        let timed = std::mem::replace(&mut self.timed, true);
         let times = (0..count).map(|_| Ok(self.run(kernel, iterations, block_size, buffers)?.run)).collect();
-        self.timed = false;
+        self.timed = timed;
         times
     }
 
@@ -238,14 +308,18 @@ impl GpuContext {
     }
 
     fn prepare_scratch(&mut self, connection: &Connection, interface: &Interface) -> Result<(), LaunchError> {
-        let words = u32::try_from(interface.trap_sites.len()).unwrap_or(u32::MAX);
-        if u64::from(words) * 4 > connection.device.limits().max_storage_buffer_binding_size {
-            return Err(LaunchError::Unsupported(format!("The kernel has {words} trap sites, too many to record.")));
+        let sites = interface.trap_sites.len();
+        if Scratch::part(sites) > connection.device.limits().max_storage_buffer_binding_size {
+            return Err(LaunchError::Unsupported(format!("The kernel has {sites} trap sites, too many to record.")));
         }
-        if self.scratch.as_ref().is_none_or(|scratch| scratch.trap_words < words) {
+        let full = self.scratch.as_ref().is_some_and(|scratch| self.batch.is_full(scratch, sites));
+        if full {
+            self.settle(connection);
+        }
+        if self.scratch.as_ref().is_none_or(|scratch| scratch.traps_size() < Scratch::part(sites)) {
             // Bind groups hold the old trap record.
             self.bind_groups.clear();
-            self.scratch = Some(Scratch::new(connection, words)?);
+            self.scratch = Some(Scratch::new(connection, sites)?);
         }
         Ok(())
     }
@@ -265,7 +339,7 @@ impl GpuContext {
         let interface = kernel.interface();
         let mut entries = Vec::with_capacity(interface.bindings.len() + 1);
         if let (false, Some(scratch)) = (interface.trap_sites.is_empty(), &self.scratch) {
-            let resource = scratch.traps.as_entire_binding();
+            let resource = scratch.traps_binding(interface.trap_sites.len());
             entries.push(wgpu::BindGroupEntry { binding: TRAP_BINDING, resource });
         }
         for binding in &interface.bindings {
@@ -289,125 +363,22 @@ impl GpuContext {
     }
 }
 
-impl Ready<'_> {
-    /// All invocations, in as many submissions as the kernel's pace asks for.
-    fn run_all(&self, kernel: &Kernel, iterations: u64) -> Result<Duration, LaunchError> {
-        let group = u64::from(self.interface.workgroup_size);
-        let (mut first, mut run) = (0, Duration::ZERO);
-        while first < iterations {
-            let budget = kernel.pace.budget().next_multiple_of(group);
-            let count = budget.min(iterations - first);
-            let outcome = self.submit(first, count)?;
-            // Later submissions have higher iteration ids: the least one is here.
-            if let Some(trap) = outcome.trap {
-                self.scratch.reset_traps(self.connection, self.interface.trap_sites.len())?;
-                return Err(LaunchError::Trap(trap));
-            }
-            kernel.pace.learn(budget, count, outcome.run);
-            run += outcome.run;
-            first += count;
-        }
-        Ok(run)
-    }
-
-    /// Makes the driver compile the kernel: some do so at the first dispatch only. No invocation runs.
-    fn warm_up(&self) -> Result<Duration, DeviceError> {
-        let start = Instant::now();
-        self.submit(0, 0)?;
-        Ok(start.elapsed())
-    }
-
-    /// Invocations `[first, first + count)` in one submission, and waits for it.
-    fn submit(&self, first: u64, count: u64) -> Result<Outcome, DeviceError> {
-        self.connection.guarded(0, || {
-            let start = Instant::now();
-            let mut encoder = self.connection.device.create_command_encoder(&Default::default());
-            self.record(&mut encoder, first, count);
-            self.record_readback(&mut encoder);
-            let submission = self.connection.queue.submit([encoder.finish()]);
-            let Some(slice) = self.readback() else {
-                let wait = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
-                self.connection.poll(wait)?;
-                return Ok(Outcome { run: start.elapsed(), trap: None });
-            };
-            self.connection.map(slice, wgpu::MapMode::Read, Some(submission))?;
-            let wall = start.elapsed();
-            let words = slice.get_mapped_range().map(|view| bytemuck::pod_collect_to_vec::<u8, u32>(&view));
-            slice.buffer().unmap();
-            let words = words.map_err(|e| self.connection.failed(format!("A readback can't be mapped: {e}.")))?;
-            Ok(self.outcome(&words, wall))
-        })
-    }
-
-    /// What the host reads after a submission: the trap record where it is, or what was copied to the readback.
-    fn readback(&self) -> Option<wgpu::BufferSlice<'_>> {
-        let (scratch, traps) = (self.scratch, self.trap_bytes());
-        match (self.timestamps().is_some(), traps) {
-            (true, _) => Some(scratch.readback.slice(..TIMES_SIZE + traps)),
-            (false, 0) => None,
-            (false, _) if scratch.traps_mapped => Some(scratch.traps.slice(..traps)),
-            (false, _) => Some(scratch.readback.slice(TIMES_SIZE..TIMES_SIZE + traps)),
-        }
-    }
-
-    fn timestamps(&self) -> Option<&(wgpu::QuerySet, wgpu::Buffer)> {
-        self.scratch.timestamps.as_ref().filter(|_| self.timed)
-    }
-
-    fn record(&self, encoder: &mut wgpu::CommandEncoder, first: u64, count: u64) {
-        let timestamp_writes = self.timestamps().map(|(query_set, _)| wgpu::ComputePassTimestampWrites {
-            query_set,
-            beginning_of_pass_write_index: Some(0),
-            end_of_pass_write_index: Some(1),
-        });
-        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
+impl Ready {
+    /// The dispatches of these invocations; `offsets` has that of the launch's part of the trap record.
+    fn commands(&self, pass: &mut wgpu::ComputePass<'static>, part: Range<u64>, offsets: &[u32]) {
         pass.set_pipeline(&self.pipeline.compute);
-        pass.set_bind_group(0, self.bind_group, &[]);
+        pass.set_bind_group(0, &self.bind_group, offsets);
         let mut words = self.words.clone();
-        for (first, count) in dispatches(first, count, self.dispatch) {
+        for (first, count) in dispatches(part.start, part.end - part.start, self.dispatch) {
             set_word(&mut words, immediate::FIRST, first);
             set_word(&mut words, immediate::COUNT, count);
             if !words.is_empty() {
                 pass.set_immediates(0, bytemuck::cast_slice(&words));
             }
             // One group at least: that of the warm-up, whose invocations all return at once.
-            pass.dispatch_workgroups(count.div_ceil(self.interface.workgroup_size).max(1), 1, 1);
+            pass.dispatch_workgroups(count.div_ceil(self.group).max(1), 1, 1);
         }
     }
-
-    fn record_readback(&self, encoder: &mut wgpu::CommandEncoder) {
-        let scratch = self.scratch;
-        if let Some((set, resolved)) = self.timestamps() {
-            encoder.resolve_query_set(set, 0..2, resolved, 0);
-            encoder.copy_buffer_to_buffer(resolved, 0, &scratch.readback, 0, TIMES_SIZE);
-        }
-        let trap_bytes = self.trap_bytes();
-        if trap_bytes > 0 && !(scratch.traps_mapped && self.timestamps().is_none()) {
-            encoder.copy_buffer_to_buffer(&scratch.traps, 0, &scratch.readback, TIMES_SIZE, trap_bytes);
-        }
-    }
-
-    fn trap_bytes(&self) -> u64 {
-        self.interface.trap_sites.len() as u64 * 4
-    }
-
-    fn outcome(&self, words: &[u32], wall: Duration) -> Outcome {
-        let (times, record) = match self.timestamps() {
-            Some(_) => words.split_at((TIMES_SIZE / 4) as usize),
-            None => (&words[..0], words),
-        };
-        let run = self.connection.tick.and_then(|tick| elapsed(times, tick)).unwrap_or(wall);
-        Outcome { run, trap: traps::least(record, &self.interface.trap_sites) }
-    }
-}
-
-/// The time between two timestamps of two words each; `None` for a clock that did not run.
-pub(crate) fn elapsed(words: &[u32], tick: f64) -> Option<Duration> {
-    let [low0, high0, low1, high1] = *words else { return None };
-    let start = u64::from(low0) | u64::from(high0) << 32;
-    let end = u64::from(low1) | u64::from(high1) << 32;
-    let ticks = end.checked_sub(start).filter(|ticks| *ticks > 0)?;
-    Some(Duration::from_nanos((ticks as f64 * tick) as u64))
 }
 
 /// The launch's shape, and its distinct buffers in order of first appearance.
@@ -506,7 +477,8 @@ mod tests {
             inputs,
             layout: Layout::default(),
         };
-        let arguments = |inputs| Arguments { iterations: 100, block_size: 8, buffers: &[], inputs };
+        let arguments =
+            |inputs| Arguments { iterations: 100, block_size: 8, buffers: &[], inputs, lift: Duration::ZERO };
         let slots = [spec(1, 256), spec(2, 512)];
         let words = immediates(&interface, &arguments(&[65536]), &slots, &[]);
         assert_eq!(words, [0, 0, 100, 8, 0, 256, 12, 512, 12, 65536]);
@@ -536,12 +508,5 @@ mod tests {
             }
             assert_eq!(next, all);
         }
-    }
-
-    #[test]
-    fn timestamps_of_a_clock_that_stands_still_are_no_time() {
-        assert_eq!(elapsed(&[5, 0, 5, 0], 1.0), None);
-        assert_eq!(elapsed(&[5, 1, 5, 0], 1.0), None);
-        assert_eq!(elapsed(&[u32::MAX, 0, 0, 1], 2.0), Some(Duration::from_nanos(2)));
     }
 }

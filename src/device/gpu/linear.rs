@@ -98,10 +98,12 @@ impl<'a> CallerState<'a> {
     /// The part of linear memory that a launch with these immediates can reach.
     pub fn window(&self, reach: &LinearReach, launch: &LaunchState<'_>) -> Window {
         let (start, end) = reach.window(launch, self.size());
+        // Whole words: so it can be written behind launches under way, without reading the last one. Memories end on words.
+        let end = end.next_multiple_of(4).min(self.size());
         Window { start: start - start % WINDOW_ALIGNMENT, end }
     }
 
-    /// Copies the window to the context's buffer for linear memory, made anew if it is too small.
+    /// Copies the window to the context's buffer for linear memory, made anew if it is too small; behind launches under way.
     pub fn upload(
         &mut self,
         context: &mut GpuContext,
@@ -109,9 +111,15 @@ impl<'a> CallerState<'a> {
         window: Window,
     ) -> Result<(), LaunchError> {
         let buffer = context.own_buffer(connection, LINEAR, window.size())?;
+        let in_flight = !context.batch.is_empty();
+        context.batch.submit(connection)?;
         self.pieces(window, |caller, address, bytes| {
             caller.read_memory(address.into(), bytes);
-            buffer.write(connection, u64::from(address - window.start), bytes)
+            let offset = u64::from(address - window.start);
+            match in_flight {
+                true => buffer.write_in_order(connection, offset, bytes),
+                false => buffer.write(connection, offset, bytes),
+            }
         })
     }
 

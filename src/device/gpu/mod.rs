@@ -5,6 +5,7 @@
 //! opened anew at the next call; what was on it is gone.
 
 mod adapter;
+mod batch;
 mod bindings;
 mod conformance;
 mod connection;
@@ -21,6 +22,7 @@ mod pipeline;
 mod pools;
 mod probe;
 pub mod raw;
+mod scratch;
 mod shader_module;
 mod transfer;
 mod traps;
@@ -47,7 +49,7 @@ use connection::Connection;
 use pipeline::KernelCache;
 
 /// How kernels are lifted for a GPU.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GpuOptions {
     /// Which reader the SPIR-V is for. Adapters that can't take SPIR-V as it is get [`Profile::Portable`] in any case.
     pub profile: Profile,
@@ -57,6 +59,23 @@ pub struct GpuOptions {
     pub libm: Option<Libm>,
     /// Invocations of a group; 64 where it is `None`. Cut down to the device's limit.
     pub workgroup_size: Option<u32>,
+    /// Launches are timed by the device's clock, where it has one, even if that slows them down.
+    pub timed: bool,
+    /// See [`Limits::fuel`](crate::Limits::fuel).
+    pub fuel: Option<u32>,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        GpuOptions {
+            profile: Profile::default(),
+            float: FloatMode::default(),
+            libm: None,
+            workgroup_size: None,
+            timed: false,
+            fuel: crate::Limits::default().fuel,
+        }
+    }
 }
 
 /// How bytes reach a device's buffers. For measurements and tests; [`open`] chooses by itself.
@@ -87,6 +106,7 @@ pub struct GpuDevice {
 pub(crate) struct Shared {
     adapter: Adapter,
     transfers: Transfers,
+    timed: bool,
     limits: Limits,
     /// How kernels are lifted for this device, its features included.
     options: translator::Options,
@@ -154,11 +174,13 @@ impl GpuDevice {
         let mut features = features::of(adapter, &connection, profile)?;
         change(&mut features);
         let limit = adapter.info().max_workgroup_size;
+        let timed = options.timed;
         let is_software = adapter.info().kind == DeviceKind::SoftwareGpu;
         let options = translator::Options {
             profile,
             float: options.float,
             libm: options.libm,
+            fuel: options.fuel,
             features,
             workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),
             max_accesses: if is_software { MAX_ACCESSES_SOFTWARE } else { MAX_ACCESSES },
@@ -167,7 +189,7 @@ impl GpuDevice {
         let current = Mutex::new(connection);
         let kernels = KernelCache::default();
         let adapter = adapter.clone();
-        Ok(GpuDevice { shared: Arc::new(Shared { adapter, transfers, limits, options, kernels, current }) })
+        Ok(GpuDevice { shared: Arc::new(Shared { adapter, transfers, timed, limits, options, kernels, current }) })
     }
 
     /// How kernels are lifted for this device.

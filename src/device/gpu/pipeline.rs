@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use wavelift_translator as translator;
-use wavelift_translator::{Answer, Interface, Profile, Shader, Shape, Source, TRAP_BINDING};
+use wavelift_translator::{Answer, Interface, Profile, Shader, Shape, Source, TRAP_BINDING, TrapSite};
 
 use crate::device::gpu::bindings;
 use crate::device::gpu::connection::Connection;
@@ -26,7 +26,9 @@ pub struct Kernel {
     /// Unique in the process.
     pub(crate) id: u64,
     pub(crate) shader: Shader,
-    pub(crate) pace: Pace,
+    pub(crate) pace: Arc<Pace>,
+    /// The interface's.
+    pub(crate) sites: Arc<[TrapSite]>,
     /// The pipeline on the connection of that generation.
     pipeline: Mutex<Option<(u64, Arc<Pipeline>)>>,
 }
@@ -44,7 +46,8 @@ impl Kernel {
         let shader = bindings::renumber(shader).map_err(LaunchError::Internal)?;
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Ok(Kernel { id, shader, pace: Pace::default(), pipeline: Mutex::default() })
+        let sites = shader.interface.trap_sites.as_slice().into();
+        Ok(Kernel { id, shader, pace: Arc::default(), sites, pipeline: Mutex::default() })
     }
 
     /// What the host binds and sets.
@@ -132,9 +135,10 @@ fn build(connection: &Connection, shader: &Shader, profile: Profile, data: Optio
     };
     let mut entries = Vec::new();
     if !interface.trap_sites.is_empty() {
-        entries.push(layout_entry(TRAP_BINDING, true));
+        // Each launch under way has its own part of the trap record.
+        entries.push(layout_entry(TRAP_BINDING, true, true));
     }
-    entries.extend(interface.bindings.iter().map(|b| layout_entry(b.binding, b.writable)));
+    entries.extend(interface.bindings.iter().map(|b| layout_entry(b.binding, b.writable, false)));
     let device = &connection.device;
     let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -153,13 +157,13 @@ fn build(connection: &Connection, shader: &Shader, profile: Profile, data: Optio
     Pipeline { compute, layout, data }
 }
 
-fn layout_entry(binding: u32, writable: bool) -> wgpu::BindGroupLayoutEntry {
+fn layout_entry(binding: u32, writable: bool, has_dynamic_offset: bool) -> wgpu::BindGroupLayoutEntry {
     wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
         ty: wgpu::BindingType::Buffer {
             ty: wgpu::BufferBindingType::Storage { read_only: !writable },
-            has_dynamic_offset: false,
+            has_dynamic_offset,
             min_binding_size: None,
         },
         count: None,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::device::gpu::connection::Connection;
-use crate::device::gpu::launch::elapsed;
+use crate::device::gpu::scratch::elapsed;
 use crate::device::gpu::shader_module;
 use crate::device::gpu::transfer::{GpuBuffer, read_staged};
 use crate::device::gpu::{GpuContext, GpuDevice};
@@ -174,7 +174,7 @@ impl WgslLaunch {
     /// submission to completion.
     pub fn dispatch(&self, groups: [u32; 3]) -> Result<Duration, DeviceError> {
         let connection = &self.connection;
-        let wall = self.submit(groups, self.clock.as_ref())?;
+        let wall = self.submit(groups, self.clock.as_ref(), 1)?;
         let (Some((_, resolved)), Some(tick)) = (&self.clock, connection.tick) else { return Ok(wall) };
         let mut bytes = [0; 16];
         read_staged(connection, resolved, 0, &mut bytes)?;
@@ -184,13 +184,20 @@ impl WgslLaunch {
     /// Runs `groups` workgroups, waits, and gives the host's time from recording to completion: what the least
     /// launch costs that wgpu can make.
     pub fn dispatch_untimed(&self, groups: [u32; 3]) -> Result<Duration, DeviceError> {
-        self.submit(groups, None)
+        self.submit(groups, None, 1)
+    }
+
+    /// The same `count` times, in one pass and one submission: what the launches cost of which nothing is to be known but
+    /// that all have ended.
+    pub fn dispatch_many(&self, groups: [u32; 3], count: usize) -> Result<Duration, DeviceError> {
+        self.submit(groups, None, count)
     }
 
     fn submit(
         &self,
         groups: [u32; 3],
         clock: Option<&(wgpu::QuerySet, wgpu::Buffer)>,
+        count: usize,
     ) -> Result<Duration, DeviceError> {
         let connection = &self.connection;
         connection.guarded(0, || {
@@ -202,9 +209,11 @@ impl WgslLaunch {
                 end_of_pass_write_index: Some(1),
             });
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
-            pass.set_pipeline(&self.pipeline);
-            pass.set_bind_group(0, &self.bind_group, &[]);
-            pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
+            for _ in 0..count {
+                pass.set_pipeline(&self.pipeline);
+                pass.set_bind_group(0, &self.bind_group, &[]);
+                pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
+            }
             drop(pass);
             if let Some((set, resolved)) = clock {
                 encoder.resolve_query_set(set, 0..2, resolved, 0);

@@ -59,6 +59,12 @@ impl GpuBuffer {
         }
     }
 
+    /// The same behind the work that was submitted so far, which may be in flight on it. The bytes are kept until then.
+    pub fn write_in_order(&self, connection: &Connection, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
+        self.check(connection, offset, data.len())?;
+        self.write_staged(connection, offset, data)
+    }
+
     /// Copies the bytes from `offset` on, which lie inside the buffer, to `out`, after all work submitted before.
     pub fn read(&self, connection: &Connection, offset: u64, out: &mut [u8]) -> Result<(), DeviceError> {
         self.check(connection, offset, out.len())?;

@@ -75,7 +75,7 @@ impl Emitter<'_> {
         for (index, stmt) in region.stmts[..self.usage.reached_stmts(id)].iter().enumerate() {
             let gets_past = self.usage.gets_past(id, index);
             match &stmt.kind {
-                StmtKind::Op { op, args, result } => self.emit_op(op, args, *result)?,
+                StmtKind::Op { op, args, result } => self.emit_op(op, args, *result, stmt.at)?,
                 StmtKind::If { cond, then, otherwise, .. } => {
                     self.emit_if(*cond, *then, *otherwise, targets.innermost)?;
                 }

@@ -32,7 +32,7 @@ impl Emitter<'_> {
         let mut tests = Vec::new();
         for stmt in &region.stmts {
             match &stmt.kind {
-                StmtKind::Op { op, args, result } => self.emit_op(op, args, *result)?,
+                StmtKind::Op { op, args, result } => self.emit_op(op, args, *result, stmt.at)?,
                 StmtKind::If { cond, then, .. } => tests.push((self.value(*cond)?, self.emit_failure(*then)?)),
                 _ => {}
             }

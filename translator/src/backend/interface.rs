@@ -10,7 +10,7 @@ use rspirv::spirv::{
 
 use super::usage::{Holder, Usage};
 use super::{Emitter, defect};
-use crate::error::Result;
+use crate::error::{Error, Location, Result, TrapKind};
 use crate::ir::Type;
 use crate::layout::{DATA, PARAMETERS, POOL_READ, POOL_WRITTEN};
 use crate::options::{Binding, Interface, LINEAR, Profile, Shape, TRAP_BINDING, immediate};
@@ -209,6 +209,22 @@ impl Emitter<'_> {
         self.b.branch(done).map_err(defect)?;
         self.b.begin_block(Some(done)).map_err(defect)?;
         Ok(())
+    }
+
+    /// Whether an invocation of a lower id has entered that it ran out of fuel at this place.
+    pub(super) fn overtaken(&mut self, at: Location) -> Result<Word> {
+        let record = self
+            .globals
+            .trap_record
+            .ok_or_else(|| Error::Internal("a kernel without traps asks for the record".into()))?;
+        let (word, bool_ty) = (self.ty(Type::I32), self.ty(Type::Bool));
+        let site = self.trap_site(at, TrapKind::OutOfFuel);
+        let site = self.u32_constant(site);
+        let pointer = self.word_pointer(record, site)?;
+        let scope = self.u32_constant(Scope::Device as u32);
+        let semantics = self.u32_constant(MemorySemantics::RELAXED.bits());
+        let lowest = self.b.atomic_load(word, None, pointer, scope, semantics).map_err(defect)?;
+        self.inst(Op::ULessThan, bool_ty, &[lowest, self.iteration])
     }
 
     fn declare_entry_point(&mut self, main: Word) {

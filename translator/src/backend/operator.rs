@@ -3,16 +3,16 @@
 use rspirv::spirv::{self, Word};
 
 use super::Emitter;
-use crate::error::{Error, Result};
+use crate::error::{Error, Location, Result};
 use crate::ir::{Const, LowOp, Op, Type, Value};
 use crate::options::Profile;
 
 impl Emitter<'_> {
     /// Emits one operator into the current block.
-    pub(super) fn emit_op(&mut self, op: &Op, args: &[Value], result: Option<Value>) -> Result<()> {
+    pub(super) fn emit_op(&mut self, op: &Op, args: &[Value], result: Option<Value>, at: Location) -> Result<()> {
         let id = match op {
             Op::Const(value) => Some(self.emit_const(*value)?),
-            Op::Low(op) => self.emit_low(*op, args)?,
+            Op::Low(op) => self.emit_low(*op, args, at)?,
             other => return Err(Error::Internal(format!("{other:?} reached the backend"))),
         };
         match (result, id) {
@@ -56,7 +56,7 @@ impl Emitter<'_> {
     }
 
     /// The operator's result; `None` where it has none.
-    fn emit_low(&mut self, op: LowOp, args: &[Value]) -> Result<Option<Word>> {
+    fn emit_low(&mut self, op: LowOp, args: &[Value], at: Location) -> Result<Option<Word>> {
         use LowOp::*;
         let id = match op {
             IAdd | ISub | IMul | UDiv | SDiv | URem | SRem | And | Or | Xor | Shl | ShrU | ShrS => {
@@ -119,6 +119,10 @@ impl Emitter<'_> {
             Immediate(word) => self.immediate(word)?,
             Input(input) => self.input(input)?,
             IterationId => self.iteration,
+            Overtaken => self.overtaken(at)?,
+            Burn | Take { .. } | Refund | Cell(_) | SetCell(_) => {
+                return Err(Error::Internal(format!("{op:?} reached the backend")));
+            }
             VarGet(var) => self.get_var(var)?,
             VarSet(var) => {
                 let [value] = self.operands(args)?;

@@ -5,6 +5,8 @@
 mod atomic;
 mod bulk;
 
+use std::collections::HashMap;
+
 use super::operator::MemoryAccess;
 use super::{Const, Exit, Function, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, Var};
 use crate::error::{Location, TrapKind};
@@ -217,6 +219,7 @@ pub fn run<'f>(
         pointers: invocation.pointers,
         data: invocation.data.to_vec(),
         fuel: invocation.fuel,
+        cells: HashMap::new(),
         calls: Vec::new(),
         carried: args.to_vec(),
     };
@@ -301,6 +304,8 @@ struct Machine<'m, 'f> {
     pointers: &'m [u32],
     data: Vec<&'m [u8]>,
     fuel: u64,
+    /// What [`LowOp::SetCell`] set.
+    cells: HashMap<u32, u32>,
     /// The callers, outermost first.
     calls: Vec<Frame<'f>>,
     /// Values on their way from an exit (or a call) to where they go; taken out first, so that a loop may swap its parameters.
@@ -481,7 +486,7 @@ impl<'f> Machine<'_, 'f> {
                 self.bulk(op, operands)?.map_err(trap)
             }
             (Op::LoadData, [Const::I32(index)]) => data_word(frame, *index).map(Some),
-            (Op::Low(low), operands) => match self.state(frame, low, operands)? {
+            (Op::Low(low), operands) => match self.state(frame, low, operands, at)? {
                 Some(result) => Ok(result),
                 None => compute(op, operands, at).map(Some),
             },
@@ -490,7 +495,13 @@ impl<'f> Machine<'_, 'f> {
     }
 
     /// The lowered operators that read or write state; `None` for the pure ones.
-    fn state(&mut self, frame: &mut Frame<'f>, op: &LowOp, operands: &[Const]) -> Result<Option<Option<Const>>, Stop> {
+    fn state(
+        &mut self,
+        frame: &mut Frame<'f>,
+        op: &LowOp,
+        operands: &[Const],
+        at: Location,
+    ) -> Result<Option<Option<Const>>, Stop> {
         let outside = |slot: &u32, index: &u32| outside(*slot, *index);
         let result = match (op, operands) {
             (LowOp::LoadWord { slot }, [Const::I32(index)]) => {
@@ -541,6 +552,26 @@ impl<'f> Machine<'_, 'f> {
             },
             (LowOp::Input(input), []) => Some(Const::I32(self.input(*input)?)),
             (LowOp::IterationId, []) => Some(Const::I32(self.iteration)),
+            (LowOp::Burn, [Const::I32(amount)]) => {
+                let left = self.fuel.checked_sub((*amount).into());
+                self.fuel = left.ok_or(Stop::Trap { kind: TrapKind::OutOfFuel, at })?;
+                None
+            }
+            (LowOp::Refund, [Const::I32(amount)]) => {
+                self.fuel += u64::from(*amount);
+                None
+            }
+            (LowOp::Take { cost }, [Const::I32(times)]) => {
+                let granted = u64::from(*times).min(self.fuel / u64::from((*cost).max(1)));
+                self.fuel -= granted * u64::from(*cost);
+                Some(Const::I32(granted as u32))
+            }
+            (LowOp::Cell(number), []) => Some(Const::I32(self.cells.get(number).copied().unwrap_or_default())),
+            (LowOp::SetCell(number), [Const::I32(value)]) => {
+                self.cells.insert(*number, *value);
+                None
+            }
+            (LowOp::Overtaken, []) => Some(Const::Bool(false)),
             (LowOp::VarGet(var), []) => Some(variable(frame, *var)?),
             (LowOp::VarSet(var), [value]) => {
                 frame.vars[var.index()] = Some(*value);

@@ -459,6 +459,23 @@ pub enum LowOp {
     Input(Input),
     /// This invocation's iteration id.
     IterationId,
+    /// Takes from the invocation's fuel, or traps where there is not so much. Operand: how much, `I32`.
+    Burn,
+    /// Takes from the invocation's fuel as much as there is for a number of iterations of a loop. Operand: the number, `I32`;
+    /// result: for how many there was enough.
+    Take {
+        /// What each takes; not 0.
+        cost: u32,
+    },
+    /// Value of a cell, `I32`, 0 at first: what becomes a variable in strict form.
+    Cell(u32),
+    /// Sets a cell. Operand: the value.
+    SetCell(u32),
+    /// Gives fuel back that was taken. Operand: how much, `I32`.
+    Refund,
+    /// Whether an invocation of a lower id is known to have run out of fuel at this operator's place: it may be so and not be
+    /// known. To `Bool`.
+    Overtaken,
     /// Value of a variable.
     VarGet(Var),
     /// Sets a variable. Operand: the value.
@@ -510,14 +527,14 @@ impl Op {
 }
 
 impl LowOp {
-    /// Whether it changes memory or a variable, or orders accesses of memory.
+    /// Whether it changes memory, a variable or the fuel, or orders accesses of memory.
     pub fn has_effect(&self) -> bool {
         use LowOp::*;
         let stores = matches!(
             self,
-            StoreWord { .. } | AndWord { .. } | OrWord { .. } | StorePart { .. } | StoreStack | VarSet(_)
+            StoreWord { .. } | AndWord { .. } | OrWord { .. } | StorePart { .. } | StoreStack | VarSet(_) | SetCell(_)
         );
-        stores || self.orders()
+        stores || self.orders() || matches!(self, Burn | Take { .. } | Refund)
     }
 
     /// Whether accesses of slots must not be moved from one side of it to the other.
@@ -537,7 +554,11 @@ impl LowOp {
 
     /// Whether it reads or changes memory.
     pub fn is_access(&self) -> bool {
-        let is_none = matches!(self, LowOp::VarGet(_) | LowOp::VarSet(_) | LowOp::Fence);
+        use LowOp::*;
+        let is_none = matches!(
+            self,
+            Fence | VarGet(_) | VarSet(_) | Cell(_) | SetCell(_) | Burn | Take { .. } | Refund | Overtaken
+        );
         !is_none && (self.has_effect() || self.reads_state())
     }
 
@@ -545,6 +566,9 @@ impl LowOp {
     /// check in front of it as other loads are.
     pub fn reads_state(&self) -> bool {
         use LowOp::*;
-        matches!(self, LoadWord { .. } | LoadLane { .. } | Atomic { .. } | LoadData | LoadStack | VarGet(_))
+        matches!(
+            self,
+            LoadWord { .. } | LoadLane { .. } | Atomic { .. } | LoadData | LoadStack | VarGet(_) | Cell(_) | Overtaken
+        )
     }
 }

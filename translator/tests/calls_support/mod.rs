@@ -85,6 +85,17 @@ impl Program {
         ends
     }
 
+    /// Runs a strict form of the kernel on each record.
+    pub fn run_strict(&self, strict: &Function, records: &[(u32, u32)]) -> Ends {
+        let tables = Shape::initial(&self.module, self.kernel).environment.tables;
+        let ends = records.iter().map(|record| match one(strict, &HashMap::new(), &tables, *record, true) {
+            Ok(word) => Ok(word),
+            Err(Stop::Trap { kind, .. }) => Err(kind),
+            Err(other) => panic!("{other}\n{}\n{strict}", self.text),
+        });
+        ends.collect()
+    }
+
     fn translate_all(&self) {
         let shape = Shape::initial(&self.module, self.kernel);
         for profile in [Profile::Vulkan, Profile::Portable] {
@@ -110,7 +121,7 @@ fn one(
     let mut space = Space { linear: Vec::new(), buffers: vec![Buffer::new(ADDRESS, Access::ReadWrite, &bytes)] };
     let args: Vec<Const> = [0, 1, 7, ADDRESS, 8].map(Const::I32).into();
     let immediates = [0, 1, 1, 7, 0, ADDRESS, 8];
-    let invocation = Invocation { immediates: &immediates, tables, ..Invocation::default() };
+    let invocation = Invocation { immediates: &immediates, tables, fuel: 1 << 26, ..Invocation::default() };
     let args = if lowered { &[][..] } else { &args[..] };
     interpret::run(function, args, &invocation, &mut space, &|callee| others.get(&callee))?;
     let bytes = space.buffers[0].bytes();

@@ -1,0 +1,356 @@
+//! A limit on what an invocation may do, so that none runs for ever.
+//!
+//! Each way back to the start of a loop takes fuel, as much as the loop has operators. A counted loop takes it in front, for
+//! as many iterations as its count says and the fuel allows, and is given a nearer end if those are fewer: a test in each
+//! iteration would cost the more, and drivers do better with loops of one exit. Where it is left early, it gives back what
+//! it did not need; where it came to the nearer end, the invocation traps behind it. A loop with a small constant number
+//! of iterations is part of the loop around it.
+//!
+//! The fuel is one number. Whenever it passes a multiple of [`INSTALLMENT`], the invocation looks whether it was
+//! overtaken: where an invocation of a lower id has run out, this one's end does not matter any more. So one endless
+//! invocation does not cost the time of all.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::analysis::trip_counts::{Count, Definitions, Looking};
+use crate::error::{Location, TrapKind};
+use crate::ir::builder::ListBuilder;
+use crate::ir::{Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value, Var};
+
+/// Most fuel; also the most that is taken at once.
+pub const MOST: u32 = 1 << 31;
+/// See the module. A power of two.
+const INSTALLMENT: u32 = 1 << 16;
+/// The first installment, so that invocations of a launch that one has stopped end soon.
+const FIRST: u32 = 1 << 10;
+/// A loop whose iterations have no more operators than this altogether takes no fuel of its own.
+const SMALL: u64 = 1 << 12;
+
+/// Has the loops of lowered code take fuel.
+pub fn burn(function: &mut Function) {
+    let definitions = Definitions::new(function);
+    let mut burner = Burner { definitions, plans: HashMap::new() };
+    let body = function.body;
+    burner.region(function, body);
+    let plans = burner.plans;
+    for (number, (region, label)) in (0..).zip(loops(function)) {
+        if let Some(plan) = plans.get(&label) {
+            apply(function, (region, label), plan, number);
+        }
+    }
+}
+
+/// What is done about one loop.
+#[derive(Clone, Debug)]
+struct Plan {
+    /// Operators of an iteration.
+    cost: u32,
+    count: Option<Count>,
+    /// Regions below it that leave it before its count ends.
+    early: Vec<RegionId>,
+}
+
+struct Burner {
+    definitions: Definitions,
+    plans: HashMap<Label, Plan>,
+}
+
+impl Burner {
+    /// The number of operators that a region runs once.
+    fn region(&mut self, function: &Function, id: RegionId) -> u64 {
+        let mut cost = 0;
+        for stmt in &function.region(id).stmts {
+            cost += match &stmt.kind {
+                StmtKind::Loop { label, inits, body, .. } => 1 + self.looped(function, *label, inits, *body),
+                kind => 1 + kind.regions().iter().map(|below| self.region(function, *below)).sum::<u64>(),
+            };
+        }
+        cost
+    }
+
+    /// The same of a loop, 0 where it takes its fuel itself.
+    fn looped(&mut self, function: &Function, label: Label, inits: &[Value], body: RegionId) -> u64 {
+        let cost = self.region(function, body).clamp(1, MOST.into()) as u32;
+        let below = below(function, body);
+        let looking = Looking { function, definitions: &self.definitions, label, body, below: &below };
+        let count = looking.count();
+        if let Some(count) = &count
+            && let Some(times) = count.constant(&self.definitions, inits[count.number])
+            && (u64::from(times) + 1) * u64::from(cost) <= SMALL
+        {
+            return (u64::from(times) + 1) * u64::from(cost);
+        }
+        let inside: Vec<Label> = labels(function, &below);
+        let leaves = |id: &&RegionId| match &function.region(**id).exit {
+            Exit::Break(to, _) | Exit::Continue(to, _) => *to != label && !inside.contains(to),
+            _ => false,
+        };
+        let breaks = |id: &&RegionId| matches!(&function.region(**id).exit, Exit::Break(to, _) if *to == label);
+        let mut early: Vec<RegionId> = below.iter().filter(|id| leaves(id) || breaks(id)).copied().collect();
+        let indirect = count.as_ref().filter(|count| !count.direct);
+        if let Some((_, _, arm)) = indirect.and_then(|count| branch(function, body, count))
+            && !early.contains(&arm)
+        {
+            early.push(arm);
+        }
+        self.plans.insert(label, Plan { cost, count, early });
+        0
+    }
+}
+
+/// The regions below a loop's, with it.
+fn below(function: &Function, body: RegionId) -> Vec<RegionId> {
+    let (mut regions, mut seen, mut next) = (vec![body], HashSet::from([body]), 0);
+    while let Some(id) = regions.get(next).copied() {
+        let below = function.region(id).stmts.iter().flat_map(|stmt| stmt.kind.regions());
+        regions.extend(below.filter(|region| seen.insert(*region)));
+        next += 1;
+    }
+    regions
+}
+
+fn labels(function: &Function, regions: &[RegionId]) -> Vec<Label> {
+    let stmts = regions.iter().flat_map(|id| &function.region(*id).stmts);
+    stmts
+        .filter_map(|stmt| match &stmt.kind {
+            StmtKind::Block { label, .. } | StmtKind::Loop { label, .. } => Some(*label),
+            _ => None,
+        })
+        .collect()
+}
+
+/// All loops with the regions that they stand in.
+fn loops(function: &Function) -> Vec<(RegionId, Label)> {
+    let stmts = |id: RegionId| function.region(id).stmts.iter().map(move |stmt| (id, stmt));
+    let all = crate::analysis::dataflow::regions(function).into_iter().flat_map(stmts);
+    all.filter_map(|(id, stmt)| match &stmt.kind {
+        StmtKind::Loop { label, .. } => Some((id, *label)),
+        _ => None,
+    })
+    .collect()
+}
+
+fn apply(function: &mut Function, (region, wanted): (RegionId, Label), plan: &Plan, clipped: u32) {
+    let is_it = |stmt: &Stmt| matches!(&stmt.kind, StmtKind::Loop { label, .. } if *label == wanted);
+    let Some(index) = function.region(region).stmts.iter().position(is_it) else { return };
+    let Stmt { kind: StmtKind::Loop { inits, body, .. }, at } = function.region(region).stmts[index].clone() else {
+        return;
+    };
+    match plan.count {
+        None => {
+            let mut list = ListBuilder::new(at);
+            let amount = list.i32(function, plan.cost);
+            list.effect(Op::Low(LowOp::Burn), &[amount]);
+            function.region_mut(body).stmts.splice(0..0, list.stmts);
+        }
+        Some(count) => clip(function, (region, index, body, at), plan, (&count, inits[count.number]), clipped),
+    }
+}
+
+/// Gives a counted loop the end that its fuel allows. `clipped` numbers the cell that says whether that is nearer.
+fn clip(
+    function: &mut Function,
+    (region, index, body, at): (RegionId, usize, RegionId, Location),
+    plan: &Plan,
+    (count, start): (&Count, Value),
+    clipped: u32,
+) {
+    let mut list = ListBuilder::new(at);
+    let wanted = count.emit(function, &mut list, start);
+    let granted = list.low(function, LowOp::Take { cost: plan.cost }, &[wanted], Type::I32);
+    let short = list.low(function, LowOp::Ne, &[granted, wanted], Type::Bool);
+    let (offset, step) = (list.i32(function, count.offset as u32), list.i32(function, count.step as u32));
+    let first = list.low(function, LowOp::IAdd, &[start, offset], Type::I32);
+    let all = list.low(function, LowOp::IMul, &[granted, step], Type::I32);
+    let end = list.low(function, LowOp::IAdd, &[first, all], Type::I32);
+    let (one, zero) = (list.i32(function, 1), list.i32(function, 0));
+    let mut behind = ListBuilder::new(at);
+    let stops = match plan.early.is_empty() {
+        true => short,
+        false => {
+            let cell = list.low(function, LowOp::Select, &[short, one, zero], Type::I32);
+            list.effect(Op::Low(LowOp::SetCell(clipped)), &[cell]);
+            let cell = behind.low(function, LowOp::Cell(clipped), &[], Type::I32);
+            behind.low(function, LowOp::Ne, &[cell, zero], Type::Bool)
+        }
+    };
+    let then = ListBuilder::new(at).finish(function, Exit::Trap(TrapKind::OutOfFuel));
+    let otherwise = ListBuilder::new(at).finish(function, Exit::Yield(Vec::new()));
+    behind.push(StmtKind::If { cond: stops, then, otherwise, results: Vec::new() });
+    end_at(function, body, count, end, at);
+    for id in &plan.early {
+        let mut list = ListBuilder::new(at);
+        let tested = give_back(function, &mut list, plan.cost, count, (body, end));
+        // It may be that very end.
+        let still = list.low(function, LowOp::Ne, &[tested, end], Type::Bool);
+        let cell = list.low(function, LowOp::Cell(clipped), &[], Type::I32);
+        let cell = list.low(function, LowOp::Select, &[still, zero, cell], Type::I32);
+        list.effect(Op::Low(LowOp::SetCell(clipped)), &[cell]);
+        function.region_mut(*id).stmts.extend(list.stmts);
+    }
+    let stmts = &mut function.region_mut(region).stmts;
+    stmts.splice(index + 1..index + 1, behind.stmts);
+    stmts.splice(index..index, list.stmts);
+}
+
+/// Has the loop's own branch end it when its counter is `end`.
+fn end_at(function: &mut Function, body: RegionId, count: &Count, end: Value, at: Location) {
+    let Some((index, old, _)) = branch(function, body, count) else { return };
+    let mut list = ListBuilder::new(at);
+    let goes_on = list.low(function, LowOp::Ne, &[count.counter, end], Type::Bool);
+    let cond = match (count.direct, count.stays_when) {
+        (true, true) => goes_on,
+        (true, false) => list.low(function, LowOp::BNot, &[goes_on], Type::Bool),
+        (false, true) => list.low(function, LowOp::BAnd, &[goes_on, old], Type::Bool),
+        (false, false) => {
+            let ends = list.low(function, LowOp::BNot, &[goes_on], Type::Bool);
+            list.low(function, LowOp::BOr, &[ends, old], Type::Bool)
+        }
+    };
+    let stmts = &mut function.region_mut(body).stmts;
+    if let StmtKind::If { cond: place, .. } = &mut stmts[index].kind {
+        *place = cond;
+    }
+    stmts.splice(index..index, list.stmts);
+}
+
+/// Where in a loop's region the branch stands that ends it, its condition, and the arm that leaves.
+fn branch(function: &Function, body: RegionId, count: &Count) -> Option<(usize, Value, RegionId)> {
+    let stmts = function.region(body).stmts.iter().enumerate();
+    stmts.into_iter().find_map(|(index, stmt)| match stmt.kind {
+        StmtKind::If { cond, then, otherwise, .. } if then == count.branch => {
+            Some((index, cond, if count.stays_when { otherwise } else { then }))
+        }
+        _ => None,
+    })
+}
+
+/// Gives back the fuel of all iterations that are still to come; gives what is tested in this one.
+fn give_back(
+    function: &mut Function,
+    list: &mut ListBuilder,
+    cost: u32,
+    count: &Count,
+    (body, end): (RegionId, Value),
+) -> Value {
+    let param = function.region(body).params[count.number];
+    let offset = list.i32(function, count.offset as u32);
+    let tested = list.low(function, LowOp::IAdd, &[param, offset], Type::I32);
+    let (a, b) = if count.step < 0 { (tested, end) } else { (end, tested) };
+    let apart = list.low(function, LowOp::ISub, &[a, b], Type::I32);
+    let size = list.i32(function, count.step.unsigned_abs());
+    let times = list.low(function, LowOp::UDiv, &[apart, size], Type::I32);
+    let cost = list.i32(function, cost);
+    let amount = list.low(function, LowOp::IMul, &[times, cost], Type::I32);
+    list.effect(Op::Low(LowOp::Refund), &[amount]);
+    tested
+}
+
+/// Keeps the fuel of a function in strict form in a variable that starts with `fuel`, at most [`MOST`] less one.
+pub fn expand(function: &mut Function, fuel: u32) {
+    let regions = crate::analysis::dataflow::regions(function);
+    if !regions.iter().any(|id| function.region(*id).stmts.iter().any(is_of_fuel)) {
+        return;
+    }
+    let mut vars = Vars { fuel: function.new_var(Type::I32), cells: BTreeMap::new() };
+    for id in regions {
+        if !function.region(id).stmts.iter().any(is_of_fuel) {
+            continue;
+        }
+        let mut list = ListBuilder::default();
+        for stmt in std::mem::take(&mut function.region_mut(id).stmts) {
+            list.at = stmt.at;
+            vars.expand(function, &mut list, stmt);
+        }
+        function.region_mut(id).stmts = list.stmts;
+    }
+    let body = function.body;
+    let mut list = ListBuilder::new(function.region(body).stmts.first().map_or(Location::default(), |stmt| stmt.at));
+    let first = fuel.min(MOST - 1);
+    let first = if first > FIRST { first & !(INSTALLMENT - 1) | FIRST } else { first };
+    let first = list.i32(function, first);
+    list.effect(Op::Low(LowOp::VarSet(vars.fuel)), &[first]);
+    function.region_mut(body).stmts.splice(0..0, list.stmts);
+}
+
+fn is_of_fuel(stmt: &Stmt) -> bool {
+    let StmtKind::Op { op: Op::Low(op), .. } = &stmt.kind else { return false };
+    matches!(op, LowOp::Burn | LowOp::Refund | LowOp::Take { .. } | LowOp::Cell(_) | LowOp::SetCell(_))
+}
+
+/// What the fuel and its cells become.
+struct Vars {
+    fuel: Var,
+    cells: BTreeMap<u32, Var>,
+}
+
+impl Vars {
+    fn cell(&mut self, function: &mut Function, number: u32) -> Var {
+        *self.cells.entry(number).or_insert_with(|| function.new_var(Type::I32))
+    }
+
+    fn expand(&mut self, function: &mut Function, list: &mut ListBuilder, stmt: Stmt) {
+        let StmtKind::Op { op: Op::Low(op), args, result } = &stmt.kind else { return list.stmts.push(stmt) };
+        match (*op, *result) {
+            (LowOp::Burn, _) => burned(function, list, self.fuel, args[0]),
+            (LowOp::Take { cost }, Some(granted)) => taken(function, list, self.fuel, (args[0], cost), granted),
+            (LowOp::Refund, _) => {
+                let before = list.low(function, LowOp::VarGet(self.fuel), &[], Type::I32);
+                let after = list.low(function, LowOp::IAdd, &[before, args[0]], Type::I32);
+                list.effect(Op::Low(LowOp::VarSet(self.fuel)), &[after]);
+            }
+            (LowOp::Cell(number), result) => {
+                let op = Op::Low(LowOp::VarGet(self.cell(function, number)));
+                list.push(StmtKind::Op { op, args: Vec::new(), result });
+            }
+            (LowOp::SetCell(number), _) => list.effect(Op::Low(LowOp::VarSet(self.cell(function, number))), args),
+            _ => list.stmts.push(stmt),
+        }
+    }
+}
+
+fn burned(function: &mut Function, list: &mut ListBuilder, fuel: Var, amount: Value) {
+    let at = list.at;
+    let before = list.low(function, LowOp::VarGet(fuel), &[], Type::I32);
+    let after = list.low(function, LowOp::ISub, &[before, amount], Type::I32);
+    list.effect(Op::Low(LowOp::VarSet(fuel)), &[after]);
+    // The highest bit changes where there is not enough: neither number is as large as that.
+    let changed = list.low(function, LowOp::Xor, &[before, after], Type::I32);
+    let inside = list.i32(function, INSTALLMENT - 1);
+    let passes = list.low(function, LowOp::ULt, &[inside, changed], Type::Bool);
+    let mut looks = ListBuilder::new(at);
+    let out = looks.low(function, LowOp::ULt, &[before, amount], Type::Bool);
+    ends_if(function, &mut looks, out, Exit::Trap(TrapKind::OutOfFuel));
+    let looks = leaves_if_overtaken(function, looks);
+    let goes_on = ListBuilder::new(at).finish(function, Exit::Yield(Vec::new()));
+    list.push(StmtKind::If { cond: passes, then: looks, otherwise: goes_on, results: Vec::new() });
+}
+
+fn taken(function: &mut Function, list: &mut ListBuilder, fuel: Var, (wanted, cost): (Value, u32), granted: Value) {
+    let at = list.at;
+    let before = list.low(function, LowOp::VarGet(fuel), &[], Type::I32);
+    let each = list.i32(function, cost);
+    let possible = if cost == 1 { before } else { list.low(function, LowOp::UDiv, &[before, each], Type::I32) };
+    let (op, args) = (Op::Low(LowOp::UMin), vec![wanted, possible]);
+    list.push(StmtKind::Op { op, args, result: Some(granted) });
+    let amount = list.low(function, LowOp::IMul, &[granted, each], Type::I32);
+    let after = list.low(function, LowOp::ISub, &[before, amount], Type::I32);
+    list.effect(Op::Low(LowOp::VarSet(fuel)), &[after]);
+    let inside = list.i32(function, INSTALLMENT - 1);
+    let long = list.low(function, LowOp::ULt, &[inside, amount], Type::Bool);
+    let looks = leaves_if_overtaken(function, ListBuilder::new(at));
+    let goes_on = ListBuilder::new(at).finish(function, Exit::Yield(Vec::new()));
+    list.push(StmtKind::If { cond: long, then: looks, otherwise: goes_on, results: Vec::new() });
+}
+
+fn ends_if(function: &mut Function, list: &mut ListBuilder, cond: Value, exit: Exit) {
+    let then = ListBuilder::new(list.at).finish(function, exit);
+    let otherwise = ListBuilder::new(list.at).finish(function, Exit::Yield(Vec::new()));
+    list.push(StmtKind::If { cond, then, otherwise, results: Vec::new() });
+}
+
+fn leaves_if_overtaken(function: &mut Function, mut list: ListBuilder) -> RegionId {
+    let overtaken = list.low(function, LowOp::Overtaken, &[], Type::Bool);
+    ends_if(function, &mut list, overtaken, Exit::Return(Vec::new()));
+    list.finish(function, Exit::Yield(Vec::new()))
+}
