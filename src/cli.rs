@@ -72,6 +72,10 @@ pub struct RunArguments {
     /// How exact floats are on GPUs.
     #[arg(long = "float", value_enum, default_value_t = FloatMode::Strict)]
     pub float_mode: FloatMode,
+
+    /// Whether GPUs get forms of kernels that assume what holds in all sane programs, and check it.
+    #[arg(long, value_enum, default_value_t = Speculate::Auto)]
+    pub speculate: Speculate,
 }
 
 #[derive(Debug, Args)]
@@ -178,6 +182,26 @@ impl From<FloatMode> for wavelift::translator::FloatMode {
             FloatMode::Strict => wavelift::translator::FloatMode::Strict,
             FloatMode::Relaxed => wavelift::translator::FloatMode::Relaxed,
             FloatMode::Fast => wavelift::translator::FloatMode::Fast,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Speculate {
+    /// Where the exact form is refused or takes long to compile.
+    Auto,
+    /// Never.
+    Never,
+    /// Always. For tests.
+    Always,
+}
+
+impl From<Speculate> for wavelift::translator::Speculate {
+    fn from(speculate: Speculate) -> Self {
+        match speculate {
+            Speculate::Auto => wavelift::translator::Speculate::Auto,
+            Speculate::Never => wavelift::translator::Speculate::Never,
+            Speculate::Always => wavelift::translator::Speculate::Always,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use wavelift_translator::{FloatMode, Profile};
+use wavelift_translator::{FloatMode, Profile, Speculate};
 
 /// Which device launches run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -64,6 +64,9 @@ pub struct Config {
     pub profile: Profile,
     /// How exact floats are on GPUs.
     pub float: FloatMode,
+    /// When GPUs get a form of a kernel that assumes what holds in all sane programs, checks it, and is undone and run in
+    /// another way where it does not hold. Results are the same.
+    pub speculate: Speculate,
     /// Run on the CPU what a GPU can't. If false, such a launch gives the guest the error code `unsupported`.
     pub allow_fallback: bool,
     /// Threads of the CPU device; `None` for one per core.
@@ -81,6 +84,7 @@ impl Default for Config {
             verify: false,
             profile: Profile::default(),
             float: FloatMode::default(),
+            speculate: Speculate::default(),
             allow_fallback: true,
             threads: None,
             notice: Notice::default(),

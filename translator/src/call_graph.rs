@@ -23,6 +23,8 @@ pub struct Slice<'e> {
     functions: HashMap<u32, Rc<Function>>,
     /// The tables through which they call.
     environment: &'e Environment,
+    /// Whether a function may call itself: the inliner then says how deep.
+    may_recurse: bool,
 }
 
 /// What an indirect call comes to.
@@ -62,7 +64,12 @@ type Edge = (u32, Location);
 impl<'e> Slice<'e> {
     /// A slice without functions, for launches that find these tables.
     pub fn new(module: &'e Module, environment: &'e Environment) -> Self {
-        Slice { module, functions: HashMap::new(), environment }
+        Slice { module, functions: HashMap::new(), environment, may_recurse: false }
+    }
+
+    /// The same, in which functions may call themselves.
+    pub fn recursive(self) -> Self {
+        Slice { may_recurse: true, ..self }
     }
 
     /// The functions so far, by index.
@@ -105,7 +112,7 @@ impl<'e> Slice<'e> {
     }
 
     fn check_call(&self, callee: u32, callers: &[u32], at: Location) -> Result<()> {
-        if callers.contains(&callee) {
+        if callers.contains(&callee) && !self.may_recurse {
             let name = self.module.function_name(callee);
             return Err(self.refuse(at, format!("recursion (`{name}` calls itself)")));
         }

@@ -1,7 +1,10 @@
 //! What a shader is asked to be: profile, float mode, the device's features, the launch's buffers.
 
+use std::collections::BTreeSet;
+
 use crate::layout::Layout;
 use crate::pointers::Pointer;
+use crate::speculation::{Assumption, Speculation};
 
 /// What kernels may do with a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -192,6 +195,8 @@ pub struct Options {
     /// Most accesses of memory that the shader may have in its code, the private stack's included; more is `Unsupported`.
     /// Some drivers take minutes to compile some thousands.
     pub max_accesses: u32,
+    /// What is assumed, and checked when the kernel runs.
+    pub speculation: Speculation,
 }
 
 impl Default for Options {
@@ -204,6 +209,7 @@ impl Default for Options {
             checks_proved: false,
             max_operators: 1_000_000,
             max_accesses: u32::MAX,
+            speculation: Speculation::NONE,
         }
     }
 }
@@ -329,6 +335,13 @@ pub struct Interface {
     /// How memory and arguments are bound: that of [`Shape::layout`]. Behind the inputs stands for each pooled slot, in
     /// order of their numbers, the number of the word of its pool at which it starts.
     pub layout: Layout,
+}
+
+impl Interface {
+    /// What the shader assumes, and checks when it runs.
+    pub fn assumptions(&self) -> BTreeSet<Assumption> {
+        self.trap_sites.iter().filter_map(|site| site.kind.bail_out()).collect()
+    }
 }
 
 /// A word of the launch's state that the shader reads besides the launch's parameters.

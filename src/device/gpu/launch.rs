@@ -13,6 +13,7 @@ use crate::device::gpu::linear::CallerState;
 use crate::device::gpu::pipeline::{Kernel, Pipeline, binding_refusal};
 use crate::device::gpu::traps;
 use crate::device::{BufferId, BufferSpec, Caller, DeviceError, KernelTrap, Launch, LaunchError, LaunchTimes};
+use crate::report;
 
 /// Two timestamps of 8 bytes.
 const TIMES_SIZE: u64 = 16;
@@ -113,8 +114,33 @@ impl GpuContext {
         let environment = Environment::with_tables(wasm, kernel, |table| caller.table(table));
         let environment = environment.with_dropped(wasm, kernel, |segment| caller.has_dropped(segment));
         let mut state = CallerState::new(caller);
+        let mut bailed_out: Option<KernelTrap> = None;
+        loop {
+            let outcome = self.launch_form(launch, &environment, &mut state);
+            match (outcome, bailed_out) {
+                (Err(LaunchError::Trap(trap)), _) if let Some(assumption) = trap.kind.bail_out() => {
+                    self.shared.kernels.note_broken(&launch.module, launch.function, assumption);
+                    bailed_out = Some(trap);
+                }
+                (Ok(times), bailed_out) => return Ok(LaunchTimes { bailed_out, ..times }),
+                (Err(LaunchError::Unsupported(reason)), Some(trap)) => {
+                    let bailed_out = report::bail_out(&launch.module.wasm, &trap);
+                    return Err(LaunchError::Unsupported(format!("{bailed_out} {reason}")));
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
+    }
+
+    /// Runs the form of the kernel that is the next to be tried. One that bails out leaves nothing changed.
+    fn launch_form(
+        &mut self,
+        launch: &Launch,
+        environment: &Environment,
+        state: &mut CallerState<'_>,
+    ) -> Result<LaunchTimes, LaunchError> {
         let connection = self.connection()?;
-        let lifted = self.lifted(launch, environment, &mut state, &connection)?;
+        let lifted = self.lifted(launch, environment, state, &connection)?;
         let started = Instant::now();
         if let Some(window) = lifted.window {
             state.upload(self, &connection, window)?;
@@ -132,7 +158,7 @@ impl GpuContext {
             state.download(self, &connection, window)?;
         }
         times.run += moving + started.elapsed();
-        Ok(LaunchTimes { lift: lifted.lift, ..times })
+        Ok(LaunchTimes { lift: lifted.lift, assumed: lifted.kernel.assumed(), ..times })
     }
 
     /// Runs a kernel that reads no state of a caller on buffers of this context, in list order, and waits for its end.
@@ -171,6 +197,7 @@ impl GpuContext {
             words.truncate((interface.immediates_size / 4) as usize);
         }
         let mut moving = started.elapsed();
+        let copies = self.copies(&connection, interface, &slots)?;
         let bind_group = self.bind_group(&connection, kernel, &pipeline, bound, &slots)?;
         let Some(scratch) = &self.scratch else {
             return Err(LaunchError::Internal("A launch has no scratch buffers.".into()));
@@ -188,11 +215,17 @@ impl GpuContext {
         if !compile.is_zero() {
             compile += ready.warm_up()?;
         }
-        let run = ready.run_all(kernel, u64::from(arguments.iterations))?;
+        let run = match ready.run_all(kernel, u64::from(arguments.iterations)) {
+            Err(LaunchError::Trap(trap)) if trap.kind.bail_out().is_some() => {
+                copies.restore(&connection)?;
+                return Err(LaunchError::Trap(trap));
+            }
+            outcome => outcome?,
+        };
         let started = Instant::now();
         self.empty_pools(&connection, &places, &slots)?;
         moving += started.elapsed();
-        Ok(LaunchTimes { lift: Duration::ZERO, compile, run: run + moving })
+        Ok(LaunchTimes { compile, run: run + moving, ..LaunchTimes::default() })
     }
 
     /// Runs a kernel `count` times and gives the run time of each: by the device's clock where it has one, else from

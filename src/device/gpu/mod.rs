@@ -22,6 +22,7 @@ mod pools;
 mod probe;
 pub mod raw;
 mod shader_module;
+mod speculation;
 mod transfer;
 mod traps;
 mod variant;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use wavelift_translator as translator;
-use wavelift_translator::{Features, FloatMode, Profile};
+use wavelift_translator::{Features, FloatMode, Profile, Speculate};
 
 use crate::device::{Context, Device, DeviceError, DeviceInfo, DeviceKind, LaunchError};
 use crate::memory::AddressSpace;
@@ -53,6 +54,8 @@ pub struct GpuOptions {
     pub profile: Profile,
     /// How exact floats are.
     pub float: FloatMode,
+    /// When kernels are lifted in a form that assumes what holds in all sane programs, and checks it.
+    pub speculate: Speculate,
     /// Invocations of a group; 64 where it is `None`. Cut down to the device's limit.
     pub workgroup_size: Option<u32>,
 }
@@ -88,6 +91,7 @@ pub(crate) struct Shared {
     limits: Limits,
     /// How kernels are lifted for this device, its features included.
     options: translator::Options,
+    speculate: Speculate,
     kernels: KernelCache,
     current: Mutex<Arc<Connection>>,
 }
@@ -153,6 +157,7 @@ impl GpuDevice {
         change(&mut features);
         let limit = adapter.info().max_workgroup_size;
         let is_software = adapter.info().kind == DeviceKind::SoftwareGpu;
+        let speculate = options.speculate;
         let options = translator::Options {
             profile,
             float: options.float,
@@ -164,7 +169,7 @@ impl GpuDevice {
         let current = Mutex::new(connection);
         let kernels = KernelCache::default();
         let adapter = adapter.clone();
-        Ok(GpuDevice { shared: Arc::new(Shared { adapter, transfers, limits, options, kernels, current }) })
+        Ok(GpuDevice { shared: Arc::new(Shared { adapter, transfers, limits, options, speculate, kernels, current }) })
     }
 
     /// How kernels are lifted for this device.

@@ -8,11 +8,15 @@
 //! Promotion assumes that no access at another address meets a promoted group. Where one comes up, as by a pointer that was
 //! itself a slot, all starts anew with that group put off until then; and [`promote_slots`] keeps its result only
 //! if no access is left that could meet one: up to the first that did, the promoted function and the original do the same,
-//! so there is none.
+//! so there is none. A speculative form keeps it in any case, and such accesses are checked when the kernel runs: they must
+//! lie where nothing was promoted ([`Guards`]). There, what looks like an array or a structure is not promoted.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod objects;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::analysis::dataflow;
+use crate::analysis::frames::{Guards, Span, meet};
 use crate::analysis::ranges;
 use crate::analysis::roots::{Root, roots};
 use crate::analysis::stack_offsets::{StackOffsets, stack_offsets};
@@ -22,28 +26,62 @@ use crate::ir::{Const, Function, Op, RegionId, Stmt, StmtKind, Type, Value, Wasm
 use crate::options::Shape;
 use crate::passes::{dead_code, promote, simplify};
 
+use objects::Variables;
+
 /// A slot that holds another's address is promoted a round before that one: deepest chain of such slots.
 const MAX_ROUNDS: u32 = 6;
 /// Most attempts; each puts off at least one range by a round or more.
 const MAX_ATTEMPTS: u32 = 40;
 
-/// Promotes what can be promoted; `first_cell` is a number beyond the module's globals.
-pub fn promote_slots(function: &mut Function, shape: &Shape, stack_pointer: u32, first_cell: u32) {
+/// Promotes what can be promoted; `first_cell` is a number beyond the module's globals. A speculative form promotes what no
+/// access is likely to meet, and gives what accesses are to be checked for where some may.
+pub fn promote_slots(
+    function: &mut Function,
+    shape: &Shape,
+    stack_pointer: u32,
+    first_cell: u32,
+    speculates: bool,
+) -> Option<Guards> {
     let mut plan = Plan { stack_pointer, first_cell, put_off: BTreeMap::new() };
+    let variables = speculates.then(|| Variables::new(function, stack_pointer));
     for _ in 0..MAX_ATTEMPTS {
-        match plan.attempt(function) {
-            Ok(None) => return,
-            Ok(Some(promoted)) => match met(&promoted.function, shape, stack_pointer, &promoted.done) {
-                Some(spans) if spans.is_empty() => {
-                    *function = promoted.function;
-                    return;
-                }
-                Some(spans) => spans.into_iter().for_each(|span| plan.put_off(span, MAX_ROUNDS)),
-                None => return,
-            },
-            Err((range, round)) => plan.put_off(range, round),
+        let promoted = match plan.attempt(function) {
+            Ok(None) => return None,
+            Ok(Some(promoted)) => promoted,
+            Err((range, round)) => {
+                plan.put_off(range, round);
+                continue;
+            }
+        };
+        let Promoted { function: form, done } = promoted;
+        let met = met(&form, shape, stack_pointer, &done);
+        let mut spans = met.spans;
+        let mut guards = None;
+        if met.is_unbounded {
+            let variables = variables.as_ref()?;
+            let objects = variables.objects(&form, &stack_offsets(&form, stack_pointer));
+            spans.extend(objects.iter().filter(|span| done.iter().any(|known| meet(*known, **span))));
+            guards = Some(Guards::new(done, objects));
         }
+        if spans.is_empty() {
+            *function = form;
+            return guards;
+        }
+        spans.into_iter().for_each(|span| plan.put_off(span, MAX_ROUNDS));
     }
+    None
+}
+
+/// The accesses of the private stack, by address, offset and bytes, at no constant distance, that may meet what was
+/// promoted.
+pub fn unproved(function: &Function, shape: &Shape, stack_pointer: u32, done: &[Span]) -> HashSet<(Value, u32, u32)> {
+    let mut found = HashSet::new();
+    computed(function, shape, stack_pointer, |access, address, span| {
+        if span.is_none_or(|span| done.iter().any(|known| meet(*known, span))) {
+            found.insert((address, access.offset, access.bytes));
+        }
+    });
+    found
 }
 
 /// A promoted function, and what was promoted.
@@ -58,13 +96,6 @@ struct Plan {
     first_cell: u32,
     /// First byte to end, and first round, of what may not be promoted at once.
     put_off: BTreeMap<(i64, i64), u32>,
-}
-
-/// Bytes of the stack, by distance from the stack pointer: the first, and the end.
-type Span = (i64, i64);
-
-fn meet(a: Span, b: Span) -> bool {
-    a.0 < b.1 && b.0 < a.1
 }
 
 impl Plan {
@@ -122,33 +153,54 @@ impl Plan {
     }
 }
 
-/// The spans of accesses of the private stack, at no constant distance, that meet what was promoted; `None` if one may
-/// meet anything.
-fn met(function: &Function, shape: &Shape, stack_pointer: u32, done: &[Span]) -> Option<BTreeSet<Span>> {
+/// Which accesses of the private stack, at no constant distance, may meet what was promoted.
+#[derive(Default)]
+struct Met {
+    /// The spans of those that have one.
+    spans: BTreeSet<Span>,
+    /// Whether one may meet anything.
+    is_unbounded: bool,
+}
+
+fn met(function: &Function, shape: &Shape, stack_pointer: u32, done: &[Span]) -> Met {
+    let mut met = Met::default();
+    computed(function, shape, stack_pointer, |_, _, span| match span {
+        Some(span) if done.iter().any(|known| meet(*known, span)) => _ = met.spans.insert(span),
+        Some(_) => {}
+        None => met.is_unbounded = true,
+    });
+    met
+}
+
+/// Goes through the accesses that may be of the private stack, at no constant distance: with the address, and the bytes in
+/// which it lies if that is known.
+fn computed(
+    function: &Function,
+    shape: &Shape,
+    stack_pointer: u32,
+    mut note: impl FnMut(&MemoryAccess, Value, Option<Span>),
+) {
     let roots = roots(function, shape, Some(stack_pointer));
     let offsets = stack_offsets(function, stack_pointer);
-    let (mut ranges, mut spans) = (None, BTreeSet::new());
+    let mut ranges = None;
     for id in dataflow::regions(function) {
         for (number, stmt) in function.region(id).stmts.iter().enumerate() {
             let Some((access, address)) = access(stmt) else { continue };
             match roots.root_of(address) {
                 Root::Stack if offsets.of(address).is_none() => {}
-                Root::Among(set) if set.has_stack() => return None,
+                Root::Among(set) if set.has_stack() => {
+                    note(&access, address, None);
+                    continue;
+                }
                 _ => continue,
             }
             let ranges = ranges.get_or_insert_with(|| ranges::ranges(function, stack_pointer));
             let Some(range) = ranges.at(id, number) else { continue };
-            if !(range.stack && range.is_bounded()) {
-                return None;
-            }
             let offset = i64::from(access.offset);
             let span = (range.low + offset, range.high + offset + i64::from(access.bytes));
-            if done.iter().any(|known| meet(*known, span)) {
-                spans.insert(span);
-            }
+            note(&access, address, (range.stack && range.is_bounded()).then_some(span));
         }
     }
-    Some(spans)
 }
 
 /// All loads and stores: the access and its address.

@@ -6,6 +6,7 @@ use crate::error::{Result, TrapKind};
 use crate::ir::operator::MemoryAccess;
 use crate::ir::{LowOp, Type, Value};
 use crate::options::{Input, LINEAR, WINDOW_ALIGNMENT, immediate};
+use crate::speculation::Assumption;
 
 /// What an access is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,6 +184,9 @@ impl Lowerer<'_> {
             if at + i64::from(access.bytes) > 0 {
                 return Err(self.unsupported("an access across the stack pointer"));
             }
+            if self.meets_promoted(at, access.bytes) {
+                return Ok(Err(TrapKind::BailedOut(Assumption::Slots)));
+            }
             if -at > i64::from(depth) {
                 return Ok(Err(TrapKind::OutOfBounds));
             }
@@ -199,7 +203,11 @@ impl Lowerer<'_> {
         let limit = self.int(Type::I32, u64::from(depth.saturating_sub(access.bytes - 1)));
         let beyond = self.bool(LowOp::ULe, &[limit, offset]);
         self.trap_if(beyond, TrapKind::OutOfBounds);
-        let zeros = self.alignment.trailing_zeros(address.original).min(STACK_ZEROS);
+        self.guard_stack(access, address.original, offset);
+        let mut zeros = self.alignment.trailing_zeros(address.original).min(STACK_ZEROS);
+        if access.offset.is_multiple_of(4) {
+            zeros = self.guard_alignment(access, offset, zeros);
+        }
         Ok(Ok(self.place_at(Space::Stack, access, base, zeros)))
     }
 
@@ -222,6 +230,7 @@ impl Lowerer<'_> {
         }
         let effective = self.plus_offset(access, address.value);
         let zeros = self.zeros(access, address);
+        let zeros = self.guard_alignment(access, effective, zeros);
         let mut spaces = Vec::new();
         for slot in 0..self.shape.slots() {
             if set.has_slot(slot) && (!stores || self.is_writable(slot)) {
@@ -234,7 +243,11 @@ impl Lowerer<'_> {
         if set.has_linear() && !self.module.memories().is_empty() {
             spaces.push(Space::Slot(LINEAR));
         }
-        if spaces.is_empty() { Ok(Err(TrapKind::OutOfBounds)) } else { Ok(Ok(Several { spaces, effective, zeros })) }
+        if spaces.is_empty() {
+            Ok(Err(TrapKind::OutOfBounds))
+        } else {
+            Ok(Ok(Several { spaces, original: address.original, effective, zeros }))
+        }
     }
 
     /// The place in a space, and whether the address is not in it.
@@ -269,8 +282,10 @@ impl Lowerer<'_> {
     fn load_from(&mut self, access: MemoryAccess, several: Several) -> Result<Value> {
         let Some((space, rest)) = several.split() else { return Err(no_space()) };
         let (place, beyond) = self.candidate(access, &several, space)?;
+        let original = several.original;
         let Some(rest) = rest else {
             self.trap_if(beyond, TrapKind::OutOfBounds);
+            self.guard_place(access, original, place);
             return Ok(self.load_at(access, place));
         };
         let mut failed = None;
@@ -283,7 +298,10 @@ impl Lowerer<'_> {
                     Vec::new()
                 }
             },
-            |l| vec![l.load_at(access, place)],
+            |l| {
+                l.guard_place(access, original, place);
+                vec![l.load_at(access, place)]
+            },
         );
         match failed {
             Some(error) => Err(error),
@@ -294,8 +312,10 @@ impl Lowerer<'_> {
     fn store_to(&mut self, access: MemoryAccess, several: Several, value: Value) -> Result<()> {
         let Some((space, rest)) = several.split() else { return Err(no_space()) };
         let (place, beyond) = self.candidate(access, &several, space)?;
+        let original = several.original;
         let Some(rest) = rest else {
             self.trap_if(beyond, TrapKind::OutOfBounds);
+            self.guard_place(access, original, place);
             self.store_at(access, place, value);
             return Ok(());
         };
@@ -307,11 +327,18 @@ impl Lowerer<'_> {
                 Vec::new()
             },
             |l| {
+                l.guard_place(access, original, place);
                 l.store_at(access, place, value);
                 Vec::new()
             },
         );
         outcome
+    }
+
+    fn guard_place(&mut self, access: MemoryAccess, original: Value, place: Place) {
+        if place.space == Space::Stack {
+            self.guard_stack(access, original, place.offset);
+        }
     }
 
     /// Loads from a checked place.
@@ -448,6 +475,8 @@ impl Lowerer<'_> {
 #[derive(Clone)]
 struct Several {
     spaces: Vec<Space>,
+    /// The address as the analyses know it.
+    original: Value,
     /// The effective address.
     effective: Value,
     /// Low bits of it that are known to be zero.
