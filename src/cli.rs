@@ -124,6 +124,10 @@ pub struct TranslateArguments {
     /// How exact floats are.
     #[arg(long = "float", value_enum, default_value_t = FloatMode::Strict)]
     pub float_mode: FloatMode,
+
+    /// Write the form that assumes what holds in all sane programs, and checks it.
+    #[arg(long)]
+    pub speculate: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

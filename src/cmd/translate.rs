@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow, bail};
 use rspirv::binary::Disassemble;
 use wavelift::text::{self, Language};
-use wavelift::translator::{self, Options, Profile, Shape};
+use wavelift::translator::{self, Options, Profile, Shape, Speculation};
 
 use crate::cli::{Emit, TranslateArguments};
 
@@ -21,8 +21,12 @@ pub fn run(arguments: &TranslateArguments) -> Result<i32> {
         );
     }
     let shape = Shape::initial(&module, function);
-    let options =
-        Options { profile: arguments.profile.into(), float: arguments.float_mode.into(), ..Options::default() };
+    let options = Options {
+        profile: arguments.profile.into(),
+        float: arguments.float_mode.into(),
+        speculation: if arguments.speculate { Speculation::ALL } else { Speculation::NONE },
+        ..Options::default()
+    };
     let output = match arguments.emit {
         Emit::Ir => translator::emit_ir(&module, function, &shape, &options)?.into_bytes(),
         Emit::Spirv => {

@@ -30,8 +30,14 @@ use objects::Variables;
 
 /// A slot that holds another's address is promoted a round before that one: deepest chain of such slots.
 const MAX_ROUNDS: u32 = 6;
+/// The same for speculative forms, whose kernels are large: a chain grows with each call that was inlined.
+const MAX_ROUNDS_SPECULATIVE: u32 = 24;
 /// Most attempts; each puts off at least one range by a round or more.
 const MAX_ATTEMPTS: u32 = 40;
+
+/// Longest range of computed addresses, in bytes, that a speculative form takes for an object because it is proved: longer
+/// ones are mostly those of a loop of which little is known.
+const MAX_PROVED: i64 = 256;
 
 /// Promotes what can be promoted; `first_cell` is a number beyond the module's globals. A speculative form promotes what no
 /// access is likely to meet, and gives what accesses are to be checked for where some may.
@@ -42,22 +48,26 @@ pub fn promote_slots(
     first_cell: u32,
     speculates: bool,
 ) -> Option<Guards> {
-    let mut plan = Plan { stack_pointer, first_cell, put_off: BTreeMap::new() };
+    let rounds = if speculates { MAX_ROUNDS_SPECULATIVE } else { MAX_ROUNDS };
+    let mut plan = Plan { stack_pointer, first_cell, rounds, is_patient: speculates, put_off: BTreeMap::new() };
     let variables = speculates.then(|| Variables::new(function, stack_pointer));
     for _ in 0..MAX_ATTEMPTS {
         let promoted = match plan.attempt(function) {
             Ok(None) => return None,
             Ok(Some(promoted)) => promoted,
-            Err((range, round)) => {
-                plan.put_off(range, round);
+            Err((ranges, round)) => {
+                ranges.into_iter().for_each(|range| plan.put_off(range, round));
                 continue;
             }
         };
         let Promoted { function: form, done } = promoted;
         let met = met(&form, shape, stack_pointer, &done);
         let mut spans = met.spans;
-        let mut guards = None;
-        if met.is_unbounded {
+        let (mut guards, known) = (None, spans.len());
+        if speculates {
+            spans.retain(|(first, end)| end - first <= MAX_PROVED);
+        }
+        if met.is_unbounded || spans.len() < known {
             let variables = variables.as_ref()?;
             let objects = variables.objects(&form, &stack_offsets(&form, stack_pointer));
             spans.extend(objects.iter().filter(|span| done.iter().any(|known| meet(*known, **span))));
@@ -67,7 +77,7 @@ pub fn promote_slots(
             *function = form;
             return guards;
         }
-        spans.into_iter().for_each(|span| plan.put_off(span, MAX_ROUNDS));
+        spans.into_iter().for_each(|span| plan.put_off(span, rounds));
     }
     None
 }
@@ -94,6 +104,9 @@ struct Promoted {
 struct Plan {
     stack_pointer: u32,
     first_cell: u32,
+    rounds: u32,
+    /// Whether an attempt looks for all ranges that came up too early.
+    is_patient: bool,
     /// First byte to end, and first round, of what may not be promoted at once.
     put_off: BTreeMap<(i64, i64), u32>,
 }
@@ -110,23 +123,24 @@ impl Plan {
 
     /// Whether something is due in a later round.
     fn waits(&self, round: u32) -> bool {
-        self.put_off.values().any(|from| (round + 1..MAX_ROUNDS).contains(from))
+        self.put_off.values().any(|from| (round + 1..self.rounds).contains(from))
     }
 
     /// The promoted function and what was promoted; `None` if nothing can be.
     ///
     /// # Errors
-    /// A range that was promoted, and the round after which an access of it came up.
-    fn attempt(&self, function: &Function) -> Result<Option<Promoted>, (Span, u32)> {
+    /// Ranges that were promoted, one or more, and the round after which accesses of them came up.
+    fn attempt(&self, function: &Function) -> Result<Option<Promoted>, (Vec<Span>, u32)> {
         let mut promoted = function.clone();
         let mut done: Vec<Span> = Vec::new();
-        for round in 0..MAX_ROUNDS {
+        for round in 0..self.rounds {
             let offsets = stack_offsets(&promoted, self.stack_pointer);
             let mut groups = groups(&promoted, &offsets);
-            for (start, group) in &groups {
-                if done.iter().any(|range| meet(*range, (*start, group.end))) {
-                    return Err(((*start, group.end), round));
-                }
+            let early = groups.iter().map(|(start, group)| (*start, group.end));
+            let early = early.filter(|group| done.iter().any(|range| meet(*range, *group)));
+            let early: Vec<Span> = early.take(if self.is_patient { usize::MAX } else { 1 }).collect();
+            if !early.is_empty() {
+                return Err((early, round));
             }
             let waiting = groups.len();
             groups.retain(|start, group| group.fits && self.is_due((*start, group.end), round));
@@ -145,7 +159,7 @@ impl Plan {
             if let Some(at) = place(&offsets, &access, address) {
                 let range = (at, at + i64::from(access.bytes));
                 if let Some(range) = done.iter().find(|known| meet(**known, range)) {
-                    return Err((*range, MAX_ROUNDS));
+                    return Err((vec![*range], self.rounds));
                 }
             }
         }
