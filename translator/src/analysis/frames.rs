@@ -27,7 +27,7 @@ pub struct Guards {
 impl Guards {
     /// Those of what was promoted, where accesses mean these objects: allowed is what lies between promoted slots and
     /// meets an object, and all below the lowest.
-    pub fn new(mut promoted: Vec<Span>, objects: BTreeSet<Span>) -> Guards {
+    pub fn new(mut promoted: Vec<Span>, objects: &BTreeSet<Span>) -> Guards {
         promoted.sort_unstable();
         let mut allowed = Vec::new();
         let mut start = i64::from(i32::MIN);

@@ -37,7 +37,10 @@ const MAX_ATTEMPTS: u32 = 40;
 
 /// Longest range of computed addresses, in bytes, that a speculative form takes for an object because it is proved: longer
 /// ones are mostly those of a loop of which little is known.
-const MAX_PROVED: i64 = 256;
+const MAX_PROVED: i64 = 32;
+
+/// Attempts of which each forgets what looked like an object at the last.
+const MAX_GUESSES: u32 = 16;
 
 /// Promotes what can be promoted; `first_cell` is a number beyond the module's globals. A speculative form promotes what no
 /// access is likely to meet, and gives what accesses are to be checked for where some may.
@@ -49,11 +52,19 @@ pub fn promote_slots(
     speculates: bool,
 ) -> Option<Guards> {
     let rounds = if speculates { MAX_ROUNDS_SPECULATIVE } else { MAX_ROUNDS };
-    let mut plan = Plan { stack_pointer, first_cell, rounds, is_patient: speculates, put_off: BTreeMap::new() };
+    let mut plan = Plan {
+        stack_pointer,
+        first_cell,
+        rounds,
+        is_patient: speculates,
+        put_off: BTreeMap::new(),
+        objects: BTreeSet::new(),
+    };
     let variables = speculates.then(|| Variables::new(function, stack_pointer));
-    for _ in 0..MAX_ATTEMPTS {
+    let mut best = None;
+    for attempt in 0..MAX_ATTEMPTS {
         let promoted = match plan.attempt(function) {
-            Ok(None) => return None,
+            Ok(None) => break,
             Ok(Some(promoted)) => promoted,
             Err((ranges, round)) => {
                 ranges.into_iter().for_each(|range| plan.put_off(range, round));
@@ -70,8 +81,21 @@ pub fn promote_slots(
         if met.is_unbounded || spans.len() < known {
             let variables = variables.as_ref()?;
             let objects = variables.objects(&form, &stack_offsets(&form, stack_pointer));
-            spans.extend(objects.iter().filter(|span| done.iter().any(|known| meet(*known, **span))));
-            guards = Some(Guards::new(done, objects));
+            let missed = objects.iter().any(|span| done.iter().any(|known| meet(*known, *span)));
+            if missed && best.is_some() {
+                break;
+            } else if missed {
+                plan.guess(objects, attempt >= MAX_GUESSES);
+                continue;
+            }
+            let shrinks = plan.objects.iter().any(|known| !objects.contains(known));
+            guards = Some(Guards::new(done, &objects));
+            if shrinks && spans.is_empty() && best.is_none() {
+                // Without what no longer looks like an object more may be promoted.
+                best = Some((form, guards));
+                plan.objects = objects;
+                continue;
+            }
         }
         if spans.is_empty() {
             *function = form;
@@ -79,7 +103,9 @@ pub fn promote_slots(
         }
         spans.into_iter().for_each(|span| plan.put_off(span, rounds));
     }
-    None
+    let (form, guards) = best?;
+    *function = form;
+    guards
 }
 
 /// The accesses of the private stack, by address, offset and bytes, at no constant distance, that may meet what was
@@ -109,9 +135,19 @@ struct Plan {
     is_patient: bool,
     /// First byte to end, and first round, of what may not be promoted at once.
     put_off: BTreeMap<(i64, i64), u32>,
+    /// What looks like an object, and is not promoted.
+    objects: BTreeSet<Span>,
 }
 
 impl Plan {
+    /// Puts off what looks like an object, in place of what did at the last attempt or besides it.
+    fn guess(&mut self, objects: BTreeSet<Span>, besides: bool) {
+        if !besides {
+            self.objects.clear();
+        }
+        self.objects.extend(objects);
+    }
+
     fn put_off(&mut self, range: Span, round: u32) {
         let known = self.put_off.entry(range).or_insert(0);
         *known = round.max(*known + 1);
@@ -119,6 +155,7 @@ impl Plan {
 
     fn is_due(&self, group: Span, round: u32) -> bool {
         self.put_off.iter().all(|(range, from)| *from <= round || !meet(*range, group))
+            && !self.objects.iter().any(|object| meet(*object, group))
     }
 
     /// Whether something is due in a later round.

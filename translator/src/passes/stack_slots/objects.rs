@@ -12,6 +12,9 @@ use crate::analysis::roots::is_comparison;
 use crate::analysis::stack_offsets::{StackOffsets, stack_offsets};
 use crate::ir::{Function, Op, Stmt, StmtKind, Value, WasmOp};
 
+/// How far in front of an array the address may lie that an index is added to, in bytes.
+const IN_FRONT: i64 = 16;
+
 /// What a function does at constant distances from the stack pointer.
 #[derive(Default)]
 struct Frame {
@@ -46,26 +49,44 @@ impl Variables {
     /// promoted.
     pub fn objects(&self, promoted: &Function, offsets: &StackOffsets) -> BTreeSet<Span> {
         let escaping = escaping(promoted, offsets);
-        let mut found = BTreeSet::new();
+        let (mut found, mut indexed) = (BTreeSet::new(), BTreeSet::new());
         for stmt in statements(promoted) {
-            for value in stmt.kind.results().iter().filter(|value| escaping.contains(value)) {
+            for value in stmt.kind.results() {
+                let Some(is_indexed) = escaping.get(value) else { continue };
                 let start = offsets.of(*value).map_or(0, |offset| i64::from(offset as i32));
-                if start < 0 {
-                    found.insert((start, self.end(start, stmt.at.function)));
+                let end = self.end(start, stmt.at.function);
+                if start < 0 && start < end {
+                    if *is_indexed {
+                        indexed.insert((start, end))
+                    } else {
+                        found.insert((start, end))
+                    };
                 }
             }
         }
+        let all: BTreeSet<i64> = found.iter().chain(&indexed).map(|span| span.0).collect();
+        // What an index is added to may lie a little in front of an array.
+        indexed.retain(|(start, _)| all.range(start + 1..=start + IN_FRONT).next().is_none());
+        found.extend(indexed);
+        // Where an object ends and a variable begins, the address is more likely one behind the object's last byte.
+        let ends: BTreeSet<i64> = found.iter().map(|span| span.1).collect();
+        found.retain(|(start, _)| !ends.contains(start));
         found
     }
 
+    /// Where an object ends whose address a function computes: its own, or its caller's.
     fn end(&self, start: i64, function: u32) -> i64 {
-        let Some(frame) = self.frames.get(&function) else { return 0 };
-        let mut variables = frame.stored.range(start + 1..).filter(|at| frame.loaded.contains(at));
-        match variables.next() {
-            Some(next) => *next,
-            None if frame.end > start => frame.end,
-            None => 0,
-        }
+        let own = self.frames.get(&function).and_then(|frame| frame.end_of(start));
+        own.or_else(|| self.frames.values().filter_map(|frame| frame.end_of(start)).max()).unwrap_or(start)
+    }
+}
+
+impl Frame {
+    /// Where an object ends that begins in the frame.
+    fn end_of(&self, start: i64) -> Option<i64> {
+        let first = self.loaded.first().into_iter().chain(self.stored.first()).min()?;
+        let mut variables = self.stored.range(start + 1..).filter(|at| self.loaded.contains(at));
+        (*first..self.end).contains(&start).then(|| variables.next().copied().unwrap_or(self.end))
     }
 }
 
@@ -74,12 +95,12 @@ fn statements(function: &Function) -> impl Iterator<Item = &Stmt> {
 }
 
 /// The values at constant distances that are used otherwise than to access what they point to, or to compute another such
-/// value, or to be compared.
-fn escaping(function: &Function, offsets: &StackOffsets) -> BTreeSet<Value> {
-    let mut uses: BTreeMap<Value, ()> = BTreeMap::new();
-    let mut note = |value: &Value| {
+/// value, or to be compared; and whether all that is done with them is to add a number.
+fn escaping(function: &Function, offsets: &StackOffsets) -> BTreeMap<Value, bool> {
+    let mut uses: BTreeMap<Value, bool> = BTreeMap::new();
+    let mut note = |value: &Value, is_indexed: bool| {
         if offsets.of(*value).is_some() {
-            uses.insert(*value, ());
+            *uses.entry(*value).or_insert(true) &= is_indexed;
         }
     };
     for id in dataflow::regions(function) {
@@ -87,14 +108,17 @@ fn escaping(function: &Function, offsets: &StackOffsets) -> BTreeSet<Value> {
         for stmt in &region.stmts {
             match &stmt.kind {
                 StmtKind::Op { op: Op::Load(_), .. } => {}
-                StmtKind::Op { op: Op::Store(_), args, .. } => note(&args[1]),
+                StmtKind::Op { op: Op::Store(_), args, .. } => note(&args[1], false),
                 StmtKind::Op { op: Op::Wasm(op), .. } if is_comparison(*op) => {}
-                StmtKind::Op { op: Op::Wasm(WasmOp::I32Add | WasmOp::I32Sub), result: Some(result), .. }
-                    if offsets.of(*result).is_some() => {}
-                kind => kind.args().iter().for_each(&mut note),
+                StmtKind::Op { op: Op::Wasm(WasmOp::I32Add | WasmOp::I32Sub), args, result: Some(result) } => {
+                    if offsets.of(*result).is_none() {
+                        args.iter().for_each(|arg| note(arg, true));
+                    }
+                }
+                kind => kind.args().iter().for_each(|arg| note(arg, false)),
             }
         }
-        region.exit.values().iter().for_each(&mut note);
+        region.exit.values().iter().for_each(|value| note(value, false));
     }
-    uses.into_keys().collect()
+    uses
 }
