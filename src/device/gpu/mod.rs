@@ -28,6 +28,7 @@ mod traps;
 mod variant;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use wavelift_translator as translator;
@@ -92,6 +93,8 @@ pub(crate) struct Shared {
     /// How kernels are lifted for this device, its features included.
     options: translator::Options,
     speculate: Speculate,
+    /// A bug that tests plant: what a form that bailed out wrote stays.
+    forgets_restoring: AtomicBool,
     kernels: KernelCache,
     current: Mutex<Arc<Connection>>,
 }
@@ -169,7 +172,18 @@ impl GpuDevice {
         let current = Mutex::new(connection);
         let kernels = KernelCache::default();
         let adapter = adapter.clone();
-        Ok(GpuDevice { shared: Arc::new(Shared { adapter, transfers, limits, options, speculate, kernels, current }) })
+        Ok(GpuDevice {
+            shared: Arc::new(Shared {
+                adapter,
+                transfers,
+                limits,
+                options,
+                speculate,
+                forgets_restoring: AtomicBool::new(false),
+                kernels,
+                current,
+            }),
+        })
     }
 
     /// How kernels are lifted for this device.
@@ -208,6 +222,12 @@ impl GpuDevice {
     /// [`LaunchError::Internal`] for a defect of the translator, [`LaunchError::Device`] if the device fails.
     pub fn check_floats(&self, random: usize) -> Result<Vec<OperatorCheck>, LaunchError> {
         conformance::run(self, random)
+    }
+
+    /// Plants a bug: what a form wrote that bailed out is not undone.
+    #[doc(hidden)]
+    pub fn forget_restoring(&self) {
+        self.shared.forgets_restoring.store(true, Ordering::Relaxed);
     }
 
     /// Destroys the driver's device under all contexts, as an unplugged GPU does.

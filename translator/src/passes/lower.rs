@@ -82,7 +82,6 @@ pub fn lower(
     for id in regions {
         lowerer.region(id)?;
     }
-    lowerer.finish_guards();
     let body = lowerer.function.body;
     lowerer.function.region_mut(body).stmts.splice(0..0, lowerer.prologue.stmts);
     Ok(lowerer.function)

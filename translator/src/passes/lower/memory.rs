@@ -370,8 +370,20 @@ impl Lowerer<'_> {
     fn word_of(&mut self, space: Space, index: Value) -> Value {
         match space {
             Space::Slot(slot) => self.low(LowOp::LoadWord { slot }, &[index], Type::I32),
-            Space::Stack => self.low(LowOp::LoadStack, &[index], Type::I32),
+            Space::Stack => {
+                let index = self.stack_index(index);
+                self.low(LowOp::LoadStack, &[index], Type::I32)
+            }
         }
+    }
+
+    /// An index of the private stack's words that was checked, so that drivers see it is one: Mesa folds what it knows of
+    /// addresses before it drops branches that are never taken, and crashes on a constant index beyond an array.
+    pub(super) fn stack_index(&mut self, index: Value) -> Value {
+        if !self.options.speculation.any() || self.known_int(index).is_some() {
+            return index;
+        }
+        self.op_with_int(LowOp::UMin, index, u64::from((self.stack.depth / 4).saturating_sub(1)))
     }
 
     /// The index of the word that holds a place's first byte.
