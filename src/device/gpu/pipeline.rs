@@ -201,12 +201,15 @@ struct Entry {
     lifting: Arc<OnceLock<Result<Lifting, LaunchError>>>,
 }
 
+/// What is left to assume of kernels, by module and function.
+type Broken = HashMap<(u64, u32), (Weak<GuestModule>, Speculation)>;
+
 /// All kernels that were lifted for one device.
 #[derive(Default)]
 pub(crate) struct KernelCache {
     entries: Mutex<HashMap<Key, Entry>>,
     /// What may still be assumed of the kernels of which something did not hold, by module and function.
-    broken: Mutex<HashMap<(u64, u32), (Weak<GuestModule>, Speculation)>>,
+    broken: Mutex<Broken>,
 }
 
 impl KernelCache {
