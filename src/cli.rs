@@ -74,6 +74,10 @@ pub struct RunArguments {
     #[arg(long = "float", value_enum, default_value_t = FloatMode::Strict)]
     pub float_mode: FloatMode,
 
+    /// Whether GPUs get forms of kernels that assume what holds in all sane programs, and check it.
+    #[arg(long, value_enum, default_value_t = Speculate::Auto)]
+    pub speculate: Speculate,
+
     /// What becomes of calls of C's mathematical library, recognised by name and type or by body: the guest's own code, or
     /// the device's functions. By default the device's with `--float fast` only; never with `--float strict`.
     #[arg(long, value_enum)]
@@ -197,6 +201,10 @@ pub struct TranslateArguments {
     /// the device's functions. By default the device's with `--float fast` only; never with `--float strict`.
     #[arg(long, value_enum)]
     pub libm: Option<Libm>,
+
+    /// Write the form that assumes what holds in all sane programs, and checks it.
+    #[arg(long)]
+    pub speculate: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -273,6 +281,26 @@ impl From<Libm> for wavelift::translator::Libm {
         match libm {
             Libm::Guest => wavelift::translator::Libm::Guest,
             Libm::Device => wavelift::translator::Libm::Device,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Speculate {
+    /// Where the exact form is refused or takes long to compile.
+    Auto,
+    /// Never.
+    Never,
+    /// Always. For tests.
+    Always,
+}
+
+impl From<Speculate> for wavelift::translator::Speculate {
+    fn from(speculate: Speculate) -> Self {
+        match speculate {
+            Speculate::Auto => wavelift::translator::Speculate::Auto,
+            Speculate::Never => wavelift::translator::Speculate::Never,
+            Speculate::Always => wavelift::translator::Speculate::Always,
         }
     }
 }

@@ -112,6 +112,7 @@ pub(crate) fn launch(
             record.device = core.device_name(ran.on);
             record.fallback = ran.reason;
             record.lift += ran.times.lift;
+            record.note_form(&launch.module.wasm, &ran.times);
             (record.compile, record.run) = (ran.times.compile, ran.times.run);
             match before {
                 Some(before) if !ran.in_caller => {

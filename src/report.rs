@@ -4,6 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
+use wavelift_translator::{Module, Speculation, speculation};
+
+use crate::device::{KernelTrap, LaunchTimes};
 
 /// Groups of launches that a report keeps apart; what comes after is counted in one last group, so that a guest that
 /// runs for days does not fill memory.
@@ -20,6 +23,8 @@ pub struct LaunchRecord {
     pub invocations: u32,
     /// Why it ran elsewhere than on the device of its buffers.
     pub fallback: Option<String>,
+    /// What the form that ran assumes, and why one that was tried before it was undone.
+    pub form: Option<String>,
     /// Number of launches.
     pub count: u64,
     /// How many of them were compared with another device's run.
@@ -46,6 +51,7 @@ impl LaunchRecord {
             device,
             invocations,
             fallback: None,
+            form: None,
             count: 1,
             verified: 0,
             lift: Duration::ZERO,
@@ -57,12 +63,20 @@ impl LaunchRecord {
         }
     }
 
+    /// Notes in which form a launch ran, where that is not the exact one, or not the first that was tried.
+    pub(crate) fn note_form(&mut self, module: &Module, times: &LaunchTimes) {
+        let bailed_out = times.bailed_out.map(|trap| bail_out(module, &trap));
+        let assumed = assumption(times.assumed);
+        self.form = bailed_out.into_iter().chain(assumed).reduce(|a, b| format!("{a} {b}"));
+    }
+
     fn continues(&self, other: &LaunchRecord) -> bool {
         self.function == other.function
             && self.kernel == other.kernel
             && self.device == other.device
             && self.invocations == other.invocations
             && self.fallback == other.fallback
+            && self.form == other.form
     }
 
     fn add(&mut self, other: &LaunchRecord) {
@@ -74,6 +88,24 @@ impl LaunchRecord {
         self.run += other.run;
         self.download += other.download;
     }
+}
+
+/// What a form assumes, as a sentence; `None` for the exact form.
+pub(crate) fn assumption(assumed: Speculation) -> Option<String> {
+    let assumptions = assumed.assumptions();
+    let text = speculation::list(assumptions);
+    assumed.any().then(|| format!("Lifted assuming that {text}, which was checked."))
+}
+
+/// That a launch was undone, and why, as a sentence.
+pub(crate) fn bail_out(module: &Module, trap: &KernelTrap) -> String {
+    format!(
+        "A form of the kernel was undone: {} in iteration {} (function `{}`, byte offset {:#x}).",
+        trap.kind,
+        trap.iteration,
+        module.function_name(trap.at.function),
+        trap.at.offset
+    )
 }
 
 /// All launches of a guest in order.
@@ -97,6 +129,7 @@ impl Report {
                 last.kernel = "(further launches)".to_string();
                 last.device = "(several)".to_string();
                 last.fallback = None;
+                last.form = None;
                 last.invocations = 0;
             }
             _ => self.groups.push(record),
@@ -133,7 +166,7 @@ impl fmt::Display for Report {
         let mut notes: Vec<String> = Vec::new();
         for group in &self.groups {
             let mut marks = Vec::new();
-            if let Some(reason) = &group.fallback {
+            for reason in group.fallback.iter().chain(&group.form) {
                 let known = notes.iter().position(|note| note == reason);
                 let number = known.unwrap_or_else(|| {
                     notes.push(reason.clone());

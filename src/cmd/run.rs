@@ -44,6 +44,7 @@ fn config(arguments: &RunArguments) -> Config {
         float: arguments.float_mode.into(),
         libm: arguments.libm.map(Into::into),
         limits: (&arguments.limits).into(),
+        speculate: arguments.speculate.into(),
         notice: Notice::new(|message| super::say(&format!("wavelift: {message}"))),
         ..Config::default()
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow, bail};
 use rspirv::binary::Disassemble;
 use wavelift::text::{self, Language};
-use wavelift::translator::{self, Options, Profile, Shape};
+use wavelift::translator::{self, Options, Profile, Shape, Speculation};
 
 use crate::cli::{Emit, TranslateArguments, check_libm};
 
@@ -26,6 +26,7 @@ pub fn run(arguments: &TranslateArguments) -> Result<i32> {
         profile: arguments.profile.into(),
         float: arguments.float_mode.into(),
         libm: arguments.libm.map(Into::into),
+        speculation: if arguments.speculate { Speculation::ALL } else { Speculation::NONE },
         ..Options::default()
     };
     let output = match arguments.emit {

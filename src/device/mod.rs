@@ -192,6 +192,10 @@ pub struct LaunchTimes {
     pub compile: Duration,
     /// Submission to completion; from device timestamps where the device has them.
     pub run: Duration,
+    /// What the form that ran assumes.
+    pub assumed: translator::Speculation,
+    /// Where and why a form that ran before it bailed out, and was undone.
+    pub bailed_out: Option<KernelTrap>,
 }
 
 /// What became of a launch that need not be waited for.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use wavelift_translator::{FloatMode, Libm, Profile};
+use wavelift_translator::{FloatMode, Libm, Profile, Speculate};
 
 use super::Limits;
 
@@ -71,6 +71,9 @@ pub struct Config {
     pub float: FloatMode,
     /// What becomes of calls of C's mathematical library on GPUs; `None`: what the float mode says.
     pub libm: Option<Libm>,
+    /// When GPUs get a form of a kernel that assumes what holds in all sane programs, checks it, and is undone and run in
+    /// another way where it does not hold. Results are the same.
+    pub speculate: Speculate,
     /// Run on the CPU what a GPU can't. If false, such a launch gives the guest the error code `unsupported`.
     pub allow_fallback: bool,
     /// Threads of the CPU device; `None` for one per core.
@@ -102,6 +105,7 @@ impl Default for Config {
             profile: Profile::default(),
             float: FloatMode::default(),
             libm: None,
+            speculate: Speculate::default(),
             allow_fallback: true,
             threads: None,
             limits: Limits::default(),

@@ -10,6 +10,7 @@ mod linker;
 mod module_state;
 mod modules;
 mod pointers;
+mod speculation;
 mod verify;
 
 use wavelift::wasmtime::Val;

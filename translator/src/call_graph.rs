@@ -25,6 +25,8 @@ pub struct Slice<'e> {
     environment: &'e Environment,
     /// Whether calls of C's mathematical library become the device's own functions.
     device_libm: bool,
+    /// Whether a function may call itself: the inliner then says how deep.
+    may_recurse: bool,
 }
 
 /// What an indirect call comes to.
@@ -65,7 +67,12 @@ impl<'e> Slice<'e> {
     /// A slice without functions, for launches that find these tables; with `device_libm`, recognised calls of C's
     /// mathematical library become the device's own functions.
     pub fn new(module: &'e Module, environment: &'e Environment, device_libm: bool) -> Self {
-        Slice { module, functions: HashMap::new(), environment, device_libm }
+        Slice { module, functions: HashMap::new(), environment, device_libm, may_recurse: false }
+    }
+
+    /// The same, in which functions may call themselves.
+    pub fn recursive(self) -> Self {
+        Slice { may_recurse: true, ..self }
     }
 
     /// The functions so far, by index.
@@ -108,7 +115,7 @@ impl<'e> Slice<'e> {
     }
 
     fn check_call(&self, callee: u32, callers: &[u32], at: Location) -> Result<()> {
-        if callers.contains(&callee) {
+        if callers.contains(&callee) && !self.may_recurse {
             let name = self.module.function_name(callee);
             return Err(self.refuse(at, format!("recursion (`{name}` calls itself)")));
         }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::speculation::Assumption;
+
 /// A place in the guest's bytecode.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Location {
@@ -42,6 +44,19 @@ pub enum TrapKind {
     StackOverflow,
     /// The invocation ran past its limit of loop iterations.
     OutOfFuel,
+    /// No trap of the kernel's: an assumption of its speculative form does not hold, and the launch is to be undone and run
+    /// in another way.
+    BailedOut(Assumption),
+}
+
+impl TrapKind {
+    /// The assumption that does not hold, if it is a bail-out.
+    pub fn bail_out(self) -> Option<Assumption> {
+        match self {
+            TrapKind::BailedOut(assumption) => Some(assumption),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for TrapKind {
@@ -58,6 +73,7 @@ impl fmt::Display for TrapKind {
             TrapKind::IndirectCallType => "an indirect call's function had another type",
             TrapKind::StackOverflow => "the call stack was used up",
             TrapKind::OutOfFuel => "the invocation ran past its limit of loop iterations",
+            TrapKind::BailedOut(assumption) => return write!(f, "it does not hold that {assumption}"),
         })
     }
 }

@@ -34,6 +34,7 @@ pub mod options;
 pub mod passes;
 pub mod pointers;
 mod reach;
+pub mod speculation;
 mod structurize;
 #[doc(hidden)]
 pub mod testing;
@@ -50,6 +51,7 @@ pub use options::{
 };
 pub use pointers::{Pointer, Source};
 pub use reach::next_is_unreachable;
+pub use speculation::{Assumption, Speculate, Speculation};
 
 use std::borrow::Cow;
 
@@ -66,6 +68,8 @@ pub struct Shader {
     pub interface: Interface,
     /// Operators lifted, after inlining and before simplification.
     pub operators: u32,
+    /// Accesses of memory in its code, the private stack's included: what drivers' compilers take most time for.
+    pub accesses: u32,
     /// Checks that the host may decide before a launch, to run a shader without them
     /// ([`Options::checks_proved`]) where they hold. Empty in that shader itself.
     pub launch_checks: LaunchChecks,
@@ -115,9 +119,10 @@ pub fn translate_or_ask(module: &Module, function: u32, shape: &Shape, options: 
 }
 
 fn shader(module: &Module, simplified: Simplified, shape: &Shape, options: &Options) -> Result<Shader> {
-    let Strict { function, operators, launch_checks, linear } = strict_form(module, simplified, shape, options)?;
+    let Strict { function, operators, accesses, launch_checks, linear } =
+        strict_form(module, simplified, shape, options)?;
     let (words, interface) = backend::emit(&function, shape, options)?;
-    Ok(Shader { words, interface, operators, launch_checks, linear })
+    Ok(Shader { words, interface, operators, accesses, launch_checks, linear })
 }
 
 /// The kernel in strict form, as text: what `--emit ir` shows.
@@ -138,6 +143,7 @@ struct Strict {
     function: Function,
     /// Operators before simplification.
     operators: u32,
+    accesses: u32,
     launch_checks: LaunchChecks,
     linear: Option<LinearReach>,
 }
@@ -174,18 +180,18 @@ fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: 
         passes::fuel::expand(&mut strict, fuel);
         strict = checked(strict, Stage::Strict)?;
     }
-    check_accesses(&strict, options)?;
-    Ok(Strict { function: strict, operators, launch_checks, linear })
+    let accesses = count_accesses(&strict, options)?;
+    Ok(Strict { function: strict, operators, accesses, launch_checks, linear })
 }
 
-/// Refuses shaders that the driver would take too long to compile.
-fn check_accesses(function: &Function, options: &Options) -> Result<()> {
+/// Counts accesses of memory; refuses shaders that the driver would take too long to compile.
+fn count_accesses(function: &Function, options: &Options) -> Result<u32> {
     let stmts = analysis::dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
     let accesses =
         stmts.filter(|stmt| matches!(&stmt.kind, ir::StmtKind::Op { op: ir::Op::Low(op), .. } if op.is_access()));
     let count = accesses.count();
     if count <= options.max_accesses as usize {
-        return Ok(());
+        return Ok(count as u32);
     }
     Err(Error::Unsupported {
         what: format!(
@@ -208,7 +214,11 @@ struct Simplified {
 fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Simplified> {
     check_kernel(module, function, shape)?;
     let mut slice = call_graph::Slice::new(module, &shape.environment, options.device_libm());
-    let mut kernel = checked(passes::inline::inline(&mut slice, function, options.max_operators)?, Stage::Inlined)?;
+    let inlined = match options.speculation.recursion {
+        true => passes::inline::inline_recursive(slice, function, options.max_operators)?,
+        false => passes::inline::inline(&mut slice, function, options.max_operators)?,
+    };
+    let mut kernel = checked(inlined, Stage::Inlined)?;
     let operators = kernel.stmt_count() as u32;
     let cells = module.globals().len() as u32;
     passes::data_drop::expand(&mut kernel, cells);
@@ -221,12 +231,13 @@ fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) 
     kernel = checked(kernel, Stage::Scalar)?;
     tidy(&mut kernel);
     let stack_pointer = analysis::stack_pointer::stack_pointer(&kernel, module, shape)?;
+    let mut guards = None;
     if let Some(pointer) = stack_pointer {
-        passes::stack_slots::promote_slots(&mut kernel, shape, pointer, cells);
+        guards = passes::stack_slots::promote_slots(&mut kernel, shape, pointer, cells, options.speculation.slots);
         tidy(&mut kernel);
     }
     let is_dynamic = |pointer| dynamic.contains(&pointer) || analysis::frames::has_variable_array(&kernel, pointer);
-    let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(is_dynamic) };
+    let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(is_dynamic), guards };
     Ok(Simplified { kernel: checked(kernel, Stage::Scalar)?, frames, operators })
 }
 

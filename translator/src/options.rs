@@ -1,7 +1,10 @@
 //! What a shader is asked to be: profile, float mode, the device's features, the launch's buffers.
 
+use std::collections::BTreeSet;
+
 use crate::layout::Layout;
 use crate::pointers::Pointer;
+use crate::speculation::{Assumption, Speculation};
 
 /// What kernels may do with a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -211,6 +214,8 @@ pub struct Options {
     /// What an invocation may do before it traps ([`OutOfFuel`](crate::TrapKind::OutOfFuel)), in operators of loops, less
     /// than 2^31; `None` for any time.
     pub fuel: Option<u32>,
+    /// What is assumed, and checked when the kernel runs.
+    pub speculation: Speculation,
 }
 
 impl Default for Options {
@@ -224,6 +229,7 @@ impl Default for Options {
             checks_proved: false,
             max_operators: 1_000_000,
             max_accesses: u32::MAX,
+            speculation: Speculation::NONE,
             fuel: None,
         }
     }
@@ -361,6 +367,13 @@ pub struct Interface {
     /// How memory and arguments are bound: that of [`Shape::layout`]. Behind the inputs stands for each pooled slot, in
     /// order of their numbers, the number of the word of its pool at which it starts.
     pub layout: Layout,
+}
+
+impl Interface {
+    /// What the shader assumes, and checks when it runs.
+    pub fn assumptions(&self) -> BTreeSet<Assumption> {
+        self.trap_sites.iter().filter_map(|site| site.kind.bail_out()).collect()
+    }
 }
 
 /// A word of the launch's state that the shader reads besides the launch's parameters.

@@ -78,7 +78,7 @@ mod tests {
             inputs: vec![],
             layout: Layout::default(),
         };
-        Shader { words, interface, operators: 0, launch_checks: Default::default(), linear: None }
+        Shader { words, interface, operators: 0, accesses: 0, launch_checks: Default::default(), linear: None }
     }
 
     fn bindings_in(words: &[u32]) -> Vec<u32> {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use wavelift_translator::layout::{DATA, PARAMETERS};
@@ -15,7 +16,8 @@ use crate::device::gpu::linear::CallerState;
 use crate::device::gpu::pace::Pace;
 use crate::device::gpu::pipeline::{Kernel, Pipeline, binding_refusal};
 use crate::device::gpu::scratch::Scratch;
-use crate::device::{BufferId, BufferSpec, Caller, Launch, LaunchError, LaunchTimes, Launched};
+use crate::device::{BufferId, BufferSpec, Caller, KernelTrap, Launch, LaunchError, LaunchTimes, Launched};
+use crate::report;
 
 /// Invocations of one dispatch stay below this, so that ids of the last group's idle invocations don't wrap around.
 const MAX_DISPATCH: u64 = 1 << 31;
@@ -62,11 +64,42 @@ impl GpuContext {
         let environment = Environment::with_tables(wasm, kernel, |table| caller.table(table));
         let environment = environment.with_dropped(wasm, kernel, |segment| caller.has_dropped(segment));
         let mut state = CallerState::new(caller);
+        let mut bailed_out: Option<KernelTrap> = None;
+        loop {
+            let outcome = self.launch_form(launch, &environment, &mut state, defer);
+            match (outcome, bailed_out) {
+                (Err(LaunchError::Trap(trap)), _) if let Some(assumption) = trap.kind.bail_out() => {
+                    self.shared.kernels.note_broken(&launch.module, launch.function, assumption);
+                    bailed_out = Some(trap);
+                }
+                (Ok(Launched::Done(times)), bailed_out) => {
+                    return Ok(Launched::Done(LaunchTimes { bailed_out, ..times }));
+                }
+                (Ok(Launched::Deferred), _) => return Ok(Launched::Deferred),
+                (Err(LaunchError::Unsupported(reason)), Some(trap)) => {
+                    let bailed_out = report::bail_out(&launch.module.wasm, &trap);
+                    return Err(LaunchError::Unsupported(format!("{bailed_out} {reason}")));
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
+    }
+
+    /// Runs the form of the kernel that is the next to be tried. One that bails out leaves nothing changed.
+    fn launch_form(
+        &mut self,
+        launch: &Launch,
+        environment: &Environment,
+        state: &mut CallerState<'_>,
+        defer: bool,
+    ) -> Result<Launched, LaunchError> {
         let connection = self.connection()?;
-        let lifted = self.lifted(launch, environment, &mut state, &connection)?;
-        // What a launch writes to linear memory is there when the call returns.
+        let lifted = self.lifted(launch, environment, state, &connection)?;
+        // What a launch writes to linear memory is there when the call returns; and one that may have to be undone is waited
+        // for.
         let written = lifted.window.filter(|_| lifted.stores);
-        let defer = defer && written.is_none();
+        let assumed = lifted.kernel.assumed();
+        let defer = defer && written.is_none() && !assumed.any();
         let started = Instant::now();
         if let Some(window) = lifted.window {
             let waits = !(defer && window.size() <= MOST_STAGED);
@@ -90,7 +123,7 @@ impl GpuContext {
             state.download(self, &connection, window)?;
         }
         times.run += moving + started.elapsed();
-        Ok(Launched::Done(times))
+        Ok(Launched::Done(LaunchTimes { assumed, ..times }))
     }
 
     /// Runs a kernel that reads no state of a caller on buffers of this context, in list order, and waits for its end.
@@ -155,6 +188,7 @@ impl GpuContext {
         }
         let mut moving = started.elapsed();
         let buffers = bound.iter().flatten().copied().collect();
+        let copies = self.copies(&connection, interface, &slots)?;
         let bind_group = self.bind_group(&connection, kernel, &pipeline, bound, &slots)?;
         let ready = Ready {
             pipeline,
@@ -179,11 +213,19 @@ impl GpuContext {
             self.run_part(&connection, &ready, 0..0, budget)?;
             compile += started.elapsed();
         }
-        let run = self.run_all(&connection, &ready, iterations)?;
+        let run = match self.run_all(&connection, &ready, iterations) {
+            Err(LaunchError::Trap(trap)) if trap.kind.bail_out().is_some() => {
+                if !self.shared.forgets_restoring.load(Ordering::Relaxed) {
+                    copies.restore(&connection)?;
+                }
+                return Err(LaunchError::Trap(trap));
+            }
+            outcome => outcome?,
+        };
         let started = Instant::now();
         self.empty_pools(&connection, &places, &slots)?;
         moving += started.elapsed();
-        Ok(Launched::Done(LaunchTimes { lift: arguments.lift, compile, run: run + moving }))
+        Ok(Launched::Done(LaunchTimes { lift: arguments.lift, compile, run: run + moving, ..LaunchTimes::default() }))
     }
 
     /// All invocations, in as many submissions as the kernel's pace asks for.

@@ -24,15 +24,17 @@ mod probe;
 pub mod raw;
 mod scratch;
 mod shader_module;
+mod speculation;
 mod transfer;
 mod traps;
 mod variant;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use wavelift_translator as translator;
-use wavelift_translator::{Features, FloatMode, Libm, Profile};
+use wavelift_translator::{Features, FloatMode, Libm, Profile, Speculate};
 
 use crate::device::{Context, Device, DeviceError, DeviceInfo, DeviceKind, LaunchError};
 use crate::memory::AddressSpace;
@@ -57,6 +59,8 @@ pub struct GpuOptions {
     pub float: FloatMode,
     /// What becomes of calls of C's mathematical library; `None`: what the float mode says.
     pub libm: Option<Libm>,
+    /// When kernels are lifted in a form that assumes what holds in all sane programs, and checks it.
+    pub speculate: Speculate,
     /// Invocations of a group; 64 where it is `None`. Cut down to the device's limit.
     pub workgroup_size: Option<u32>,
     /// Launches are timed by the device's clock, where it has one, even if that slows them down.
@@ -71,6 +75,7 @@ impl Default for GpuOptions {
             profile: Profile::default(),
             float: FloatMode::default(),
             libm: None,
+            speculate: Speculate::default(),
             workgroup_size: None,
             timed: false,
             fuel: crate::Limits::default().fuel,
@@ -110,6 +115,9 @@ pub(crate) struct Shared {
     limits: Limits,
     /// How kernels are lifted for this device, its features included.
     options: translator::Options,
+    speculate: Speculate,
+    /// A bug that tests plant: what a form that bailed out wrote stays.
+    forgets_restoring: AtomicBool,
     kernels: KernelCache,
     current: Mutex<Arc<Connection>>,
 }
@@ -176,6 +184,7 @@ impl GpuDevice {
         let limit = adapter.info().max_workgroup_size;
         let timed = options.timed;
         let is_software = adapter.info().kind == DeviceKind::SoftwareGpu;
+        let speculate = options.speculate;
         let options = translator::Options {
             profile,
             float: options.float,
@@ -189,7 +198,19 @@ impl GpuDevice {
         let current = Mutex::new(connection);
         let kernels = KernelCache::default();
         let adapter = adapter.clone();
-        Ok(GpuDevice { shared: Arc::new(Shared { adapter, transfers, timed, limits, options, kernels, current }) })
+        Ok(GpuDevice {
+            shared: Arc::new(Shared {
+                adapter,
+                transfers,
+                timed,
+                limits,
+                options,
+                speculate,
+                forgets_restoring: AtomicBool::new(false),
+                kernels,
+                current,
+            }),
+        })
     }
 
     /// How kernels are lifted for this device.
@@ -228,6 +249,12 @@ impl GpuDevice {
     /// [`LaunchError::Internal`] for a defect of the translator, [`LaunchError::Device`] if the device fails.
     pub fn check_floats(&self, random: usize) -> Result<Vec<OperatorCheck>, LaunchError> {
         conformance::run(self, random)
+    }
+
+    /// Plants a bug: what a form wrote that bailed out is not undone.
+    #[doc(hidden)]
+    pub fn forget_restoring(&self) {
+        self.shared.forgets_restoring.store(true, Ordering::Relaxed);
     }
 
     /// Destroys the driver's device under all contexts, as an unplugged GPU does.

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use wavelift_translator as translator;
-use wavelift_translator::{Answer, Interface, Profile, Shader, Shape, Source, TRAP_BINDING, TrapSite};
+use wavelift_translator::{
+    Answer, Assumption, Interface, Profile, Shader, Shape, Source, Speculation, TRAP_BINDING, TrapSite,
+};
 
 use crate::device::gpu::bindings;
 use crate::device::gpu::connection::Connection;
@@ -177,8 +179,16 @@ struct Key {
     function: u32,
     shape: Shape,
     checks_proved: bool,
+    speculation: Speculation,
     /// Whether the translator may ask for pointers instead.
     may_ask: bool,
+}
+
+impl Key {
+    fn new(module: &GuestModule, function: u32, shape: Shape, options: &translator::Options, may_ask: bool) -> Key {
+        let translator::Options { checks_proved, speculation, .. } = *options;
+        Key { module: module.id, function, shape, checks_proved, speculation, may_ask }
+    }
 }
 
 /// What lifting gives.
@@ -197,10 +207,15 @@ struct Entry {
     lifting: Arc<OnceLock<Result<Lifting, LaunchError>>>,
 }
 
+/// What is left to assume of kernels, by module and function.
+type Broken = HashMap<(u64, u32), (Weak<GuestModule>, Speculation)>;
+
 /// All kernels that were lifted for one device.
 #[derive(Default)]
 pub(crate) struct KernelCache {
     entries: Mutex<HashMap<Key, Entry>>,
+    /// What may still be assumed of the kernels of which something did not hold, by module and function.
+    broken: Mutex<Broken>,
 }
 
 impl KernelCache {
@@ -212,7 +227,7 @@ impl KernelCache {
         shape: Shape,
         options: &translator::Options,
     ) -> Result<(Arc<Kernel>, Duration), LaunchError> {
-        let key = Key { module: module.id, function, shape, checks_proved: options.checks_proved, may_ask: false };
+        let key = Key::new(module, function, shape, options, false);
         match self.lifting(module, key, options)? {
             (Lifting::Kernel(kernel), took) => Ok((kernel, took)),
             (Lifting::Asks(_), _) => Err(LaunchError::Internal("Lifting asked for pointers that it has.".into())),
@@ -227,8 +242,24 @@ impl KernelCache {
         shape: Shape,
         options: &translator::Options,
     ) -> Result<(Lifting, Duration), LaunchError> {
-        let key = Key { module: module.id, function, shape, checks_proved: options.checks_proved, may_ask: true };
+        let key = Key::new(module, function, shape, options, true);
         self.lifting(module, key, options)
+    }
+
+    /// What may be assumed of a kernel: what no launch has broken.
+    pub fn speculation(&self, module: &GuestModule, function: u32) -> Speculation {
+        self.broken.lock().get(&(module.id, function)).map_or(Speculation::ALL, |(_, left)| *left)
+    }
+
+    /// Notes that something does not hold of a kernel.
+    pub fn note_broken(&self, module: &Arc<GuestModule>, function: u32, assumption: Assumption) {
+        let mut broken = self.broken.lock();
+        if broken.len() >= SWEEP_AT {
+            broken.retain(|_, (module, _)| module.strong_count() > 0);
+        }
+        let fresh = || (Arc::downgrade(module), Speculation::ALL);
+        let (_, left) = broken.entry((module.id, function)).or_insert_with(fresh);
+        *left = left.without(assumption);
     }
 
     fn lifting(

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use wavelift_translator::layout::DATA;
 use wavelift_translator::pointers::{LaunchMemory, Resolved};
-use wavelift_translator::{Environment, Input, LINEAR, LaunchState, Layout, Options, Shape};
+use wavelift_translator::speculation::{is_large, is_worth};
+use wavelift_translator::{Environment, Input, LINEAR, LaunchState, Layout, Options, Shape, Speculate, Speculation};
 
 use crate::device::gpu::Shared;
 use crate::device::gpu::connection::Connection;
@@ -85,18 +86,50 @@ impl LaunchMemory for Memory<'_, '_> {
 }
 
 impl GpuContext {
-    /// The kernel for this launch.
+    /// The kernel for this launch: the exact form or, where the device's options want it, a speculative one.
     pub(super) fn lifted(
         &mut self,
         launch: &Launch,
-        environment: Environment,
+        environment: &Environment,
         state: &mut CallerState<'_>,
         connection: &Connection,
     ) -> Result<Lifted, LaunchError> {
+        let left = self.shared.kernels.speculation(&launch.module, launch.function);
+        let (speculate, options) = (self.shared.speculate, self.shared.options);
+        let mut form = |speculation| self.lifted_as(launch, environment, state, connection, speculation);
+        let exact = match speculate {
+            Speculate::Always if left.any() => return form(left),
+            _ => form(Speculation::NONE),
+        };
+        if speculate != Speculate::Auto || !left.any() {
+            return exact;
+        }
+        let accesses = match &exact {
+            Ok(lifted) if !is_large(lifted.kernel.shader.accesses, &options) => return exact,
+            Ok(lifted) => lifted.kernel.shader.accesses,
+            Err(LaunchError::Unsupported(_)) => u32::MAX,
+            Err(_) => return exact,
+        };
+        match form(left) {
+            Ok(speculative) if is_worth(speculative.kernel.shader.accesses, accesses) => Ok(speculative),
+            _ => exact,
+        }
+    }
+
+    /// The kernel for this launch, with these assumptions.
+    fn lifted_as(
+        &mut self,
+        launch: &Launch,
+        environment: &Environment,
+        state: &mut CallerState<'_>,
+        connection: &Connection,
+        speculation: Speculation,
+    ) -> Result<Lifted, LaunchError> {
         let (mut shape, slots) = shape_of(&launch.buffers);
-        shape.environment = environment;
+        shape.environment = environment.clone();
         let shared = self.shared.clone();
-        let mut lifter = Lifter { shared: &shared, launch, options: shared.options, lift: Duration::ZERO };
+        let options = Options { speculation, ..shared.options };
+        let mut lifter = Lifter { shared: &shared, launch, options, lift: Duration::ZERO };
         let immediates = all_immediates(launch, &slots);
         let (mut kernel, pointers) = match lifter.get_or_ask(&shape)? {
             Lifting::Kernel(kernel) => (kernel, Vec::new()),

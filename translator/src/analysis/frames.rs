@@ -7,13 +7,51 @@ use super::dataflow;
 use super::stack_offsets::{StackOffsets, stack_offsets};
 use crate::ir::{Function, Op, StmtKind, Type, Value, WasmOp};
 
+/// Bytes of the stack, by distance from the stack pointer: the first, and the end.
+pub type Span = (i64, i64);
+
+/// Whether two have a byte in common.
+pub fn meet(a: Span, b: Span) -> bool {
+    a.0 < b.1 && b.0 < a.1
+}
+
+/// What accesses of the stack are to be checked for in a form that promoted slots though an access may meet them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guards {
+    /// What was promoted, ascending: no access may meet it.
+    pub promoted: Vec<Span>,
+    /// Where accesses may lie, ascending and apart from one another and from what was promoted.
+    pub allowed: Vec<Span>,
+}
+
+impl Guards {
+    /// Those of what was promoted, where accesses mean these objects: allowed is what lies between promoted slots and
+    /// meets an object, and all below the lowest.
+    pub fn new(mut promoted: Vec<Span>, objects: &BTreeSet<Span>) -> Guards {
+        promoted.sort_unstable();
+        let mut allowed = Vec::new();
+        let mut start = i64::from(i32::MIN);
+        for (first, end) in promoted.iter().copied().chain([(0, 0)]) {
+            let gap = (start, first);
+            if first > start && (allowed.is_empty() || objects.iter().any(|object| meet(*object, gap))) {
+                allowed.push(gap);
+            }
+            start = start.max(end);
+        }
+        Guards { promoted, allowed }
+    }
+}
+
 /// What is known of a kernel's frames once its globals are promoted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frames {
     /// The stack pointer, if the kernel uses one.
     pub stack_pointer: Option<u32>,
     /// Whether a frame's size is not known before it is made (`alloca`).
     pub dynamic: bool,
+    /// What accesses of the stack are checked for, in a form that assumes
+    /// [`Assumption::Slots`](crate::Assumption::Slots).
+    pub guards: Option<Guards>,
 }
 
 /// Bytes for all frames of a size that is not known beforehand.

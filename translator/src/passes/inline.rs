@@ -6,6 +6,7 @@ use crate::call_graph::{Dispatch, Indirect, Outcome, Slice};
 use crate::error::{Error, Location, Result, TrapKind};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Exit, Function, Label, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
+use crate::speculation::Assumption;
 
 /// Deepest nesting of the inlined kernel; the backend's and SPIR-V's own limit is 1,023.
 const MAX_NESTING: usize = 900;
@@ -16,12 +17,40 @@ const MAX_CASES: usize = 1 << 16;
 /// Fewest entries at a table's end that a comparison of their own takes care of.
 const MIN_TAIL: usize = 8;
 
+/// How deep recursion is unrolled, from the deepest that is tried: the first that gives a kernel of bearable size is
+/// taken. 1 stands for functions that could call themselves, but don't, such as those that format numbers.
+const DEPTHS: [usize; 6] = [8, 6, 4, 3, 2, 1];
+
+/// Most operators of a kernel in which recursion is unrolled deeper than 1.
+const MAX_UNROLLED: u32 = 20_000;
+
 /// Copies the kernel with all calls inlined. What it calls is lifted on the way, and is in `slice` afterwards.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for what can't be lifted, and when the result has more than `max_operators` statements or nests
 /// too deep.
 pub fn inline(slice: &mut Slice<'_>, kernel: u32, max_operators: u32) -> Result<Function> {
+    inline_to(slice, kernel, max_operators, usize::MAX)
+}
+
+/// The same with recursion unrolled as deep as size allows; deeper calls bail out.
+///
+/// # Errors
+/// As [`inline`]'s.
+pub fn inline_recursive(slice: Slice<'_>, kernel: u32, max_operators: u32) -> Result<Function> {
+    let mut slice = slice.recursive();
+    for depth in DEPTHS {
+        let most = if depth == 1 { max_operators } else { max_operators.min(MAX_UNROLLED) };
+        match inline_to(&mut slice, kernel, most, depth) {
+            Err(Error::Unsupported { .. }) if depth > 1 => {}
+            inlined => return inlined,
+        }
+    }
+    Err(Error::Internal("no depth of recursion was tried".into()))
+}
+
+/// A function is open `depth` times at the most; a call beyond that bails out.
+fn inline_to(slice: &mut Slice<'_>, kernel: u32, max_operators: u32, depth: usize) -> Result<Function> {
     let source = slice.get(kernel, &[], None)?;
     let mut out = Function {
         values: Vec::new(),
@@ -39,6 +68,7 @@ pub fn inline(slice: &mut Slice<'_>, kernel: u32, max_operators: u32) -> Result<
         slice,
         out,
         open: vec![kernel],
+        most_open: depth,
         constants: HashMap::new(),
         budget: max_operators as usize,
         limit: max_operators,
@@ -66,6 +96,8 @@ struct Inliner<'s, 'e> {
     out: Function,
     /// The functions that are being copied, outermost first.
     open: Vec<u32>,
+    /// How often one function may be among them.
+    most_open: usize,
     /// Values of the copy that are numbers known here: what callers pass as a table's entry may be one.
     constants: HashMap<Value, u32>,
     budget: usize,
@@ -233,9 +265,23 @@ impl Inliner<'_, '_> {
     /// Inlines one call: flat where the callee only falls off its end, else as a block that its returns leave.
     fn call(&mut self, callee: u32, args: &[Value], at: Location, stmts: &mut Vec<Stmt>) -> Result<Vec<Value>> {
         let source = self.slice.get(callee, &self.open, Some(at))?;
+        if self.open.iter().filter(|open| **open == callee).count() >= self.most_open {
+            return Ok(self.bail_out(&source.results, at, stmts));
+        }
         self.open.push(callee);
         let results = self.copy_call(&source, args, at, stmts);
         self.open.pop();
+        results
+    }
+
+    /// Ends the invocation in place of a call; gives values that stand for the call's results.
+    fn bail_out(&mut self, results: &[Type], at: Location, stmts: &mut Vec<Stmt>) -> Vec<Value> {
+        let mut list = ListBuilder::new(at);
+        let index = list.i32(&mut self.out, 0);
+        let default = self.trap(TrapKind::BailedOut(Assumption::Recursion), at);
+        let results: Vec<Value> = results.iter().map(|ty| self.out.new_value(*ty)).collect();
+        list.push(StmtKind::Switch { index, cases: Vec::new(), default, results: results.clone() });
+        stmts.extend(list.stmts);
         results
     }
 

@@ -11,6 +11,7 @@ mod convert;
 mod division;
 mod emulation;
 mod float;
+mod guard;
 mod integer;
 mod math;
 mod memory;
@@ -31,8 +32,10 @@ use crate::ir::{Const, Exit, Function, LowOp, Op, Region, RegionId, Stmt, StmtKi
 use crate::module::{ConstInit, Module};
 use crate::options::{FloatMode, Input, Options, Profile, Shape, immediate};
 use crate::passes::rebase::rebase;
+use crate::passes::stack_slots::unproved;
 
 use control::Uses;
+use guard::StackGuard;
 use memory::Address;
 
 /// Lowers a kernel for launches of this shape.
@@ -52,6 +55,10 @@ pub fn lower(
     let rebased = rebase(function, &mut roots, shape, frames.stack_pointer)?;
     let offsets = frames.stack_pointer.map(|pointer| stack_offsets(function, pointer));
     let depth = frames.depth(function, offsets.as_ref());
+    let guard = frames.stack_pointer.zip(frames.guards).map(|(pointer, guards)| {
+        let unproved = unproved(function, shape, pointer, &guards.promoted);
+        StackGuard::new(guards, unproved)
+    });
     let alignment = alignment(&rebased);
     let start = rebased.region(rebased.body).stmts.first().map_or_else(Default::default, |stmt| stmt.at);
     let regions = dataflow::regions(&rebased);
@@ -62,6 +69,7 @@ pub fn lower(
         shape,
         options,
         roots,
+        guard,
         stack: Stack { pointer: frames.stack_pointer, offsets, depth },
         alignment,
         constants: constants.iter().enumerate().filter_map(known).collect(),
@@ -127,6 +135,8 @@ struct Lowerer<'a> {
     shape: &'a Shape,
     options: &'a Options,
     roots: Roots,
+    /// What a speculative form checks of accesses of the stack.
+    guard: Option<StackGuard>,
     stack: Stack,
     alignment: Alignment,
     function: Function,

@@ -8,11 +8,15 @@
 //! Promotion assumes that no access at another address meets a promoted group. Where one comes up, as by a pointer that was
 //! itself a slot, all starts anew with that group put off until then; and [`promote_slots`] keeps its result only
 //! if no access is left that could meet one: up to the first that did, the promoted function and the original do the same,
-//! so there is none.
+//! so there is none. A speculative form keeps it in any case, and such accesses are checked when the kernel runs: they must
+//! lie where nothing was promoted ([`Guards`]). There, what looks like an array or a structure is not promoted.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod objects;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::analysis::dataflow;
+use crate::analysis::frames::{Guards, Span, meet};
 use crate::analysis::ranges;
 use crate::analysis::roots::{Root, roots};
 use crate::analysis::stack_offsets::{StackOffsets, stack_offsets};
@@ -22,28 +26,98 @@ use crate::ir::{Const, Function, Op, RegionId, Stmt, StmtKind, Type, Value, Wasm
 use crate::options::Shape;
 use crate::passes::{dead_code, promote, simplify};
 
+use objects::Variables;
+
 /// A slot that holds another's address is promoted a round before that one: deepest chain of such slots.
 const MAX_ROUNDS: u32 = 6;
+/// The same for speculative forms, whose kernels are large: a chain grows with each call that was inlined.
+const MAX_ROUNDS_SPECULATIVE: u32 = 24;
 /// Most attempts; each puts off at least one range by a round or more.
 const MAX_ATTEMPTS: u32 = 40;
 
-/// Promotes what can be promoted; `first_cell` is a number beyond the module's globals.
-pub fn promote_slots(function: &mut Function, shape: &Shape, stack_pointer: u32, first_cell: u32) {
-    let mut plan = Plan { stack_pointer, first_cell, put_off: BTreeMap::new() };
-    for _ in 0..MAX_ATTEMPTS {
-        match plan.attempt(function) {
-            Ok(None) => return,
-            Ok(Some(promoted)) => match met(&promoted.function, shape, stack_pointer, &promoted.done) {
-                Some(spans) if spans.is_empty() => {
-                    *function = promoted.function;
-                    return;
-                }
-                Some(spans) => spans.into_iter().for_each(|span| plan.put_off(span, MAX_ROUNDS)),
-                None => return,
-            },
-            Err((range, round)) => plan.put_off(range, round),
+/// Longest range of computed addresses, in bytes, that a speculative form takes for an object because it is proved: longer
+/// ones are mostly those of a loop of which little is known.
+const MAX_PROVED: i64 = 32;
+
+/// Attempts of which each forgets what looked like an object at the last.
+const MAX_GUESSES: u32 = 16;
+
+/// Promotes what can be promoted; `first_cell` is a number beyond the module's globals. A speculative form promotes what no
+/// access is likely to meet, and gives what accesses are to be checked for where some may.
+pub fn promote_slots(
+    function: &mut Function,
+    shape: &Shape,
+    stack_pointer: u32,
+    first_cell: u32,
+    speculates: bool,
+) -> Option<Guards> {
+    let rounds = if speculates { MAX_ROUNDS_SPECULATIVE } else { MAX_ROUNDS };
+    let mut plan = Plan {
+        stack_pointer,
+        first_cell,
+        rounds,
+        is_patient: speculates,
+        put_off: BTreeMap::new(),
+        objects: BTreeSet::new(),
+    };
+    let variables = speculates.then(|| Variables::new(function, stack_pointer));
+    let mut best = None;
+    for attempt in 0..MAX_ATTEMPTS {
+        let promoted = match plan.attempt(function) {
+            Ok(None) => break,
+            Ok(Some(promoted)) => promoted,
+            Err((ranges, round)) => {
+                ranges.into_iter().for_each(|range| plan.put_off(range, round));
+                continue;
+            }
+        };
+        let Promoted { function: form, done } = promoted;
+        let met = met(&form, shape, stack_pointer, &done);
+        let mut spans = met.spans;
+        let (mut guards, known) = (None, spans.len());
+        if speculates {
+            spans.retain(|(first, end)| end - first <= MAX_PROVED);
         }
+        if met.is_unbounded || spans.len() < known {
+            let variables = variables.as_ref()?;
+            let objects = variables.objects(&form, &stack_offsets(&form, stack_pointer));
+            let missed = objects.iter().any(|span| done.iter().any(|known| meet(*known, *span)));
+            if missed && best.is_some() {
+                break;
+            } else if missed {
+                plan.guess(objects, attempt >= MAX_GUESSES);
+                continue;
+            }
+            let shrinks = plan.objects.iter().any(|known| !objects.contains(known));
+            guards = Some(Guards::new(done, &objects));
+            if shrinks && spans.is_empty() && best.is_none() {
+                // Without what no longer looks like an object more may be promoted.
+                best = Some((form, guards));
+                plan.objects = objects;
+                continue;
+            }
+        }
+        if spans.is_empty() {
+            *function = form;
+            return guards;
+        }
+        spans.into_iter().for_each(|span| plan.put_off(span, rounds));
     }
+    let (form, guards) = best?;
+    *function = form;
+    guards
+}
+
+/// The accesses of the private stack, by address, offset and bytes, at no constant distance, that may meet what was
+/// promoted.
+pub fn unproved(function: &Function, shape: &Shape, stack_pointer: u32, done: &[Span]) -> HashSet<(Value, u32, u32)> {
+    let mut found = HashSet::new();
+    computed(function, shape, stack_pointer, |access, address, span| {
+        if span.is_none_or(|span| done.iter().any(|known| meet(*known, span))) {
+            found.insert((address, access.offset, access.bytes));
+        }
+    });
+    found
 }
 
 /// A promoted function, and what was promoted.
@@ -56,18 +130,24 @@ struct Promoted {
 struct Plan {
     stack_pointer: u32,
     first_cell: u32,
+    rounds: u32,
+    /// Whether an attempt looks for all ranges that came up too early.
+    is_patient: bool,
     /// First byte to end, and first round, of what may not be promoted at once.
     put_off: BTreeMap<(i64, i64), u32>,
-}
-
-/// Bytes of the stack, by distance from the stack pointer: the first, and the end.
-type Span = (i64, i64);
-
-fn meet(a: Span, b: Span) -> bool {
-    a.0 < b.1 && b.0 < a.1
+    /// What looks like an object, and is not promoted.
+    objects: BTreeSet<Span>,
 }
 
 impl Plan {
+    /// Puts off what looks like an object, in place of what did at the last attempt or besides it.
+    fn guess(&mut self, objects: BTreeSet<Span>, besides: bool) {
+        if !besides {
+            self.objects.clear();
+        }
+        self.objects.extend(objects);
+    }
+
     fn put_off(&mut self, range: Span, round: u32) {
         let known = self.put_off.entry(range).or_insert(0);
         *known = round.max(*known + 1);
@@ -75,27 +155,29 @@ impl Plan {
 
     fn is_due(&self, group: Span, round: u32) -> bool {
         self.put_off.iter().all(|(range, from)| *from <= round || !meet(*range, group))
+            && !self.objects.iter().any(|object| meet(*object, group))
     }
 
     /// Whether something is due in a later round.
     fn waits(&self, round: u32) -> bool {
-        self.put_off.values().any(|from| (round + 1..MAX_ROUNDS).contains(from))
+        self.put_off.values().any(|from| (round + 1..self.rounds).contains(from))
     }
 
     /// The promoted function and what was promoted; `None` if nothing can be.
     ///
     /// # Errors
-    /// A range that was promoted, and the round after which an access of it came up.
-    fn attempt(&self, function: &Function) -> Result<Option<Promoted>, (Span, u32)> {
+    /// Ranges that were promoted, one or more, and the round after which accesses of them came up.
+    fn attempt(&self, function: &Function) -> Result<Option<Promoted>, (Vec<Span>, u32)> {
         let mut promoted = function.clone();
         let mut done: Vec<Span> = Vec::new();
-        for round in 0..MAX_ROUNDS {
+        for round in 0..self.rounds {
             let offsets = stack_offsets(&promoted, self.stack_pointer);
             let mut groups = groups(&promoted, &offsets);
-            for (start, group) in &groups {
-                if done.iter().any(|range| meet(*range, (*start, group.end))) {
-                    return Err(((*start, group.end), round));
-                }
+            let early = groups.iter().map(|(start, group)| (*start, group.end));
+            let early = early.filter(|group| done.iter().any(|range| meet(*range, *group)));
+            let early: Vec<Span> = early.take(if self.is_patient { usize::MAX } else { 1 }).collect();
+            if !early.is_empty() {
+                return Err((early, round));
             }
             let waiting = groups.len();
             groups.retain(|start, group| group.fits && self.is_due((*start, group.end), round));
@@ -114,7 +196,7 @@ impl Plan {
             if let Some(at) = place(&offsets, &access, address) {
                 let range = (at, at + i64::from(access.bytes));
                 if let Some(range) = done.iter().find(|known| meet(**known, range)) {
-                    return Err((*range, MAX_ROUNDS));
+                    return Err((vec![*range], self.rounds));
                 }
             }
         }
@@ -122,33 +204,54 @@ impl Plan {
     }
 }
 
-/// The spans of accesses of the private stack, at no constant distance, that meet what was promoted; `None` if one may
-/// meet anything.
-fn met(function: &Function, shape: &Shape, stack_pointer: u32, done: &[Span]) -> Option<BTreeSet<Span>> {
+/// Which accesses of the private stack, at no constant distance, may meet what was promoted.
+#[derive(Default)]
+struct Met {
+    /// The spans of those that have one.
+    spans: BTreeSet<Span>,
+    /// Whether one may meet anything.
+    is_unbounded: bool,
+}
+
+fn met(function: &Function, shape: &Shape, stack_pointer: u32, done: &[Span]) -> Met {
+    let mut met = Met::default();
+    computed(function, shape, stack_pointer, |_, _, span| match span {
+        Some(span) if done.iter().any(|known| meet(*known, span)) => _ = met.spans.insert(span),
+        Some(_) => {}
+        None => met.is_unbounded = true,
+    });
+    met
+}
+
+/// Goes through the accesses that may be of the private stack, at no constant distance: with the address, and the bytes in
+/// which it lies if that is known.
+fn computed(
+    function: &Function,
+    shape: &Shape,
+    stack_pointer: u32,
+    mut note: impl FnMut(&MemoryAccess, Value, Option<Span>),
+) {
     let roots = roots(function, shape, Some(stack_pointer));
     let offsets = stack_offsets(function, stack_pointer);
-    let (mut ranges, mut spans) = (None, BTreeSet::new());
+    let mut ranges = None;
     for id in dataflow::regions(function) {
         for (number, stmt) in function.region(id).stmts.iter().enumerate() {
             let Some((access, address)) = access(stmt) else { continue };
             match roots.root_of(address) {
                 Root::Stack if offsets.of(address).is_none() => {}
-                Root::Among(set) if set.has_stack() => return None,
+                Root::Among(set) if set.has_stack() => {
+                    note(&access, address, None);
+                    continue;
+                }
                 _ => continue,
             }
             let ranges = ranges.get_or_insert_with(|| ranges::ranges(function, stack_pointer));
             let Some(range) = ranges.at(id, number) else { continue };
-            if !(range.stack && range.is_bounded()) {
-                return None;
-            }
             let offset = i64::from(access.offset);
             let span = (range.low + offset, range.high + offset + i64::from(access.bytes));
-            if done.iter().any(|known| meet(*known, span)) {
-                spans.insert(span);
-            }
+            note(&access, address, (range.stack && range.is_bounded()).then_some(span));
         }
     }
-    Some(spans)
 }
 
 /// All accesses, and their addresses.

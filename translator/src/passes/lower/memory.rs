@@ -6,6 +6,7 @@ use crate::error::{Result, TrapKind};
 use crate::ir::operator::MemoryAccess;
 use crate::ir::{LowOp, Type, Value};
 use crate::options::{Input, LINEAR, WINDOW_ALIGNMENT, immediate};
+use crate::speculation::Assumption;
 
 /// What an access is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +196,9 @@ impl Lowerer<'_> {
             if at + i64::from(access.bytes) > 0 {
                 return Err(self.unsupported("an access across the stack pointer"));
             }
+            if self.meets_promoted(at, access.bytes) {
+                return Ok(Err(TrapKind::BailedOut(Assumption::Slots)));
+            }
             if -at > i64::from(depth) {
                 return Ok(Err(TrapKind::OutOfBounds));
             }
@@ -211,7 +215,11 @@ impl Lowerer<'_> {
         let limit = self.int(Type::I32, u64::from(depth.saturating_sub(access.bytes - 1)));
         let beyond = self.bool(LowOp::ULe, &[limit, offset]);
         self.trap_if(beyond, TrapKind::OutOfBounds);
-        let zeros = self.alignment.trailing_zeros(address.original).min(STACK_ZEROS);
+        self.guard_stack(access, address.original, offset);
+        let mut zeros = self.alignment.trailing_zeros(address.original).min(STACK_ZEROS);
+        if access.offset.is_multiple_of(4) {
+            zeros = self.guard_alignment(access, offset, zeros);
+        }
         Ok(Ok(self.place_at(Space::Stack, access, base, zeros)))
     }
 
@@ -234,6 +242,7 @@ impl Lowerer<'_> {
         }
         let effective = self.plus_offset(access, address.value);
         let zeros = self.zeros(access, address);
+        let zeros = self.guard_alignment(access, effective, zeros);
         let mut spaces = Vec::new();
         for slot in 0..self.shape.slots() {
             if set.has_slot(slot) && (!stores || self.is_writable(slot)) {
@@ -246,7 +255,11 @@ impl Lowerer<'_> {
         if set.has_linear() && !self.module.memories().is_empty() {
             spaces.push(Space::Slot(LINEAR));
         }
-        if spaces.is_empty() { Ok(Err(TrapKind::OutOfBounds)) } else { Ok(Ok(Several { spaces, effective, zeros })) }
+        if spaces.is_empty() {
+            Ok(Err(TrapKind::OutOfBounds))
+        } else {
+            Ok(Ok(Several { spaces, original: address.original, effective, zeros }))
+        }
     }
 
     /// The place in a space, and whether the address is not in it.
@@ -287,8 +300,10 @@ impl Lowerer<'_> {
     ) -> Result<Vec<Value>> {
         let Some((space, rest)) = several.split() else { return Err(no_space()) };
         let (place, beyond) = self.candidate(access, &several, space)?;
+        let original = several.original;
         let Some(rest) = rest else {
             self.trap_if(beyond, TrapKind::OutOfBounds);
+            self.guard_place(access, original, place);
             return act(self, place);
         };
         let mut outcome = Ok(());
@@ -299,9 +314,18 @@ impl Lowerer<'_> {
             })
         };
         let then = self.nested(|l| values_of(l.at_one_of(access, rest, act)));
-        let otherwise = self.nested(|l| values_of(act(l, place)));
+        let otherwise = self.nested(|l| {
+            l.guard_place(access, original, place);
+            values_of(act(l, place))
+        });
         outcome?;
         Ok(self.join(beyond, then, otherwise.0))
+    }
+
+    fn guard_place(&mut self, access: MemoryAccess, original: Value, place: Place) {
+        if place.space == Space::Stack {
+            self.guard_stack(access, original, place.offset);
+        }
     }
 
     /// Loads from a checked place.
@@ -333,8 +357,20 @@ impl Lowerer<'_> {
     fn word_of(&mut self, space: Space, index: Value) -> Value {
         match space {
             Space::Slot(slot) => self.low(LowOp::LoadWord { slot }, &[index], Type::I32),
-            Space::Stack => self.low(LowOp::LoadStack, &[index], Type::I32),
+            Space::Stack => {
+                let index = self.stack_index(index);
+                self.low(LowOp::LoadStack, &[index], Type::I32)
+            }
         }
+    }
+
+    /// An index of the private stack's words that was checked, so that drivers see it is one: Mesa folds what it knows of
+    /// addresses before it drops branches that are never taken, and crashes on a constant index beyond an array.
+    pub(super) fn stack_index(&mut self, index: Value) -> Value {
+        if !self.options.speculation.any() || self.known_int(index).is_some() {
+            return index;
+        }
+        self.op_with_int(LowOp::UMin, index, u64::from((self.stack.depth / 4).saturating_sub(1)))
     }
 
     /// The index of the word that holds a place's first byte.
@@ -438,6 +474,8 @@ impl Lowerer<'_> {
 #[derive(Clone)]
 pub(super) struct Several {
     spaces: Vec<Space>,
+    /// The address as the analyses know it.
+    original: Value,
     /// The effective address.
     effective: Value,
     /// Low bits of it that are known to be zero.

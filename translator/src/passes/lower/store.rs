@@ -32,7 +32,10 @@ impl Lowerer<'_> {
     fn set_word(&mut self, space: Space, index: Value, word: Value) {
         match space {
             Space::Slot(slot) => self.effect(LowOp::StoreWord { slot }, &[index, word]),
-            Space::Stack => self.effect(LowOp::StoreStack, &[index, word]),
+            Space::Stack => {
+                let index = self.stack_index(index);
+                self.effect(LowOp::StoreStack, &[index, word]);
+            }
         }
     }
 
@@ -50,6 +53,7 @@ impl Lowerer<'_> {
                 }
             }
             Space::Stack => {
+                let index = self.stack_index(index);
                 let old = self.low(LowOp::LoadStack, &[index], Type::I32);
                 let old = self.same(LowOp::And, &[old, kept]);
                 let new = self.same(LowOp::Or, &[old, bits]);
