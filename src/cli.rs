@@ -72,6 +72,10 @@ pub struct RunArguments {
     /// How exact floats are on GPUs.
     #[arg(long = "float", value_enum, default_value_t = FloatMode::Strict)]
     pub float_mode: FloatMode,
+
+    /// Compute these types on smaller integers on GPUs, as where there are none; the results are the same.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "TYPE,...")]
+    pub emulate: Vec<Wide>,
 }
 
 #[derive(Debug, Args)]
@@ -120,6 +124,10 @@ pub struct TranslateArguments {
     /// How exact floats are.
     #[arg(long = "float", value_enum, default_value_t = FloatMode::Strict)]
     pub float_mode: FloatMode,
+
+    /// Compute these types on smaller integers, as where there are none; the results are the same.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "TYPE,...")]
+    pub emulate: Vec<Wide>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -180,6 +188,19 @@ impl From<FloatMode> for wavelift::translator::FloatMode {
             FloatMode::Fast => wavelift::translator::FloatMode::Fast,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Wide {
+    /// 64-bit integers, and with them 64-bit floats.
+    I64,
+    /// 64-bit floats.
+    F64,
+}
+
+/// What is to be emulated.
+pub fn emulate(types: &[Wide]) -> wavelift::translator::Emulate {
+    wavelift::translator::Emulate { i64: types.contains(&Wide::I64), f64: types.contains(&Wide::F64) }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

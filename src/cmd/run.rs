@@ -40,6 +40,7 @@ fn config(arguments: &RunArguments) -> Config {
         verify: arguments.verify,
         profile: arguments.profile.into(),
         float: arguments.float_mode.into(),
+        emulate: crate::cli::emulate(&arguments.emulate),
         notice: Notice::new(|message| super::say(&format!("wavelift: {message}"))),
         ..Config::default()
     }

@@ -21,8 +21,12 @@ pub fn run(arguments: &TranslateArguments) -> Result<i32> {
         );
     }
     let shape = Shape::initial(&module, function);
-    let options =
-        Options { profile: arguments.profile.into(), float: arguments.float_mode.into(), ..Options::default() };
+    let options = Options {
+        profile: arguments.profile.into(),
+        float: arguments.float_mode.into(),
+        emulate: crate::cli::emulate(&arguments.emulate),
+        ..Options::default()
+    };
     let output = match arguments.emit {
         Emit::Ir => translator::emit_ir(&module, function, &shape, &options)?.into_bytes(),
         Emit::Spirv => {
@@ -51,7 +55,7 @@ fn write_text(
     options: Options,
     language: Language,
 ) -> Result<Vec<u8>> {
-    let options = Options { profile: Profile::Portable, ..options };
+    let options = Options { profile: Profile::Portable, features: language.features(), ..options };
     let shader = translator::translate(module, function, shape, &options)?;
     Ok(text::write(&shader, language)?.into_bytes())
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use wavelift_translator::{FloatMode, Profile};
+use wavelift_translator::{Emulate, FloatMode, Profile};
 
 /// Which device launches run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -64,6 +64,9 @@ pub struct Config {
     pub profile: Profile,
     /// How exact floats are on GPUs.
     pub float: FloatMode,
+    /// Which 64-bit types GPUs compute on smaller integers though they may have them, with the same results. What a GPU does
+    /// not have is computed so in any case.
+    pub emulate: Emulate,
     /// Run on the CPU what a GPU can't. If false, such a launch gives the guest the error code `unsupported`.
     pub allow_fallback: bool,
     /// Threads of the CPU device; `None` for one per core.
@@ -81,6 +84,7 @@ impl Default for Config {
             verify: false,
             profile: Profile::default(),
             float: FloatMode::default(),
+            emulate: Emulate::default(),
             allow_fallback: true,
             threads: None,
             notice: Notice::default(),

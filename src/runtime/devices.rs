@@ -53,7 +53,12 @@ impl Devices {
         let mut devices = Devices {
             fixed: None,
             own: None,
-            gpu_options: GpuOptions { profile: config.profile, float: config.float, workgroup_size: None },
+            gpu_options: GpuOptions {
+                profile: config.profile,
+                float: config.float,
+                emulate: config.emulate,
+                workgroup_size: None,
+            },
             threads: config.threads,
             notice: config.notice.clone(),
             told: AtomicBool::new(false),

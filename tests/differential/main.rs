@@ -74,14 +74,25 @@ static SUITES: [Suite; 23] = [
 /// Suites with stores narrower than words.
 const NARROW: [&str; 3] = ["stores", "places", "bulk"];
 
-/// Suites whose kernels all have `f64`, which MSL and HLSL don't.
-const ONLY_F64: [&str; 3] = ["operators_f64", "expressions", "vectors_f64x2"];
+/// Suites with many 64-bit values, which engines that emulate those run, too.
+const WIDE: [&str; 9] = [
+    "operators_i64",
+    "operators_f32",
+    "operators_f64",
+    "operators_i32",
+    "select",
+    "loads",
+    "stores",
+    "expressions",
+    "vectors_f64x2",
+];
 
 fn main() {
     let mut trials = Vec::new();
     for suite in &SUITES {
         let words = NARROW.contains(&suite.name).then_some(Engine::Words);
-        for engine in Engine::ALL.into_iter().chain(words) {
+        let emulating = if WIDE.contains(&suite.name) { &Engine::EMULATING[..] } else { &[] };
+        for engine in Engine::ALL.into_iter().chain(words).chain(emulating.iter().copied()) {
             let test = move || match engine.missing() {
                 Some(reason) => Ok(Completion::ignored_with(reason)),
                 None => run(suite, engine).map(|()| Completion::Completed),
@@ -96,7 +107,7 @@ fn main() {
             },
         ));
     }
-    for suite in SUITES.iter().filter(|suite| !ONLY_F64.contains(&suite.name)) {
+    for suite in &SUITES {
         for (name, language) in [("msl", Language::Msl), ("hlsl", Language::Hlsl)] {
             let test = move || match cpp::have_compiler() {
                 false => Ok(Completion::ignored_with("this machine has no GNU `g++` to compile the text with")),

@@ -1,8 +1,8 @@
 //! Sum, product, quotient and square root of `f64`s, on their bits.
 
 use super::format::{
-    BIAS, HIDDEN, INFINITY, LAST_EXPONENT, MAGNITUDE, NAN, Number, SIGN, exponent, is_nan, pack, round, significand, unpack,
-    with_sign,
+    BIAS, HIDDEN, INFINITY, LAST_EXPONENT, MAGNITUDE, NAN, Number, SIGN, exponent, is_nan, pack, round, significand,
+    unpack, with_sign,
 };
 use super::words::{
     high, leading_zeros, low, multiply, multiply_high, multiply_high_sticky, reciprocal, shift_left, shift_right_sticky,

@@ -2,7 +2,6 @@
 
 use super::words::{high, leading_zeros, low, shift_left, shift_right_sticky};
 
-
 /// The sign.
 pub const SIGN: u64 = 1 << 63;
 /// All but the sign.

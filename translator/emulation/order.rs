@@ -1,7 +1,7 @@
 //! Comparisons, minimum and maximum, and whole numbers near an `f64`, on its bits.
 
 use super::format::{BIAS, FRACTION, HIDDEN, MAGNITUDE, NAN, SIGN, exponent, is_nan};
-use super::words::{high, low, join};
+use super::words::{high, join, low};
 
 /// The exponent field from which on numbers are whole.
 const WHOLE: u32 = BIAS as u32 + 52;

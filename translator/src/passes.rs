@@ -3,6 +3,7 @@
 pub mod bulk;
 pub mod data_drop;
 pub mod dead_code;
+pub mod emulate;
 pub mod forward;
 pub mod hoist_loads;
 pub mod inline;
@@ -15,3 +16,4 @@ pub mod simplify;
 pub mod stack_slots;
 pub mod vectors;
 pub mod widen;
+pub mod words;

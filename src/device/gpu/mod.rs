@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use wavelift_translator as translator;
-use wavelift_translator::{Features, FloatMode, Profile};
+use wavelift_translator::{Emulate, Features, FloatMode, Profile};
 
 use crate::device::{Context, Device, DeviceError, DeviceInfo, DeviceKind, LaunchError};
 use crate::memory::AddressSpace;
@@ -53,6 +53,8 @@ pub struct GpuOptions {
     pub profile: Profile,
     /// How exact floats are.
     pub float: FloatMode,
+    /// Which 64-bit types are computed on smaller integers even where the adapter has them.
+    pub emulate: Emulate,
     /// Invocations of a group; 64 where it is `None`. Cut down to the device's limit.
     pub workgroup_size: Option<u32>,
 }
@@ -157,6 +159,7 @@ impl GpuDevice {
             profile,
             float: options.float,
             features,
+            emulate: options.emulate,
             workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),
             max_accesses: if is_software { MAX_ACCESSES_SOFTWARE } else { MAX_ACCESSES },
             ..translator::Options::default()

@@ -67,7 +67,18 @@ fn edges(fraction: u32, exponent: u32) -> Vec<u64> {
     let full: u64 = (1 << fraction) - 1;
     let mut fields = vec![0, 1, 2, bias - 2, bias - 1, bias, bias + 1, bias + 2, ones - 2, ones - 1, ones];
     let f = u64::from(fraction);
-    fields.extend([bias - f - 1, bias - f, bias + f - 1, bias + f, bias + f + 1, f, f + 1, bias + 30, bias + 31, bias + 32]);
+    fields.extend([
+        bias - f - 1,
+        bias - f,
+        bias + f - 1,
+        bias + f,
+        bias + f + 1,
+        f,
+        f + 1,
+        bias + 30,
+        bias + 31,
+        bias + 32,
+    ]);
     fields.extend([bias + 62, bias + 63, bias + 64].into_iter().filter(|field| *field < ones));
     if fraction == 52 {
         // Where an `f32` is subnormal, least, greatest or infinite.
