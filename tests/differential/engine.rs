@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use wavelift::device::gpu::{self, Adapter, GpuDevice, GpuOptions};
 use wavelift::device::{Access, Device, cpu};
-use wavelift_translator::{Emulate, Features, Options, Profile};
+use wavelift_translator::{Emulate, Options, Profile};
 
 use crate::case::{Case, End, Program};
 use crate::interpreter::{Form, Interpreter};
@@ -81,19 +81,6 @@ impl Engine {
     pub fn is_gpu(self) -> bool {
         use Engine::*;
         matches!(self, Vulkan | Words | Portable | Emulated | PortableEmulated | PortableFloats)
-    }
-
-    /// What it has; everything, but for a GPU.
-    pub fn features(self) -> Result<Features, String> {
-        Ok(match self {
-            Engine::Vulkan => gpu_device(Profile::Vulkan)?.options().features,
-            Engine::Words => gpu_device_of_words()?.options().features,
-            Engine::Emulated => gpu_device(Profile::Vulkan)?.options().features,
-            Engine::Portable | Engine::PortableEmulated | Engine::PortableFloats => {
-                gpu_device(Profile::Portable)?.options().features
-            }
-            _ => Features::all(),
-        })
     }
 
     /// Why it is not on this machine.

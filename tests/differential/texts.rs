@@ -50,7 +50,7 @@ fn kernel(case: &Case, language: Language) -> Result<Option<Kernel>, Failed> {
     let options = Options { profile: Profile::Portable, features: language.features(), ..Options::default() };
     let shader = match program.translate(&options) {
         Ok(shader) => shader,
-        Err(error) => return program.expect_refusal(&error.to_string(), &options.features).map(|()| None),
+        Err(error) => return program.expect_refusal(&error.to_string()).map(|()| None),
     };
     let text = match text::write(&shader, language) {
         Ok(text) => text,

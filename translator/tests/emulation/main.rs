@@ -1,13 +1,18 @@
 //! The functions that stand for missing operators, against the host's floats and integers: natively, and lifted.
 
 mod native;
+#[path = "../common/mod.rs"]
+mod oracle;
 mod values;
+
+use rspirv::dr::Operand;
+use rspirv::spirv::Op as Spirv;
 
 use native::{FUNCTIONS, Native};
 use values::Random;
-use wavelift_translator::TrapKind;
 use wavelift_translator::ir::eval::{EvalError, eval};
 use wavelift_translator::ir::{Const, Op, Type, WasmOp};
+use wavelift_translator::{Features, Module, Options, Profile, Shape, TrapKind, translate};
 
 /// A function, and the operator that it stands for.
 struct Pair {
@@ -102,6 +107,51 @@ fn random(count: u32) {
     for pair in Pair::all() {
         for _ in 0..count {
             pair.check(&pair.random(&mut random)).unwrap();
+        }
+    }
+}
+
+/// A kernel that applies the operator to loaded operands and stores the result.
+fn kernel(op: WasmOp) -> Module {
+    let load = |(number, ty): (usize, &Type)| format!("({ty}.load offset={} (local.get 3))", 8 * number);
+    let loads: String = op.params().iter().enumerate().map(load).collect();
+    let text = format!(
+        "(module (memory 1) (func (param i32 i32 i32 i32 i32)
+           ({}.store offset=16 (local.get 3) ({} {loads}))))",
+        op.result(),
+        op.text()
+    );
+    Module::parse(wat::parse_str(text).unwrap()).unwrap()
+}
+
+/// The widths of the types that a module declares.
+fn widths(words: &[u32]) -> Vec<(Spirv, u32)> {
+    let module = rspirv::dr::load_words(words).unwrap();
+    let width = |inst: &rspirv::dr::Instruction| match (inst.class.opcode, inst.operands.first()) {
+        (class @ (Spirv::TypeInt | Spirv::TypeFloat), Some(Operand::LiteralBit32(width))) => Some((class, *width)),
+        _ => None,
+    };
+    module.types_global_values.iter().filter_map(width).collect()
+}
+
+#[test]
+fn no_operator_needs_what_a_device_lacks() {
+    for op in WasmOp::ALL {
+        let module = kernel(*op);
+        for profile in [Profile::Vulkan, Profile::Portable] {
+            for (int64, float64) in [(false, true), (true, false), (false, false)] {
+                let features = Features { int64, float64, ..Features::all() };
+                let options = Options { profile, features, ..Options::default() };
+                let words = translate(&module, 0, &Shape::distinct(1), &options).unwrap().words;
+                let found = widths(&words);
+                let lacks = |ty| !found.contains(&(ty, 64));
+                assert!(int64 || lacks(Spirv::TypeInt) && lacks(Spirv::TypeFloat), "{}: {found:?}", op.text());
+                assert!(float64 || lacks(Spirv::TypeFloat), "{}: {found:?}", op.text());
+                oracle::assert_valid(&words);
+                if profile == Profile::Portable {
+                    oracle::assert_portable(&words);
+                }
+            }
         }
     }
 }
