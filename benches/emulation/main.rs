@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use wavelift::device::gpu::{self, Adapter, GpuDevice, GpuOptions};
 use wavelift::device::{
-    Access, BufferId, BufferSpec, Caller, Context, Device as _, GlobalValue, GuestModule, Launch, TableEntry,
+    Access, BufferId, BufferSpec, Caller, Context, Device as _, GlobalValue, GuestModule, Launch, LaunchTimes,
+    TableEntry,
 };
 use wavelift::memory::AddressSpace;
 use wavelift::translator::module::ConstInit;
@@ -26,16 +27,13 @@ use output::{Cell, Table};
 use stats::summarize;
 
 /// Launches of each kernel in each form, after the first.
-const LAUNCHES: usize = 11;
+const LAUNCHES: usize = 9;
 /// Where linear memory of a launch ends.
 const MEMORY: u64 = 1 << 20;
 
 /// What is computed on smaller integers.
-const FORMS: [(&str, Emulate); 3] = [
-    ("native", Emulate { i64: false, f64: false }),
-    ("f64", Emulate { i64: false, f64: true }),
-    ("i64 and f64", Emulate { i64: true, f64: true }),
-];
+const FORMS: [Emulate; 3] =
+    [Emulate { i64: false, f64: false }, Emulate { i64: false, f64: true }, Emulate { i64: true, f64: true }];
 
 #[derive(Parser)]
 #[command(about = "Measures emulated 64-bit types; see benches/README.md.")]
@@ -65,13 +63,6 @@ pub struct Case {
     pub memory: Vec<u8>,
 }
 
-/// What a form of a kernel costs.
-struct Cost {
-    words: usize,
-    compile: f64,
-    run: f64,
-}
-
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let adapter = match &arguments.adapter {
@@ -79,8 +70,10 @@ fn main() -> Result<()> {
         None => gpu::adapters().into_iter().next().context("This machine has no GPU driver.")?,
     };
     let mut text = format!("# Emulated 64-bit types, measured\n\n- GPU: {}\n", describe(&adapter));
-    let note = "`words`: size of the kernel's SPIR-V. `compile`: the driver's compiler, at the first launch. `run`: the \
-                middle one of 11 launches; the ratios are to the native form. All forms of a kernel leave equal bytes.";
+    let note = "`words`: size of the kernel's SPIR-V. `compile`: the driver's compiler, at the first launch. `run`: the process's \
+                CPU time of a launch, the median. The columns behind each are those of the forms that emulate `f64` on 64-bit \
+                integers, and both types on words: words, times, and for `run` the ratio to the native form's, the median of \
+                launches in turns. All forms leave equal bytes.";
     for (title, cases) in [("Operators", operators::cases()?), ("Kernels of guests", guests::cases()?)] {
         let wanted = |case: &Case| arguments.filter.as_ref().is_none_or(|filter| case.name.contains(filter.as_str()));
         let rows = cases.into_iter().filter(wanted).map(|case| row(&adapter, case)).collect::<Result<_>>()?;
@@ -111,38 +104,89 @@ fn describe(adapter: &Adapter) -> String {
     format!("{}, {}, {}", info.name, info.backend, info.driver)
 }
 
-/// One kernel in all forms.
-fn row(adapter: &Adapter, case: Case) -> Result<Vec<Cell>> {
-    eprintln!("{} ...", case.name);
-    let (mut costs, mut first): (Vec<Cost>, Option<Vec<u8>>) = (Vec::new(), None);
-    let Case { name, module, kernel, iterations, buffers, memory } = case;
-    let module = Arc::new(GuestModule { id: 1, wasm: module });
-    for (form, emulate) in FORMS {
+/// A form of a kernel, ready to be launched.
+struct Form {
+    context: Box<dyn Context>,
+    launch: Launch,
+    words: usize,
+    compile: f64,
+    runs: Vec<f64>,
+}
+
+impl Form {
+    fn new(adapter: &Adapter, case: &Case, module: &Arc<GuestModule>, emulate: Emulate) -> Result<Form> {
         let device = GpuDevice::open(adapter, &GpuOptions { emulate, ..GpuOptions::default() })?;
-        let shape = Shape::initial(&module.wasm, kernel);
-        let words = translate(&module.wasm, kernel, &shape, device.options())?.words.len();
+        let (function, iterations) = (case.kernel, case.iterations);
+        let shape = Shape::initial(&module.wasm, function);
+        let words = translate(&module.wasm, function, &shape, device.options())?.words.len();
         let mut context = device.new_context(AddressSpace::detached()?)?;
-        let specs = create(&mut *context, &buffers)?;
-        let launch =
-            Launch { module: module.clone(), function: kernel, iterations, block_size: 1, buffers: specs.clone() };
-        let mut caller = Instance { memory: memory.clone(), module: module.clone() };
-        let compile = context.launch(&launch, &mut caller)?.compile.as_secs_f64();
-        let mut runs = Vec::new();
-        for _ in 0..LAUNCHES {
-            runs.push(context.launch(&launch, &mut caller)?.run.as_secs_f64());
-        }
-        let last = specs.last().context("a kernel without buffers")?;
-        let mut left = vec![0; last.size as usize];
-        context.read_buffer(last.id, 0, &mut left)?;
-        ensure!(*first.get_or_insert_with(|| left.clone()) == left, "`{name}` leaves other bytes with {form}");
-        costs.push(Cost { words, compile, run: summarize(&runs).context("no runs")?.median });
+        let buffers = create(&mut *context, &case.buffers)?;
+        let launch = Launch { module: module.clone(), function, iterations, block_size: 1, buffers };
+        Ok(Form { context, launch, words, compile: 0.0, runs: Vec::new() })
     }
-    let ratio = |of: fn(&Cost) -> f64, index: usize| Cell::Ratio(of(&costs[index]) / of(&costs[0]));
-    let mut cells = vec![Cell::Text(name)];
-    cells.extend(costs.iter().map(|cost| Cell::Count(cost.words as u64)));
-    cells.extend(costs.iter().map(|cost| Cell::Seconds(cost.compile)));
-    cells.extend([Cell::Seconds(costs[0].run), ratio(|cost| cost.run, 1), ratio(|cost| cost.run, 2)]);
+
+    fn launch(&mut self, case: &Case) -> Result<LaunchTimes> {
+        let mut caller = Instance { memory: case.memory.clone(), module: self.launch.module.clone() };
+        Ok(self.context.launch(&self.launch, &mut caller)?)
+    }
+
+    /// What the kernel left in its last buffer.
+    fn left(&mut self) -> Result<Vec<u8>> {
+        let last = *self.launch.buffers.last().context("a kernel without buffers")?;
+        let mut left = vec![0; last.size as usize];
+        self.context.read_buffer(last.id, 0, &mut left)?;
+        Ok(left)
+    }
+
+    fn median(&self) -> f64 {
+        summarize(&self.runs).map_or(f64::NAN, |summary| summary.median)
+    }
+}
+
+/// One kernel in all forms, which take turns.
+fn row(adapter: &Adapter, mut case: Case) -> Result<Vec<Cell>> {
+    eprintln!("{} ...", case.name);
+    let empty = Module::parse(wat::parse_str("(module)")?)?;
+    let module = Arc::new(GuestModule { id: 1, wasm: std::mem::replace(&mut case.module, empty) });
+    let mut forms = Vec::new();
+    for emulate in FORMS {
+        let mut form = Form::new(adapter, &case, &module, emulate)?;
+        form.compile = form.launch(&case)?.compile.as_secs_f64();
+        forms.push(form);
+    }
+    let first = forms[0].left()?;
+    for form in &mut forms {
+        ensure!(form.left()? == first, "`{}` leaves other bytes where it is emulated", case.name);
+    }
+    for _ in 0..LAUNCHES {
+        for form in &mut forms {
+            let before = cpu_seconds()?;
+            form.launch(&case)?;
+            form.runs.push(cpu_seconds()? - before);
+        }
+    }
+    let ratio = |index: usize| {
+        let quotients: Vec<f64> =
+            forms[index].runs.iter().zip(&forms[0].runs).map(|(run, native)| run / native).collect();
+        summarize(&quotients).map_or(Cell::Nothing, |summary| Cell::Ratio(summary.median))
+    };
+    let mut cells = vec![Cell::Text(case.name)];
+    cells.extend(forms.iter().map(|form| Cell::Count(form.words as u64)));
+    cells.extend(forms.iter().map(|form| Cell::Seconds(form.compile)));
+    cells.extend([Cell::Seconds(forms[0].median()), ratio(1), ratio(2)]);
     Ok(cells)
+}
+
+/// The time that all threads of this process have spent on the CPU (Linux): of a software driver, what other programs on
+/// the machine disturb least.
+fn cpu_seconds() -> Result<f64> {
+    let mut nanoseconds = 0;
+    for thread in std::fs::read_dir("/proc/self/task").context("no CPU times on this system")? {
+        // A thread that has ended meanwhile has no file any more.
+        let text = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        nanoseconds += text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0u64);
+    }
+    Ok(nanoseconds as f64 * 1e-9)
 }
 
 fn create(context: &mut dyn Context, buffers: &[Vec<u8>]) -> Result<Vec<BufferSpec>> {

@@ -7,7 +7,7 @@ use wavelift::translator::ir::{Type, WasmOp};
 use crate::Case;
 
 /// Invocations, and applications in each.
-const INVOCATIONS: u32 = 1024;
+const INVOCATIONS: u32 = 1 << 14;
 const APPLICATIONS: u32 = 256;
 /// Operands of each side.
 const OPERANDS: u32 = 1024;

@@ -5,7 +5,8 @@ use super::format::{
     unpack, with_sign,
 };
 use super::words::{
-    high, leading_zeros, low, multiply, multiply_high, multiply_high_sticky, reciprocal, shift_left, shift_right_sticky,
+    high, leading_zeros, low, multiply, multiply_high, multiply_high_sticky, reciprocal, select, shift_left,
+    shift_right_sticky,
 };
 
 /// `a + b`
@@ -13,20 +14,20 @@ pub fn add(a: u64, b: u64) -> u64 {
     /// Where the highest bit of the greater significand lies below the top, so that a sum has room.
     const ROOM: u32 = 10;
     let swapped = a & MAGNITUDE < b & MAGNITUDE;
-    let (large, small) = if swapped { (b, a) } else { (a, b) };
+    let (large, small) = (select(swapped, b, a), select(swapped, a, b));
     let field = exponent(large).max(1);
     let distance = (field - exponent(small).max(1)).min(63);
     let augend = significand(large) << ROOM;
     let addend = shift_right_sticky(significand(small) << ROOM, distance);
     let opposite = (a ^ b) & SIGN != 0;
-    let sum = if opposite { augend.wrapping_sub(addend) } else { augend.wrapping_add(addend) };
+    let sum = select(opposite, augend.wrapping_sub(addend), augend.wrapping_add(addend));
     // A subnormal result is exact, and stays where the exponent ends.
     let places = leading_zeros(sum).min(field);
     let magnitude = (u64::from(field - places) << 52).wrapping_add(round(shift_left(sum, places & 63)));
-    let rounded = if sum == 0 { a & b & SIGN } else { with_sign(large, magnitude) };
-    let invalid = is_nan(large) || opposite && small & MAGNITUDE == INFINITY;
-    let special = if invalid { NAN } else { large };
-    if exponent(large) == LAST_EXPONENT { special } else { rounded }
+    let rounded = select(sum == 0, a & b & SIGN, with_sign(large, magnitude));
+    let invalid = is_nan(large) | (opposite & (small & MAGNITUDE == INFINITY));
+    let special = select(invalid, NAN, large);
+    select(exponent(large) == LAST_EXPONENT, special, rounded)
 }
 
 /// `a * b`
@@ -34,13 +35,13 @@ pub fn multiply_floats(a: u64, b: u64) -> u64 {
     let (x, y) = (unpack(a), unpack(b));
     let product = multiply_high_sticky(x.significand, y.significand);
     let carry = (high(product) >> 31) as i32;
-    let significand = if carry == 0 { product << 1 } else { product };
+    let significand = select(carry == 0, product << 1, product);
     let rounded = pack(a ^ b, Number { exponent: x.exponent + y.exponent - BIAS + carry, significand });
     let sign = (a ^ b) & SIGN;
-    let rounded = if product == 0 { sign } else { rounded };
-    let invalid = is_nan(a) || is_nan(b) || product == 0;
-    let special = if invalid { NAN } else { sign | INFINITY };
-    if exponent(a) == LAST_EXPONENT || exponent(b) == LAST_EXPONENT { special } else { rounded }
+    let rounded = select(product == 0, sign, rounded);
+    let invalid = is_nan(a) | is_nan(b) | (product == 0);
+    let special = select(invalid, NAN, sign | INFINITY);
+    select((exponent(a) == LAST_EXPONENT) | (exponent(b) == LAST_EXPONENT), special, rounded)
 }
 
 /// `a / b`
@@ -56,19 +57,19 @@ pub fn divide_floats(a: u64, b: u64) -> u64 {
     let quotient = ((u64::from(first) << 28) + u64::from(second)) >> 4;
     let rest = (dividend << 55).wrapping_sub(quotient.wrapping_mul(divisor));
     let short = rest >= divisor;
-    let exact = rest == if short { divisor } else { 0 };
+    let exact = rest == select(short, divisor, 0);
     let quotient = quotient + u64::from(short);
     let places = leading_zeros(quotient);
     let significand = quotient << 8 | u64::from(!exact);
-    let significand = if places == 8 { significand } else { significand << 1 };
+    let significand = select(places == 8, significand, significand << 1);
     let rounded = pack(a ^ b, Number { exponent: x.exponent - y.exponent + BIAS + 8 - places as i32, significand });
     let sign = (a ^ b) & SIGN;
     let (a, b) = (a & MAGNITUDE, b & MAGNITUDE);
-    let (nothing, endless) = (a == 0 || b == INFINITY, a == INFINITY || b == 0);
-    let invalid = is_nan(a) || is_nan(b) || nothing && endless;
-    let rounded = if nothing { sign } else { rounded };
-    let rounded = if endless { sign | INFINITY } else { rounded };
-    if invalid { NAN } else { rounded }
+    let (nothing, endless) = ((a == 0) | (b == INFINITY), (a == INFINITY) | (b == 0));
+    let invalid = is_nan(a) | is_nan(b) | (nothing & endless);
+    let rounded = select(nothing, sign, rounded);
+    let rounded = select(endless, sign | INFINITY, rounded);
+    select(invalid, NAN, rounded)
 }
 
 /// The square root. The last steps, and their bounds, are those of musl's `sqrt`.
@@ -78,10 +79,10 @@ pub fn square_root(bits: u64) -> u64 {
     let value = unpack(bits);
     let odd = value.exponent & 1 == 0;
     // A number from 1 to 4, with two bits before the point.
-    let number = if odd { value.significand } else { value.significand >> 1 };
+    let number = select(odd, value.significand, value.significand >> 1);
     // A line through 1/√x, x from 1 to 2, that errs by less than 1/40, and the same for x from 2 to 4.
     let line = 0xa313_0000u32.wrapping_sub(multiply_high(high(value.significand), 0x4afb_0000)) << 1;
-    let mut inverse = if odd { multiply_high(line, 0xb504_f333) } else { line };
+    let mut inverse = select(odd, multiply_high(line, 0xb504_f333), line);
     let mut root = multiply_high(high(number), inverse);
     for _ in 0..3 {
         // A little less than it would be: products are rounded down, and the inverse must stay below 1.
@@ -102,6 +103,6 @@ pub fn square_root(bits: u64) -> u64 {
     let fraction = root.wrapping_add(up).wrapping_sub(HIDDEN);
     let field = ((value.exponent + BIAS) >> 1) as u64;
     let rounded = (field << 52).wrapping_add(fraction);
-    let special = if bits == INFINITY || bits & MAGNITUDE == 0 { bits } else { NAN };
-    if bits & MAGNITUDE == 0 || bits >= INFINITY { special } else { rounded }
+    let special = select((bits == INFINITY) | (bits & MAGNITUDE == 0), bits, NAN);
+    select((bits & MAGNITUDE == 0) | (bits >= INFINITY), special, rounded)
 }

@@ -1,7 +1,7 @@
 //! Conversions between floats and integers, and between `f32` and `f64`, on the floats' bits.
 
 use super::format::{BIAS, INFINITY, LAST_EXPONENT, MAGNITUDE, NAN, SIGN, exponent, is_nan, round, significand};
-use super::words::{high, join, leading_zeros, low, shift_left};
+use super::words::{high, join, leading_zeros, low, select, shift_left, shift_right};
 
 /// Infinity of `f32`.
 const INFINITY_32: u32 = 0x7f80_0000;
@@ -22,7 +22,7 @@ pub fn from_u64(value: u64) -> u64 {
     let places = leading_zeros(value);
     let field = (BIAS as u32 + 62 - places) as u64;
     let rounded = (field << 52) + round(shift_left(value, places & 63));
-    if value == 0 { 0 } else { rounded }
+    select(value == 0, 0, rounded)
 }
 
 /// A signed integer as an `f64`.
@@ -36,7 +36,7 @@ pub fn from_u32(value: u32) -> u64 {
     let places = value.leading_zeros();
     let field = (BIAS as u32 + 30 - places) as u64;
     let exact = (field << 52) + (u64::from(value << (places & 31)) << 21);
-    if value == 0 { 0 } else { exact }
+    select(value == 0, 0, exact)
 }
 
 /// The same of 32 bits.
@@ -56,7 +56,7 @@ pub fn from_u64_to_f32(value: u64) -> u32 {
     let significand = shift_left(value, places & 63);
     let significand = high(significand) | u32::from(low(significand) != 0);
     let rounded = ((BIAS_32 as u32 + 62 - places) << 23) + round_32(significand);
-    if value == 0 { 0 } else { rounded }
+    select(value == 0, 0, rounded)
 }
 
 /// A signed integer as an `f32`.
@@ -68,16 +68,16 @@ pub fn from_i64_to_f32(value: i64) -> u32 {
 /// An `f32` as an `f64`.
 pub fn promote(bits: u32) -> u64 {
     let field = bits >> 23 & 0xff;
-    let hidden = if field == 0 { 0 } else { SIGN_32 };
+    let hidden = select(field == 0, 0, SIGN_32);
     let significand = bits << 9 >> 1 | hidden;
     let places = significand.leading_zeros();
     let exponent = (field.max(1) + (BIAS - BIAS_32) as u32 - 1).wrapping_sub(places);
     let significand = significand << (places & 31);
     let finite = join((exponent << 20).wrapping_add(significand >> 11), significand << 21);
-    let magnitude = if significand == 0 { 0 } else { finite };
-    let special = if bits << 9 == 0 { INFINITY } else { NAN };
-    let magnitude = if field == 0xff { special } else { magnitude };
-    if magnitude == NAN { NAN } else { magnitude | u64::from(bits & SIGN_32) << 32 }
+    let magnitude = select(significand == 0, 0, finite);
+    let special = select(bits << 9 == 0, INFINITY, NAN);
+    let magnitude = select(field == 0xff, special, magnitude);
+    select(magnitude == NAN, NAN, magnitude | u64::from(bits & SIGN_32) << 32)
 }
 
 /// An `f64` as the nearest `f32`.
@@ -91,7 +91,7 @@ pub fn demote(bits: u64) -> u32 {
     let field = (exponent - 1).clamp(0, 0xfe) as u32;
     let magnitude = ((field << 23) + round_32(kept)).min(INFINITY_32);
     let sign = high(bits) & SIGN_32;
-    if is_nan(bits) { NAN_32 } else { magnitude | sign }
+    select(is_nan(bits), NAN_32, magnitude | sign)
 }
 
 /// The whole part of a float's magnitude, given the exponent as an `f64`'s and a significand at the top; all ones where
@@ -99,34 +99,28 @@ pub fn demote(bits: u64) -> u32 {
 fn whole(field: u32, significand: u64) -> u64 {
     /// The field from which on a number is 2^64 or more.
     const BEYOND: u32 = BIAS as u32 + 64;
-    let places = (BEYOND - 1).wrapping_sub(field) & 63;
-    let (upper, lower) = match places & 32 {
-        0 => (high(significand), low(significand)),
-        _ => (0, high(significand)),
-    };
-    let places = places & 31;
-    let whole = join(upper >> places, lower >> places | upper << 1 << (31 - places));
-    let whole = if field >= BEYOND { u64::MAX } else { whole };
-    if field < BIAS as u32 { 0 } else { whole }
+    let whole = shift_right(significand, (BEYOND - 1).wrapping_sub(field) & 63);
+    let whole = select(field >= BEYOND, u64::MAX, whole);
+    select(field < BIAS as u32, 0, whole)
 }
 
 /// The magnitude's whole part, 0 of NaN.
 fn whole_64(bits: u64) -> u64 {
     let whole = whole(exponent(bits), significand(bits) << 11);
-    if is_nan(bits) { 0 } else { whole }
+    select(is_nan(bits), 0, whole)
 }
 
 /// The same of an `f32`.
 fn whole_32(bits: u32) -> u64 {
     let field = bits >> 23 & 0xff;
-    let beyond = if field == 0xff { LAST_EXPONENT } else { field + (BIAS - BIAS_32) as u32 };
+    let beyond = select(field == 0xff, LAST_EXPONENT, field + (BIAS - BIAS_32) as u32);
     let whole = whole(beyond, join(bits << 8 | SIGN_32, 0));
-    if bits << 1 > INFINITY_32 << 1 { 0 } else { whole }
+    select(bits << 1 > INFINITY_32 << 1, 0, whole)
 }
 
 /// The number in range that is nearest to a magnitude and a sign; a negative one has at most `least` below zero.
 fn saturate(magnitude: u64, negative: bool, least: u64, greatest: u64) -> u64 {
-    if negative { magnitude.min(least).wrapping_neg() } else { magnitude.min(greatest) }
+    select(negative, magnitude.min(least).wrapping_neg(), magnitude.min(greatest))
 }
 
 /// An `f64` to the nearest integer towards zero of those with 64 bits.
@@ -136,21 +130,21 @@ pub fn to_i64(bits: u64) -> u64 {
 
 /// The same without a sign.
 pub fn to_u64(bits: u64) -> u64 {
-    if bits & SIGN != 0 { 0 } else { whole_64(bits) }
+    select(bits & SIGN != 0, 0, whole_64(bits))
 }
 
 /// The same of 32 bits.
 pub fn to_i32(bits: u64) -> u32 {
     let whole = whole_64(bits);
-    let word = if high(whole) == 0 { low(whole) } else { u32::MAX };
-    if bits & SIGN != 0 { word.min(SIGN_32).wrapping_neg() } else { word.min(SIGN_32 - 1) }
+    let word = select(high(whole) == 0, low(whole), u32::MAX);
+    select(bits & SIGN != 0, word.min(SIGN_32).wrapping_neg(), word.min(SIGN_32 - 1))
 }
 
 /// The same of 32 bits without a sign.
 pub fn to_u32(bits: u64) -> u32 {
     let whole = whole_64(bits);
-    let word = if high(whole) == 0 { low(whole) } else { u32::MAX };
-    if bits & SIGN != 0 { 0 } else { word }
+    let word = select(high(whole) == 0, low(whole), u32::MAX);
+    select(bits & SIGN != 0, 0, word)
 }
 
 /// An `f32` to the nearest integer towards zero of those with 64 bits.
@@ -160,7 +154,7 @@ pub fn to_i64_from_f32(bits: u32) -> u64 {
 
 /// The same without a sign.
 pub fn to_u64_from_f32(bits: u32) -> u64 {
-    if bits & SIGN_32 != 0 { 0 } else { whole_32(bits) }
+    select(bits & SIGN_32 != 0, 0, whole_32(bits))
 }
 
 /// What hinders a conversion to an integer.
@@ -172,15 +166,15 @@ pub const OVERFLOW: u32 = 2;
 
 /// What hinders a conversion that takes magnitudes below these, of floats with and without a minus.
 pub fn hindrance(bits: u64, negative: u64, positive: u64) -> u32 {
-    let limit = if bits & SIGN != 0 { negative } else { positive };
-    let outside = if is_nan(bits) { NOT_A_NUMBER } else { OVERFLOW };
-    if bits & MAGNITUDE < limit { NOTHING } else { outside }
+    let limit = select(bits & SIGN != 0, negative, positive);
+    let outside = select(is_nan(bits), NOT_A_NUMBER, OVERFLOW);
+    select(bits & MAGNITUDE < limit, NOTHING, outside)
 }
 
 /// The same of an `f32`.
 pub fn hindrance_32(bits: u32, negative: u32, positive: u32) -> u32 {
-    let limit = if bits & SIGN_32 != 0 { negative } else { positive };
+    let limit = select(bits & SIGN_32 != 0, negative, positive);
     let magnitude = bits & !SIGN_32;
-    let outside = if magnitude > INFINITY_32 { NOT_A_NUMBER } else { OVERFLOW };
-    if magnitude < limit { NOTHING } else { outside }
+    let outside = select(magnitude > INFINITY_32, NOT_A_NUMBER, OVERFLOW);
+    select(magnitude < limit, NOTHING, outside)
 }

@@ -1,6 +1,6 @@
 //! The bits of an `f64`: taking them apart and putting them together with one rounding, to nearest, ties to even.
 
-use super::words::{high, leading_zeros, low, shift_left, shift_right_sticky};
+use super::words::{high, leading_zeros, low, select, shift_left, shift_right_sticky};
 
 /// The sign.
 pub const SIGN: u64 = 1 << 63;
@@ -31,7 +31,7 @@ pub fn is_nan(bits: u64) -> bool {
 
 /// The significand of a finite number: the fraction, and the hidden bit of normal ones.
 pub fn significand(bits: u64) -> u64 {
-    let hidden = if exponent(bits) == 0 { 0 } else { HIDDEN };
+    let hidden = select(exponent(bits) == 0, 0, HIDDEN);
     bits & FRACTION | hidden
 }
 
@@ -61,7 +61,7 @@ pub fn round(significand: u64) -> u64 {
 
 /// The sign and the magnitude, which is infinite where it is too large.
 pub fn with_sign(sign: u64, magnitude: u64) -> u64 {
-    let magnitude = if high(magnitude) >= high(INFINITY) { INFINITY } else { magnitude };
+    let magnitude = select(high(magnitude) >= high(INFINITY), INFINITY, magnitude);
     sign & SIGN | magnitude
 }
 

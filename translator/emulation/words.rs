@@ -16,6 +16,18 @@ pub fn join(high: u32, low: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
+/// `a` where the condition holds, else `b`, without a branch: compilers make branches of what they take for foreseeable.
+pub fn select<T>(condition: bool, a: T, b: T) -> T {
+    core::hint::select_unpredictable(condition, a, b)
+}
+
+/// `value >> amount`, for an amount below 64.
+pub fn shift_right(value: u64, amount: u32) -> u64 {
+    let value = select(amount & 32 != 0, value >> 32, value);
+    let (upper, lower, amount) = (high(value), low(value), amount & 31);
+    join(upper >> amount, lower >> amount | upper << 1 << (31 - amount))
+}
+
 /// The double-width product.
 pub fn multiply(a: u32, b: u32) -> u64 {
     u64::from(a) * u64::from(b)
@@ -28,21 +40,18 @@ pub fn multiply_high(a: u32, b: u32) -> u32 {
 
 /// `value << amount`, for an amount below 64.
 pub fn shift_left(value: u64, amount: u32) -> u64 {
-    let (upper, lower) = match amount & 32 {
-        0 => (high(value), low(value)),
-        _ => (low(value), 0),
-    };
-    let amount = amount & 31;
+    let value = select(amount & 32 != 0, join(low(value), 0), value);
+    let (upper, lower, amount) = (high(value), low(value), amount & 31);
     // In two steps, for a shift by 32 is none.
     join(upper << amount | lower >> 1 >> (31 - amount), lower << amount)
 }
 
 /// `value >> amount`, its lowest bit set if any bit was lost, for an amount below 64.
 pub fn shift_right_sticky(value: u64, amount: u32) -> u64 {
-    let (upper, lower, lost) = match amount & 32 {
-        0 => (high(value), low(value), 0),
-        _ => (0, high(value), low(value)),
-    };
+    let is_far = amount & 32 != 0;
+    let lost = select(is_far, low(value), 0);
+    let value = select(is_far, value >> 32, value);
+    let (upper, lower) = (high(value), low(value));
     let amount = amount & 31;
     let rest = 31 - amount;
     let lost = lost | lower << 1 << rest;
@@ -51,10 +60,9 @@ pub fn shift_right_sticky(value: u64, amount: u32) -> u64 {
 
 /// Number of leading zeroes; 64 of 0.
 pub fn leading_zeros(value: u64) -> u32 {
-    match high(value) {
-        0 => 32 + low(value).leading_zeros(),
-        upper => upper.leading_zeros(),
-    }
+    let is_short = high(value) == 0;
+    let word = select(is_short, low(value), high(value));
+    word.leading_zeros() + select(is_short, 32, 0)
 }
 
 /// The high half of the product, its lowest bit set if the low half is not zero.
@@ -90,10 +98,10 @@ fn divide_by_word(dividend: u64, divisor: u32) -> (u32, u32) {
         let mut left = rest - quotient * upper;
         // The guess is at most 2 too large (Knuth, volume 2, section 4.3.1).
         for _ in 0..2 {
-            if left < 0x1_0000 && (quotient > 0xffff || quotient * lower > (left << 16 | next)) {
-                quotient -= 1;
-                left += upper;
-            }
+            let is_large = (quotient > 0xffff) | (quotient.wrapping_mul(lower) > (left << 16 | next));
+            let is_wrong = (left < 0x1_0000) & is_large;
+            quotient -= u32::from(is_wrong);
+            left += select(is_wrong, upper, 0);
         }
         (quotient, (rest << 16 | next).wrapping_sub(quotient.wrapping_mul(divisor)))
     };
@@ -106,23 +114,23 @@ fn divide_by_word(dividend: u64, divisor: u32) -> (u32, u32) {
 pub fn divide(a: u64, b: u64) -> u64 {
     let is_word = high(b) == 0;
     // Of a divisor of one word, the quotient's high word by itself.
-    let word = if is_word { low(b) } else { u32::MAX };
+    let word = select(is_word, low(b), u32::MAX);
     let upper = high(a).checked_div(word).unwrap_or(0);
     let rest = high(a).wrapping_sub(upper.wrapping_mul(word));
-    let by = if is_word { low(b) } else { high(b) };
+    let by = select(is_word, low(b), high(b));
     let places = by.leading_zeros() & 31;
     // By the divisor's highest 32 bits, of half the dividend: at most one more than the quotient (Hacker's Delight, section 9-5).
-    let dividend = if is_word { shift_left(join(rest, low(a)), places) } else { a >> 1 };
-    let divisor = high(shift_left(if is_word { b << 32 } else { b }, places));
+    let dividend = select(is_word, shift_left(join(rest, low(a)), places), a >> 1);
+    let divisor = high(shift_left(select(is_word, b << 32, b), places));
     let (quotient, _) = divide_by_word(dividend, divisor);
     let guess = (quotient >> (31 - places)).saturating_sub(1);
     let rest = a.wrapping_sub(u64::from(guess).wrapping_mul(b));
     let long = guess + u32::from(rest >= b);
-    if is_word { join(upper, quotient) } else { long.into() }
+    select(is_word, join(upper, quotient), long.into())
 }
 
 /// Signed quotient, towards zero; any number where the divisor is 0.
 pub fn divide_signed(a: i64, b: i64) -> i64 {
     let quotient = divide(a.unsigned_abs(), b.unsigned_abs()) as i64;
-    if (a < 0) != (b < 0) { quotient.wrapping_neg() } else { quotient }
+    select((a < 0) != (b < 0), quotient.wrapping_neg(), quotient)
 }
