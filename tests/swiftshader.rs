@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     {
         return with_driver(manifest);
     }
-    let tests: [Test; 4] = [
+    let tests: [Test; 3] = [
         ("operators_are_right_or_refused", || check_all(cases::operators())),
         ("control_flow_is_right", || check_all(cases::control(0..12))),
         ("guests_are_right_or_refused", || check_all(cases::guests())),

@@ -7,6 +7,7 @@
 //! - `cargo test --test suite` runs everything on interpreter and CPU and compares with the committed results; for GPUs
 //!   everything is lifted and validated, and a sample is run (another one with another `WAVELIFT_SUITE_SEED`). All that
 //!   naga can write as MSL and HLSL is compiled as C++ and run on the CPU.
+//!   Files about 64-bit types run on GPUs with those emulated, too; these results are not committed.
 //! - `cargo test --test suite -- --full` runs everything everywhere and writes the results anew; it fails if an
 //!   assertion that passed before does not any more.
 
