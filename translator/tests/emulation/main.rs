@@ -12,7 +12,7 @@ use native::{FUNCTIONS, Native};
 use values::Random;
 use wavelift_translator::ir::eval::{EvalError, eval};
 use wavelift_translator::ir::{Const, Op, Type, WasmOp};
-use wavelift_translator::{Features, Module, Options, Profile, Shape, TrapKind, translate};
+use wavelift_translator::{Emulate, Error, Features, Module, Options, Profile, Shape, TrapKind, translate};
 
 /// A function, and the operator that it stands for.
 struct Pair {
@@ -153,6 +153,21 @@ fn no_operator_needs_what_a_device_lacks() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn a_kernel_that_becomes_too_long_is_refused() {
+    let module = kernel(WasmOp::F64Mul);
+    let lift = |max_operators| {
+        let emulate = Emulate { i64: true, f64: true };
+        let options = Options { emulate, max_operators, ..Options::default() };
+        translate(&module, 0, &Shape::distinct(1), &options)
+    };
+    assert!(lift(1000).is_ok());
+    match lift(100) {
+        Err(Error::Unsupported { what, at: Some(_), .. }) => assert_eq!(what, "more than 100 operators after inlining"),
+        other => panic!("{other:?}"),
     }
 }
 
