@@ -74,6 +74,10 @@ pub struct RunArguments {
     #[arg(long = "float", value_enum, default_value_t = FloatMode::Strict)]
     pub float_mode: FloatMode,
 
+    /// Compute these types on smaller integers on GPUs, as where there are none; the results are the same.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "TYPE,...")]
+    pub emulate: Vec<Wide>,
+
     /// Whether GPUs get forms of kernels that assume what holds in all sane programs, and check it.
     #[arg(long, value_enum, default_value_t = Speculate::Auto)]
     pub speculate: Speculate,
@@ -205,6 +209,10 @@ pub struct TranslateArguments {
     /// Write the form that assumes what holds in all sane programs, and checks it.
     #[arg(long)]
     pub speculate: bool,
+
+    /// Compute these types on smaller integers, as where there are none; the results are the same.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "TYPE,...")]
+    pub emulate: Vec<Wide>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -317,6 +325,19 @@ pub fn check_libm(float_mode: FloatMode, libm: Option<Libm>) -> anyhow::Result<(
         ),
         _ => Ok(()),
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Wide {
+    /// 64-bit integers, and with them 64-bit floats.
+    I64,
+    /// 64-bit floats.
+    F64,
+}
+
+/// What is to be emulated.
+pub fn emulate(types: &[Wide]) -> wavelift::translator::Emulate {
+    wavelift::translator::Emulate { i64: types.contains(&Wide::I64), f64: types.contains(&Wide::F64) }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

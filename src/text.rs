@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use naga::back::{hlsl, msl, wgsl};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use wavelift_translator::Shader;
+use wavelift_translator::{Features, Shader};
 
 /// Stack of the thread that writes: naga recurses over expressions, and long ones overflow the usual 2 MiB.
 const STACK_BYTES: usize = 64 << 20;
@@ -27,6 +27,12 @@ pub enum Language {
 }
 
 impl Language {
+    /// The features of a device that is programmed in this language: MSL and HLSL have 64-bit integers but, as naga writes
+    /// them, no 64-bit floats, WGSL has neither.
+    pub fn features(self) -> Features {
+        Features { float64: false, int64: self != Language::Wgsl, ..Features::all() }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Language::Wgsl => "WGSL",

@@ -146,3 +146,21 @@ fn inspect_counts_atomics_and_hints_at_updates_that_lack_them() {
     assert!(data.contains("`plain` loads a place that data decides"), "{said}");
     assert!(all.contains("`plain` loads one place for all invocations"), "{said}");
 }
+
+#[test]
+fn emulate_takes_64_bit_types_out_of_a_kernel() {
+    let (_folder, module) = module();
+    let assembly = |more: &[&str]| {
+        let arguments = ["translate", &module, "--kernel", "wide", "--emit", "spirv-asm", "-o", "-"];
+        let output = wavelift(&[&arguments, more].concat());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    assert!(assembly(&[]).contains("OpCapability Int64"));
+    assert!(assembly(&["--emulate", "f64"]).contains("OpCapability Int64"));
+    for types in ["i64", "i64,f64"] {
+        assert!(!assembly(&["--emulate", types]).contains("OpCapability Int64"), "{types}");
+    }
+    let output = wavelift(&["translate", &module, "--kernel", "wide", "--emulate", "f32", "-o", "-"]);
+    assert!(!output.status.success() && text(&output.stderr).contains("f32"), "{}", text(&output.stderr));
+}

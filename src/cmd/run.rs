@@ -45,6 +45,7 @@ fn config(arguments: &RunArguments) -> Config {
         libm: arguments.libm.map(Into::into),
         limits: (&arguments.limits).into(),
         speculate: arguments.speculate.into(),
+        emulate: crate::cli::emulate(&arguments.emulate),
         notice: Notice::new(|message| super::say(&format!("wavelift: {message}"))),
         ..Config::default()
     }

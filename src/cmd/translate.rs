@@ -27,6 +27,7 @@ pub fn run(arguments: &TranslateArguments) -> Result<i32> {
         float: arguments.float_mode.into(),
         libm: arguments.libm.map(Into::into),
         speculation: if arguments.speculate { Speculation::ALL } else { Speculation::NONE },
+        emulate: crate::cli::emulate(&arguments.emulate),
         ..Options::default()
     };
     let output = match arguments.emit {
@@ -57,7 +58,7 @@ fn write_text(
     options: Options,
     language: Language,
 ) -> Result<Vec<u8>> {
-    let options = Options { profile: Profile::Portable, ..options };
+    let options = Options { profile: Profile::Portable, features: language.features(), ..options };
     let shader = translator::translate(module, function, shape, &options)?;
     Ok(text::write(&shader, language)?.into_bytes())
 }

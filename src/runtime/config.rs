@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use wavelift_translator::{FloatMode, Libm, Profile, Speculate};
+use wavelift_translator::{Emulate, FloatMode, Libm, Profile, Speculate};
 
 use super::Limits;
 
@@ -74,6 +74,9 @@ pub struct Config {
     /// When GPUs get a form of a kernel that assumes what holds in all sane programs, checks it, and is undone and run in
     /// another way where it does not hold. Results are the same.
     pub speculate: Speculate,
+    /// Which 64-bit types GPUs compute on smaller integers though they may have them, with the same results. What a GPU does
+    /// not have is computed so in any case.
+    pub emulate: Emulate,
     /// Run on the CPU what a GPU can't. If false, such a launch gives the guest the error code `unsupported`.
     pub allow_fallback: bool,
     /// Threads of the CPU device; `None` for one per core.
@@ -106,6 +109,7 @@ impl Default for Config {
             float: FloatMode::default(),
             libm: None,
             speculate: Speculate::default(),
+            emulate: Emulate::default(),
             allow_fallback: true,
             threads: None,
             limits: Limits::default(),

@@ -56,6 +56,7 @@ impl Devices {
             gpu_options: GpuOptions {
                 profile: config.profile,
                 float: config.float,
+                emulate: config.emulate,
                 speculate: config.speculate,
                 libm: config.libm,
                 timed: config.timed,

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use wavelift::device::gpu::{self, Adapter, GpuDevice, GpuOptions};
 use wavelift::device::{Access, Device, cpu};
-use wavelift_translator::{Features, Options, Profile};
+use wavelift_translator::{Emulate, Options, Profile};
 
 use crate::case::{Case, End, Program};
 use crate::interpreter::{Form, Interpreter};
@@ -38,12 +38,29 @@ pub enum Engine {
     Words,
     /// The GPU, through naga.
     Portable,
+    /// The interpreter, on what the backend gets where 64-bit types are emulated.
+    StrictEmulated,
+    /// [`Engine::Vulkan`] with both 64-bit types emulated.
+    Emulated,
+    /// [`Engine::Portable`] with both 64-bit types emulated.
+    PortableEmulated,
+    /// [`Engine::Portable`] with 64-bit floats emulated on its 64-bit integers.
+    PortableFloats,
 }
+
+/// Both 64-bit types.
+pub const BOTH: Emulate = Emulate { i64: true, f64: true };
+/// The floats alone.
+const FLOATS: Emulate = Emulate { i64: false, f64: true };
 
 impl Engine {
     /// All but [`Engine::Words`], which is for suites with narrow stores.
     pub const ALL: [Engine; 6] =
         [Engine::Lifted, Engine::Strict, Engine::Sequential, Engine::Cpu, Engine::Vulkan, Engine::Portable];
+
+    /// Those that emulate, for suites with 64-bit types.
+    pub const EMULATING: [Engine; 4] =
+        [Engine::StrictEmulated, Engine::Emulated, Engine::PortableEmulated, Engine::PortableFloats];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -54,21 +71,24 @@ impl Engine {
             Engine::Vulkan => "gpu_vulkan",
             Engine::Words => "gpu_vulkan_words",
             Engine::Portable => "gpu_portable",
+            Engine::StrictEmulated => "interpreter_emulated",
+            Engine::Emulated => "gpu_vulkan_emulated",
+            Engine::PortableEmulated => "gpu_portable_emulated",
+            Engine::PortableFloats => "gpu_portable_emulated_floats",
         }
     }
 
     pub fn is_gpu(self) -> bool {
-        matches!(self, Engine::Vulkan | Engine::Words | Engine::Portable)
+        use Engine::*;
+        matches!(self, Vulkan | Words | Portable | Emulated | PortableEmulated | PortableFloats)
     }
 
-    /// What it has; everything, but for a GPU.
-    pub fn features(self) -> Result<Features, String> {
-        Ok(match self {
-            Engine::Vulkan => gpu_device(Profile::Vulkan)?.options().features,
-            Engine::Words => gpu_device_of_words()?.options().features,
-            Engine::Portable => gpu_device(Profile::Portable)?.options().features,
-            _ => Features::all(),
-        })
+    /// Whether its kernels may have 64-bit atomics.
+    pub fn has_wide_atomics(self) -> Result<bool, String> {
+        match self {
+            Engine::Vulkan | Engine::Words => Ok(gpu_device(Profile::Vulkan)?.options().features.int64_atomics),
+            other => Ok(!other.is_gpu()),
+        }
     }
 
     /// Why it is not on this machine.
@@ -84,11 +104,11 @@ impl Engine {
         match self {
             Engine::Sequential | Engine::Cpu => !case.exact_bounds,
             // The stages are made for buffers that may be written, and only for what can be lifted.
-            Engine::Strict => {
+            Engine::Strict | Engine::StrictEmulated => {
                 let writable = case.program.buffers.iter().all(|b| b.access == Access::ReadWrite);
                 writable && case.program.refused.is_none()
             }
-            Engine::Lifted | Engine::Vulkan | Engine::Words | Engine::Portable => true,
+            _ => true,
         }
     }
 
@@ -97,10 +117,14 @@ impl Engine {
         Ok(match self {
             Engine::Lifted => Box::new(Interpreter::new(program, Form::Lifted)?),
             Engine::Strict => Box::new(Interpreter::new(program, Form::Strict)?),
+            Engine::StrictEmulated => Box::new(Interpreter::emulating(program, BOTH)?),
             Engine::Sequential | Engine::Cpu => Box::new(OnDevice::new(&cpu_device(self), program)?),
             Engine::Vulkan => Box::new(OnDevice::new(gpu_device(Profile::Vulkan)?, program)?),
             Engine::Words => Box::new(OnDevice::new(gpu_device_of_words()?, program)?),
             Engine::Portable => Box::new(OnDevice::new(gpu_device(Profile::Portable)?, program)?),
+            Engine::Emulated => Box::new(OnDevice::new(emulating_device(Profile::Vulkan, BOTH)?, program)?),
+            Engine::PortableEmulated => Box::new(OnDevice::new(emulating_device(Profile::Portable, BOTH)?, program)?),
+            Engine::PortableFloats => Box::new(OnDevice::new(emulating_device(Profile::Portable, FLOATS)?, program)?),
         })
     }
 }
@@ -129,6 +153,18 @@ pub fn gpu_device(profile: Profile) -> Result<&'static GpuDevice, String> {
         device.map_err(|error| error.to_string())
     };
     DEVICES[usize::from(profile == Profile::Portable)].get_or_init(open).as_ref().map_err(String::clone)
+}
+
+/// The GPU for an engine that emulates, opened once.
+fn emulating_device(profile: Profile, emulate: Emulate) -> Result<&'static GpuDevice, String> {
+    static DEVICES: [OnceLock<Result<GpuDevice, String>>; 3] = [const { OnceLock::new() }; 3];
+    let open = || {
+        let adapter = adapter().ok_or("there is no adapter")?;
+        let device = GpuDevice::open(adapter, &GpuOptions { profile, emulate, ..GpuOptions::default() });
+        device.map_err(|error| error.to_string())
+    };
+    let number = usize::from(profile == Profile::Portable) + usize::from(emulate == FLOATS);
+    DEVICES[number].get_or_init(open).as_ref().map_err(String::clone)
 }
 
 /// The GPU for [`Engine::Words`].

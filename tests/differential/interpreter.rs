@@ -9,7 +9,7 @@ use wavelift_translator::ir::{Const, Function};
 use wavelift_translator::module::ConstInit;
 use wavelift_translator::pointers::{LaunchMemory, Resolved};
 use wavelift_translator::{
-    Answer, Input, LINEAR, LaunchState, Options, Shape, Source, TableEntry, immediate, testing, translate,
+    Answer, Emulate, Input, LINEAR, LaunchState, Options, Shape, Source, TableEntry, immediate, testing, translate,
     translate_or_ask,
 };
 
@@ -48,6 +48,7 @@ struct Asking {
     kernel: u32,
     shape: Shape,
     sources: Vec<Source>,
+    options: Options,
 }
 
 /// A launch's memory.
@@ -81,19 +82,19 @@ impl LaunchMemory for Present<'_> {
 
 impl Asking {
     /// The kernel if it asks for pointers.
-    fn new(program: &Program) -> Result<Option<Asking>, String> {
+    fn new(program: &Program, options: Options) -> Result<Option<Asking>, String> {
         let (module, kernel, shape) = (program.module.clone(), program.kernel, program.shape());
-        let answer = translate_or_ask(&module.wasm, kernel, &shape, &Options::default());
+        let answer = translate_or_ask(&module.wasm, kernel, &shape, &options);
         Ok(match answer.map_err(|error| error.to_string())? {
             Answer::Shader(_) => None,
-            Answer::Pointers(sources) => Some(Asking { module, kernel, shape, sources }),
+            Answer::Pointers(sources) => Some(Asking { module, kernel, shape, sources, options }),
         })
     }
 
     /// The strict form for a launch, and the pointers' values.
     fn strict(&self, present: &mut Present<'_>, immediates: &[u32]) -> Result<(Function, Vec<u32>), String> {
         let mut resolved = Resolved::new(&self.sources, self.shape.slots(), present);
-        let (module, options) = (&self.module.wasm, Options::default());
+        let (module, options) = (&self.module.wasm, self.options);
         let shape = |resolved: &Resolved| Shape { pointers: resolved.pointers.clone(), ..self.shape.clone() };
         let shader = translate(module, self.kernel, &shape(&resolved), &options).map_err(|error| error.to_string())?;
         let inputs = |input| match input {
@@ -114,6 +115,15 @@ impl Asking {
 }
 
 impl Interpreter {
+    /// What the backend gets where these types are emulated.
+    pub fn emulating(program: &Program, emulate: Emulate) -> Result<Interpreter, String> {
+        let options = Options { emulate, ..Options::default() };
+        let (module, shape) = (&program.module.wasm, program.shape());
+        let asking = Asking::new(program, options)?;
+        let strict = testing::strict(module, program.kernel, &shape, &options).map_err(|error| error.to_string())?;
+        Ok(Interpreter { asking, ..Interpreter::of(program, Form::Strict, strict, HashMap::new()) })
+    }
+
     pub fn new(program: &Program, form: Form) -> Result<Interpreter, String> {
         let (module, kernel) = (&program.module.wasm, program.kernel);
         let (kernel, others) = match form {
@@ -127,7 +137,7 @@ impl Interpreter {
                 (stages.strict, HashMap::new())
             }
         };
-        let asking = if form == Form::Strict { Asking::new(program)? } else { None };
+        let asking = if form == Form::Strict { Asking::new(program, Options::default())? } else { None };
         Ok(Interpreter { asking, ..Interpreter::of(program, form, kernel, others) })
     }
 

@@ -7,8 +7,8 @@ use wavelift::device::gpu::GpuContext;
 use wavelift::device::{BufferId, BufferSpec, Context, KernelTrap, LaunchError, Location, TrapKind};
 use wavelift::memory::AddressSpace;
 use wavelift::text::Language;
-use wavelift_translator::ir::{Op, StmtKind, WasmOp};
-use wavelift_translator::{Profile, Shader, testing};
+use wavelift_translator::ir::{Const, Op, StmtKind, WasmOp};
+use wavelift_translator::{Options, Profile, Shader, testing};
 
 use crate::case::{BufferShape, Case, End, LINEAR_MEMORY, Lanes, Program, compare};
 use crate::engine::{self, Engine, Session};
@@ -37,6 +37,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         Trial::test("planted::the_comparison_sees_each_difference", the_comparison_sees_each_difference),
         Trial::test("planted::a_wrong_operator_in_the_interpreter", in_the_interpreter),
+        Trial::test("planted::a_flipped_rounding_of_an_emulated_float", in_rounding),
         Trial::test("planted::a_race_in_a_kernel", a_race_in_a_kernel),
         Trial::test("planted::a_wrong_operator_on_the_cpu", on_the_cpu),
         in_compiled("planted::a_wrong_operator_in_text", in_text),
@@ -134,6 +135,27 @@ fn in_the_interpreter() -> Result<(), Failed> {
     }
     let mut wrong = Interpreter::of(program, Form::Lifted, function, HashMap::new());
     sees(&case, &mut right, &mut wrong, "buffer 2")
+}
+
+/// Emulated sums, products and quotients whose ties go away from even.
+fn in_rounding() -> Result<(), Failed> {
+    for op in [WasmOp::F64Add, WasmOp::F64Mul, WasmOp::F64ConvertI64U] {
+        let case = operators::one(op);
+        let program = &case.program;
+        let options = Options { emulate: engine::BOTH, ..Options::default() };
+        let mut function = testing::strict(&program.module.wasm, program.kernel, &program.shape(), &options)?;
+        let mut right = Interpreter::of(program, Form::Strict, function.clone(), HashMap::new());
+        let constants =
+            function.regions.iter_mut().flat_map(|region| &mut region.stmts).filter_map(|stmt| match &mut stmt.kind {
+                StmtKind::Op { op: Op::Const(Const::I32(bits)), .. } => Some(bits),
+                _ => None,
+            });
+        // What is left of the lowest place, with the place itself: more than half of it rounds up.
+        constants.filter(|bits| **bits == 0x400).for_each(|bits| *bits = 0x3ff);
+        let mut wrong = Interpreter::of(program, Form::Strict, function, HashMap::new());
+        sees(&case, &mut right, &mut wrong, &format!("buffer {}", op.params().len()))?;
+    }
+    Ok(())
 }
 
 fn on_the_cpu() -> Result<(), Failed> {

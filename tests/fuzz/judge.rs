@@ -19,21 +19,27 @@ pub enum Check {
     /// The interpreter on what the backend gets, in either profile.
     StrictVulkan,
     StrictPortable,
+    /// The same in the portable profile with 64-bit types emulated.
+    StrictEmulated,
     /// One CPU worker, and three.
     Sequential,
     Cpu,
     GpuVulkan,
     GpuPortable,
+    /// In the Vulkan profile, with 64-bit types emulated.
+    GpuEmulated,
     /// `spirv-val`, and naga's reader and validator for the portable profile.
     ValidVulkan,
     ValidPortable,
+    /// The same in the portable profile with 64-bit types emulated.
+    ValidEmulated,
 }
 
 /// The interpreter in all forms: it takes no machine and little time.
-pub const INTERPRETERS: [Check; 3] = [Check::Lifted, Check::StrictVulkan, Check::StrictPortable];
+pub const INTERPRETERS: [Check; 4] = [Check::Lifted, Check::StrictVulkan, Check::StrictPortable, Check::StrictEmulated];
 pub const CPUS: [Check; 2] = [Check::Sequential, Check::Cpu];
-pub const GPUS: [Check; 2] = [Check::GpuVulkan, Check::GpuPortable];
-pub const VALIDATORS: [Check; 2] = [Check::ValidVulkan, Check::ValidPortable];
+pub const GPUS: [Check; 3] = [Check::GpuVulkan, Check::GpuPortable, Check::GpuEmulated];
+pub const VALIDATORS: [Check; 3] = [Check::ValidVulkan, Check::ValidPortable, Check::ValidEmulated];
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -41,6 +47,9 @@ impl fmt::Display for Check {
             Check::Lifted => "the interpreter",
             Check::StrictVulkan => "the interpreter on strict form for vulkan",
             Check::StrictPortable => "the interpreter on strict form for portable",
+            Check::StrictEmulated => "the interpreter on strict form, emulating",
+            Check::GpuEmulated => "the GPU, emulating",
+            Check::ValidEmulated => "spirv-val and naga, emulating",
             Check::Sequential => "the sequential device",
             Check::Cpu => "the CPU device",
             Check::GpuVulkan => "the GPU, vulkan",
@@ -55,9 +64,9 @@ impl Check {
     /// Why it can't be done on this machine.
     pub fn missing(self) -> Option<String> {
         match self {
-            Check::GpuVulkan => Engine::Vulkan.missing(),
+            Check::GpuVulkan | Check::GpuEmulated => Engine::Vulkan.missing(),
             Check::GpuPortable => Engine::Portable.missing(),
-            Check::ValidVulkan | Check::ValidPortable => engine::spirv_val_missing(),
+            Check::ValidVulkan | Check::ValidPortable | Check::ValidEmulated => engine::spirv_val_missing(),
             _ => None,
         }
     }
@@ -156,12 +165,13 @@ impl From<Error> for Failure {
 fn run(case: &Case, check: Check) -> Result<(), Failure> {
     let mut session: Box<dyn Session> = match check {
         Check::Lifted => Box::new(lifted(&case.program)?),
-        Check::StrictVulkan | Check::StrictPortable => Box::new(strict(&case.program, profile(check))?),
+        Check::StrictVulkan | Check::StrictPortable | Check::StrictEmulated => Box::new(strict(&case.program, check)?),
         Check::Sequential => open(Engine::Sequential, &case.program)?,
         Check::Cpu => open(Engine::Cpu, &case.program)?,
         Check::GpuVulkan => open(Engine::Vulkan, &case.program)?,
         Check::GpuPortable => open(Engine::Portable, &case.program)?,
-        Check::ValidVulkan | Check::ValidPortable => return validate(&case.program, profile(check)),
+        Check::GpuEmulated => open(Engine::Emulated, &case.program)?,
+        Check::ValidVulkan | Check::ValidPortable | Check::ValidEmulated => return validate(&case.program, check),
     };
     compare_runs(case, check, &mut *session)
 }
@@ -170,15 +180,14 @@ fn open(engine: Engine, program: &Program) -> Result<Box<dyn Session>, Failure> 
     engine.open(program).map_err(Failure::Defect)
 }
 
-fn profile(check: Check) -> Profile {
+fn options(check: Check) -> Options {
+    let [vulkan, portable] = engine::translator_options();
     match check {
-        Check::StrictPortable | Check::GpuPortable | Check::ValidPortable => Profile::Portable,
-        _ => Profile::Vulkan,
+        Check::StrictPortable | Check::GpuPortable | Check::ValidPortable => portable,
+        Check::StrictEmulated | Check::ValidEmulated => Options { emulate: engine::BOTH, ..portable },
+        Check::GpuEmulated => Options { emulate: engine::BOTH, ..vulkan },
+        _ => vulkan,
     }
-}
-
-fn options(profile: Profile) -> Options {
-    engine::translator_options()[usize::from(profile == Profile::Portable)]
 }
 
 fn lifted(program: &Program) -> Result<Interpreter, Failure> {
@@ -187,15 +196,16 @@ fn lifted(program: &Program) -> Result<Interpreter, Failure> {
     Ok(Interpreter::of(program, Form::Lifted, kernel, functions))
 }
 
-fn strict(program: &Program, profile: Profile) -> Result<Interpreter, Failure> {
-    let strict = testing::strict(&program.module.wasm, program.kernel, &program.shape(), &options(profile))?;
+fn strict(program: &Program, check: Check) -> Result<Interpreter, Failure> {
+    let strict = testing::strict(&program.module.wasm, program.kernel, &program.shape(), &options(check))?;
     Ok(Interpreter::of(program, Form::Strict, strict, HashMap::new()))
 }
 
-fn validate(program: &Program, profile: Profile) -> Result<(), Failure> {
-    let shader = program.translate(&options(profile))?;
+fn validate(program: &Program, check: Check) -> Result<(), Failure> {
+    let options = options(check);
+    let shader = program.translate(&options)?;
     oracle::spirv_val(&shader.words).map_err(Failure::Invalid)?;
-    match profile {
+    match options.profile {
         Profile::Portable => oracle::naga_module(&shader.words).map(|_| ()).map_err(Failure::Invalid),
         Profile::Vulkan => Ok(()),
     }

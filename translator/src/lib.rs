@@ -46,8 +46,8 @@ pub use layout::Layout;
 pub use libm::{How, LibraryCall, Recognition};
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, Environment, Features, FloatMode, FloatSupport, Input, Interface, LINEAR, Libm,
-    MAX_GUESS_ERROR, Options, Profile, Shape, TRAP_BINDING, TableEntry, TrapSite, WINDOW_ALIGNMENT, immediate,
+    Access, Binding, BufferParam, Emulate, Environment, Features, FloatMode, FloatSupport, Input, Interface, LINEAR,
+    Libm, MAX_GUESS_ERROR, Options, Profile, Shape, TRAP_BINDING, TableEntry, TrapSite, WINDOW_ALIGNMENT, immediate,
 };
 pub use pointers::{Pointer, Source};
 pub use reach::next_is_unreachable;
@@ -150,8 +150,17 @@ struct Strict {
 
 /// The second half of the pipeline but for the backend.
 fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: &Options) -> Result<Strict> {
-    let Simplified { kernel, frames, operators } = simplified;
+    let Simplified { mut kernel, frames, operators } = simplified;
+    let emulated = options.emulated();
+    if passes::emulate::emulate(&mut kernel, emulated, options.max_operators)? {
+        kernel = checked(kernel, Stage::Scalar)?;
+        tidy(&mut kernel);
+    }
     let mut lowered = checked(passes::lower::lower(&kernel, module, shape, options, frames)?, Stage::Lowered)?;
+    if emulated.i64 {
+        passes::words::split(&mut lowered, options)?;
+        lowered = checked(lowered, Stage::Lowered)?;
+    }
     passes::simplify::simplify(&mut lowered);
     let (mut launch_checks, conditions) = analysis::launch_checks::launch_checks(&lowered);
     if options.checks_proved {

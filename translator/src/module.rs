@@ -352,6 +352,11 @@ impl Module {
             .or_else(|| name_or_index.parse().ok().filter(|index| *index < self.function_count()))
     }
 
+    /// The function that is exported by this name.
+    pub fn exported_function(&self, name: &str) -> Option<u32> {
+        self.exports.iter().find(|e| e.kind == ExternalKind::Func && e.name == name).map(|e| e.index)
+    }
+
     /// Globals, imports first.
     pub fn globals(&self) -> &[Global] {
         &self.globals

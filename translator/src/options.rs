@@ -180,6 +180,15 @@ impl Features {
     }
 }
 
+/// Types whose values are kept, and whose operators are computed, on smaller integers, exactly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Emulate {
+    /// 64-bit integers, as two words each; floats of 64 bits, too, then.
+    pub i64: bool,
+    /// 64-bit floats, as 64-bit integers of their bits.
+    pub f64: bool,
+}
+
 /// How a device comes to give an operator's exact result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FloatSupport {
@@ -204,6 +213,8 @@ pub struct Options {
     pub features: Features,
     /// Invocations of a group (one dimension), 1 to the device's limit.
     pub workgroup_size: u32,
+    /// What is computed on smaller integers though the device may have it.
+    pub emulate: Emulate,
     /// Leave out the checks of [`LaunchChecks`](crate::LaunchChecks): the host has proved that they hold.
     pub checks_proved: bool,
     /// Most operators of a kernel after inlining; more is `Unsupported`.
@@ -226,6 +237,7 @@ impl Default for Options {
             libm: None,
             features: Features::all(),
             workgroup_size: 64,
+            emulate: Emulate::default(),
             checks_proved: false,
             max_operators: 1_000_000,
             max_accesses: u32::MAX,
@@ -243,6 +255,14 @@ impl Options {
             (FloatMode::Fast, None) | (_, Some(Libm::Device)) => true,
             (FloatMode::Relaxed, None) => false,
         }
+    }
+}
+
+impl Options {
+    /// What is computed on smaller integers: what is asked for, and what the device does not have.
+    pub fn emulated(&self) -> Emulate {
+        let i64 = self.emulate.i64 || !self.features.int64;
+        Emulate { i64, f64: i64 || self.emulate.f64 || !self.features.float64 }
     }
 }
 

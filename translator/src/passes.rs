@@ -3,6 +3,7 @@
 pub mod bulk;
 pub mod data_drop;
 pub mod dead_code;
+pub mod emulate;
 pub mod forward;
 pub mod fuel;
 pub mod hoist_loads;
@@ -16,3 +17,4 @@ pub mod simplify;
 pub mod stack_slots;
 pub mod vectors;
 pub mod widen;
+pub mod words;

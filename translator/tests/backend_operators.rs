@@ -53,6 +53,7 @@ fn expected(op: LowOp) -> Becomes {
         LowOp::IAdd => Core(Spv::IAdd, false),
         LowOp::ISub => Core(Spv::ISub, false),
         LowOp::IMul => Core(Spv::IMul, false),
+        LowOp::MulHigh => Core(Spv::UMulExtended, false),
         LowOp::UDiv => Core(Spv::UDiv, false),
         LowOp::SDiv => Core(Spv::SDiv, true),
         LowOp::URem => Core(Spv::UMod, false),
@@ -156,6 +157,7 @@ fn cases() -> Vec<(LowOp, Vec<Type>, Option<Type>)> {
     for op in MathOp::ALL.iter().copied().filter(|op| op.on_device().is_some()) {
         cases.push((Math(op), vec![F32; op.arity()], Some(F32)));
     }
+    cases.push((MulHigh, vec![I32, I32], Some(I32)));
     cases.extend([FindMsb, FindLsb, BitCount].map(|op| (op, vec![I32], Some(I32))));
     cases.extend([ExtendU, ExtendS].map(|op| (op, vec![I32], Some(I64))));
     cases.extend([Wrap, High].map(|op| (op, vec![I64], Some(I32))));
@@ -234,7 +236,9 @@ fn sink(f: &mut Function, list: &mut ListBuilder, value: Value, ty: Type) {
 
 /// Those that the portable profile has.
 fn portable_cases() -> impl Iterator<Item = (LowOp, Vec<Type>, Option<Type>)> {
-    let lacks = |op: &LowOp| matches!(op, LowOp::StorePart { .. } | LowOp::Fence | LowOp::Atomic { ty: Type::I64, .. });
+    let lacks = |op: &LowOp| {
+        matches!(op, LowOp::StorePart { .. } | LowOp::Fence | LowOp::MulHigh | LowOp::Atomic { ty: Type::I64, .. })
+    };
     cases().into_iter().filter(move |(op, ..)| !lacks(op))
 }
 
@@ -306,7 +310,7 @@ fn each_operator_becomes_its_instruction() {
         let operands: Vec<u32> = ids(inst).skip(skip).take(if op == LowOp::ShrS { 1 } else { 3 }).collect();
         assert!(operands.iter().all(|id| signed.contains(id) == wants_signed), "{op:?} {params:?}: sign of operands");
     }
-    assert_eq!(seen.len(), 72, "an operator has no case");
+    assert_eq!(seen.len(), 73, "an operator has no case");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fmt::Write;
 use wavelift_translator as translator;
 use wavelift_translator::ir::eval::eval;
 use wavelift_translator::ir::{Const, Op, Type, WasmOp};
-use wavelift_translator::{FloatSupport, Module, Shape};
+use wavelift_translator::{Emulate, FloatSupport, Module, Shape};
 
 use crate::device::gpu::dump::dump;
 use crate::device::gpu::{GpuDevice, operands};
@@ -68,15 +68,17 @@ fn is_checked(op: WasmOp) -> bool {
 }
 
 fn is_lifted(device: &GpuDevice, op: WasmOp) -> bool {
-    let features = device.options().features;
-    let has_type = |ty: &Type| match ty {
-        Type::I64 => features.int64,
-        Type::F64 => features.int64 && features.float64,
-        _ => true,
-    };
-    has_type(&op.result())
-        && op.params().iter().all(has_type)
-        && features.float_support(op) != FloatSupport::Unsupported
+    support(device, op) != FloatSupport::Unsupported
+}
+
+/// How the device comes to give the operator's exact result; on integers where it lacks a type.
+fn support(device: &GpuDevice, op: WasmOp) -> FloatSupport {
+    let (options, types) = (device.options(), [op.params(), &[op.result()]].concat());
+    let Emulate { i64, f64 } = options.emulated();
+    match i64 && types.contains(&Type::I64) || f64 && types.contains(&Type::F64) {
+        true => FloatSupport::Corrected,
+        false => options.features.float_support(op),
+    }
 }
 
 /// A kernel that applies each operator to its row of operands and stores the results side by side.
@@ -130,7 +132,7 @@ fn run_operators(
         let wrong = |row: &usize| !is_right(*op, rows[*row], results[row * operators.len() + column]);
         let wrong: Vec<usize> = (0..rows.len()).filter(wrong).collect();
         let outcome = Outcome::Ran {
-            support: device.options().features.float_support(*op),
+            support: support(device, *op),
             rows: rows.len(),
             wrong: wrong.len(),
             first: wrong.first().map(|row| rows[*row]),

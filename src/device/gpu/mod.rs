@@ -34,7 +34,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use wavelift_translator as translator;
-use wavelift_translator::{Features, FloatMode, Libm, Profile, Speculate};
+use wavelift_translator::{Emulate, Features, FloatMode, Libm, Profile, Speculate};
 
 use crate::device::{Context, Device, DeviceError, DeviceInfo, DeviceKind, LaunchError};
 use crate::memory::AddressSpace;
@@ -61,6 +61,8 @@ pub struct GpuOptions {
     pub libm: Option<Libm>,
     /// When kernels are lifted in a form that assumes what holds in all sane programs, and checks it.
     pub speculate: Speculate,
+    /// Which 64-bit types are computed on smaller integers even where the adapter has them.
+    pub emulate: Emulate,
     /// Invocations of a group; 64 where it is `None`. Cut down to the device's limit.
     pub workgroup_size: Option<u32>,
     /// Launches are timed by the device's clock, where it has one, even if that slows them down.
@@ -76,6 +78,7 @@ impl Default for GpuOptions {
             float: FloatMode::default(),
             libm: None,
             speculate: Speculate::default(),
+            emulate: Emulate::default(),
             workgroup_size: None,
             timed: false,
             fuel: crate::Limits::default().fuel,
@@ -191,6 +194,7 @@ impl GpuDevice {
             libm: options.libm,
             fuel: options.fuel,
             features,
+            emulate: options.emulate,
             workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),
             max_accesses: if is_software { MAX_ACCESSES_SOFTWARE } else { MAX_ACCESSES },
             ..translator::Options::default()

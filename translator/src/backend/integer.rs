@@ -53,6 +53,17 @@ impl Emitter<'_> {
         self.bitcast(result, ty)
     }
 
+    /// The high word of a product, for which naga has no operator.
+    pub(super) fn emit_high_product(&mut self, args: &[Value]) -> Result<Word> {
+        if self.options.profile == Profile::Portable {
+            return Err(wrong_emitter(LowOp::MulHigh));
+        }
+        let [a, b] = self.operands(args)?;
+        let (word, pair) = (self.ty(Type::I32), self.product_ty());
+        let product = self.inst(Op::UMulExtended, pair, &[a, b])?;
+        self.inst_of(Op::CompositeExtract, word, vec![Operand::IdRef(product), Operand::LiteralBit32(1)])
+    }
+
     fn emit_shift(&mut self, opcode: Op, signed: bool, ty: Type, value: Word, amount: Word) -> Result<Word> {
         // naga takes amounts of 32 bits only.
         let amount = if ty == Type::I64 {

@@ -62,6 +62,7 @@ impl Emitter<'_> {
             IAdd | ISub | IMul | UDiv | SDiv | URem | SRem | And | Or | Xor | Shl | ShrU | ShrS => {
                 self.emit_arithmetic(op, args)?
             }
+            MulHigh => self.emit_high_product(args)?,
             UMin | UMax | SMin | SMax | FindMsb | FindLsb | BitCount => self.emit_int_function(op, args)?,
             Eq | Ne | ULt | ULe | SLt | SLe => self.emit_int_comparison(op, args)?,
             Wrap | ExtendU | ExtendS | Pack64 | High => self.emit_width(op, args)?,

@@ -21,6 +21,8 @@ pub(super) struct Types {
     /// Integers of 1 and 2 bytes.
     parts: HashMap<u32, Word>,
     part_blocks: HashMap<u32, Word>,
+    /// The structure of two words that a double-width product is.
+    product: Option<Word>,
 }
 
 impl Types {
@@ -84,6 +86,17 @@ impl Emitter<'_> {
                 id
             }
         }
+    }
+
+    /// The id of the structure of two words, low and high, that a double-width product is.
+    pub(super) fn product_ty(&mut self) -> Word {
+        if let Some(id) = self.types.product {
+            return id;
+        }
+        let word = self.ty(Type::I32);
+        let id = self.b.type_struct([word, word]);
+        self.types.product = Some(id);
+        id
     }
 
     /// The id of a pointer type.

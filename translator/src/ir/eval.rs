@@ -321,6 +321,7 @@ fn low(op: LowOp, args: &[Const]) -> Result<Const, EvalError> {
         (L::Math(op), _) if op.on_device().is_some() => math(op, args),
         (L::Pack64, &[I32(low), I32(high)]) => Ok(I64(u64::from(high) << 32 | u64::from(low))),
         (L::Select, &[Bool(holds), a, b]) if a.ty() == b.ty() => Ok(if holds { a } else { b }),
+        (L::MulHigh, &[I32(a), I32(b)]) => Ok(I32(((u64::from(a) * u64::from(b)) >> 32) as u32)),
         (_, &[a]) => low_unary(op, a),
         (_, &[I32(a), I32(b)]) => low_i32_binary(op, a, b),
         (_, &[I64(a), I64(b)]) => low_i64_binary(op, a, b),

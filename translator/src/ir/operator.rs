@@ -291,6 +291,8 @@ pub enum LowOp {
     ISub,
     /// Wrapping product.
     IMul,
+    /// High word of the double-width product of two `I32`, unsigned. Not in the portable profile.
+    MulHigh,
     /// Unsigned quotient; the divisor must not be 0.
     UDiv,
     /// Signed quotient, towards zero; the divisor must not be 0, and the quotient must fit.

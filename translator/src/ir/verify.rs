@@ -493,7 +493,7 @@ impl LowOp {
                 | L::SMax,
                 [a, b],
             ) if a == b && a.is_int() => *a,
-            (L::FindMsb | L::FindLsb | L::BitCount, [I32]) => I32,
+            (L::FindMsb | L::FindLsb | L::BitCount, [I32]) | (L::MulHigh, [I32, I32]) => I32,
             (L::Eq | L::Ne | L::ULt | L::ULe | L::SLt | L::SLe, [a, b]) if a == b && a.is_int() => Bool,
             (L::FAdd | L::FSub | L::FMul | L::FDiv, [a, b]) if a == b && a.is_float() => *a,
             (L::FSqrt | L::FAbs | L::FNeg | L::FTrunc | L::FFloor | L::FCeil | L::FRoundEven, [a]) if a.is_float() => {

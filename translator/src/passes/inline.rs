@@ -52,13 +52,32 @@ pub fn inline_recursive(slice: Slice<'_>, kernel: u32, max_operators: u32) -> Re
 /// A function is open `depth` times at the most; a call beyond that bails out.
 fn inline_to(slice: &mut Slice<'_>, kernel: u32, max_operators: u32, depth: usize) -> Result<Function> {
     let source = slice.get(kernel, &[], None)?;
+    copy_of(&source, slice, (vec![kernel], depth), None, max_operators)
+}
+
+/// Copies a kernel without calls but for those of functions of another module, which is `slice`'s, with these inlined. Their
+/// statements stand where the calls stood.
+///
+/// # Errors
+/// Those of [`inline`].
+pub fn inline_foreign(slice: &mut Slice<'_>, kernel: &Function, max_operators: u32) -> Result<Function> {
+    copy_of(kernel, slice, (Vec::new(), usize::MAX), Some(kernel.name.clone()), max_operators)
+}
+
+fn copy_of(
+    source: &Function,
+    slice: &mut Slice<'_>,
+    (open, most_open): (Vec<u32>, usize),
+    foreign: Option<String>,
+    max_operators: u32,
+) -> Result<Function> {
     let mut out = Function {
         values: Vec::new(),
         regions: Vec::new(),
         params: Vec::new(),
         vars: Vec::new(),
         labels: 0,
-        ..(*source).clone()
+        ..source.clone()
     };
     for param in &source.params {
         let value = out.new_value(source.ty(*param));
@@ -67,15 +86,16 @@ fn inline_to(slice: &mut Slice<'_>, kernel: u32, max_operators: u32, depth: usiz
     let mut inliner = Inliner {
         slice,
         out,
-        open: vec![kernel],
-        most_open: depth,
+        open,
+        most_open,
+        foreign,
         constants: HashMap::new(),
         budget: max_operators as usize,
         limit: max_operators,
         depth: 0,
     };
     let params = inliner.out.params.clone();
-    let mut copy = Copy::new(&source, &params, None);
+    let mut copy = Copy::new(source, &params, None, None);
     inliner.out.body = inliner.region(&mut copy, source.body)?;
     Ok(inliner.out)
 }
@@ -98,6 +118,8 @@ struct Inliner<'s, 'e> {
     open: Vec<u32>,
     /// How often one function may be among them.
     most_open: usize,
+    /// The kernel's name, where what it calls is of another module.
+    foreign: Option<String>,
     /// Values of the copy that are numbers known here: what callers pass as a table's entry may be one.
     constants: HashMap<Value, u32>,
     budget: usize,
@@ -112,15 +134,17 @@ struct Copy<'s> {
     labels: HashMap<Label, Label>,
     /// Where a `return` of an inlined callee goes; `None` for the kernel itself.
     returns_to: Option<Label>,
+    /// Where all of it stands, if not where it stood.
+    at: Option<Location>,
 }
 
 impl<'s> Copy<'s> {
-    fn new(source: &'s Function, args: &[Value], returns_to: Option<Label>) -> Self {
+    fn new(source: &'s Function, args: &[Value], returns_to: Option<Label>, at: Option<Location>) -> Self {
         let mut values = vec![None; source.values.len()];
         for (param, arg) in source.params.iter().zip(args) {
             values[param.index()] = Some(*arg);
         }
-        Copy { source, values, labels: HashMap::new(), returns_to }
+        Copy { source, values, labels: HashMap::new(), returns_to, at }
     }
 
     fn value(&self, value: Value) -> Result<Value> {
@@ -180,14 +204,15 @@ impl Inliner<'_, '_> {
             Exit::Trap(kind) => Exit::Trap(*kind),
         };
         self.depth -= 1;
-        Ok(self.out.new_region(Region { params, stmts, exit, exit_at: source.exit_at }))
+        let exit_at = copy.at.unwrap_or(source.exit_at);
+        Ok(self.out.new_region(Region { params, stmts, exit, exit_at }))
     }
 
     fn stmts(&mut self, copy: &mut Copy<'_>, source: &[Stmt]) -> Result<Vec<Stmt>> {
         let mut stmts = Vec::with_capacity(source.len());
         for stmt in source {
-            self.pay(copy.source, stmt.at)?;
-            let at = stmt.at;
+            let at = copy.at.unwrap_or(stmt.at);
+            self.pay(copy.source, at)?;
             let kind = match &stmt.kind {
                 StmtKind::Call { callee, args, results } => {
                     let args = copy.all(args)?;
@@ -295,12 +320,12 @@ impl Inliner<'_, '_> {
         let body = source.region(source.body);
         let returns = source.regions.iter().any(|r| matches!(r.exit, Exit::Return(_)));
         if let (false, Exit::Yield(values)) = (returns, &body.exit) {
-            let mut copy = Copy::new(source, args, None);
+            let mut copy = Copy::new(source, args, None, self.foreign.is_some().then_some(at));
             stmts.extend(self.stmts(&mut copy, &body.stmts)?);
             return copy.all(values);
         }
         let label = self.out.new_label();
-        let mut copy = Copy::new(source, args, Some(label));
+        let mut copy = Copy::new(source, args, Some(label), self.foreign.is_some().then_some(at));
         let body = self.region(&mut copy, source.body)?;
         let results: Vec<Value> = source.results.iter().map(|ty| self.out.new_value(*ty)).collect();
         stmts.push(Stmt { kind: StmtKind::Block { label, body, results: results.clone() }, at });
@@ -410,7 +435,7 @@ impl Inliner<'_, '_> {
     fn pay(&mut self, source: &Function, at: Location) -> Result<()> {
         self.budget = self.budget.checked_sub(1).ok_or_else(|| Error::Unsupported {
             what: format!("more than {} operators after inlining", self.limit),
-            function_name: source.name.clone(),
+            function_name: self.foreign.as_ref().unwrap_or(&source.name).clone(),
             at: Some(at),
         })?;
         Ok(())

@@ -177,7 +177,6 @@ impl Lowerer<'_> {
     }
 
     fn stmt(&mut self, mut stmt: Stmt) -> Result<Flow> {
-        self.check_types(&stmt.kind)?;
         // What the analyses know of an address they know by its old number.
         let original = stmt.kind.args().first().copied();
         stmt.kind.args_mut().iter_mut().for_each(|arg| *arg = self.resolve(*arg));
@@ -243,7 +242,7 @@ impl Lowerer<'_> {
                 return Err(Error::Internal("a bulk memory operator was not expanded".into()));
             }
             Op::Vector(op) => return Err(Error::Internal(format!("`{op}` was not split"))),
-            Op::GlobalGet(global) => self.global(global)?,
+            Op::GlobalGet(global) => self.global(global, result)?,
             Op::GlobalWord { global, word } => self.once(Once::Input(Input::GlobalWord { global, word })),
             Op::GlobalSet(global) => return Err(Error::Internal(format!("global {global} was not promoted"))),
         };
@@ -266,14 +265,18 @@ impl Lowerer<'_> {
         Err(Error::Internal(format!("`{}` has no lowering", op.text())))
     }
 
-    fn global(&mut self, global: u32) -> Result<Value> {
+    /// A global's value; where floats are computed on integers, an `f64`'s bits.
+    fn global(&mut self, global: u32, result: Option<Value>) -> Result<Value> {
+        let is_bits = result.is_some_and(|result| self.function.ty(result) == Type::I64);
         match self.module.globals().get(global as usize) {
             Some(g) => match (g.mutable, g.init) {
                 (false, Some(ConstInit::I32(x))) => Ok(self.constant(Const::I32(x as u32))),
                 (false, Some(ConstInit::I64(x))) => Ok(self.constant(Const::I64(x as u64))),
                 (false, Some(ConstInit::F32(x))) => Ok(self.float_constant(Const::F32(x))),
+                (false, Some(ConstInit::F64(x))) if is_bits => Ok(self.constant(Const::I64(x))),
                 (false, Some(ConstInit::F64(x))) => Ok(self.float_constant(Const::F64(x))),
                 _ => match type_of(g.ty) {
+                    Some(Type::F64) if is_bits => Ok(self.global_at_launch(global, Type::I64)),
                     Some(ty) => Ok(self.global_at_launch(global, ty)),
                     None => Err(self.unsupported(format!("globals of type `{}`", g.ty))),
                 },
@@ -292,21 +295,6 @@ impl Lowerer<'_> {
             _ => low,
         };
         if ty.is_float() { self.low(LowOp::Bitcast(ty), &[bits], ty) } else { bits }
-    }
-
-    /// Refuses types that the device does not have. 64-bit floats are taken apart as 64-bit integers.
-    fn check_types(&self, kind: &StmtKind) -> Result<()> {
-        let features = self.options.features;
-        for value in kind.args().iter().chain(kind.results()) {
-            match self.function.ty(*value) {
-                Type::I64 if !features.int64 => return Err(self.unsupported("64-bit integers on this device")),
-                Type::F64 if !features.int64 || !features.float64 => {
-                    return Err(self.unsupported("64-bit floats on this device"));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     fn unsupported(&self, what: impl Into<String>) -> Error {

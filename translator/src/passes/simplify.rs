@@ -408,7 +408,17 @@ impl Simplifier<'_> {
                     | I64Ne
             ),
             Op::Low(op) => {
-                matches!(op, LowOp::IAdd | LowOp::IMul | LowOp::And | LowOp::Or | LowOp::Xor | LowOp::Eq | LowOp::Ne)
+                matches!(
+                    op,
+                    LowOp::IAdd
+                        | LowOp::IMul
+                        | LowOp::MulHigh
+                        | LowOp::And
+                        | LowOp::Or
+                        | LowOp::Xor
+                        | LowOp::Eq
+                        | LowOp::Ne
+                )
             }
             _ => false,
         };

@@ -231,9 +231,9 @@ const TYPES: [Type; 5] = [Type::I32, Type::I64, Type::F32, Type::F64, Type::Bool
 fn pure_low_operators() -> Vec<LowOp> {
     use LowOp::*;
     let mut all = vec![
-        IAdd, ISub, IMul, UDiv, SDiv, URem, SRem, And, Or, Xor, Shl, ShrU, ShrS, UMin, UMax, SMin, SMax, FindMsb,
-        FindLsb, BitCount, Eq, Ne, ULt, ULe, SLt, SLe, FAdd, FSub, FMul, FDiv, FSqrt, FAbs, FNeg, FTrunc, FFloor,
-        FCeil, FRoundEven, FEq, FLt, FLe, Wrap, ExtendU, ExtendS, Pack64, High, BAnd, BOr, BNot, Select,
+        IAdd, ISub, IMul, MulHigh, UDiv, SDiv, URem, SRem, And, Or, Xor, Shl, ShrU, ShrS, UMin, UMax, SMin, SMax,
+        FindMsb, FindLsb, BitCount, Eq, Ne, ULt, ULe, SLt, SLe, FAdd, FSub, FMul, FDiv, FSqrt, FAbs, FNeg, FTrunc,
+        FFloor, FCeil, FRoundEven, FEq, FLt, FLe, Wrap, ExtendU, ExtendS, Pack64, High, BAnd, BOr, BNot, Select,
     ];
     all.extend(MathOp::ALL.iter().copied().filter(|op| op.on_device().is_some()).map(Math));
     for ty in TYPES {
@@ -366,6 +366,8 @@ fn lowered_operators_without_a_namesake_give_known_values() {
         (SMax, &[I32(NEG), I32(5)], I32(5)),
         (SMin, &[I64(1 << 63), I64(0)], I64(1 << 63)),
         (UMin, &[I64(1 << 63), I64(0)], I64(0)),
+        (MulHigh, &[I32(u32::MAX), I32(u32::MAX)], I32(u32::MAX - 1)),
+        (MulHigh, &[I32(0x1_0000), I32(0xffff)], I32(0)),
         (FindMsb, &[I32(0)], I32(u32::MAX)),
         (FindMsb, &[I32(1)], I32(0)),
         (FindMsb, &[I32(0x8000_0001)], I32(31)),

@@ -116,10 +116,12 @@ impl Lowerer<'_> {
     }
 
     fn check_doubles(&self, op: AtomicOp, access: MemoryAccess) -> Result<()> {
-        if self.options.features.int64_atomics && self.options.profile == Profile::Vulkan {
+        let wide = self.options.features.int64_atomics && !self.options.emulated().i64;
+        if wide && self.options.profile == Profile::Vulkan {
             return Ok(());
         }
         let lacks = match self.options.profile {
+            Profile::Vulkan if self.options.emulated().i64 => "the emulation of 64-bit integers",
             Profile::Vulkan => "this device",
             Profile::Portable => "the portable profile",
         };

@@ -1,0 +1,243 @@
+//! Measures what emulated 64-bit types cost on a GPU that has them: operators one by one, and kernels of guests.
+//! See `benches/README.md`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser;
+use wavelift::device::gpu::{self, Adapter, GpuDevice, GpuOptions};
+use wavelift::device::{
+    Access, BufferId, BufferSpec, Caller, Context, Device as _, GlobalValue, GuestModule, Launch, LaunchTimes,
+    TableEntry,
+};
+use wavelift::memory::AddressSpace;
+use wavelift::translator::module::ConstInit;
+use wavelift::translator::{Emulate, Module, Shape, translate};
+
+mod guests;
+mod operators;
+#[allow(dead_code)]
+#[path = "../kernels/output.rs"]
+mod output;
+#[path = "../kernels/stats.rs"]
+mod stats;
+
+use output::{Cell, Table};
+use stats::summarize;
+
+/// Launches of each kernel in each form, after the first.
+const LAUNCHES: usize = 9;
+/// Where linear memory of a launch ends.
+const MEMORY: u64 = 1 << 20;
+
+/// What is computed on smaller integers.
+const FORMS: [Emulate; 3] =
+    [Emulate { i64: false, f64: false }, Emulate { i64: false, f64: true }, Emulate { i64: true, f64: true }];
+
+#[derive(Parser)]
+#[command(about = "Measures emulated 64-bit types; see benches/README.md.")]
+struct Arguments {
+    /// Only kernels whose name contains this.
+    filter: Option<String>,
+    /// A GPU by index or a part of its name; by default the best one.
+    #[arg(long, value_name = "NAME|INDEX")]
+    adapter: Option<String>,
+    /// Write the tables as Markdown.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// What `cargo bench` passes.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A kernel and what it is launched with.
+pub struct Case {
+    pub name: String,
+    pub module: Module,
+    pub kernel: u32,
+    pub iterations: u32,
+    /// Contents of its buffers; the last is what it writes.
+    pub buffers: Vec<Vec<u8>>,
+    /// Linear memory at the launch.
+    pub memory: Vec<u8>,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let adapter = match &arguments.adapter {
+        Some(name) => gpu::find(name)?,
+        None => gpu::adapters().into_iter().next().context("This machine has no GPU driver.")?,
+    };
+    let mut text = format!("# Emulated 64-bit types, measured\n\n- GPU: {}\n", describe(&adapter));
+    let note = "`words`: size of the kernel's SPIR-V. `compile`: the driver's compiler, at the first launch. `run`: the process's \
+                CPU time of a launch, the median. The columns behind each are those of the forms that emulate `f64` on 64-bit \
+                integers, and both types on words: words, times, and for `run` the ratio to the native form's, the median of \
+                launches in turns. All forms leave equal bytes.";
+    for (title, cases) in [("Operators", operators::cases()?), ("Kernels of guests", guests::cases()?)] {
+        let wanted = |case: &Case| arguments.filter.as_ref().is_none_or(|filter| case.name.contains(filter.as_str()));
+        let rows = cases.into_iter().filter(wanted).map(|case| row(&adapter, case)).collect::<Result<_>>()?;
+        let columns = vec![
+            "kernel",
+            "words",
+            "f64",
+            "i64 and f64",
+            "compile",
+            "f64 ",
+            "i64 and f64 ",
+            "run",
+            "f64  ",
+            "i64 and f64  ",
+        ];
+        let table = Table { title: title.into(), note: note.into(), columns, rows };
+        text += &format!("\n{}", table.markdown());
+    }
+    println!("{text}");
+    if let Some(path) = &arguments.markdown {
+        std::fs::write(path, &text).with_context(|| format!("`{}` can't be written", path.display()))?;
+    }
+    Ok(())
+}
+
+fn describe(adapter: &Adapter) -> String {
+    let info = adapter.info();
+    format!("{}, {}, {}", info.name, info.backend, info.driver)
+}
+
+/// A form of a kernel, ready to be launched.
+struct Form {
+    context: Box<dyn Context>,
+    launch: Launch,
+    words: usize,
+    compile: f64,
+    runs: Vec<f64>,
+}
+
+impl Form {
+    fn new(adapter: &Adapter, case: &Case, module: &Arc<GuestModule>, emulate: Emulate) -> Result<Form> {
+        let device = GpuDevice::open(adapter, &GpuOptions { emulate, ..GpuOptions::default() })?;
+        let (function, iterations) = (case.kernel, case.iterations);
+        let shape = Shape::initial(&module.wasm, function);
+        let words = translate(&module.wasm, function, &shape, device.options())?.words.len();
+        let mut context = device.new_context(AddressSpace::detached()?)?;
+        let buffers = create(&mut *context, &case.buffers)?;
+        let launch = Launch { module: module.clone(), function, iterations, block_size: 1, buffers };
+        Ok(Form { context, launch, words, compile: 0.0, runs: Vec::new() })
+    }
+
+    fn launch(&mut self, case: &Case) -> Result<LaunchTimes> {
+        let mut caller = Instance { memory: case.memory.clone(), module: self.launch.module.clone() };
+        Ok(self.context.launch(&self.launch, &mut caller)?)
+    }
+
+    /// What the kernel left in its last buffer.
+    fn left(&mut self) -> Result<Vec<u8>> {
+        let last = *self.launch.buffers.last().context("a kernel without buffers")?;
+        let mut left = vec![0; last.size as usize];
+        self.context.read_buffer(last.id, 0, &mut left)?;
+        Ok(left)
+    }
+
+    fn median(&self) -> f64 {
+        summarize(&self.runs).map_or(f64::NAN, |summary| summary.median)
+    }
+}
+
+/// One kernel in all forms, which take turns.
+fn row(adapter: &Adapter, mut case: Case) -> Result<Vec<Cell>> {
+    eprintln!("{} ...", case.name);
+    let empty = Module::parse(wat::parse_str("(module)")?)?;
+    let module = Arc::new(GuestModule { id: 1, wasm: std::mem::replace(&mut case.module, empty) });
+    let mut forms = Vec::new();
+    for emulate in FORMS {
+        let mut form = Form::new(adapter, &case, &module, emulate)?;
+        form.compile = form.launch(&case)?.compile.as_secs_f64();
+        forms.push(form);
+    }
+    let first = forms[0].left()?;
+    for form in &mut forms {
+        ensure!(form.left()? == first, "`{}` leaves other bytes where it is emulated", case.name);
+    }
+    for _ in 0..LAUNCHES {
+        for form in &mut forms {
+            let before = cpu_seconds()?;
+            form.launch(&case)?;
+            form.runs.push(cpu_seconds()? - before);
+        }
+    }
+    let ratio = |index: usize| {
+        let quotients: Vec<f64> =
+            forms[index].runs.iter().zip(&forms[0].runs).map(|(run, native)| run / native).collect();
+        summarize(&quotients).map_or(Cell::Nothing, |summary| Cell::Ratio(summary.median))
+    };
+    let mut cells = vec![Cell::Text(case.name)];
+    cells.extend(forms.iter().map(|form| Cell::Count(form.words as u64)));
+    cells.extend(forms.iter().map(|form| Cell::Seconds(form.compile)));
+    cells.extend([Cell::Seconds(forms[0].median()), ratio(1), ratio(2)]);
+    Ok(cells)
+}
+
+/// The time that all threads of this process have spent on the CPU (Linux): of a software driver, what other programs on
+/// the machine disturb least.
+fn cpu_seconds() -> Result<f64> {
+    let mut nanoseconds = 0;
+    for thread in std::fs::read_dir("/proc/self/task").context("no CPU times on this system")? {
+        // A thread that has ended meanwhile has no file any more.
+        let text = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        nanoseconds += text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0u64);
+    }
+    Ok(nanoseconds as f64 * 1e-9)
+}
+
+fn create(context: &mut dyn Context, buffers: &[Vec<u8>]) -> Result<Vec<BufferSpec>> {
+    let mut address = 0xffff_0000u32;
+    let mut specs = Vec::new();
+    for (id, bytes) in (1..).zip(buffers) {
+        let size = bytes.len() as u32;
+        address -= size.next_multiple_of(0x1_0000);
+        let spec = BufferSpec { id: BufferId(id), address, size, access: Access::ReadWrite };
+        context.create_buffer(&spec)?;
+        context.write_buffer(spec.id, 0, bytes)?;
+        specs.push(spec);
+    }
+    Ok(specs)
+}
+
+/// A new instance of a kernel's module.
+struct Instance {
+    memory: Vec<u8>,
+    module: Arc<GuestModule>,
+}
+
+impl Caller for Instance {
+    fn memory_size(&mut self) -> u64 {
+        self.memory.len() as u64
+    }
+
+    fn read_memory(&mut self, offset: u64, out: &mut [u8]) {
+        out.copy_from_slice(&self.memory[offset as usize..][..out.len()]);
+    }
+
+    fn write_memory(&mut self, offset: u64, data: &[u8]) {
+        self.memory[offset as usize..][..data.len()].copy_from_slice(data);
+    }
+
+    fn global(&mut self, index: u32) -> Option<GlobalValue> {
+        Some(match self.module.wasm.globals().get(index as usize)?.init? {
+            ConstInit::I32(value) => GlobalValue::I32(value),
+            ConstInit::I64(value) => GlobalValue::I64(value),
+            ConstInit::F32(bits) => GlobalValue::F32(bits),
+            ConstInit::F64(bits) => GlobalValue::F64(bits),
+            ConstInit::V128(bits) => GlobalValue::V128(bits),
+        })
+    }
+
+    fn table(&mut self, index: u32) -> Vec<TableEntry> {
+        self.module.wasm.initial_table(index)
+    }
+}
+
+/// A file of the repository.
+fn file(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}

@@ -1,0 +1,35 @@
+//! The emulation's sources, compiled for the host.
+
+#[path = "../../emulation/arithmetic.rs"]
+mod arithmetic;
+#[path = "../../emulation/convert.rs"]
+mod convert;
+#[path = "../../emulation/format.rs"]
+mod format;
+#[path = "../../emulation/order.rs"]
+mod order;
+#[path = "../../emulation/words.rs"]
+mod words;
+
+use format::{MAGNITUDE, SIGN};
+
+/// A function of the emulation; what it takes and gives are bits, in the low ones of 64.
+pub type Native = fn(&[u64]) -> u64;
+
+macro_rules! operators {
+    ($($text:literal: $name:ident($($param:ident: $ty:ty),*) -> $result:ty = $value:expr;)*) => {
+        $(
+            fn $name(args: &[u64]) -> u64 {
+                let mut args = args.iter().copied();
+                $(let $param = args.next().unwrap() as $ty;)*
+                let value: $result = $value;
+                value.into()
+            }
+        )*
+
+        /// All functions by name.
+        pub const FUNCTIONS: &[(&str, Native)] = &[$(($text, $name as Native)),*];
+    };
+}
+
+include!("../../emulation/operators.rs");
