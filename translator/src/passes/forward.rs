@@ -5,9 +5,10 @@
 //! iterations share with others, so that one that waits for another invocation sees it.
 //! A check that traps is no obstacle to stores: contents are unspecified after a trap.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use crate::error::Location;
+use crate::hash::{HashMap, HashMapExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Const, Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
 
@@ -21,6 +22,7 @@ pub fn forward(function: &mut Function) {
         subst: (0..count as u32).map(Value).collect(),
         stores,
         known: HashMap::new(),
+        shared: Spaces::new(),
         epochs: HashMap::new(),
         last_epoch: 0,
         undo: Vec::new(),
@@ -87,6 +89,8 @@ struct Forwarder<'f> {
     stores: Vec<Option<Spaces>>,
     /// The word at an index, and the epoch of the space in which that was so.
     known: HashMap<(Space, Value), (Value, u32)>,
+    /// The slots of which a word was ever known.
+    shared: Spaces,
     /// A space's epoch ends when any of its words may have changed.
     epochs: HashMap<Space, u32>,
     last_epoch: u32,
@@ -122,6 +126,9 @@ impl Forwarder<'_> {
 
     fn learn(&mut self, space: Space, index: Value, word: Value) {
         let key = (space, index);
+        if matches!(space, Space::Slot(_)) {
+            self.shared.insert(space);
+        }
         let before = self.known.insert(key, (word, self.epoch(space)));
         self.undo.push(Undo::Known(key, before));
     }
@@ -326,10 +333,8 @@ impl Forwarder<'_> {
             stored.extend(self.stores[region.index()].iter().flatten());
         }
         if matches!(kind, StmtKind::Loop { .. }) {
-            let shared: Vec<Space> =
-                self.known.keys().map(|(space, _)| *space).filter(|space| matches!(space, Space::Slot(_))).collect();
             let from = self.undo.len();
-            stored.iter().chain(&shared).copied().collect::<Spaces>().into_iter().for_each(|space| self.forget(space));
+            stored.union(&self.shared).copied().collect::<Vec<_>>().into_iter().for_each(|space| self.forget(space));
             regions.iter().for_each(|region| self.region(*region));
             self.take_back(from);
         } else {
