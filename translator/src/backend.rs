@@ -32,13 +32,14 @@ mod types;
 mod usage;
 mod wide;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use rspirv::binary::Assemble;
 use rspirv::dr::{Builder, InsertPoint, Instruction, Operand};
 use rspirv::spirv::{self, GlslStd450Op, Word};
 
 use crate::error::{Error, Location, Result};
+use crate::hash::{HashMap, HashMapExt};
 use crate::ir::{Function, Value};
 use crate::options::{FloatMode, Interface, Options, Profile, Shape, TrapSite};
 use types::Types;

@@ -360,12 +360,18 @@ impl StmtKind {
 
     /// The regions directly below it, in order; a switch's default last. One region may come several times.
     pub fn regions(&self) -> Vec<RegionId> {
-        match self {
-            StmtKind::Op { .. } | StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => Vec::new(),
-            StmtKind::Block { body, .. } | StmtKind::Loop { body, .. } => vec![*body],
-            StmtKind::If { then, otherwise, .. } => vec![*then, *otherwise],
-            StmtKind::Switch { cases, default, .. } => cases.iter().copied().chain([*default]).collect(),
-        }
+        self.each_region().collect()
+    }
+
+    /// The same one after the other.
+    pub fn each_region(&self) -> impl Iterator<Item = RegionId> {
+        let (first, others): (&[RegionId], [Option<RegionId>; 2]) = match self {
+            StmtKind::Op { .. } | StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => (&[], [None, None]),
+            StmtKind::Block { body, .. } | StmtKind::Loop { body, .. } => (&[], [Some(*body), None]),
+            StmtKind::If { then, otherwise, .. } => (&[], [Some(*then), Some(*otherwise)]),
+            StmtKind::Switch { cases, default, .. } => (cases, [Some(*default), None]),
+        };
+        first.iter().copied().chain(others.into_iter().flatten())
     }
 }
 
@@ -426,7 +432,7 @@ impl Function {
             }
             let region = self.region(region);
             count += region.stmts.len();
-            todo.extend(region.stmts.iter().flat_map(|s| s.kind.regions()));
+            todo.extend(region.stmts.iter().flat_map(|s| s.kind.each_region()));
         }
         count
     }

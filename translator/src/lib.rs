@@ -23,6 +23,7 @@ pub mod backend;
 mod call_graph;
 pub mod error;
 mod frontend;
+mod hash;
 mod inspect;
 pub mod ir;
 pub mod layout;

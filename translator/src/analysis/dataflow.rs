@@ -1,7 +1,6 @@
 //! Sparse forward dataflow: one fact a value, recomputed when a fact it depends on changes.
 
-use std::collections::HashMap;
-
+use crate::hash::{HashMap, HashMapExt};
 use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, StmtKind, Value};
 
 /// An analysis: a lattice of facts and the facts of operators' results.
@@ -36,7 +35,7 @@ pub fn regions(function: &Function) -> Vec<RegionId> {
     let mut next = 0;
     while next < order.len() {
         for stmt in &function.region(order[next]).stmts {
-            for region in stmt.kind.regions() {
+            for region in stmt.kind.each_region() {
                 if !std::mem::replace(&mut seen[region.index()], true) {
                     order.push(region);
                 }
@@ -132,15 +131,43 @@ impl<'f> Targets<'f> {
 #[derive(Clone, Copy)]
 enum User {
     /// The operator at this place among [`Solver::ops`].
-    Op(usize),
+    Op(u32),
     /// A value it may become.
     Join(Value),
+}
+
+/// The users of all values, in one list: those of a value stand side by side, in the order in which they were found.
+struct Users {
+    list: Vec<User>,
+    /// Where each value's users begin; the last one's end stands behind.
+    starts: Vec<u32>,
+}
+
+impl Users {
+    fn new(values: usize, found: &[(Value, User)]) -> Self {
+        let mut starts = vec![0; values + 1];
+        found.iter().for_each(|(value, _)| starts[value.index() + 1] += 1);
+        for value in 0..values {
+            starts[value + 1] += starts[value];
+        }
+        let mut next = starts.clone();
+        let mut list = vec![User::Op(0); found.len()];
+        for (value, user) in found {
+            list[next[value.index()] as usize] = *user;
+            next[value.index()] += 1;
+        }
+        Users { list, starts }
+    }
+
+    fn of(&self, value: Value) -> std::ops::Range<usize> {
+        self.starts[value.index()] as usize..self.starts[value.index() + 1] as usize
+    }
 }
 
 struct Solver<'f, A: Analysis> {
     analysis: A,
     ops: Vec<(&'f Op, &'f [Value], Value)>,
-    users: Vec<Vec<User>>,
+    users: Vec<(Value, User)>,
     facts: Vec<A::Fact>,
     changed: Vec<Value>,
 }
@@ -150,7 +177,7 @@ pub fn solve<A: Analysis>(function: &Function, analysis: A) -> (Vec<A::Fact>, A)
     let mut solver = Solver {
         analysis,
         ops: Vec::new(),
-        users: vec![Vec::new(); function.values.len()],
+        users: Vec::new(),
         facts: vec![A::UNREACHED; function.values.len()],
         changed: Vec::new(),
     };
@@ -167,12 +194,13 @@ pub fn solve<A: Analysis>(function: &Function, analysis: A) -> (Vec<A::Fact>, A)
             solver.add_joins(function.region(id).exit.values(), target);
         }
     }
-    for op in 0..solver.ops.len() {
+    let users = Users::new(function.values.len(), &std::mem::take(&mut solver.users));
+    for op in 0..solver.ops.len() as u32 {
         solver.visit(op);
     }
     while let Some(value) = solver.changed.pop() {
-        for user in 0..solver.users[value.index()].len() {
-            match solver.users[value.index()][user] {
+        for user in users.of(value) {
+            match users.list[user] {
                 User::Op(op) => solver.visit(op),
                 User::Join(target) => solver.join_into(target, solver.facts[value.index()]),
             }
@@ -185,9 +213,8 @@ impl<'f, A: Analysis> Solver<'f, A> {
     fn add_stmt(&mut self, function: &Function, kind: &'f StmtKind) {
         match kind {
             StmtKind::Op { op, args, result: Some(result) } => {
-                for arg in args {
-                    self.users[arg.index()].push(User::Op(self.ops.len()));
-                }
+                let user = User::Op(self.ops.len() as u32);
+                self.users.extend(args.iter().map(|arg| (*arg, user)));
                 self.ops.push((op, args, *result));
             }
             StmtKind::Call { results, .. } | StmtKind::CallIndirect { results, .. } => {
@@ -203,15 +230,15 @@ impl<'f, A: Analysis> Solver<'f, A> {
 
     fn add_joins(&mut self, from: &[Value], to: &[Value]) {
         for (from, to) in from.iter().zip(to) {
-            self.users[from.index()].push(User::Join(*to));
+            self.users.push((*from, User::Join(*to)));
             if self.facts[from.index()] != A::UNREACHED {
                 self.changed.push(*from);
             }
         }
     }
 
-    fn visit(&mut self, op: usize) {
-        let (op, args, result) = self.ops[op];
+    fn visit(&mut self, op: u32) {
+        let (op, args, result) = self.ops[op as usize];
         let fact = self.analysis.transfer(op, args, result, &self.facts);
         self.lower_to(result, fact);
     }

@@ -5,9 +5,8 @@
 //! launch. The conditions are kept as a small program, which the host evaluates with the id as the interval of all
 //! ids. Where none can hold, the launch runs a shader without these checks.
 
-use std::collections::HashMap;
-
 use super::dataflow;
+use crate::hash::{HashMap, HashMapExt};
 use crate::ir::{Const, Exit, Function, LowOp, Op, StmtKind, Type, Value};
 use crate::options::{Input, LINEAR, immediate};
 

@@ -1,9 +1,10 @@
 //! Which values of a kernel are pointers that the host can read before a launch ([`crate::pointers`]).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use super::dataflow;
 use super::roots::{self, Root, RootSet, Roots};
+use crate::hash::{HashMap, HashMapExt};
 use crate::ir::operator::MemoryAccess;
 use crate::ir::{Const, Function, Op, StmtKind, Type, Value, WasmOp};
 use crate::module::Module;

@@ -13,9 +13,8 @@ mod loops;
 mod narrow;
 mod operators;
 
-use std::collections::HashMap;
-
 use crate::analysis::roots::is_comparison;
+use crate::hash::{HashMap, HashMapExt};
 use crate::ir::{Const, Exit, Function, Label, Op, RegionId, StmtKind, Type, Value};
 
 pub use interval::Range;

@@ -1,9 +1,8 @@
 //! Where an address points: dataflow over linear combinations of the buffers' addresses and the stack pointer.
 
-use std::collections::HashMap;
-
 use super::dataflow::{self, Analysis};
 use super::pointers::{MAX_POINTERS, Sources};
+use crate::hash::{HashMap, HashMapExt};
 use crate::ir::operator::MemoryAccess;
 use crate::ir::{Const, Function, Op, StmtKind, Value, WasmOp};
 use crate::options::{LINEAR, Shape};
@@ -279,7 +278,7 @@ struct Combinations {
 
 impl Combinations {
     fn new() -> Self {
-        Combinations { list: vec![Vec::new()], ids: HashMap::from([(Vec::new(), 0)]), pointers: Vec::new() }
+        Combinations { list: vec![Vec::new()], ids: HashMap::from_iter([(Vec::new(), 0)]), pointers: Vec::new() }
     }
 
     /// The combination that a pointer of the shape is.

@@ -1,11 +1,10 @@
 //! Types and constants, each declared once, when first needed.
 
-use std::collections::HashMap;
-
 use rspirv::dr::Operand;
 use rspirv::spirv::{Capability, Decoration, StorageClass, Word};
 
 use super::Emitter;
+use crate::hash::HashMap;
 use crate::ir::{Const, Type};
 
 /// Ids of what has been declared.

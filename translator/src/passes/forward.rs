@@ -7,9 +7,10 @@
 //! own atomic access must be seen behind it, and what this one stored must be there for the other.
 //! A check that traps is no obstacle to stores: contents are unspecified after a trap.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use crate::error::Location;
+use crate::hash::{HashMap, HashMapExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Const, Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
 
@@ -23,6 +24,7 @@ pub fn forward(function: &mut Function) {
         subst: (0..count as u32).map(Value).collect(),
         stores,
         known: HashMap::new(),
+        shared: Spaces::new(),
         epochs: HashMap::new(),
         last_epoch: 0,
         undo: Vec::new(),
@@ -90,6 +92,8 @@ struct Forwarder<'f> {
     stores: Vec<Option<Spaces>>,
     /// The word at an index, and the epoch of the space in which that was so.
     known: HashMap<(Space, Value), (Value, u32)>,
+    /// The slots of which a word was ever known.
+    shared: Spaces,
     /// A space's epoch ends when any of its words may have changed.
     epochs: HashMap<Space, u32>,
     last_epoch: u32,
@@ -118,7 +122,7 @@ impl Forwarder<'_> {
     /// Numbers of epochs are never used again, so that what was known in one that was taken back stays known.
     fn forget(&mut self, space: Space) {
         if space == Space::Slots {
-            return self.shared().into_iter().for_each(|space| self.forget(space));
+            return self.shared.clone().into_iter().for_each(|space| self.forget(space));
         }
         let before = self.epoch(space);
         self.undo.push(Undo::Epoch(space, before));
@@ -126,13 +130,11 @@ impl Forwarder<'_> {
         self.epochs.insert(space, self.last_epoch);
     }
 
-    /// The slots that something is known of.
-    fn shared(&self) -> Spaces {
-        self.known.keys().map(|(space, _)| *space).filter(|space| matches!(space, Space::Slot(_))).collect()
-    }
-
     fn learn(&mut self, space: Space, index: Value, word: Value) {
         let key = (space, index);
+        if matches!(space, Space::Slot(_)) {
+            self.shared.insert(space);
+        }
         let before = self.known.insert(key, (word, self.epoch(space)));
         self.undo.push(Undo::Known(key, before));
     }
@@ -337,9 +339,8 @@ impl Forwarder<'_> {
             stored.extend(self.stores[region.index()].iter().flatten());
         }
         if matches!(kind, StmtKind::Loop { .. }) {
-            let shared = self.shared();
             let from = self.undo.len();
-            stored.union(&shared).for_each(|space| self.forget(*space));
+            stored.union(&self.shared).copied().collect::<Vec<_>>().into_iter().for_each(|space| self.forget(space));
             regions.iter().for_each(|region| self.region(*region));
             self.take_back(from);
         } else {

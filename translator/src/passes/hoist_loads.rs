@@ -4,9 +4,8 @@
 //! such a load stand in front of the branch already, where [`merge_checks`](super::merge_checks) has put them: a way is
 //! only looked at as far as nothing in it can trap, leave, or have an effect.
 
-use std::collections::{HashMap, HashSet};
-
 use crate::analysis::dataflow;
+use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::{Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Value};
 
 /// Most statements of a way that are looked at.

@@ -18,8 +18,6 @@ mod memory;
 mod significand;
 mod store;
 
-use std::collections::HashMap;
-
 use crate::analysis::alignment::{Alignment, alignment};
 use crate::analysis::dataflow;
 use crate::analysis::frames::Frames;
@@ -27,6 +25,7 @@ use crate::analysis::roots::{Roots, roots};
 use crate::analysis::stack_offsets::{StackOffsets, stack_offsets};
 use crate::error::{Error, Result, TrapKind};
 use crate::frontend::type_of;
+use crate::hash::{HashMap, HashMapExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Const, Exit, Function, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 use crate::module::{ConstInit, Module};

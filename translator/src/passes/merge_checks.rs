@@ -14,11 +14,10 @@ mod blocks;
 mod leaving;
 mod run;
 
-use std::collections::{HashMap, HashSet};
-
 use crate::analysis::dataflow;
 use crate::analysis::offsets::Offsets;
 use crate::error::Location;
+use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::{Exit, Function, Label, LowOp, Op, Region, RegionId, Stmt, StmtKind, Value};
 use leaving::Quiet;
 use run::Run;

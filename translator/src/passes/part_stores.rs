@@ -21,6 +21,9 @@ pub fn part_stores(function: &mut Function, options: &Options) {
         return;
     }
     let regions = dataflow::regions(function);
+    if !regions.iter().any(|id| function.region(*id).stmts.iter().any(|stmt| step(stmt).is_some())) {
+        return;
+    }
     let facts = Facts {
         alignment: alignment(function),
         constants: dataflow::constants(function),
@@ -94,11 +97,11 @@ impl Facts {
     ) {
         let mut number = 0;
         while number < stmts.len() {
-            match (step(&stmts[number]), stmts.get(number + 1..).and_then(next_step)) {
-                (Some((LowOp::AndWord { slot }, [word, mask])), next) => {
+            match step(&stmts[number]) {
+                Some((LowOp::AndWord { slot }, [word, mask])) => {
                     let same =
                         |(_, op, args): &(usize, LowOp, [Value; 2])| *op == LowOp::OrWord { slot } && args[0] == word;
-                    let or = next.filter(same);
+                    let or = next_step(&stmts[number + 1..]).filter(same);
                     let part = self.cleared(mask).map(|(bytes, shift)| Part {
                         slot,
                         bytes,
@@ -115,7 +118,7 @@ impl Facts {
                     }
                     number = end;
                 }
-                (Some((LowOp::OrWord { slot }, [word, bits])), _) => {
+                Some((LowOp::OrWord { slot }, [word, bits])) => {
                     // Bits that are all ones are not cleared before.
                     match self.number(bits).and_then(|bits| self.shape(bits)) {
                         Some((bytes, shift)) => {

@@ -5,9 +5,10 @@
 //! invocation leaves in it is dropped. Numbers beyond the module's globals are *cells* that start as zero, which
 //! other passes make for what they want to be values (see [`stack_slots`](super::stack_slots)).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::hash::{HashMap, HashMapExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Const, Exit, Function, Label, Op, RegionId, Stmt, StmtKind, Type, Value};
 

@@ -2,9 +2,10 @@
 //! by a branch passed before), and results that are the same whichever way control came. Works at every stage before
 //! strict form; dead code is left for [`dead_code`](super::dead_code).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::hash_map::Entry;
 
 use crate::analysis::dataflow;
+use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::eval::eval;
 use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 
@@ -61,17 +62,23 @@ struct Simplifier<'f> {
     /// Regions, already simplified, that break to a label.
     breaks: HashMap<Label, Vec<RegionId>>,
     /// The value that holds what an operator gives for these operands.
-    available: HashMap<(Op, Vec<Value>), Value>,
+    available: HashMap<Key, Value>,
     /// What is to be forgotten when the open regions end, the innermost's last.
     undo: Vec<Known>,
     /// Values that are not zero in the open regions.
     not_zero: HashSet<Value>,
 }
 
+/// Most operands of an operator.
+const MAX_OPERANDS: usize = 3;
+
+/// An operator and its operands.
+type Key = (Op, [Option<Value>; MAX_OPERANDS]);
+
 /// Something known until the end of a region.
 enum Known {
     /// An entry of `available`.
-    Available(Op, Vec<Value>),
+    Available(Key),
     /// A condition decided by a branch that was passed.
     Decided(Value),
     /// A value that is not zero, by a branch that was passed.
@@ -135,7 +142,7 @@ impl Simplifier<'_> {
         self.active[number as usize] = false;
         for known in self.undo.drain(known..) {
             match known {
-                Known::Available(op, args) => _ = self.available.remove(&(op, args)),
+                Known::Available(key) => _ = self.available.remove(&key),
                 Known::Decided(cond) => self.consts[cond.index()] = None,
                 Known::NotZero(value) => _ = self.not_zero.remove(&value),
             }
@@ -284,16 +291,22 @@ impl Simplifier<'_> {
             Op::Low(op) => op.reads_state(),
             _ => false,
         };
-        if depends_on_state || !(op.is_pure() || matches!(op, Op::Wasm(_))) {
+        let is_value = op.is_pure() || matches!(op, Op::Wasm(_));
+        if depends_on_state || !is_value || args.len() > MAX_OPERANDS {
             return None;
         }
-        let key = (*op, args.to_vec());
-        if let Some(known) = self.available.get(&key) {
-            return Some(*known);
+        let mut operands = [None; MAX_OPERANDS];
+        for (place, arg) in operands.iter_mut().zip(args) {
+            *place = Some(*arg);
         }
-        self.undo.push(Known::Available(key.0, key.1.clone()));
-        self.available.insert(key, result);
-        None
+        match self.available.entry((*op, operands)) {
+            Entry::Occupied(known) => Some(*known.get()),
+            Entry::Vacant(place) => {
+                self.undo.push(Known::Available(*place.key()));
+                place.insert(result);
+                None
+            }
+        }
     }
 
     /// Finds a construct's results that are one value whichever way control came. A value that is still in scope
@@ -381,8 +394,10 @@ impl Simplifier<'_> {
         {
             return Some(Const::Bool(*compare == LowOp::Ne));
         }
-        let args: Option<Vec<Const>> = args.iter().map(|a| self.constant(*a)).collect();
-        let args = args.filter(|args| !args.is_empty())?;
+        if args.is_empty() || args.iter().any(|arg| self.constant(*arg).is_none()) {
+            return None;
+        }
+        let args: Vec<Const> = args.iter().filter_map(|arg| self.constant(*arg)).collect();
         eval(op, &args).ok()
     }
 

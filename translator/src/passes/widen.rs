@@ -4,10 +4,9 @@
 //! the same four, is declared as an array of vectors. Structures of floats (points, bodies, pixels) are of that kind.
 //! Buffers are padded to whole vectors, so the words beside those that were checked can be loaded too.
 
-use std::collections::{HashMap, HashSet};
-
 use crate::analysis::dataflow;
 use crate::analysis::offsets::Offsets;
+use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Function, LowOp, Op, RegionId, StmtKind, Type, Value};
 use crate::options::LINEAR;

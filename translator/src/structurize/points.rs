@@ -1,8 +1,7 @@
 //! Where control goes on behind each construct, and from how many places it comes there.
 
-use std::collections::HashMap;
-
 use crate::error::{Error, Location, Result, TrapKind};
+use crate::hash::HashMap;
 use crate::ir::{Exit, Function, Label, Region, RegionId, StmtKind, Value, Var};
 
 /// The point behind a construct.

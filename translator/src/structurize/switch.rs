@@ -1,9 +1,8 @@
 //! A switch as a tree of `if`s: no loop may be left from inside a shader's switch, and every exit may leave one.
 
-use std::collections::HashMap;
-
 use super::{Emitter, Escapes, List, Target};
 use crate::error::Result;
+use crate::hash::{HashMap, HashMapExt};
 use crate::ir::{Exit, LowOp, RegionId, Type, Value, Var};
 
 /// The indices that lead to one region, as inclusive ranges in ascending order.

@@ -1,10 +1,9 @@
 //! Conditions: an `i32` that is only ever 0 or 1 is kept as a `Bool`, and made a number only where one is needed.
 
-use std::collections::HashSet;
-
 use super::Lowerer;
 use crate::analysis::roots::is_comparison;
 use crate::error::Result;
+use crate::hash::HashSet;
 use crate::ir::{Const, Function, LowOp, Op, RegionId, StmtKind, Value, WasmOp};
 
 /// How values are used, as far as that decides what they become.

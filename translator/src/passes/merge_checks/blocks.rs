@@ -1,11 +1,10 @@
 //! Opens blocks and arms, so that the checks in them stand in one list with those around them.
 
-use std::collections::HashSet;
-
 use super::leaving::{Leaving, Way};
 use super::run::split;
 use super::{Merger, may_move};
 use crate::error::Location;
+use crate::hash::{HashSet, HashSetExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Exit, Label, LowOp, RegionId, Stmt, StmtKind, Type, Value};
 

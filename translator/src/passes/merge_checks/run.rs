@@ -1,10 +1,9 @@
 //! A run of code without effect, and the branches in it that leave.
 
-use std::collections::{HashMap, HashSet};
-
 use super::Merger;
 use super::leaving::{Leaving, Way};
 use crate::analysis::offsets::Offsets;
+use crate::hash::{HashMap, HashMapExt, HashSet};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Exit, Function, LowOp, RegionId, Stmt, StmtKind, Type, Value};
 
