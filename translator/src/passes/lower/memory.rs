@@ -364,8 +364,8 @@ impl Lowerer<'_> {
         }
     }
 
-    /// An index of the private stack's words that was checked, so that drivers see it is one: Mesa folds what it knows of
-    /// addresses before it drops branches that are never taken, and crashes on a constant index beyond an array.
+    /// An index of the private stack's words that was checked, and kept inside by itself, too: a second fence where drivers
+    /// fold addresses in branches that are never taken.
     pub(super) fn stack_index(&mut self, index: Value) -> Value {
         if !self.options.speculation.any() || self.known_int(index).is_some() {
             return index;
