@@ -145,6 +145,50 @@ fn a_counted_loop_gives_back_what_it_did_not_need() {
 }
 
 #[test]
+fn a_loop_that_ends_in_a_return_traps_all_the_same() {
+    let program = Program::of(
+        "(func $f (param $n i32) (result i32) (local $i i32) (local $s i32)
+          (loop $again (result i32)
+            (if (i32.ge_u (local.get $i) (local.get $n)) (then (return (local.get $s))))
+            (local.set $s (i32.add (local.get $s) (local.get $i)))
+            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+            (br $again)))",
+        "(call $f (local.get $a))",
+    );
+    assert_eq!(run(&program, MOST, &[(0, 0), (5, 0), (1000, 0)]), [Ok(0), Ok(10), Ok(499_500)]);
+    assert_eq!(run(&program, 70_000, &[(10, 0), (1 << 20, 0)]), [Ok(45), Err(TrapKind::OutOfFuel)]);
+}
+
+/// Numbers near the end of all numbers, where a count can't tell whether a step jumps over it.
+#[test]
+fn loops_near_the_end_of_numbers_keep_their_own_end() {
+    for (step, again) in [
+        (plus(4), "(i32.lt_u (local.get $i) (local.get $n))"),
+        (plus(4), "(i32.le_s (local.get $i) (local.get $n))"),
+        (plus(-3), "(i32.gt_u (local.get $i) (local.get $n))"),
+        (plus(-8), "(i32.ge_s (local.get $i) (local.get $n))"),
+        (plus(1), "(i32.le_u (local.get $i) (local.get $n))"),
+    ] {
+        // The counter starts a few steps before `$n`.
+        let start = format!("(local.set $i (i32.sub (local.get $n) (local.get $m))) (local.set $m (i32.const 0))");
+        let items = format!(
+            "(func $sum (param $n i32) (param $m i32) (result i32) (local $i i32) (local $s i32)
+              {start}
+              (loop $again
+                (local.set $s (i32.add (local.get $s) (i32.const 1)))
+                {step}
+                (br_if $again (i32.and (i32.lt_u (local.get $s) (i32.const 50)) {again})))
+              (local.get $s))"
+        );
+        let program = Program::of(&items, "(call $sum (local.get $a) (local.get $b))");
+        let ends = [0u32, 1, 2, 3, 0x7fff_fffd, 0x7fff_ffff, 0x8000_0001, u32::MAX - 2, u32::MAX];
+        let records: Vec<(u32, u32)> =
+            ends.iter().flat_map(|n| [0i32, 12, -12, 13, -13].map(|m| (*n, m as u32))).collect();
+        assert_eq!(run(&program, MOST, &records), program.run(&records), "{again}");
+    }
+}
+
+#[test]
 fn endless_loops_trap_where_they_are() {
     for (text, name) in [
         ("(loop $again (br $again))", "empty"),

@@ -21,7 +21,7 @@ pub struct Count {
     pub branch: RegionId,
     /// The value of that branch's condition with which the loop goes on.
     pub stays_when: bool,
-    /// Whether the test is all of the condition, or else it may end the loop for other reasons, too.
+    /// Whether the count is all that the condition says, or else that may end the loop for other reasons, too.
     pub direct: bool,
     /// What is tested: the parameter and `offset`.
     pub counter: Value,
@@ -233,7 +233,9 @@ impl Looking<'_> {
             },
             _ => return None,
         };
-        Some(Count { number, branch: self.body, stays_when: true, direct: true, counter, step, offset, test, limit })
+        // A last step over the end of all numbers counts as endless, and need not be.
+        let direct = test == Test::Differs || step.unsigned_abs() == 1;
+        Some(Count { number, branch: self.body, stays_when: true, direct, counter, step, offset, test, limit })
     }
 
     /// What each way back adds to a parameter.

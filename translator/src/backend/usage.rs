@@ -317,6 +317,7 @@ impl Scanner<'_> {
                 return Err(not_strict("a fence, which the portable profile lacks"));
             }
             Op::Low(LowOp::LoadData) => self.usage.data = true,
+            Op::Low(LowOp::Overtaken) => self.usage.traps = true,
             Op::Low(LowOp::LoadStack | LowOp::StoreStack) if self.function.stack_words > 0 => self.usage.stack = true,
             Op::Low(LowOp::LoadStack | LowOp::StoreStack) => {
                 return Err(not_strict("an access to a stack of no words"));

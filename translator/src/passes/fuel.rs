@@ -164,23 +164,36 @@ fn clip(
     let all = list.low(function, LowOp::IMul, &[granted, step], Type::I32);
     let end = list.low(function, LowOp::IAdd, &[first, all], Type::I32);
     let (one, zero) = (list.i32(function, 1), list.i32(function, 0));
+    let goes_elsewhere = branch(function, body, count).is_some_and(|(_, _, arm)| goes_elsewhere(function, body, arm));
     let mut behind = ListBuilder::new(at);
-    let stops = match plan.early.is_empty() {
-        true => short,
-        false => {
+    let stops = match (goes_elsewhere, plan.early.is_empty()) {
+        (true, _) => None,
+        (false, true) => Some(short),
+        (false, false) => {
             let cell = list.low(function, LowOp::Select, &[short, one, zero], Type::I32);
             list.effect(Op::Low(LowOp::SetCell(clipped)), &[cell]);
             let cell = behind.low(function, LowOp::Cell(clipped), &[], Type::I32);
-            behind.low(function, LowOp::Ne, &[cell, zero], Type::Bool)
+            Some(behind.low(function, LowOp::Ne, &[cell, zero], Type::Bool))
         }
     };
-    let then = ListBuilder::new(at).finish(function, Exit::Trap(TrapKind::OutOfFuel));
-    let otherwise = ListBuilder::new(at).finish(function, Exit::Yield(Vec::new()));
-    behind.push(StmtKind::If { cond: stops, then, otherwise, results: Vec::new() });
-    end_at(function, body, count, end, at);
+    if let Some(stops) = stops {
+        ends_if(function, &mut behind, stops, Exit::Trap(TrapKind::OutOfFuel));
+    }
+    let goes_on = end_at(function, body, count, end, at);
+    if let (true, Some((goes_on, arm))) = (goes_elsewhere, goes_on) {
+        let mut list = ListBuilder::new(at);
+        let ends = list.low(function, LowOp::BNot, &[goes_on], Type::Bool);
+        let stops = list.low(function, LowOp::BAnd, &[ends, short], Type::Bool);
+        ends_if(function, &mut list, stops, Exit::Trap(TrapKind::OutOfFuel));
+        function.region_mut(arm).stmts.splice(0..0, list.stmts);
+    }
     for id in &plan.early {
         let mut list = ListBuilder::new(at);
         let tested = give_back(function, &mut list, plan.cost, count, (body, end));
+        if goes_elsewhere {
+            function.region_mut(*id).stmts.extend(list.stmts);
+            continue;
+        }
         // It may be that very end.
         let still = list.low(function, LowOp::Ne, &[tested, end], Type::Bool);
         let cell = list.low(function, LowOp::Cell(clipped), &[], Type::I32);
@@ -193,9 +206,26 @@ fn clip(
     stmts.splice(index..index, list.stmts);
 }
 
-/// Has the loop's own branch end it when its counter is `end`.
-fn end_at(function: &mut Function, body: RegionId, count: &Count, end: Value, at: Location) {
-    let Some((index, old, _)) = branch(function, body, count) else { return };
+/// Whether the arm that leaves a loop may come out elsewhere than behind it.
+fn goes_elsewhere(function: &Function, body: RegionId, arm: RegionId) -> bool {
+    let region = function.region(body);
+    let yields_behind = matches!(region.exit, Exit::Yield(_))
+        && region.stmts.last().is_some_and(|stmt| stmt.kind.regions().contains(&arm));
+    below(function, arm).into_iter().any(|id| match &function.region(id).exit {
+        Exit::Yield(_) => id == arm && !yields_behind,
+        _ => true,
+    })
+}
+
+/// Has the loop's own branch end it when its counter is `end`; gives the condition that it is not, and the arm that leaves.
+fn end_at(
+    function: &mut Function,
+    body: RegionId,
+    count: &Count,
+    end: Value,
+    at: Location,
+) -> Option<(Value, RegionId)> {
+    let (index, old, arm) = branch(function, body, count)?;
     let mut list = ListBuilder::new(at);
     let goes_on = list.low(function, LowOp::Ne, &[count.counter, end], Type::Bool);
     let cond = match (count.direct, count.stays_when) {
@@ -212,6 +242,7 @@ fn end_at(function: &mut Function, body: RegionId, count: &Count, end: Value, at
         *place = cond;
     }
     stmts.splice(index..index, list.stmts);
+    Some((goes_on, arm))
 }
 
 /// Where in a loop's region the branch stands that ends it, its condition, and the arm that leaves.
