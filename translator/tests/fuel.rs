@@ -188,6 +188,26 @@ fn loops_near_the_end_of_numbers_keep_their_own_end() {
     }
 }
 
+/// A loop with a count that never ends it must not take what the loops inside need.
+#[test]
+fn a_loop_leaves_fuel_to_those_inside() {
+    let program = Program::of(
+        "(func $f (param $n i32) (result i32) (local $i i32) (local $k i32) (local $s i32)
+          (local.set $i (i32.const 399))
+          (loop $outer
+            (local.set $k (local.get $n))
+            (loop $inner
+              (local.set $s (i32.add (local.get $s) (i32.const 1)))
+              (br_if $inner (i32.and (local.tee $k (i32.shr_u (local.get $k) (i32.const 1))) (i32.const 255))))
+            (if (i32.eq (local.get $i) (i32.const 1)) (then (return (local.get $s))))
+            (br_if $outer (local.tee $i (i32.sub (local.get $i) (i32.const 2)))))
+          (local.get $s))",
+        "(call $f (local.get $a))",
+    );
+    assert_eq!(burns(&program), 2);
+    assert_eq!(run(&program, 500_000, &[(0, 0), (255, 0)]), [Ok(200), Ok(1600)]);
+}
+
 #[test]
 fn endless_loops_trap_where_they_are() {
     for (text, name) in [

@@ -561,8 +561,9 @@ impl<'f> Machine<'_, 'f> {
                 self.fuel += u64::from(*amount);
                 None
             }
-            (LowOp::Take { cost }, [Const::I32(times)]) => {
-                let granted = u64::from(*times).min(self.fuel / u64::from((*cost).max(1)));
+            (LowOp::Take { cost, shares }, [Const::I32(times)]) => {
+                let most = self.fuel >> u32::from(*shares);
+                let granted = u64::from(*times).min(most / u64::from((*cost).max(1)));
                 self.fuel -= granted * u64::from(*cost);
                 Some(Const::I32(granted as u32))
             }

@@ -468,6 +468,8 @@ pub enum LowOp {
     Take {
         /// What each takes; not 0.
         cost: u32,
+        /// Whether half of the fuel is left: for the loops inside.
+        shares: bool,
     },
     /// Value of a cell, `I32`, 0 at first: what becomes a variable in strict form.
     Cell(u32),

@@ -520,7 +520,7 @@ impl LowOp {
             }
             (L::Immediate(_) | L::Input(_) | L::IterationId, []) => I32,
             (L::Burn | L::Refund, [I32]) => return Some(None),
-            (L::Take { cost: 1.. }, [I32]) => I32,
+            (L::Take { cost: 1.., .. }, [I32]) => I32,
             (L::Cell(_), []) => I32,
             (L::SetCell(_), [I32]) => return Some(None),
             (L::Overtaken, []) => Bool,

@@ -4,7 +4,7 @@
 //! as many iterations as its count says and the fuel allows, and is given a nearer end if those are fewer: a test in each
 //! iteration would cost the more, and drivers do better with loops of one exit. Where it is left early, it gives back what
 //! it did not need; where it came to the nearer end, the invocation traps behind it. A loop with a small constant number
-//! of iterations is part of the loop around it.
+//! of iterations is part of the loop around it. A loop with loops inside that take fuel leaves half of it to these.
 //!
 //! The fuel is one number. Whenever it passes a multiple of [`INSTALLMENT`], the invocation looks whether it was
 //! overtaken: where an invocation of a lower id has run out, this one's end does not matter any more. So one endless
@@ -46,6 +46,8 @@ struct Plan {
     /// Operators of an iteration.
     cost: u32,
     count: Option<Count>,
+    /// Whether loops inside take fuel, too.
+    shares: bool,
     /// Regions below it that leave it before its count ends.
     early: Vec<RegionId>,
 }
@@ -93,7 +95,8 @@ impl Burner {
         {
             early.push(arm);
         }
-        self.plans.insert(label, Plan { cost, count, early });
+        let shares = inside.iter().any(|inner| self.plans.contains_key(inner));
+        self.plans.insert(label, Plan { cost, count, shares, early });
         0
     }
 }
@@ -157,7 +160,7 @@ fn clip(
 ) {
     let mut list = ListBuilder::new(at);
     let wanted = count.emit(function, &mut list, start);
-    let granted = list.low(function, LowOp::Take { cost: plan.cost }, &[wanted], Type::I32);
+    let granted = list.low(function, LowOp::Take { cost: plan.cost, shares: plan.shares }, &[wanted], Type::I32);
     let short = list.low(function, LowOp::Ne, &[granted, wanted], Type::Bool);
     let (offset, step) = (list.i32(function, count.offset as u32), list.i32(function, count.step as u32));
     let first = list.low(function, LowOp::IAdd, &[start, offset], Type::I32);
@@ -324,7 +327,9 @@ impl Vars {
         let StmtKind::Op { op: Op::Low(op), args, result } = &stmt.kind else { return list.stmts.push(stmt) };
         match (*op, *result) {
             (LowOp::Burn, _) => burned(function, list, self.fuel, args[0]),
-            (LowOp::Take { cost }, Some(granted)) => taken(function, list, self.fuel, (args[0], cost), granted),
+            (LowOp::Take { cost, shares }, Some(granted)) => {
+                taken(function, list, self.fuel, (args[0], cost, shares), granted);
+            }
             (LowOp::Refund, _) => {
                 let before = list.low(function, LowOp::VarGet(self.fuel), &[], Type::I32);
                 let after = list.low(function, LowOp::IAdd, &[before, args[0]], Type::I32);
@@ -357,11 +362,24 @@ fn burned(function: &mut Function, list: &mut ListBuilder, fuel: Var, amount: Va
     list.push(StmtKind::If { cond: passes, then: looks, otherwise: goes_on, results: Vec::new() });
 }
 
-fn taken(function: &mut Function, list: &mut ListBuilder, fuel: Var, (wanted, cost): (Value, u32), granted: Value) {
+fn taken(
+    function: &mut Function,
+    list: &mut ListBuilder,
+    fuel: Var,
+    (wanted, cost, shares): (Value, u32, bool),
+    granted: Value,
+) {
     let at = list.at;
     let before = list.low(function, LowOp::VarGet(fuel), &[], Type::I32);
     let each = list.i32(function, cost);
-    let possible = if cost == 1 { before } else { list.low(function, LowOp::UDiv, &[before, each], Type::I32) };
+    let most = match shares {
+        true => {
+            let one = list.i32(function, 1);
+            list.low(function, LowOp::ShrU, &[before, one], Type::I32)
+        }
+        false => before,
+    };
+    let possible = if cost == 1 { most } else { list.low(function, LowOp::UDiv, &[most, each], Type::I32) };
     let (op, args) = (Op::Low(LowOp::UMin), vec![wanted, possible]);
     list.push(StmtKind::Op { op, args, result: Some(granted) });
     let amount = list.low(function, LowOp::IMul, &[granted, each], Type::I32);
