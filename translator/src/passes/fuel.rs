@@ -6,7 +6,7 @@
 //! it did not need; where it came to the nearer end, the invocation traps behind it. A loop with a small constant number
 //! of iterations is part of the loop around it.
 //!
-//! The fuel is one number. Whenever it passes a multiple of [`INSTALLMENT`], the invocation looks whether it was
+//! The fuel is one number. Whenever it passes a multiple of `INSTALLMENT`, the invocation looks whether it was
 //! overtaken: where an invocation of a lower id has run out, this one's end does not matter any more. So one endless
 //! invocation does not cost the time of all.
 
