@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 
 use super::config::{Config, DeviceChoice, Notice};
+use crate::device::cpu::{self, CpuOptions};
 use crate::device::gpu::{self, Adapter, GpuOptions};
-use crate::device::{Device, DeviceError, DeviceInfo, DeviceKind, cpu};
+use crate::device::{Device, DeviceError, DeviceInfo, DeviceKind};
 use crate::error::{Error, Result};
 use crate::host::Hint;
 
@@ -40,7 +41,7 @@ pub(crate) struct Devices {
     fixed: Option<DeviceSlot>,
     own: Option<Arc<dyn Device>>,
     gpu_options: GpuOptions,
-    threads: Option<usize>,
+    cpu_options: CpuOptions,
     notice: Notice,
     told: AtomicBool,
     adapters: OnceLock<Vec<Adapter>>,
@@ -63,7 +64,7 @@ impl Devices {
                 fuel: config.limits.fuel,
                 ..GpuOptions::default()
             },
-            threads: config.threads,
+            cpu_options: CpuOptions { threads: config.threads, fuel: config.limits.fuel },
             notice: config.notice.clone(),
             told: AtomicBool::new(false),
             adapters: OnceLock::new(),
@@ -131,11 +132,8 @@ impl Devices {
         }
         let device = match slot {
             DeviceSlot::Gpu(index) => gpu::open(&self.adapters()[index], &self.gpu_options)?,
-            DeviceSlot::Cpu | DeviceSlot::Own => match self.threads {
-                Some(threads) => cpu::all_cores_with(threads),
-                None => cpu::all_cores(),
-            },
-            DeviceSlot::Sequential => cpu::sequential(),
+            DeviceSlot::Cpu | DeviceSlot::Own => cpu::open(&self.cpu_options),
+            DeviceSlot::Sequential => cpu::open_sequential(&self.cpu_options),
         };
         open.insert(slot, device.clone());
         Ok(device)

@@ -1,5 +1,6 @@
 //! Kernels on the CPU devices: what runs, with which memory, and how it traps.
 
+mod fuel;
 mod launches;
 mod memory;
 mod support;

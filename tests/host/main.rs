@@ -3,6 +3,7 @@
 mod codes;
 mod deferred;
 mod devices;
+mod endless;
 mod imports;
 mod launches;
 mod limits;

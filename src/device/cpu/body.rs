@@ -1,12 +1,14 @@
 //! Function bodies of a device module, written anew from the guest's, with a map back to the guest's byte offsets.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{BlockType, Function, Instruction, ValType};
 use wasmparser::{FuncType, FunctionBody, Operator};
 use wavelift_translator::{Module, next_is_unreachable};
 
+use super::fuel::{self, Costs};
 use super::operators::reject;
 use super::slice::needs_caller;
 
@@ -21,6 +23,8 @@ pub const SITE: u32 = 2;
 
 /// Global that holds the lowest address of a buffer; `u32::MAX` where there is none.
 pub const LOWEST: u32 = 3;
+/// Global that holds the fuel that the invocation has left; only there if fuel is limited.
+pub const FUEL: u32 = 4;
 
 /// Where the instructions of one function of a device module come from.
 #[derive(Debug, Default)]
@@ -31,6 +35,8 @@ pub struct FunctionMap {
     offsets: Vec<(u32, u32)>,
     /// Offsets in the new body of operators that only the caller's own instance can run, and the sentence that says so.
     rejected: HashMap<u32, String>,
+    /// What traps where there is no fuel left, ascending.
+    fuel: Vec<Range<u32>>,
 }
 
 impl FunctionMap {
@@ -50,6 +56,17 @@ impl FunctionMap {
     /// Why the operator at `offset` needs the caller.
     pub fn rejected(&self, offset: u32) -> Option<&str> {
         self.rejected.get(&offset).map(String::as_str)
+    }
+
+    /// Notes that what stands in this range traps where there is no fuel left.
+    pub fn takes_fuel(&mut self, range: Range<u32>) {
+        self.fuel.push(range);
+    }
+
+    /// Whether a trap at `offset` means that the fuel was used up.
+    pub fn is_out_of_fuel(&self, offset: u32) -> bool {
+        let after = self.fuel.partition_point(|range| range.end <= offset);
+        self.fuel.get(after).is_some_and(|range| range.contains(&offset))
     }
 }
 
@@ -101,6 +118,17 @@ pub fn within_limits(kernel: &FuncType, body: &FunctionBody<'_>) -> bool {
     2 * params + 1 + locals <= MOST_LOCALS && (bytes <= MOST_BYTES)
 }
 
+/// Whether Wasmtime takes the body of a function, or of `run` around it, with one more local and code at so many places
+/// that takes fuel, or brings it to the global and back.
+pub fn may_grow(module: &Module, function: u32, places: usize) -> bool {
+    let (Some(ty), Some(body)) = (module.function_type(function), module.body(function)) else { return true };
+    let Ok(reader) = body.get_locals_reader() else { return false };
+    let locals: usize = reader.into_iter().flatten().map(|(count, _)| count as usize).sum();
+    let params = ty.params().len();
+    let bytes = 2 * body.range().len() + 24 * (locals + params) + 40 * places;
+    2 * params + 2 + locals <= MOST_LOCALS && bytes <= MOST_BYTES
+}
+
 /// From the guest's indices to the device module's.
 #[derive(Debug)]
 pub struct Indices<'a> {
@@ -124,6 +152,8 @@ pub struct Indices<'a> {
     pub inits: HashMap<u32, u32>,
     /// The global that is not 0 once a data segment is dropped, by the guest's segment.
     pub dropped: HashMap<u32, u32>,
+    /// What takes fuel; `None` where there is no limit.
+    pub costs: Option<&'a Costs>,
 }
 
 /// A rule of the slice was broken: an index that it does not hold.
@@ -162,16 +192,39 @@ struct Writer<'w, 'm> {
     function: u32,
     /// What is added to the index of a local.
     shift: u32,
-    /// In the kernel's loop: the open blocks of the kernel's body. `return` is a branch out of them.
+    /// The open blocks of the body, where there is a block around it. `return` is a branch out of them.
     depth: Option<u32>,
+    /// Whether this is the kernel's loop.
+    is_run: bool,
+    /// The local that holds the fuel, in a function with loops.
+    fuel: Option<u32>,
 }
 
 /// The body of a function that the kernel calls.
 pub fn plain(indices: &mut Indices<'_>, function: u32) -> Result<(Function, FunctionMap), Failure> {
     let body = body_of(indices.module, function)?;
-    let locals = locals_of(&body)?;
+    let mut locals = locals_of(&body)?;
+    let ty = indices.module.function_type(function).ok_or_else(|| missing("the type of function", function))?;
+    let costs = indices.costs.and_then(|costs| costs.of(function));
+    let entry = costs.map_or(0, |cost| cost.entry);
+    if costs.is_none_or(|cost| cost.loops.is_empty()) {
+        let mut writer = Writer::new(indices, function, locals);
+        writer.take_at_entry(entry, &body)?;
+        writer.operators(&body)?;
+        return Ok((writer.code, writer.map));
+    }
+    let fuel = ty.params().len() as u32 + count(&locals);
+    let results = FuncType::new([], ty.results().to_vec());
+    let results = BlockType::FunctionType(indices.types.intern(&results));
+    locals.push((1, ValType::I32));
     let mut writer = Writer::new(indices, function, locals);
+    (writer.depth, writer.fuel) = (Some(0), Some(fuel));
+    writer.load_fuel();
+    writer.take_at_entry(entry, &body)?;
+    writer.code.instruction(&Instruction::Block(results));
     writer.operators(&body)?;
+    writer.store_fuel();
+    writer.code.instruction(&Instruction::End);
     Ok((writer.code, writer.map))
 }
 
@@ -186,11 +239,14 @@ pub fn run(indices: &mut Indices<'_>, kernel: u32) -> Result<(Function, Function
     // The parameters of `run` are the kernel's and `hi`. The kernel may write its parameters, so each iteration has
     // copies of them, as the first of its locals.
     let shift = params + 1;
-    let locals = std::iter::once((params, ValType::I32)).chain(own.iter().copied()).collect();
+    let mut locals: Vec<_> = std::iter::once((params, ValType::I32)).chain(own.iter().copied()).collect();
     let resets = indices.resets.clone();
+    let costs = indices.costs.and_then(|costs| Some((costs.limit, costs.of(kernel)?))).filter(|(_, cost)| cost.burns);
+    let fuel = costs.filter(|(_, cost)| !cost.loops.is_empty()).map(|_| shift + params + count(&own));
+    locals.extend(fuel.map(|_| (1, ValType::I32)));
     let mut writer = Writer::new(indices, kernel, locals);
     writer.shift = shift;
-    writer.depth = Some(0);
+    (writer.depth, writer.is_run, writer.fuel) = (Some(0), true, fuel);
     let mut emit = |instruction: &Instruction<'_>| {
         writer.code.instruction(instruction);
     };
@@ -209,6 +265,10 @@ pub fn run(indices: &mut Indices<'_>, kernel: u32) -> Result<(Function, Function
     for (global, initial) in resets {
         emit(&Instruction::GlobalGet(initial));
         emit(&Instruction::GlobalSet(global));
+    }
+    if let Some((limit, _)) = costs {
+        emit(&Instruction::I32Const(limit));
+        emit(&fuel.map_or(Instruction::GlobalSet(FUEL), Instruction::LocalSet));
     }
     emit(&Instruction::Block(BlockType::Empty));
     writer.operators(&body)?;
@@ -231,7 +291,54 @@ pub fn run(indices: &mut Indices<'_>, kernel: u32) -> Result<(Function, Function
 impl<'w, 'm> Writer<'w, 'm> {
     fn new(indices: &'w mut Indices<'m>, function: u32, locals: Vec<(u32, ValType)>) -> Self {
         let map = FunctionMap { function: Some(function), ..FunctionMap::default() };
-        Writer { indices, code: Function::new(locals), map, function, shift: 0, depth: None }
+        let code = Function::new(locals);
+        Writer { indices, code, map, function, shift: 0, depth: None, is_run: false, fuel: None }
+    }
+
+    /// Brings the fuel from the local to the global.
+    fn store_fuel(&mut self) {
+        if let Some(fuel) = self.fuel {
+            self.code.instruction(&Instruction::LocalGet(fuel)).instruction(&Instruction::GlobalSet(FUEL));
+        }
+    }
+
+    /// Brings the fuel from the global to the local.
+    fn load_fuel(&mut self) {
+        if let Some(fuel) = self.fuel {
+            self.code.instruction(&Instruction::GlobalGet(FUEL)).instruction(&Instruction::LocalSet(fuel));
+        }
+    }
+
+    fn take(&mut self, amount: i32) {
+        self.map.takes_fuel(match self.fuel {
+            Some(local) => fuel::take_from_local(&mut self.code, local, amount),
+            None => fuel::take_from_global(&mut self.code, amount),
+        });
+    }
+
+    /// What is taken before the first operator is said to be taken there.
+    fn take_at_entry(&mut self, amount: i32, body: &FunctionBody<'_>) -> Result<(), Failure> {
+        if amount > 0 {
+            let first = body.get_operators_reader()?.original_position();
+            self.map.offsets.push((self.code.byte_len() as u32, first as u32));
+            self.take(amount);
+        }
+        Ok(())
+    }
+
+    /// What an iteration of the loop at `offset` takes.
+    fn cost_of_loop(&self, offset: u32) -> Option<i32> {
+        self.indices.costs?.of(self.function)?.loops.get(&offset).copied()
+    }
+
+    /// Whether what is called by an operator may take fuel.
+    fn burns(&self, operator: &Operator<'_>) -> bool {
+        let Some(costs) = self.indices.costs else { return false };
+        match operator {
+            Operator::Call { function_index } | Operator::ReturnCall { function_index } => costs.burns(*function_index),
+            Operator::CallIndirect { .. } | Operator::ReturnCallIndirect { .. } => true,
+            other => fuel::is_bulk(other),
+        }
     }
 
     fn operators(&mut self, body: &FunctionBody<'_>) -> Result<(), Failure> {
@@ -251,7 +358,12 @@ impl<'w, 'm> Writer<'w, 'm> {
                 let at = self.trap(offset as u32);
                 self.map.rejected.insert(at, reason);
             } else {
+                let cost =
+                    matches!(operator, Operator::Loop { .. }).then(|| self.cost_of_loop(offset as u32)).flatten();
                 self.operator(operator)?;
+                if let Some(cost) = cost {
+                    self.take(cost);
+                }
             }
         }
         Ok(())
@@ -282,7 +394,11 @@ impl<'w, 'm> Writer<'w, 'm> {
     }
 
     fn operator(&mut self, operator: Operator<'_>) -> Result<(), Failure> {
-        let exit = self.depth.map(Instruction::Br);
+        let burns = self.fuel.is_some() && self.burns(&operator);
+        if burns {
+            self.store_fuel();
+        }
+        let exit = self.is_run.then(|| Instruction::Br(self.depth.unwrap_or(0)));
         let instruction = match operator {
             Operator::LocalGet { local_index } => Instruction::LocalGet(local_index + self.shift),
             Operator::LocalSet { local_index } => Instruction::LocalSet(local_index + self.shift),
@@ -302,7 +418,7 @@ impl<'w, 'm> Writer<'w, 'm> {
                 // No `memory.init` could tell.
                 None => Instruction::Nop,
             },
-            Operator::Return if exit.is_some() => Instruction::Br(self.depth.unwrap_or(0)),
+            Operator::Return if self.depth.is_some() => Instruction::Br(self.depth.unwrap_or(0)),
             // A kernel has no results, so that a tail call is a call and a branch out.
             Operator::ReturnCall { function_index } if exit.is_some() => {
                 Instruction::Call(self.indices.function_index(function_index)?)
@@ -323,8 +439,9 @@ impl<'w, 'm> Writer<'w, 'm> {
             Operator::Block { .. } | Operator::Loop { .. } | Operator::If { .. } => {
                 self.depth = self.depth.map(|depth| depth + 1);
             }
-            // The last `end` closes the block around the kernel's body.
+            // The last `end` closes the block around the body.
             Operator::End => self.depth = self.depth.map(|depth| depth.saturating_sub(1)),
+            _ if burns => self.load_fuel(),
             _ => {}
         }
         Ok(())
@@ -342,6 +459,10 @@ fn locals_of(body: &FunctionBody<'_>) -> Result<Vec<(u32, ValType)>, Failure> {
         locals.push((count, reencode::RoundtripReencoder.val_type(ty).map_err(|e| Failure::UserError(e.to_string()))?));
     }
     Ok(locals)
+}
+
+fn count(locals: &[(u32, ValType)]) -> u32 {
+    locals.iter().map(|(count, _)| count).sum()
 }
 
 fn zero(ty: ValType) -> Result<Instruction<'static>, Failure> {

@@ -5,36 +5,39 @@
 
 use wasm_encoder::{BlockType, Function, Instruction, MemArg, ValType};
 
-use super::body::{LOWEST, PAGES};
+use super::body::{FunctionMap, LOWEST, PAGES};
+use super::fuel;
 
 /// No system has smaller pages.
 const STEP: i32 = 4096;
 
-/// `fill(destination, value, length)`
-pub fn fill() -> Function {
-    let mut code = Code::new();
+/// `fill(destination, value, length)`, which takes fuel where that is limited.
+pub fn fill(takes_fuel: bool) -> (Function, FunctionMap) {
+    let mut code = Code::new(takes_fuel);
     code.unless_empty(&[0]);
     code.touch(0, true);
+    code.pay();
     code.emit(&[Instruction::LocalGet(0), Instruction::LocalGet(1), Instruction::LocalGet(2)]);
     code.emit(&[Instruction::MemoryFill(0), Instruction::End]);
-    code.function
+    (code.function, code.map)
 }
 
 /// `copy(destination, source, length)`
-pub fn copy() -> Function {
-    let mut code = Code::new();
+pub fn copy(takes_fuel: bool) -> (Function, FunctionMap) {
+    let mut code = Code::new(takes_fuel);
     code.unless_empty(&[0, 1]);
     code.touch(0, true);
     code.touch(1, false);
+    code.pay();
     code.emit(&[Instruction::LocalGet(0), Instruction::LocalGet(1), Instruction::LocalGet(2)]);
     code.emit(&[Instruction::MemoryCopy { src_mem: 0, dst_mem: 0 }, Instruction::End]);
-    code.function
+    (code.function, code.map)
 }
 
 /// `init(destination, offset, length)` of a data segment of `size` bytes: that with the index `device` in the device module,
 /// unless it is empty. `dropped` is the global that is not 0 once the segment is dropped.
-pub fn init(size: u32, device: Option<u32>, dropped: Option<u32>) -> Function {
-    let mut code = Code::new();
+pub fn init(size: u32, device: Option<u32>, dropped: Option<u32>, takes_fuel: bool) -> (Function, FunctionMap) {
+    let mut code = Code::new(takes_fuel);
     if let Some(dropped) = dropped {
         // Of what was dropped, only the empty range at the start is left.
         code.emit(&[
@@ -65,11 +68,12 @@ pub fn init(size: u32, device: Option<u32>, dropped: Option<u32>) -> Function {
     code.unless_empty(&[0]);
     if let Some(data_index) = device {
         code.touch(0, true);
+        code.pay();
         code.emit(&[Instruction::LocalGet(0), Instruction::LocalGet(OFFSET), Instruction::LocalGet(LENGTH)]);
         code.emit(&[Instruction::MemoryInit { mem: 0, data_index }]);
     }
     code.emit(&[Instruction::End]);
-    code.function
+    (code.function, code.map)
 }
 
 /// `init` has the offset in the segment as parameter 1.
@@ -82,11 +86,20 @@ const LAST: u32 = 4;
 
 struct Code {
     function: Function,
+    map: FunctionMap,
+    takes_fuel: bool,
 }
 
 impl Code {
-    fn new() -> Code {
-        Code { function: Function::new([(2, ValType::I32)]) }
+    fn new(takes_fuel: bool) -> Code {
+        Code { function: Function::new([(2, ValType::I32)]), map: FunctionMap::default(), takes_fuel }
+    }
+
+    /// Takes fuel for the whole length, which is known to be there.
+    fn pay(&mut self) {
+        if self.takes_fuel {
+            self.map.takes_fuel(fuel::take_for_bytes(&mut self.function, LENGTH));
+        }
     }
 
     fn emit(&mut self, instructions: &[Instruction<'_>]) {

@@ -15,6 +15,7 @@ use wavelift_translator::module::{ConstInit, Global};
 
 use super::body::{self, FunctionMap, Indices, Types};
 use super::bulk;
+use super::fuel::Costs;
 use super::slice::Slice;
 use crate::device::TableEntry;
 
@@ -47,12 +48,19 @@ pub enum Source {
     Dropped(u32),
 }
 
-/// Writes the device module of `kernel`. `tables` are the present entries of the guest's tables.
+/// Writes the device module of `kernel`. `tables` are the present entries of the guest's tables, `costs` what takes fuel
+/// where that is limited.
 ///
 /// # Errors
 /// A sentence that says which rule of this writer was broken.
-pub fn encode(module: &Module, kernel: u32, slice: &Slice, tables: &[Vec<TableEntry>]) -> Result<DeviceModule, String> {
-    Encoder::new(module, kernel, slice).encode(tables)
+pub fn encode(
+    module: &Module,
+    kernel: u32,
+    slice: &Slice,
+    tables: &[Vec<TableEntry>],
+    costs: Option<&Costs>,
+) -> Result<DeviceModule, String> {
+    Encoder::new(module, kernel, slice, costs).encode(tables)
 }
 
 struct Encoder<'a> {
@@ -72,7 +80,7 @@ struct Encoder<'a> {
 }
 
 impl<'a> Encoder<'a> {
-    fn new(module: &'a Module, kernel: u32, slice: &'a Slice) -> Self {
+    fn new(module: &'a Module, kernel: u32, slice: &'a Slice, costs: Option<&'a Costs>) -> Self {
         let indices = Indices {
             module,
             types: Types::default(),
@@ -84,6 +92,7 @@ impl<'a> Encoder<'a> {
             copy: 0,
             inits: HashMap::new(),
             dropped: HashMap::new(),
+            costs,
         };
         Encoder {
             module,
@@ -159,6 +168,9 @@ impl<'a> Encoder<'a> {
         self.globals.global(mutable(ValType::I32), &ConstExpr::i32_const(0));
         self.globals.global(mutable(ValType::I32), &ConstExpr::i32_const(0));
         self.exports.export(LOWEST, ExportKind::Global, body::LOWEST);
+        if self.indices.costs.is_some() {
+            self.globals.global(mutable(ValType::I32), &ConstExpr::i32_const(0));
+        }
         for &guest in &self.slice.globals {
             let global = self.module.globals().get(guest as usize).ok_or("A global is not in the module.")?;
             let Some(ty) = number_type(global) else { continue };
@@ -218,11 +230,12 @@ impl<'a> Encoder<'a> {
             self.push(ty, (unreachable_body(), FunctionMap::stub(reason.clone())));
         }
         let bulk_type = FuncType::new([wasmparser::ValType::I32; 3], []);
+        let takes_fuel = self.indices.costs.is_some();
         if self.slice.fills {
-            self.push(&bulk_type, (bulk::fill(), FunctionMap::default()));
+            self.push(&bulk_type, bulk::fill(takes_fuel));
         }
         if self.slice.copies {
-            self.push(&bulk_type, (bulk::copy(), FunctionMap::default()));
+            self.push(&bulk_type, bulk::copy(takes_fuel));
         }
         let segments = self.module.data();
         for segment in &self.slice.inits {
@@ -232,7 +245,7 @@ impl<'a> Encoder<'a> {
                 self.data.passive(bytes.iter().copied());
             }
             let dropped = self.indices.dropped.get(segment).copied();
-            self.push(&bulk_type, (bulk::init(bytes.len() as u32, device, dropped), FunctionMap::default()));
+            self.push(&bulk_type, bulk::init(bytes.len() as u32, device, dropped, takes_fuel));
         }
         Ok(())
     }

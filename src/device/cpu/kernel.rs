@@ -10,6 +10,7 @@ use wasmtime::{Config, Engine};
 
 use super::body::FunctionMap;
 use super::encode::{DeviceModule, Source, encode};
+use super::fuel::Costs;
 use super::slice::slice;
 use super::stack_pointer;
 use crate::device::{Caller, GuestModule, Launch, LaunchError, LaunchTimes, TableEntry};
@@ -54,9 +55,10 @@ pub fn engine() -> Result<&'static Engine, &'static String> {
     ENGINE.as_ref()
 }
 
-/// Kernels compiled so far.
-#[derive(Default)]
+/// Kernels compiled so far, for one device.
 pub struct Kernels {
+    /// What an invocation may do, if that is limited: see [`Limits::fuel`](crate::Limits::fuel).
+    fuel: Option<u32>,
     known: Mutex<HashMap<(u64, u32), Known>>,
     /// Device modules by their bytes: guests that share a kernel share its code.
     compiled: Mutex<HashMap<Vec<u8>, wasmtime::Module>>,
@@ -67,6 +69,11 @@ const MOST_KERNELS: usize = 1024;
 const MOST_VARIANTS: usize = 16;
 
 impl Kernels {
+    /// None yet.
+    pub fn new(fuel: Option<u32>) -> Kernels {
+        Kernels { fuel, known: Mutex::default(), compiled: Mutex::default() }
+    }
+
     /// The kernel of a launch, compiled now if it is not known yet.
     ///
     /// # Errors
@@ -142,7 +149,12 @@ impl Kernels {
             Err(reason) => return Ok(Err(reason)),
         };
         let entries = tables.as_deref().unwrap_or_default();
-        let device = encode(module, launch.function, &slice, entries).map_err(LaunchError::Internal)?;
+        let costs = self.fuel.map(|limit| Costs::new(module, launch.function, &slice, entries, limit)).transpose();
+        let costs = match costs {
+            Ok(costs) => costs,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let device = encode(module, launch.function, &slice, entries, costs.as_ref()).map_err(LaunchError::Internal)?;
         times.lift = start.elapsed();
         let start = Instant::now();
         let DeviceModule { bytes, functions, globals } = device;

@@ -14,6 +14,7 @@ mod body;
 mod bulk;
 mod context;
 mod encode;
+mod fuel;
 mod job;
 mod kernel;
 mod operators;
@@ -26,21 +27,47 @@ use context::CpuContext;
 use kernel::Kernels;
 use pool::Pool;
 
+/// How a CPU device is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CpuOptions {
+    /// Threads of a launch, 1 to 1024, that which launches included; `None` for as many as there are cores.
+    pub threads: Option<usize>,
+    /// See [`Limits::fuel`](crate::Limits::fuel).
+    pub fuel: Option<u32>,
+}
+
+impl Default for CpuOptions {
+    fn default() -> Self {
+        CpuOptions { threads: None, fuel: crate::Limits::default().fuel }
+    }
+}
+
 /// All cores of this machine.
 pub fn all_cores() -> Arc<dyn Device> {
-    all_cores_with(std::thread::available_parallelism().map_or(1, usize::from))
+    open(&CpuOptions::default())
 }
 
 /// The CPU with this many workers, 1 to 1024: the launching thread and `threads - 1` more.
 pub fn all_cores_with(threads: usize) -> Arc<dyn Device> {
-    let workers = threads.clamp(1, 1024);
+    open(&CpuOptions { threads: Some(threads), ..CpuOptions::default() })
+}
+
+/// The CPU.
+pub fn open(options: &CpuOptions) -> Arc<dyn Device> {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = options.threads.unwrap_or_else(cores).clamp(1, 1024);
     let plural = if workers == 1 { "thread" } else { "threads" };
-    CpuDevice::shared(DeviceKind::Cpu, format!("CPU ({workers} {plural})"), workers)
+    CpuDevice::shared(DeviceKind::Cpu, format!("CPU ({workers} {plural})"), workers, options.fuel)
 }
 
 /// One core, invocations in order, on the launching thread.
 pub fn sequential() -> Arc<dyn Device> {
-    CpuDevice::shared(DeviceKind::Sequential, "CPU (sequential)".into(), 1)
+    open_sequential(&CpuOptions::default())
+}
+
+/// The same; the number of threads does not matter.
+pub fn open_sequential(options: &CpuOptions) -> Arc<dyn Device> {
+    CpuDevice::shared(DeviceKind::Sequential, "CPU (sequential)".into(), 1, options.fuel)
 }
 
 struct CpuDevice {
@@ -61,7 +88,7 @@ struct Shared {
 const LARGEST_BUFFER: u64 = (1 << 32) - (2 << 16);
 
 impl CpuDevice {
-    fn shared(kind: DeviceKind, name: String, workers: usize) -> Arc<dyn Device> {
+    fn shared(kind: DeviceKind, name: String, workers: usize, fuel: Option<u32>) -> Arc<dyn Device> {
         let info = DeviceInfo {
             name: name.clone(),
             kind,
@@ -79,7 +106,7 @@ impl CpuDevice {
             // A Wasm function has at most 1000 parameters.
             max_buffers: (1000 - 3) / 2,
         };
-        let shared = Shared { name, kernels: Kernels::default(), pool: Pool::new(workers), workers };
+        let shared = Shared { name, kernels: Kernels::new(fuel), pool: Pool::new(workers), workers };
         Arc::new(CpuDevice { info, shared: Arc::new(shared) })
     }
 }

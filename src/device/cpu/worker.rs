@@ -9,7 +9,7 @@ use wavelift_translator::Location;
 use super::encode;
 use super::job::{Event, Job};
 use super::kernel::Kernel;
-use crate::device::{BufferSpec, KernelTrap};
+use crate::device::{BufferSpec, KernelTrap, TrapKind};
 use crate::memory::{AddressSpace, Backing, Protection, View, buffer_bytes, protection_of, with_view};
 use crate::trap::kind_of;
 
@@ -113,11 +113,15 @@ fn event(kernel: &Kernel, error: &wasmtime::Error, iteration: u32) -> Result<Eve
     let trap = error.downcast_ref::<Trap>().ok_or_else(|| format!("A kernel failed without a trap: {error:#}."))?;
     let frames = error.downcast_ref::<WasmBacktrace>().map_or(&[][..], |backtrace| backtrace.frames());
     let mut at = Location::default();
-    for frame in frames {
+    let mut kind = kind_of(*trap);
+    for (depth, frame) in frames.iter().enumerate() {
         let Some(map) = kernel.functions.get(frame.func_index() as usize) else { continue };
         let offset = frame.func_offset().unwrap_or_default() as u32;
         if let Some(reason) = map.rejected(offset) {
             return Ok(Event::NeedsCaller { iteration, reason: reason.to_string() });
+        }
+        if depth == 0 && *trap == Trap::UnreachableCodeReached && map.is_out_of_fuel(offset) {
+            kind = Some(TrapKind::OutOfFuel);
         }
         // What Wavelift adds has no place in the guest: its caller has.
         if let Some(function) = map.function {
@@ -125,7 +129,7 @@ fn event(kernel: &Kernel, error: &wasmtime::Error, iteration: u32) -> Result<Eve
             break;
         }
     }
-    let kind = kind_of(*trap).ok_or_else(|| format!("A kernel ended with a trap that kernels can't have: {trap}."))?;
+    let kind = kind.ok_or_else(|| format!("A kernel ended with a trap that kernels can't have: {trap}."))?;
     Ok(Event::Trap(KernelTrap { at, kind, iteration }))
 }
 

@@ -6,7 +6,7 @@
 //! it did not need; where it came to the nearer end, the invocation traps behind it. A loop with a small constant number
 //! of iterations is part of the loop around it. A loop with loops inside that take fuel leaves half of it to these.
 //!
-//! The fuel is one number. Whenever it passes a multiple of [`INSTALLMENT`], the invocation looks whether it was
+//! The fuel is one number. Whenever it passes a multiple of `INSTALLMENT`, the invocation looks whether it was
 //! overtaken: where an invocation of a lower id has run out, this one's end does not matter any more. So one endless
 //! invocation does not cost the time of all.
 
@@ -31,7 +31,7 @@ pub fn burn(function: &mut Function) {
     let definitions = Definitions::new(function);
     let mut burner = Burner { definitions, plans: HashMap::new() };
     let body = function.body;
-    burner.region(function, body);
+    burner.region(function, body, None);
     let plans = burner.plans;
     for (number, (region, label)) in (0..).zip(loops(function)) {
         if let Some(plan) = plans.get(&label) {
@@ -43,6 +43,9 @@ pub fn burn(function: &mut Function) {
 /// What is done about one loop.
 #[derive(Clone, Debug)]
 struct Plan {
+    /// Where it is said to run out: the outermost loop around it. Invocations that run out in different loops of one nest
+    /// must know of each other.
+    at: Location,
     /// Operators of an iteration.
     cost: u32,
     count: Option<Count>,
@@ -58,21 +61,23 @@ struct Burner {
 }
 
 impl Burner {
-    /// The number of operators that a region runs once.
-    fn region(&mut self, function: &Function, id: RegionId) -> u64 {
+    /// The number of operators that a region runs once. `around` is where the outermost loop around it stands.
+    fn region(&mut self, function: &Function, id: RegionId, around: Option<Location>) -> u64 {
         let mut cost = 0;
         for stmt in &function.region(id).stmts {
             cost += match &stmt.kind {
-                StmtKind::Loop { label, inits, body, .. } => 1 + self.looped(function, *label, inits, *body),
-                kind => 1 + kind.regions().iter().map(|below| self.region(function, *below)).sum::<u64>(),
+                StmtKind::Loop { label, inits, body, .. } => {
+                    1 + self.looped(function, (*label, *body), inits, around.unwrap_or(stmt.at))
+                }
+                kind => 1 + kind.regions().iter().map(|below| self.region(function, *below, around)).sum::<u64>(),
             };
         }
         cost
     }
 
     /// The same of a loop, 0 where it takes its fuel itself.
-    fn looped(&mut self, function: &Function, label: Label, inits: &[Value], body: RegionId) -> u64 {
-        let cost = self.region(function, body).clamp(1, MOST.into()) as u32;
+    fn looped(&mut self, function: &Function, (label, body): (Label, RegionId), inits: &[Value], at: Location) -> u64 {
+        let cost = self.region(function, body, Some(at)).clamp(1, MOST.into()) as u32;
         let below = below(function, body);
         let looking = Looking { function, definitions: &self.definitions, label, body, below: &below };
         let count = looking.count();
@@ -96,7 +101,7 @@ impl Burner {
             early.push(arm);
         }
         let shares = inside.iter().any(|inner| self.plans.contains_key(inner));
-        self.plans.insert(label, Plan { cost, count, shares, early });
+        self.plans.insert(label, Plan { at, cost, count, shares, early });
         0
     }
 }
@@ -136,9 +141,8 @@ fn loops(function: &Function) -> Vec<(RegionId, Label)> {
 fn apply(function: &mut Function, (region, wanted): (RegionId, Label), plan: &Plan, clipped: u32) {
     let is_it = |stmt: &Stmt| matches!(&stmt.kind, StmtKind::Loop { label, .. } if *label == wanted);
     let Some(index) = function.region(region).stmts.iter().position(is_it) else { return };
-    let Stmt { kind: StmtKind::Loop { inits, body, .. }, at } = function.region(region).stmts[index].clone() else {
-        return;
-    };
+    let StmtKind::Loop { inits, body, .. } = function.region(region).stmts[index].kind.clone() else { return };
+    let at = plan.at;
     match plan.count {
         None => {
             let mut list = ListBuilder::new(at);
@@ -385,11 +389,13 @@ fn taken(
     let amount = list.low(function, LowOp::IMul, &[granted, each], Type::I32);
     let after = list.low(function, LowOp::ISub, &[before, amount], Type::I32);
     list.effect(Op::Low(LowOp::VarSet(fuel)), &[after]);
+    // Short loops in a long one pass most of its multiples.
+    let changed = list.low(function, LowOp::Xor, &[before, after], Type::I32);
     let inside = list.i32(function, INSTALLMENT - 1);
-    let long = list.low(function, LowOp::ULt, &[inside, amount], Type::Bool);
+    let passes = list.low(function, LowOp::ULt, &[inside, changed], Type::Bool);
     let looks = leaves_if_overtaken(function, ListBuilder::new(at));
     let goes_on = ListBuilder::new(at).finish(function, Exit::Yield(Vec::new()));
-    list.push(StmtKind::If { cond: long, then: looks, otherwise: goes_on, results: Vec::new() });
+    list.push(StmtKind::If { cond: passes, then: looks, otherwise: goes_on, results: Vec::new() });
 }
 
 fn ends_if(function: &mut Function, list: &mut ListBuilder, cond: Value, exit: Exit) {
