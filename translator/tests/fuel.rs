@@ -195,6 +195,7 @@ fn a_loop_leaves_fuel_to_those_inside() {
         "(func $f (param $n i32) (result i32) (local $i i32) (local $k i32) (local $s i32)
           (local.set $i (i32.const 399))
           (loop $outer
+            (if (i32.eqz (local.get $i)) (then (return (i32.const -1))))
             (local.set $k (local.get $n))
             (loop $inner
               (local.set $s (i32.add (local.get $s) (i32.const 1)))
