@@ -116,8 +116,11 @@ pub(super) fn guest_bytes<'m, T: 'static>(
 pub(super) fn code_of(core: &mut Core, slot: DeviceSlot, error: wasmtime::Error) -> Result<ErrorCode> {
     match device_error(&error) {
         Some(DeviceError::OutOfMemory { .. }) => Ok(ErrorCode::OutOfMemory),
-        Some(DeviceError::Lost { .. }) => {
-            core.lose(slot);
+        Some(DeviceError::Lost { device, .. }) => {
+            // A launch under way on another device may have been lost.
+            if core.device_name(slot) == *device {
+                core.lose(slot);
+            }
             Ok(ErrorCode::DeviceLost)
         }
         Some(DeviceError::Failed { .. }) | None => Err(error),

@@ -297,7 +297,11 @@ impl GpuContext {
     /// Waits for all launches that are recorded; whether none failed.
     pub(crate) fn settle(&mut self, connection: &Connection) -> bool {
         let timed = self.is_timed(connection);
-        self.batch.settle(connection, self.scratch.as_ref(), timed);
+        if !self.batch.settle(connection, self.scratch.as_ref(), timed) {
+            // Traps of launches that are over would be taken for those of the next.
+            self.scratch = None;
+            self.bind_groups.clear();
+        }
         !self.batch.has_failed()
     }
 
