@@ -114,6 +114,8 @@ pub(super) fn guest_bytes<'m, T: 'static>(
 
 /// The code for a device error, or the error itself if it has none.
 pub(super) fn code_of(core: &mut Core, slot: DeviceSlot, error: wasmtime::Error) -> Result<ErrorCode> {
+    // A call can fail for a launch before it, which then comes first.
+    let error = core.finish().err().unwrap_or(error);
     match device_error(&error) {
         Some(DeviceError::OutOfMemory { .. }) => Ok(ErrorCode::OutOfMemory),
         Some(DeviceError::Lost { device, .. }) => {

@@ -204,7 +204,8 @@ impl GpuContext {
         let iterations = u64::from(arguments.iterations);
         if defer {
             self.record(&connection, &ready, 0..iterations, budget)?;
-            self.batch.submit_if_due(&connection)?;
+            // If this fails, that is what becomes of the launch: the batch knows.
+            let _ = self.batch.submit_if_due(&connection);
             return Ok(Launched::Deferred);
         }
         if !compile.is_zero() {
