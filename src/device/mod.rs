@@ -222,11 +222,11 @@ pub struct KernelTrap {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The device's memory, or the host's, is used up.
-    #[error("The device `{device}` has no memory left for {bytes} bytes.")]
+    #[error("The device `{device}` has no memory left{}.", if *bytes > 0 { format!(" for {bytes} bytes") } else { String::new() })]
     OutOfMemory {
         /// The device's name.
         device: String,
-        /// What was asked for.
+        /// What was asked for; 0 where that is not known.
         bytes: u64,
     },
     /// The device went away.
@@ -277,6 +277,10 @@ pub trait Device: Send + Sync {
     fn info(&self) -> &DeviceInfo;
     /// Opens a context for one guest. `space` is the guest's device address space.
     fn new_context(&self, space: Arc<AddressSpace>) -> Result<Box<dyn Context>, DeviceError>;
+    /// Makes the device usable again if it was lost.
+    fn revive(&self) -> Result<(), DeviceError> {
+        Ok(())
+    }
 }
 
 /// What one guest has on one device.

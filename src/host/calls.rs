@@ -114,10 +114,15 @@ pub(super) fn guest_bytes<'m, T: 'static>(
 
 /// The code for a device error, or the error itself if it has none.
 pub(super) fn code_of(core: &mut Core, slot: DeviceSlot, error: wasmtime::Error) -> Result<ErrorCode> {
+    // A call can fail for a launch before it, which then comes first.
+    let error = core.finish().err().unwrap_or(error);
     match device_error(&error) {
         Some(DeviceError::OutOfMemory { .. }) => Ok(ErrorCode::OutOfMemory),
-        Some(DeviceError::Lost { .. }) => {
-            core.lose(slot);
+        Some(DeviceError::Lost { device, .. }) => {
+            // A launch under way on another device may have been lost.
+            if core.device_name(slot) == *device {
+                core.lose(slot);
+            }
             Ok(ErrorCode::DeviceLost)
         }
         Some(DeviceError::Failed { .. }) | None => Err(error),

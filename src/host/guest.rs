@@ -262,8 +262,9 @@ impl Core {
 
     /// Gives up a lost device: its buffers are gone, and its next use opens it anew.
     pub fn lose(&mut self, slot: DeviceSlot) {
-        self.contexts.remove(&slot);
-        self.runtime.devices().forget(slot);
+        if let Some(opened) = self.contexts.remove(&slot) {
+            self.runtime.devices().revive(slot, &opened.device);
+        }
         for buffer in self.buffers.remove_if(|buffer| buffer.device == slot) {
             self.buffer_bytes -= u64::from(buffer.spec.size);
             if let Some(space) = &self.space {

@@ -6,8 +6,7 @@ use std::collections::VecDeque;
 use wasmtime::Result;
 
 use crate::device::{DeviceError, Launch, LaunchError, LaunchTimes};
-use crate::host::Core;
-use crate::kernel::{Failure, failure};
+use crate::host::{Core, HostFault};
 use crate::report::LaunchRecord;
 use crate::runtime::DeviceSlot;
 use crate::trap::KernelFault;
@@ -32,6 +31,28 @@ impl Core {
     }
 }
 
+/// What stops the guest, or becomes a code of the call that finds out: only that of a lost device, whose buffers are gone
+/// with it. Were it that of a call that may be made again, the guest would read what the launch should have written.
+fn failed(core: &mut Core, slot: DeviceSlot, launch: &Launch, error: LaunchError) -> wasmtime::Error {
+    let host = |reason: String| -> wasmtime::Error {
+        HostFault::Launch { kernel: launch.module.wasm.function_name(launch.function), reason }.into()
+    };
+    match error {
+        LaunchError::Trap(trap) => KernelFault::new(launch, &trap).into(),
+        LaunchError::Device(error @ DeviceError::OutOfMemory { .. }) => host(error.to_string()),
+        LaunchError::Device(error) => {
+            if matches!(error, DeviceError::Lost { .. }) {
+                core.lose(slot);
+            }
+            error.into()
+        }
+        LaunchError::Interrupted(interruption) => interruption.into(),
+        LaunchError::Unsupported(reason) | LaunchError::NeedsCaller(reason) | LaunchError::Internal(reason) => {
+            host(reason)
+        }
+    }
+}
+
 /// See [`Core::finish`].
 pub(super) fn finish(core: &mut Core) -> Result<()> {
     if core.deferred.is_empty() {
@@ -51,19 +72,13 @@ pub(super) fn finish(core: &mut Core) -> Result<()> {
                 (record.compile, record.run) = (times.compile, times.run);
                 core.report.push(record);
             }
-            Err(LaunchError::Trap(trap)) => {
-                record.fallback = Some(format!("Trapped: {}.", trap.kind));
-                core.report.push(record);
-                return Err(KernelFault::new(&launch, &trap).into());
-            }
             Err(error) => {
-                record.fallback = Some("Failed.".to_string());
+                record.fallback = Some(match &error {
+                    LaunchError::Trap(trap) => format!("Trapped: {}.", trap.kind),
+                    _ => "Failed.".to_string(),
+                });
                 core.report.push(record);
-                if matches!(error, LaunchError::Device(DeviceError::Lost { .. })) {
-                    core.lose(slot);
-                }
-                let Failure::Other(error) = failure(error, &launch) else { continue };
-                return Err(error);
+                return Err(failed(core, slot, &launch, error));
             }
         }
     }

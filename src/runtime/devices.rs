@@ -139,9 +139,16 @@ impl Devices {
         Ok(device)
     }
 
-    /// Forgets a lost device, so that the next use opens it anew.
-    pub fn forget(&self, slot: DeviceSlot) {
-        self.open.lock().remove(&slot);
+    /// Opens a lost device anew. It is one for all guests, and keeps what it knows of kernels. One that can't be opened is
+    /// forgotten, so that guests to come get another.
+    pub fn revive(&self, slot: DeviceSlot, lost: &Arc<dyn Device>) {
+        if lost.revive().is_ok() {
+            return;
+        }
+        let mut open = self.open.lock();
+        if open.get(&slot).is_some_and(|known| Arc::ptr_eq(known, lost)) {
+            open.remove(&slot);
+        }
     }
 
     /// The device for launches of guests that express no wish.

@@ -45,6 +45,7 @@ mod values;
 mod wrap;
 
 mod address;
+mod arbitrary;
 mod ast;
 mod campaign;
 mod generate;
@@ -93,6 +94,8 @@ fn main() {
     }
     trials.push(trial("planted::a_lost_store".into(), Vec::new(), planted::a_lost_store));
     trials.push(trial("planted::a_lost_check".into(), Vec::new(), planted::a_lost_check));
+    trials.push(trial("arbitrary::smith".into(), Vec::new(), arbitrary::smith));
+    trials.push(trial("arbitrary::changed_guests".into(), Vec::new(), arbitrary::changed_guests));
     for file in saved::all() {
         let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let checks = [judge::INTERPRETERS.as_slice(), &judge::CPUS, &judge::VALIDATORS, &judge::GPUS].concat();

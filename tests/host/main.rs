@@ -4,13 +4,19 @@ mod codes;
 mod deferred;
 mod devices;
 mod endless;
+mod faults;
+mod hostile;
 mod imports;
 mod launches;
 mod limits;
 mod linker;
+#[cfg(target_os = "linux")]
+mod load;
+mod many;
 mod module_state;
 mod modules;
 mod pointers;
+mod random;
 mod speculation;
 mod verify;
 

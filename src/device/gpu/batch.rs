@@ -70,6 +70,8 @@ pub(crate) struct Batch {
     buffers: HashSet<BufferId>,
     /// The byte after the last part of the trap record.
     traps_end: u64,
+    /// Why launches behind those of the submissions were never submitted. None is recorded any more until all are settled.
+    failure: Option<DeviceError>,
     started: Option<Instant>,
     /// What became of launches, until somebody asks.
     outcomes: Vec<Result<LaunchTimes, LaunchError>>,
@@ -113,14 +115,25 @@ impl Batch {
         (launch, buffers): (Recorded, impl Iterator<Item = BufferId>),
         commands: impl FnOnce(&mut wgpu::ComputePass<'static>),
     ) -> Result<(), DeviceError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
         self.started.get_or_insert_with(Instant::now);
         let recorder = &mut self.recorder;
         let index = self.submissions.len() as u32;
-        connection.guarded(0, || {
+        let recorded = connection.guarded(0, || {
             let recorder = recorder.get_or_insert_with(|| Recorder::new(connection, scratch, timed.then_some(index)));
             commands(&mut recorder.pass);
             Ok(())
-        })?;
+        });
+        if let Err(error) = recorded {
+            // Nobody knows how much of the launch is in the pass.
+            self.discard(connection);
+            if std::mem::take(&mut self.recorded) > 0 {
+                self.failure = Some(error.clone());
+            }
+            return Err(error);
+        }
         self.traps_end += Scratch::part(launch.sites.len());
         self.work += launch.work();
         self.launches.push(launch);
@@ -137,30 +150,47 @@ impl Batch {
 
     /// Submits what is recorded.
     pub fn submit(&mut self, connection: &Connection) -> Result<(), DeviceError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
         let Some(Recorder { pass, encoder }) = self.recorder.take() else { return Ok(()) };
         let launches = std::mem::take(&mut self.recorded);
-        let index = connection.guarded(0, || {
+        let submitted = connection.guarded(0, || {
             drop(pass);
             Ok(connection.queue.submit([encoder.finish()]))
-        })?;
-        self.submissions.push(Submission { index, launches });
+        });
+        match submitted {
+            Ok(index) => self.submissions.push(Submission { index, launches }),
+            Err(error) => {
+                self.failure = Some(error.clone());
+                return Err(error);
+            }
+        }
         Ok(())
     }
 
-    /// Waits for all launches; their outcomes are kept.
-    pub fn settle(&mut self, connection: &Connection, scratch: Option<&Scratch>, timed: bool) {
+    /// Waits for all launches; their outcomes are kept. Whether the trap record is clear for others.
+    pub fn settle(&mut self, connection: &Connection, scratch: Option<&Scratch>, timed: bool) -> bool {
         if self.is_empty() {
-            return;
+            return true;
         }
-        let settled = self.submit(connection).and_then(|()| self.wait(connection, scratch, timed));
+        // Its failure is kept for the launches that it concerns.
+        let _ = self.submit(connection);
+        let settled = self.wait(connection, scratch, timed);
+        let failure = self.failure.take();
         let launches = self.clear();
         match settled {
-            Ok(outcomes) => self.outcomes.extend(outcomes),
+            Ok(outcomes) => {
+                let missing = launches.len() - outcomes.len().min(launches.len());
+                let failure = failure.unwrap_or_else(|| connection.failed("Launches were not submitted."));
+                self.outcomes.extend(outcomes);
+                self.outcomes.extend((0..missing).map(|_| Err(failure.clone().into())));
+            }
             Err(error) => self.outcomes.extend(launches.iter().map(|_| Err(error.clone().into()))),
         }
-        if let (true, Some(scratch)) = (self.has_failed(), scratch) {
-            // A device that fails here fails at the next launch again.
-            let _ = scratch.reset_traps(connection);
+        match scratch {
+            Some(scratch) if self.has_failed() => scratch.reset_traps(connection).is_ok(),
+            _ => true,
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::device::gpu::faults::{Fault, Faults, Plan};
 use crate::device::gpu::layout::Limits;
 use crate::device::gpu::{Adapter, Transfers, features};
 use crate::device::{DeviceError, DeviceKind};
@@ -35,6 +36,8 @@ pub(crate) struct Connection {
     pub staging: Mutex<Vec<wgpu::Buffer>>,
     name: String,
     lost: Arc<OnceLock<String>>,
+    /// What tests plant.
+    faults: Arc<Faults>,
 }
 
 impl Connection {
@@ -43,9 +46,12 @@ impl Connection {
         adapter: &Adapter,
         transfers: Transfers,
         limits: &Limits,
-        generation: u64,
+        (generation, faults): (u64, Arc<Faults>),
     ) -> Result<Connection, DeviceError> {
         let name = adapter.info().name.clone();
+        if faults.is_closed() {
+            return Err(DeviceError::Failed { device: name, message: "It can't be opened: a test forbids it.".into() });
+        }
         let features = adapter.wgpu().features() - wgpu::Features::all_experimental_mask();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("wavelift"),
@@ -75,6 +81,7 @@ impl Connection {
         let flag = lost.clone();
         device.set_device_lost_callback(move |reason, message| {
             let text = if message.is_empty() { format!("the driver gives the reason {reason:?}") } else { message };
+            let text = format!("{}.", one_line(&text));
             // Only the first report counts.
             let _ = flag.set(text);
         });
@@ -84,7 +91,20 @@ impl Connection {
         let staging = Mutex::default();
         let software = adapter.info().kind == DeviceKind::SoftwareGpu;
         let limits = Limits::of(&device.limits());
-        Ok(Connection { device, queue, generation, limits, storage8, tick, software, transfers, staging, name, lost })
+        Ok(Connection {
+            device,
+            queue,
+            generation,
+            limits,
+            storage8,
+            tick,
+            software,
+            transfers,
+            staging,
+            name,
+            lost,
+            faults,
+        })
     }
 
     /// Whether the device has a feature.
@@ -99,7 +119,7 @@ impl Connection {
 
     /// The error of what was made on an earlier connection.
     pub fn gone(&self) -> DeviceError {
-        let message = "this buffer was on the device before it was lost and opened anew; create it again".into();
+        let message = "this buffer was on the device before it was lost and opened anew; create it again.".into();
         DeviceError::Lost { device: self.name.clone(), message }
     }
 
@@ -121,9 +141,22 @@ impl Connection {
     /// Destroys the device as a driver does that loses it.
     pub fn destroy(&self) {
         self.device.destroy();
-        // The callback runs in a poll.
-        let _ = self.guarded(0, || self.poll(wgpu::PollType::Poll));
-        let _ = self.lost.set("it was destroyed".into());
+        // The callback runs in a poll. A panic there changes nothing: the device is gone.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.poll(wgpu::PollType::Poll)));
+        let _ = self.lost.set("it was destroyed.".into());
+    }
+
+    /// What goes wrong at a call, by a test's plan.
+    fn strike<T>(&self, plan: Plan, bytes: u64) -> Result<T, DeviceError> {
+        match plan.fault {
+            Fault::OutOfMemory => Err(self.out_of_memory(bytes)),
+            Fault::Lost => {
+                self.destroy();
+                Err(self.gone())
+            }
+            Fault::Failed => Err(self.failed("A test planted this fault.")),
+            Fault::Panic => panic!("A test planted this panic."),
+        }
     }
 
     /// Runs calls to wgpu so that every error comes back as a value: validation errors, memory used up (for `bytes`
@@ -136,7 +169,12 @@ impl Connection {
         let internal = self.device.push_error_scope(Internal);
         let memory = self.device.push_error_scope(OutOfMemory);
         let validation = self.device.push_error_scope(Validation);
-        let outcome = catch_unwind(AssertUnwindSafe(calls));
+        let fault = self.faults.due();
+        let outcome = catch_unwind(AssertUnwindSafe(|| match fault {
+            None => calls(),
+            Some(plan) if plan.late => calls().and_then(|_| self.strike(plan, bytes)),
+            Some(plan) => self.strike(plan, bytes),
+        }));
         let errors = [
             pollster::block_on(validation.pop()),
             pollster::block_on(memory.pop()),
@@ -163,6 +201,16 @@ impl Connection {
 
     /// Maps a range of a buffer that no later submission uses. To be called in [`guarded`](Self::guarded).
     pub fn map(
+        &self,
+        slice: wgpu::BufferSlice<'_>,
+        mode: wgpu::MapMode,
+        after: Option<wgpu::SubmissionIndex>,
+    ) -> Result<(), DeviceError> {
+        // One that stays half mapped is of no more use to anybody.
+        self.map_or_leave(slice, mode, after).inspect_err(|_| slice.buffer().unmap())
+    }
+
+    fn map_or_leave(
         &self,
         slice: wgpu::BufferSlice<'_>,
         mode: wgpu::MapMode,

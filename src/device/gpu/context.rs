@@ -131,6 +131,19 @@ impl GpuContext {
         }
     }
 
+    fn write_on_device(&mut self, buffer: BufferId, offset: u32, data: &[u8]) -> Result<(), DeviceError> {
+        let connection = self.connection()?;
+        if !self.batch.uses(buffer) {
+            return self.buffer(&connection, buffer)?.write(&connection, offset.into(), data);
+        }
+        if data.len() as u64 <= MOST_STAGED {
+            self.batch.submit(&connection)?;
+            return self.buffer(&connection, buffer)?.write_in_order(&connection, offset.into(), data);
+        }
+        self.settle(&connection);
+        self.buffer(&connection, buffer)?.write(&connection, offset.into(), data)
+    }
+
     /// Keeps a bind group for launches to come.
     pub(crate) fn keep_bind_group(&mut self, key: BindGroupKey, group: wgpu::BindGroup) {
         if self.bind_groups.len() >= MAX_BIND_GROUPS {
@@ -168,18 +181,9 @@ impl Context for GpuContext {
     }
 
     fn write_buffer(&mut self, buffer: BufferId, offset: u32, data: &[u8]) -> Result<(), DeviceError> {
-        let connection = self.connection()?;
-        // Whatever becomes of the buffer if this fails.
         self.host_copies.write(buffer, offset, data);
-        if !self.batch.uses(buffer) {
-            return self.buffer(&connection, buffer)?.write(&connection, offset.into(), data);
-        }
-        if data.len() as u64 <= MOST_STAGED {
-            self.batch.submit(&connection)?;
-            return self.buffer(&connection, buffer)?.write_in_order(&connection, offset.into(), data);
-        }
-        self.settle(&connection);
-        self.buffer(&connection, buffer)?.write(&connection, offset.into(), data)
+        // Nobody knows what is in a buffer of which this failed.
+        self.write_on_device(buffer, offset, data).inspect_err(|_| self.host_copies.forget(buffer))
     }
 
     fn read_buffer(&mut self, buffer: BufferId, offset: u32, out: &mut [u8]) -> Result<(), DeviceError> {

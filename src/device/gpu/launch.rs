@@ -204,7 +204,8 @@ impl GpuContext {
         let iterations = u64::from(arguments.iterations);
         if defer {
             self.record(&connection, &ready, 0..iterations, budget)?;
-            self.batch.submit_if_due(&connection)?;
+            // If this fails, that is what becomes of the launch: the batch knows.
+            let _ = self.batch.submit_if_due(&connection);
             return Ok(Launched::Deferred);
         }
         if !compile.is_zero() {
@@ -297,7 +298,11 @@ impl GpuContext {
     /// Waits for all launches that are recorded; whether none failed.
     pub(crate) fn settle(&mut self, connection: &Connection) -> bool {
         let timed = self.is_timed(connection);
-        self.batch.settle(connection, self.scratch.as_ref(), timed);
+        if !self.batch.settle(connection, self.scratch.as_ref(), timed) {
+            // Traps of launches that are over would be taken for those of the next.
+            self.scratch = None;
+            self.bind_groups.clear();
+        }
         !self.batch.has_failed()
     }
 

@@ -11,6 +11,7 @@ mod conformance;
 mod connection;
 mod context;
 mod dump;
+mod faults;
 mod features;
 mod host_copies;
 mod launch;
@@ -43,11 +44,14 @@ pub use adapter::{Adapter, NoAdapter, adapters, find};
 pub use conformance::{OperatorCheck, Outcome};
 pub use context::GpuContext;
 #[doc(hidden)]
+pub use faults::{Fault, Plan};
+#[doc(hidden)]
 pub use layout::Limits;
 pub use pipeline::Kernel;
 pub use probe::{Exactness, Findings};
 
 use connection::Connection;
+use faults::Faults;
 use pipeline::KernelCache;
 
 /// How kernels are lifted for a GPU.
@@ -123,6 +127,8 @@ pub(crate) struct Shared {
     forgets_restoring: AtomicBool,
     kernels: KernelCache,
     current: Mutex<Arc<Connection>>,
+    /// What tests plant.
+    faults: Arc<Faults>,
 }
 
 /// Most accesses of memory of a kernel. Drivers' compilers are slow beyond that; lavapipe's takes 10 s for about a thousand,
@@ -180,7 +186,8 @@ impl GpuDevice {
     ) -> Result<GpuDevice, DeviceError> {
         adapter.check()?;
         let transfers = transfers.unwrap_or(adapter.best_transfers());
-        let connection = Arc::new(Connection::open(adapter, transfers, &limits, 0)?);
+        let faults = Arc::new(Faults::default());
+        let connection = Arc::new(Connection::open(adapter, transfers, &limits, (0, faults.clone()))?);
         let profile = adapter.profile(options.profile);
         let mut features = features::of(adapter, &connection, profile)?;
         change(&mut features);
@@ -213,6 +220,7 @@ impl GpuDevice {
                 forgets_restoring: AtomicBool::new(false),
                 kernels,
                 current,
+                faults,
             }),
         })
     }
@@ -267,6 +275,24 @@ impl GpuDevice {
         self.shared.current.lock().destroy();
     }
 
+    /// Plants a fault, or takes the planted one away.
+    #[doc(hidden)]
+    pub fn plant(&self, plan: Option<Plan>) {
+        self.shared.faults.plant(plan);
+    }
+
+    /// Whether a planted fault has not struck yet.
+    #[doc(hidden)]
+    pub fn is_planted(&self) -> bool {
+        self.shared.faults.is_planted()
+    }
+
+    /// Lets the adapter be opened no more, or again.
+    #[doc(hidden)]
+    pub fn close(&self, closed: bool) {
+        self.shared.faults.close(closed);
+    }
+
     pub(crate) fn connection(&self) -> Result<Arc<Connection>, DeviceError> {
         self.shared.connection()
     }
@@ -281,6 +307,10 @@ impl Device for GpuDevice {
     fn new_context(&self, _space: Arc<AddressSpace>) -> Result<Box<dyn Context>, DeviceError> {
         Ok(Box::new(self.new_gpu_context()))
     }
+
+    fn revive(&self) -> Result<(), DeviceError> {
+        self.shared.connection().map(drop)
+    }
 }
 
 impl Shared {
@@ -290,7 +320,7 @@ impl Shared {
         if current.lost().is_some() {
             let next = current.generation + 1;
             tracing::warn!(device = self.adapter.info().name, "the device was lost and is opened anew");
-            let opened = Connection::open(&self.adapter, self.transfers, &self.limits, next);
+            let opened = Connection::open(&self.adapter, self.transfers, &self.limits, (next, self.faults.clone()));
             // Still lost, to those above: what they hold on it is gone.
             *current = Arc::new(opened.map_err(|error| current.lost_for_good(&error))?);
         }

@@ -20,9 +20,6 @@ use crate::device::gpu::shader_module;
 use crate::device::gpu::transfer::GpuBuffer;
 use crate::device::{DeviceError, GuestModule, LaunchError};
 
-/// Entries at which kernels of modules that are gone are swept out of the cache.
-const SWEEP_AT: usize = 256;
-
 /// A shader with all that is needed to launch it.
 pub struct Kernel {
     /// Unique in the process.
@@ -254,9 +251,7 @@ impl KernelCache {
     /// Notes that something does not hold of a kernel.
     pub fn note_broken(&self, module: &Arc<GuestModule>, function: u32, assumption: Assumption) {
         let mut broken = self.broken.lock();
-        if broken.len() >= SWEEP_AT {
-            broken.retain(|_, (module, _)| module.strong_count() > 0);
-        }
+        broken.retain(|_, (module, _)| module.strong_count() > 0);
         let fresh = || (Arc::downgrade(module), Speculation::ALL);
         let (_, left) = broken.entry((module.id, function)).or_insert_with(fresh);
         *left = left.without(assumption);
@@ -271,7 +266,8 @@ impl KernelCache {
         let (function, shape, may_ask) = (key.function, key.shape.clone(), key.may_ask);
         let entry = {
             let mut entries = self.entries.lock();
-            if entries.len() >= SWEEP_AT {
+            // Lifting takes longer than looking at all of them. What a guest had on a device goes soon after the guest.
+            if !entries.contains_key(&key) {
                 entries.retain(|_, entry| entry.module.strong_count() > 0);
             }
             let fresh = || Entry { module: Arc::downgrade(module), lifting: Arc::default() };
