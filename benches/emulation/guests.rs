@@ -1,11 +1,11 @@
 //! Kernels of the guests in `tests/guests/c`, with more to do: the C library's mathematics in `f64`, a heat equation in
 //! `f64`, and integers of 64 bits.
 
-use anyhow::{Context as _, Result, bail};
-use wasmparser::{DataKind, Operator, Parser, Payload};
+use anyhow::{Context as _, Result};
 use wavelift::translator::Module;
 
-use crate::{Case, MEMORY, file};
+use crate::instance::{file, floats, initial_memory};
+use crate::{Case, MEMORY};
 
 /// Invocations.
 const COUNT: u32 = 1 << 16;
@@ -33,35 +33,8 @@ pub fn cases() -> Result<Vec<Case>> {
 fn guest(program: &str, kernel: &str, what: &str, iterations: u32, buffers: Vec<Vec<u8>>) -> Result<Case> {
     let path = file(&format!("tests/guests/c/{program}.O2.wasm"));
     let bytes = std::fs::read(&path).with_context(|| format!("`{}` can't be read", path.display()))?;
-    let memory = initial_memory(&bytes)?;
+    let memory = initial_memory(&bytes, MEMORY)?;
     let module = Module::parse(bytes)?;
     let function = module.find_function(kernel).with_context(|| format!("no kernel `{kernel}` in `{program}`"))?;
     Ok(Case { name: format!("{kernel} ({what})"), module, kernel: function, iterations, buffers, memory })
-}
-
-/// Linear memory with the module's data in place.
-fn initial_memory(module: &[u8]) -> Result<Vec<u8>> {
-    let mut memory = vec![0; MEMORY as usize];
-    for payload in Parser::new(0).parse_all(module) {
-        let Payload::DataSection(segments) = payload? else { continue };
-        for segment in segments {
-            let segment = segment?;
-            let DataKind::Active { offset_expr, .. } = segment.kind else { continue };
-            let Operator::I32Const { value } = offset_expr.get_operators_reader().read()? else {
-                bail!("a data segment's place is computed");
-            };
-            memory[value as usize..][..segment.data.len()].copy_from_slice(segment.data);
-        }
-    }
-    Ok(memory)
-}
-
-/// Bytes of floats in a range, the same everywhere.
-fn floats(count: u32, low: f32, high: f32) -> Vec<u8> {
-    let mut state = 1u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        low + (high - low) * ((state >> 8) as f32 / 16_777_216.0)
-    };
-    (0..count).flat_map(|_| next().to_le_bytes()).collect()
 }

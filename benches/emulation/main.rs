@@ -1,21 +1,19 @@
 //! Measures what emulated 64-bit types cost on a GPU that has them: operators one by one, and kernels of guests.
 //! See `benches/README.md`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use wavelift::device::gpu::{self, Adapter, GpuDevice, GpuOptions};
-use wavelift::device::{
-    Access, BufferId, BufferSpec, Caller, Context, Device as _, GlobalValue, GuestModule, Launch, LaunchTimes,
-    TableEntry,
-};
+use wavelift::device::{Access, Context, Device as _, GuestModule, Launch, LaunchTimes};
 use wavelift::memory::AddressSpace;
-use wavelift::translator::module::ConstInit;
 use wavelift::translator::{Emulate, Module, Shape, translate};
 
 mod guests;
+#[path = "../shared/instance.rs"]
+mod instance;
 mod operators;
 #[allow(dead_code)]
 #[path = "../kernels/output.rs"]
@@ -23,6 +21,7 @@ mod output;
 #[path = "../kernels/stats.rs"]
 mod stats;
 
+use instance::{Instance, cpu_seconds, create};
 use output::{Cell, Table};
 use stats::summarize;
 
@@ -119,8 +118,10 @@ impl Form {
         let (function, iterations) = (case.kernel, case.iterations);
         let shape = Shape::initial(&module.wasm, function);
         let words = translate(&module.wasm, function, &shape, device.options())?.words.len();
-        let mut context = device.new_context(AddressSpace::detached()?)?;
-        let buffers = create(&mut *context, &case.buffers)?;
+        let space = AddressSpace::detached()?;
+        let mut context = device.new_context(space.clone())?;
+        let buffers: Vec<_> = case.buffers.iter().map(|bytes| (bytes.as_slice(), Access::ReadWrite)).collect();
+        let buffers = create(&mut *context, &space, MEMORY, &buffers)?;
         let launch = Launch { module: module.clone(), function, iterations, block_size: 1, buffers };
         Ok(Form { context, launch, words, compile: 0.0, runs: Vec::new() })
     }
@@ -175,69 +176,4 @@ fn row(adapter: &Adapter, mut case: Case) -> Result<Vec<Cell>> {
     cells.extend(forms.iter().map(|form| Cell::Seconds(form.compile)));
     cells.extend([Cell::Seconds(forms[0].median()), ratio(1), ratio(2)]);
     Ok(cells)
-}
-
-/// The time that all threads of this process have spent on the CPU (Linux): of a software driver, what other programs on
-/// the machine disturb least.
-fn cpu_seconds() -> Result<f64> {
-    let mut nanoseconds = 0;
-    for thread in std::fs::read_dir("/proc/self/task").context("no CPU times on this system")? {
-        // A thread that has ended meanwhile has no file any more.
-        let text = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-        nanoseconds += text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0u64);
-    }
-    Ok(nanoseconds as f64 * 1e-9)
-}
-
-fn create(context: &mut dyn Context, buffers: &[Vec<u8>]) -> Result<Vec<BufferSpec>> {
-    let mut address = 0xffff_0000u32;
-    let mut specs = Vec::new();
-    for (id, bytes) in (1..).zip(buffers) {
-        let size = bytes.len() as u32;
-        address -= size.next_multiple_of(0x1_0000);
-        let spec = BufferSpec { id: BufferId(id), address, size, access: Access::ReadWrite };
-        context.create_buffer(&spec)?;
-        context.write_buffer(spec.id, 0, bytes)?;
-        specs.push(spec);
-    }
-    Ok(specs)
-}
-
-/// A new instance of a kernel's module.
-struct Instance {
-    memory: Vec<u8>,
-    module: Arc<GuestModule>,
-}
-
-impl Caller for Instance {
-    fn memory_size(&mut self) -> u64 {
-        self.memory.len() as u64
-    }
-
-    fn read_memory(&mut self, offset: u64, out: &mut [u8]) {
-        out.copy_from_slice(&self.memory[offset as usize..][..out.len()]);
-    }
-
-    fn write_memory(&mut self, offset: u64, data: &[u8]) {
-        self.memory[offset as usize..][..data.len()].copy_from_slice(data);
-    }
-
-    fn global(&mut self, index: u32) -> Option<GlobalValue> {
-        Some(match self.module.wasm.globals().get(index as usize)?.init? {
-            ConstInit::I32(value) => GlobalValue::I32(value),
-            ConstInit::I64(value) => GlobalValue::I64(value),
-            ConstInit::F32(bits) => GlobalValue::F32(bits),
-            ConstInit::F64(bits) => GlobalValue::F64(bits),
-            ConstInit::V128(bits) => GlobalValue::V128(bits),
-        })
-    }
-
-    fn table(&mut self, index: u32) -> Vec<TableEntry> {
-        self.module.wasm.initial_table(index)
-    }
-}
-
-/// A file of the repository.
-fn file(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

@@ -31,6 +31,8 @@ pub struct Case {
     pub buffers: Vec<Buffer>,
     /// Share of the output's words in which the shader may differ from the guest: its arithmetic may be reordered.
     pub tolerance: f64,
+    /// What the output's floats may be off by without being different; 0: no bit.
+    pub error: f32,
     /// Arguments of the guest program at the CPU part's size.
     pub guest_arguments: &'static [&'static str],
 }
@@ -54,8 +56,13 @@ pub fn guests() -> Vec<Case> {
     cases
 }
 
+/// The kernels with a hand-written twin that call the C library's mathematics, whose tables lie in linear memory.
+pub fn mathematics() -> Vec<Case> {
+    vec![black_scholes(1 << 18)]
+}
+
 fn case(name: &'static str, size: String, iterations: u32, buffers: Vec<Buffer>) -> Case {
-    Case { name, program: name, size, iterations, buffers, tolerance: 0.0, guest_arguments: &[] }
+    Case { name, program: name, size, iterations, buffers, tolerance: 0.0, error: 0.0, guest_arguments: &[] }
 }
 
 fn saxpy(length: u32) -> Case {
@@ -133,6 +140,15 @@ fn histogram(length: u32, bins: u32) -> Case {
     let buffers = vec![input(data), buffer(vec![0; 4 * bins as usize], Access::ReadWrite)];
     let arguments = &["4194304", "256"];
     Case { guest_arguments: arguments, ..case("histogram", format!("{length} in {bins} bins"), length, buffers) }
+}
+
+/// A price may be off by what single precision is, as in the guest: 2e-6 of the sum of spot and strike price, 130 at most.
+fn black_scholes(count: u32) -> Case {
+    let mut random = Random(1);
+    let mut option = || [5.0 + 25.0 * random.next(), 1.0 + 99.0 * random.next(), 0.25 + 9.75 * random.next(), 0.0];
+    let options = (0..count).flat_map(|_| option()).flat_map(f32::to_le_bytes).collect();
+    let buffers = vec![input(options), buffer(vec![0; 8 * count as usize], Access::Write)];
+    Case { error: 2.6e-4, ..case("black_scholes", format!("{count} options"), count, buffers) }
 }
 
 fn buffer(bytes: Vec<u8>, access: Access) -> Buffer {

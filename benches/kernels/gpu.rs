@@ -8,10 +8,11 @@ use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 use wavelift::device::gpu::raw::{WgslBinding, WgslBuffer, WgslKernel, WgslLaunch};
 use wavelift::device::gpu::{GpuContext, GpuDevice, Kernel};
-use wavelift::device::{BufferSpec, Context as _};
+use wavelift::device::{BufferSpec, Context as _, Launch};
 use wavelift::translator::{FloatMode, LaunchState, Options, translate};
 
 use crate::cases::{self, Case, GROUP};
+use crate::instance::{Instance, cpu_seconds, initial_memory};
 use crate::output::{Cell, Table};
 use crate::stats::{Summary, summarize};
 
@@ -20,10 +21,14 @@ const ROUNDS: usize = 15;
 const LONG: f64 = 2.0;
 /// Rounds before those that count.
 const WARM_UP: usize = 2;
+/// Where a guest's linear memory ends: more than its stack and data.
+const MEMORY: u64 = 1 << 20;
 
 /// One way to run a case.
 enum Way {
     Lifted(Arc<Kernel>),
+    /// As a guest launches it, with what it reads of linear memory.
+    Launched(Launch, Instance),
     Wgsl(WgslLaunch),
 }
 
@@ -169,10 +174,7 @@ fn with_twins<'a>(device: &GpuDevice, case: &'a Case, plan: &Plan) -> Result<Ben
         let name = format!("lifted, edited: {}", path.file_stem().unwrap_or_default().to_string_lossy());
         bench.variants.push(Variant { name, context, way: Way::Lifted(edited(device, case, path)?) });
     }
-    for (name, checked) in [("WGSL", true), ("WGSL, unchecked", false)] {
-        let way = Way::Wgsl(bind(device, case, &mut bench.contexts[context], checked)?);
-        bench.variants.push(Variant { name: name.into(), context, way });
-    }
+    bench.add_wgsl(context, device)?;
     Ok(bench)
 }
 
@@ -193,6 +195,26 @@ impl<'a> Bench<'a> {
     /// Adds the lifted kernel as a variant that runs in a context of its device.
     pub fn add_lifted(&mut self, name: String, context: usize, device: &GpuDevice, float: FloatMode) -> Result<()> {
         self.variants.push(Variant { name, context, way: Way::Lifted(lift(device, self.case, float)?) });
+        Ok(())
+    }
+
+    /// Adds the lifted kernel as a guest launches it, in the float mode of the context's device.
+    pub fn add_launched(&mut self, name: String, context: usize) -> Result<()> {
+        let (module, function) = self.case.kernel()?;
+        let memory = initial_memory(&std::fs::read(self.case.guest())?, MEMORY)?;
+        let caller = Instance { memory, module: module.clone() };
+        let (iterations, buffers) = (self.case.iterations, self.specs.clone());
+        let launch = Launch { module, function, iterations, block_size: GROUP, buffers };
+        self.variants.push(Variant { name, context, way: Way::Launched(launch, caller) });
+        Ok(())
+    }
+
+    /// Adds the hand-written shader, on the buffers of a context of this device.
+    pub fn add_wgsl(&mut self, context: usize, device: &GpuDevice) -> Result<()> {
+        for (name, checked) in [("WGSL", true), ("WGSL, unchecked", false)] {
+            let way = Way::Wgsl(bind(device, self.case, &mut self.contexts[context], checked)?);
+            self.variants.push(Variant { name: name.into(), context, way });
+        }
         Ok(())
     }
 
@@ -230,20 +252,13 @@ impl<'a> Bench<'a> {
 
     /// The time that all threads of this process have spent on the CPU; 0 where nobody wants it.
     fn cpu_seconds(&self) -> Result<f64> {
-        let mut nanoseconds = 0;
-        if self.clock == Clock::Cpu {
-            for thread in std::fs::read_dir("/proc/self/task").context("no CPU times on this system")? {
-                // A thread that has ended meanwhile has no file any more.
-                let text = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-                nanoseconds += text.split(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0u64);
-            }
-        }
-        Ok(nanoseconds as f64 * 1e-9)
+        if self.clock == Clock::Cpu { cpu_seconds() } else { Ok(0.0) }
     }
 
     fn launch_on_device(&mut self, index: usize) -> Result<Duration> {
-        let Variant { context, way, .. } = &self.variants[index];
+        let Variant { context, way, .. } = &mut self.variants[index];
         match way {
+            Way::Launched(launch, caller) => Ok(self.contexts[*context].launch(launch, caller)?.run),
             Way::Wgsl(launch) => Ok(launch.dispatch(self.case.groups())?),
             Way::Lifted(kernel) => {
                 // One submission, as the shader's.
@@ -290,7 +305,10 @@ impl<'a> Bench<'a> {
 
     fn require_same(&self, what: &str, got: &[u8], expected: &[u8]) -> Result<()> {
         let words = got.chunks_exact(4).zip(expected.chunks_exact(4));
-        let different = words.clone().filter(|(a, b)| a != b).count();
+        let error = self.case.error;
+        let float = |word: &[u8]| f32::from_le_bytes(word.try_into().unwrap_or_default());
+        let is_off = |a: &[u8], b: &[u8]| a != b && (error == 0.0 || !((float(a) - float(b)).abs() <= error));
+        let different = words.clone().filter(|(a, b)| is_off(a, b)).count();
         let allowed = (self.case.tolerance * words.len() as f64) as usize;
         ensure!(different <= allowed, "{what}: {different} of {} words differ, {allowed} may", words.len());
         Ok(())
@@ -304,7 +322,8 @@ pub fn ratio(rounds: &Rounds, baseline: &str, times: &[f64]) -> Cell {
     summarize(&quotients).map_or(Cell::Nothing, |ratios| Cell::Ratio(ratios.median))
 }
 
-fn rows_of(case: &Case, rounds: &Rounds) -> Vec<Vec<Cell>> {
+/// A row for each variant, with the ratios of the lifted ones.
+pub fn rows_of(case: &Case, rounds: &Rounds) -> Vec<Vec<Cell>> {
     let row = |(name, times): &(String, Vec<f64>)| {
         let Summary { median, spread, count } = summarize(times)?;
         let ratios = ["WGSL", "WGSL, unchecked"].map(|baseline| match name.starts_with("lifted") {

@@ -12,6 +12,9 @@ mod cases;
 mod costs;
 mod cpu;
 mod gpu;
+#[path = "../shared/instance.rs"]
+mod instance;
+mod mathematics;
 mod modes;
 mod output;
 mod stats;
@@ -85,6 +88,14 @@ impl Arguments {
         }
     }
 
+    /// Those of kernels that call mathematical functions, for which all three differ much.
+    fn float_modes(&self) -> Vec<FloatMode> {
+        match self.float {
+            None => vec![FloatMode::Strict, FloatMode::Relaxed, FloatMode::Fast],
+            Some(_) => self.floats(),
+        }
+    }
+
     fn adapter(&self) -> Result<Adapter> {
         match &self.adapter {
             Some(name) => Ok(devices::find(name)?),
@@ -110,7 +121,12 @@ fn main() -> Result<()> {
         return costs::compile_cold(&arguments.adapter()?, profile, &case, arguments.floats()[0]);
     }
     let (cases, guests) = (arguments.wanted(cases::twins()), arguments.wanted(cases::guests()));
-    ensure!(!guests.is_empty(), "No kernel's name contains `{}`.", arguments.filter.as_deref().unwrap_or_default());
+    let callers = arguments.wanted(cases::mathematics());
+    ensure!(
+        !guests.is_empty() || !callers.is_empty(),
+        "No kernel's name contains `{}`.",
+        arguments.filter.as_deref().unwrap_or_default()
+    );
     let mut facts = vec![("date", date()), ("revision", revision()), ("processor", processor())];
     let mut tables = Vec::new();
     if arguments.device != Part::Cpu {
@@ -128,6 +144,9 @@ fn main() -> Result<()> {
         }
         if arguments.float.is_none() {
             tables.push(modes::measure(&adapter, &guests, arguments.clock)?);
+        }
+        if !callers.is_empty() {
+            tables.push(mathematics::measure(&adapter, profile, &callers, arguments.float_modes(), arguments.clock)?);
         }
         tables.push(costs::lifting(&device, &adapter, &cases, floats[0])?);
         tables.push(costs::empty_launches(&device)?);

@@ -15,8 +15,19 @@ pub struct Case {
     pub block_size: u32,
     /// Contents by slot; every buffer is `ReadWrite`.
     pub buffers: Vec<Vec<u32>>,
-    /// Words of the last buffer are floats whose NaNs may have any bits.
-    pub any_nan: bool,
+    /// The last buffer is of floats whose NaNs may have any bits.
+    pub any_nan: Nans,
+}
+
+/// Floats whose NaNs may have any bits.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Nans {
+    /// None: what was moved keeps its bits.
+    Kept,
+    /// Words that are `f32`.
+    F32,
+    /// Pairs of words that are `f64`.
+    F64,
 }
 
 /// What a word has that no invocation wrote, so that a trap shows in the buffer too.
@@ -26,7 +37,7 @@ fn from_text(name: &str, text: &str, iterations: u32, buffers: Vec<Vec<u32>>) ->
     let bytes = wat::parse_str(text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let module = Module::parse(bytes).unwrap_or_else(|error| panic!("{error}\n{text}"));
     let kernel = module.find_function("kernel").expect("the text exports its kernel");
-    Case { name: name.into(), module, kernel, iterations, block_size: 1, buffers, any_nan: false }
+    Case { name: name.into(), module, kernel, iterations, block_size: 1, buffers, any_nan: Nans::Kept }
 }
 
 fn edges(ty: Type) -> Vec<u64> {
@@ -88,7 +99,40 @@ fn edges(ty: Type) -> Vec<u64> {
             bits.extend([0x7fc0_0000, 0xffc0_0000, 0x7fa0_0001]);
             bits
         }
-        Type::F64 | Type::V128 | Type::Bool => unreachable!("kernels here have no f64 and no vectors"),
+        Type::F64 => {
+            let mut bits: Vec<u64> = [
+                0.0f64,
+                0.5,
+                1.5,
+                2.5,
+                3.0,
+                0.1,
+                0.999_999_999_999_999_9,
+                1e-3,
+                16_777_217.0,
+                2_147_483_647.5,
+                4_294_967_295.5,
+                4_503_599_627_370_495.5,
+                9_007_199_254_740_993.0,
+                9_223_372_036_854_774_784.0,
+                9_223_372_036_854_775_808.0,
+                18_446_744_073_709_551_616.0,
+                f64::from(f32::MIN_POSITIVE) * 0.75,
+                f64::from(f32::MAX) * 1.000_000_03,
+                1.5e-308,
+                f64::MAX,
+                f64::MIN_POSITIVE,
+                f64::from_bits(1),
+                f64::from_bits(0xf_ffff_ffff_ffff),
+                f64::INFINITY,
+            ]
+            .iter()
+            .flat_map(|value| [value.to_bits(), (-value).to_bits()])
+            .collect();
+            bits.extend([0x7ff8_0000_0000_0000, 0xfff8_0000_0000_0000, 0x7ff4_0000_0000_0001]);
+            bits
+        }
+        Type::V128 | Type::Bool => unreachable!("kernels here have no vectors"),
     }
 }
 
@@ -97,7 +141,8 @@ fn name_of(ty: Type) -> &'static str {
         Type::I32 => "i32",
         Type::I64 => "i64",
         Type::F32 => "f32",
-        Type::F64 | Type::V128 | Type::Bool => unreachable!("kernels here have no f64 and no vectors"),
+        Type::F64 => "f64",
+        Type::V128 | Type::Bool => unreachable!("kernels here have no vectors"),
     }
 }
 
@@ -133,20 +178,20 @@ fn value_kernel(name: &str, body: &str, params: &[Type], result: Type) -> Case {
     let mut case = from_text(name, &text, rows.len() as u32, buffers);
     // What moves bits keeps a NaN's.
     let moves = ["abs", "neg", "copysign", "reinterpret", "select"].iter().any(|word| name.contains(word));
-    case.any_nan = result == Type::F32 && !moves;
+    case.any_nan = match result {
+        _ if moves => Nans::Kept,
+        Type::F32 => Nans::F32,
+        Type::F64 => Nans::F64,
+        _ => Nans::Kept,
+    };
     case
 }
 
-/// Every numeric operator without f64, `select`, and narrow and unaligned loads.
+/// Every numeric operator, `select`, and narrow and unaligned loads.
 pub fn operators() -> Vec<Case> {
-    let mut cases = Vec::new();
-    for op in WasmOp::ALL {
-        if op.params().contains(&Type::F64) || op.result() == Type::F64 {
-            continue;
-        }
-        cases.push(value_kernel(op.text(), op.text(), op.params(), op.result()));
-    }
-    for ty in [Type::I32, Type::F32] {
+    let case = |op: &WasmOp| value_kernel(op.text(), op.text(), op.params(), op.result());
+    let mut cases: Vec<Case> = WasmOp::ALL.iter().map(case).collect();
+    for ty in [Type::I32, Type::F32, Type::F64] {
         cases.push(value_kernel(&format!("{} select", name_of(ty)), "select", &[ty, ty, Type::I32], ty));
     }
     let loads = [
@@ -156,6 +201,7 @@ pub fn operators() -> Vec<Case> {
         "i32.load16_u",
         "i32.load",
         "f32.load",
+        "f64.load",
         "i64.load8_s",
         "i64.load8_u",
         "i64.load16_s",
@@ -259,7 +305,7 @@ fn guest(name: &str, iterations: u32, block_size: u32, buffers: Vec<Vec<u32>>) -
     assert_eq!(kernels.len(), 1, "{name} has one kernel");
     let kernel = kernels[0];
     assert_eq!(module.kernel_buffers(kernel), Some(buffers.len() as u32), "{name}'s buffers");
-    Case { name: name.into(), module, kernel, iterations, block_size, buffers, any_nan: false }
+    Case { name: name.into(), module, kernel, iterations, block_size, buffers, any_nan: Nans::Kept }
 }
 
 /// The example guests' kernels on small inputs; some invocations are beyond the buffers and trap.

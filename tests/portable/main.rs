@@ -1,8 +1,7 @@
 //! The portable profile without the machines it is for: naga's MSL and HLSL of lifted kernels, compiled as C++ and run on
 //! the CPU, must do what the interpreter does with the Wasm.
 //!
-//! Without `g++` the tests that need it show as ignored. Kernels with `f64` are
-//! not among them; `tests/differential` and `tests/suite` run those, emulated, as text.
+//! Without `g++` the tests that need it show as ignored. `f64`, which neither text has, is emulated.
 
 mod cases;
 mod cpp;
@@ -72,7 +71,7 @@ struct Written<'a> {
 }
 
 fn kernel(case: &Case, language: Language) -> Result<Written<'_>, String> {
-    kernel_for(case, language, Features::all())
+    kernel_for(case, language, language.features())
 }
 
 fn kernel_for(case: &Case, language: Language, features: Features) -> Result<Written<'_>, String> {
@@ -131,7 +130,7 @@ fn floats_without_subnormals(language: Language) -> Result<(), Failed> {
         exact_arithmetic_f32: false,
         exact_div_f32: false,
         exact_sqrt_f32: false,
-        ..Features::all()
+        ..language.features()
     };
     let mut cases = cases::operators();
     cases.retain(|case| case.name.contains("f32"));

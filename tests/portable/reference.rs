@@ -6,7 +6,7 @@ use wavelift_translator::ir::Const;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::{Access, Environment, Location, TrapKind, testing};
 
-use crate::cases::Case;
+use crate::cases::{Case, Nans};
 
 /// What a launch leaves behind.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,14 +69,25 @@ pub fn difference(case: &Case, expected: &Outcome, got: &Outcome) -> Option<Stri
     if expected.traps != got.traps {
         return Some(format!("traps: {:?} should be {:?}", got.traps, expected.traps));
     }
-    let nan = |word: u32| f32::from_bits(word).is_nan();
     for (slot, (want, have)) in expected.buffers.iter().zip(&got.buffers).enumerate() {
-        let any_nan = case.any_nan && slot + 1 == expected.buffers.len();
-        for (index, (want, have)) in want.iter().zip(have).enumerate() {
-            if want != have && !(any_nan && nan(*want) && nan(*have)) {
-                return Some(format!("word {index} of buffer {slot} is {have:#x} and should be {want:#x}"));
+        let any_nan = if slot + 1 == expected.buffers.len() { case.any_nan } else { Nans::Kept };
+        for (index, (word, other)) in want.iter().zip(have).enumerate() {
+            if word != other && !(is_nan(any_nan, want, index) && is_nan(any_nan, have, index)) {
+                return Some(format!("word {index} of buffer {slot} is {other:#x} and should be {word:#x}"));
             }
         }
     }
     None
+}
+
+/// Whether a word is of a NaN whose bits don't matter.
+fn is_nan(any_nan: Nans, words: &[u32], index: usize) -> bool {
+    match any_nan {
+        Nans::Kept => false,
+        Nans::F32 => f32::from_bits(words[index]).is_nan(),
+        Nans::F64 => {
+            let (low, high) = (words[index & !1], words[index | 1]);
+            f64::from_bits(u64::from(high) << 32 | u64::from(low)).is_nan()
+        }
+    }
 }
