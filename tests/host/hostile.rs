@@ -228,3 +228,28 @@ fn loops_nested_deep() {
     let body = format!("{} {} {}", "(loop ".repeat(depth), store("(i32.const 4)"), ")".repeat(depth));
     survives(&body, "deep loops");
 }
+
+/// A stack of 64 MiB for each invocation: drivers would take gigabytes for it.
+#[test]
+fn a_huge_stack_frame_is_no_load_on_the_driver() {
+    let body = "(global.set $__stack_pointer (i32.sub (global.get $__stack_pointer) (i32.const 0x4000000)))
+        (memory.fill (global.get $__stack_pointer) (i32.const 1) (i32.shl (local.get $n) (i32.const 4)))
+        (i32.store (local.get $p)
+          (i32.load offset=16 (i32.add (global.get $__stack_pointer) (i32.shl (local.get $i) (i32.const 2)))))";
+    let text = DRIVER
+        .replace(
+            "(func $wrong_type (param i32 i32) (result i32) (i32.const 0))",
+            &format!("(func $wrong_type (param $i i32) (param $n i32) (param i32) (param $p i32) (param i32) {body})"),
+        )
+        .replace("(global $counter", "(global $__stack_pointer (mut i32) (i32.const 65536))\n  (global $counter");
+    for (name, runtime) in runtimes() {
+        let mut bystander = Bystander::new(&runtime);
+        let mut guest = Guest::new(&runtime, &text);
+        let buffer = guest.buffer(400, 2);
+        let started = std::time::Instant::now();
+        let error = guest.launch(table::WRONG_TYPE, 5, &[], &[buffer]).unwrap_err().to_string();
+        assert!(error.contains(OUT_OF_BOUNDS), "{name}: {error}");
+        assert!(started.elapsed() < std::time::Duration::from_secs(30), "{name} took {:?}", started.elapsed());
+        bystander.is_well(&name);
+    }
+}

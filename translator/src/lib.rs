@@ -81,6 +81,10 @@ pub struct Shader {
 /// Stack of the thread that lifts: passes recurse over regions, as deep as they nest.
 const STACK_BYTES: usize = 256 << 20;
 
+/// Largest private stack, in bytes. A driver may hold one for each invocation of a group: lavapipe took gigabytes, and minutes to
+/// compile, for stacks of 64 MiB.
+const MAX_STACK: u64 = 256 << 10;
+
 /// Lifts the kernel `function` of `module` for launches of this `shape`.
 ///
 /// # Errors
@@ -158,6 +162,7 @@ fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: 
         tidy(&mut kernel);
     }
     let mut lowered = checked(passes::lower::lower(&kernel, module, shape, options, frames)?, Stage::Lowered)?;
+    check_stack(&lowered)?;
     if emulated.i64 {
         passes::words::split(&mut lowered, options)?;
         lowered = checked(lowered, Stage::Lowered)?;
@@ -192,6 +197,19 @@ fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: 
     }
     let accesses = count_accesses(&strict, options)?;
     Ok(Strict { function: strict, operators, accesses, launch_checks, linear })
+}
+
+/// Refuses a private stack with which drivers would use up the machine's memory.
+fn check_stack(function: &Function) -> Result<()> {
+    let bytes = u64::from(function.stack_words) * 4;
+    if bytes <= MAX_STACK {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        what: format!("{bytes} bytes of stack for each invocation, of which GPUs give at most {MAX_STACK}"),
+        function_name: function.name.clone(),
+        at: None,
+    })
 }
 
 /// Counts accesses of memory; refuses shaders that the driver would take too long to compile.
