@@ -1,0 +1,348 @@
+//! Which entries of a table the indirect calls of a kernel can come to, where the number of the entry is read from constant
+//! data: tables of functions and of structures with functions, and what compilers make of virtual methods.
+//!
+//! A value may be one of a few numbers. Arithmetic makes numbers of numbers; a load from linear memory at one of a few
+//! addresses gives one of the words that the host found there ([`Environment::words`]); and a load from the private stack one
+//! of those that some store puts where it reads, or the zero that was there. What the kernel writes to linear memory the host
+//! compares with the words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::dataflow::{self, Analysis};
+use super::phase::{Phase, phases};
+use super::ranges::{self, Range};
+use super::roots::{Root, Roots, roots};
+use crate::error::Location;
+use crate::hash::{HashMap, HashMapExt};
+use crate::ir::eval::eval;
+use crate::ir::operator::MemoryAccess;
+use crate::ir::{Const, Function, Op, StmtKind, Type, Value, WasmOp};
+use crate::options::{Environment, Shape};
+
+/// Most numbers that a value is told to be one of.
+const MAX_NUMBERS: usize = 64;
+/// Most words of memory that the host is asked for.
+const MAX_WORDS: usize = 1024;
+
+/// What is known of the calls of a kernel.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// For each call that can be reached: the entries, in ascending order; `None`: any.
+    Entries(BTreeMap<Location, Option<BTreeSet<u32>>>),
+    /// Addresses of words that must be known first.
+    Asks(Vec<u32>),
+}
+
+/// Finds the entries of the [`StmtKind::CallIndirect`]s that are left in a simplified kernel.
+pub(crate) fn entries(function: &Function, shape: &Shape, stack_pointer: Option<u32>) -> Found {
+    let memory = Accesses::find(function, shape, stack_pointer);
+    let mut sets = Sets::new(shape, &memory);
+    let facts = loop {
+        let analysis = Numbers { function, constants: dataflow::constants(function), sets };
+        let (facts, analysis) = dataflow::solve(function, analysis);
+        sets = analysis.sets;
+        if !sets.load_again(&memory, &facts) {
+            break facts;
+        }
+    };
+    if !sets.asked.is_empty() {
+        return Found::Asks(sets.asked.into_iter().collect());
+    }
+    let mut found: BTreeMap<Location, Option<BTreeSet<u32>>> = BTreeMap::new();
+    for stmt in dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts) {
+        let StmtKind::CallIndirect { args, .. } = &stmt.kind else { continue };
+        let Some(entry) = args.last() else { continue };
+        let of_call = found.entry(stmt.at).or_insert_with(|| Some(BTreeSet::new()));
+        match (facts[entry.index()], of_call.as_mut()) {
+            (Fact::Unreached, _) | (_, None) => {}
+            (Fact::Any, _) => *of_call = None,
+            (Fact::One(set), Some(known)) => known.extend(sets.numbers(set)),
+        }
+    }
+    Found::Entries(found)
+}
+
+/// A value is a number of the set with this number, or any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fact {
+    Unreached,
+    One(u32),
+    Any,
+}
+
+/// Where an access of the stack may begin, by distance from the stack pointer at the launch.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    low: i64,
+    high: i64,
+    phase: Phase,
+}
+
+impl Span {
+    /// How far behind this one's first byte the other's may be, of distances from `from` to `to`.
+    fn distances(self, other: Span, from: i64, to: i64) -> impl Iterator<Item = i64> {
+        let (low, high) = (other.low - self.high, other.high - self.low);
+        (from..=to).filter(move |d| (low..=high).contains(d) && self.phase.may_differ_by(other.phase, *d))
+    }
+}
+
+/// A store to the stack.
+struct StackStore {
+    span: Span,
+    bytes: u32,
+    /// What it stores, if that is an `i32`.
+    word: Option<Value>,
+}
+
+/// What loads and stores of words do that matters here.
+struct Accesses {
+    stack_loads: BTreeMap<Value, Span>,
+    stack_stores: Vec<StackStore>,
+    /// Whether some store may meet anything on the stack.
+    stores_anywhere: bool,
+    /// Loads from linear memory, and where their addresses lie; `None` for one that may load from elsewhere, too, but not
+    /// by an address that is a number: where those of the words are, there is nothing else, the host makes sure.
+    linear_loads: HashMap<Value, Option<(Range, Phase)>>,
+}
+
+impl Accesses {
+    fn find(function: &Function, shape: &Shape, stack_pointer: Option<u32>) -> Accesses {
+        let pointer = stack_pointer.unwrap_or(u32::MAX);
+        let mut found = Accesses {
+            stack_loads: BTreeMap::new(),
+            stack_stores: Vec::new(),
+            stores_anywhere: false,
+            linear_loads: HashMap::new(),
+        };
+        let (roots, ranges) = (roots(function, shape, stack_pointer), ranges::ranges(function, pointer));
+        let phases = phases(function, pointer);
+        for id in dataflow::regions(function) {
+            for (number, stmt) in function.region(id).stmts.iter().enumerate() {
+                let StmtKind::Op { op: Op::Load(access) | Op::Store(access), args, result } = &stmt.kind else {
+                    continue;
+                };
+                let Some(range) = ranges.at(id, number) else { continue };
+                found.add(function, &roots, access, args, *result, range, phases[args[0].index()]);
+            }
+        }
+        found
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn add(
+        &mut self,
+        function: &Function,
+        roots: &Roots,
+        access: &MemoryAccess,
+        args: &[Value],
+        result: Option<Value>,
+        range: Range,
+        phase: Phase,
+    ) {
+        let is_word = access.bytes == 4 && access.memory == 0;
+        let offset = i64::from(access.offset);
+        let span = Span { low: range.low + offset, high: range.high + offset, phase: phase.plus(access.offset) };
+        let is_bounded = range.stack && range.is_bounded() && span.high + i64::from(access.bytes) <= 0;
+        match (roots.root_of(args[0]), result) {
+            (Root::Stack, Some(result)) if is_word && is_bounded => _ = self.stack_loads.insert(result, span),
+            (Root::Linear, Some(result)) if is_word => _ = self.linear_loads.insert(result, Some((range, phase))),
+            (Root::Among(_), Some(result)) if is_word => _ = self.linear_loads.insert(result, None),
+            (Root::Stack, None) if is_bounded => {
+                let word = (is_word && function.ty(args[1]) == Type::I32).then(|| args[1]);
+                self.stack_stores.push(StackStore { span, bytes: access.bytes, word });
+            }
+            (Root::Stack, None) => self.stores_anywhere = true,
+            (Root::Among(set), None) => self.stores_anywhere |= set.has_stack(),
+            _ => {}
+        }
+    }
+}
+
+/// Sets of numbers, equal ones once, and what loads give.
+struct Sets<'a> {
+    environment: &'a Environment,
+    memory: &'a Accesses,
+    list: Vec<Vec<u32>>,
+    ids: HashMap<Vec<u32>, u32>,
+    /// What loads from the stack may give, as far as is known.
+    loaded: BTreeMap<Value, Fact>,
+    /// Addresses of words that are not known.
+    asked: BTreeSet<u32>,
+}
+
+impl<'a> Sets<'a> {
+    fn new(shape: &'a Shape, memory: &'a Accesses) -> Self {
+        let mut sets = Sets {
+            environment: &shape.environment,
+            memory,
+            list: Vec::new(),
+            ids: HashMap::new(),
+            loaded: BTreeMap::new(),
+            asked: BTreeSet::new(),
+        };
+        let zero = sets.fact([0]);
+        let first = if memory.stores_anywhere { Fact::Any } else { zero };
+        sets.loaded = memory.stack_loads.keys().map(|load| (*load, first)).collect();
+        sets
+    }
+
+    fn numbers(&self, set: u32) -> &[u32] {
+        &self.list[set as usize]
+    }
+
+    fn fact(&mut self, numbers: impl IntoIterator<Item = u32>) -> Fact {
+        let mut numbers: Vec<u32> = numbers.into_iter().collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        match numbers.len() {
+            0 => return Fact::Unreached,
+            1..=MAX_NUMBERS => {}
+            _ => return Fact::Any,
+        }
+        let next = self.list.len() as u32;
+        let set = *self.ids.entry(numbers.clone()).or_insert(next);
+        if set == next {
+            self.list.push(numbers);
+        }
+        Fact::One(set)
+    }
+
+    fn join(&mut self, a: Fact, b: Fact) -> Fact {
+        match (a, b) {
+            (Fact::Unreached, other) | (other, Fact::Unreached) => other,
+            (Fact::Any, _) | (_, Fact::Any) => Fact::Any,
+            (Fact::One(a), Fact::One(b)) if a == b => Fact::One(a),
+            (Fact::One(a), Fact::One(b)) => {
+                let both = [self.numbers(a), self.numbers(b)].concat();
+                self.fact(both)
+            }
+        }
+    }
+
+    /// Puts what stores store into what loads may give; whether something came in anew.
+    fn load_again(&mut self, memory: &Accesses, facts: &[Fact]) -> bool {
+        let mut any = false;
+        for (load, span) in &memory.stack_loads {
+            let before = self.loaded[load];
+            let mut fact = before;
+            for store in &memory.stack_stores {
+                for distance in span.distances(store.span, 1 - i64::from(store.bytes), 3) {
+                    let stored = match store.word {
+                        Some(word) if distance == 0 => facts[word.index()],
+                        _ => Fact::Any,
+                    };
+                    fact = self.join(fact, stored);
+                }
+            }
+            any |= fact != before;
+            self.loaded.insert(*load, fact);
+        }
+        any
+    }
+
+    /// What a load from linear memory gives.
+    fn load(&mut self, access: &MemoryAccess, address: Fact, place: Option<(Range, Phase)>) -> Fact {
+        let addresses = match address {
+            Fact::Unreached => return Fact::Unreached,
+            Fact::One(set) => self.numbers(set).to_vec(),
+            Fact::Any => match place.and_then(|(range, phase)| phase.numbers(range, MAX_NUMBERS)) {
+                Some(addresses) => addresses,
+                None => return Fact::Any,
+            },
+        };
+        let mut words = Vec::new();
+        for address in addresses.into_iter().filter_map(|address| address.checked_add(access.offset)) {
+            match self.environment.word(address) {
+                Some(word) => words.push(word),
+                None if self.environment.words.len() + self.asked.len() >= MAX_WORDS => return Fact::Any,
+                None => _ = self.asked.insert(address),
+            }
+        }
+        self.fact(words)
+    }
+}
+
+struct Numbers<'f, 'a> {
+    function: &'f Function,
+    constants: Vec<Option<Const>>,
+    sets: Sets<'a>,
+}
+
+impl Numbers<'_, '_> {
+    fn wasm(&mut self, op: WasmOp, args: &[Value], facts: &[Fact]) -> Fact {
+        let all_numbers = op.result() == Type::I32 && op.params().iter().all(|ty| *ty == Type::I32);
+        if args.iter().any(|arg| facts[arg.index()] == Fact::Unreached) && all_numbers {
+            return Fact::Unreached;
+        }
+        let operands = args.iter().map(|arg| match facts[arg.index()] {
+            Fact::One(set) => Some(self.sets.numbers(set).to_vec()),
+            Fact::Unreached | Fact::Any => None,
+        });
+        let operands: Option<Vec<Vec<u32>>> = operands.collect();
+        let op = Op::Wasm(op);
+        let give = |args: &[u32]| {
+            let args: Vec<Const> = args.iter().map(|number| Const::I32(*number)).collect();
+            match eval(&op, &args) {
+                Ok(Const::I32(number)) => Some(number),
+                _ => None,
+            }
+        };
+        let given: Vec<u32> = match operands.as_deref().filter(|_| all_numbers) {
+            Some([a]) => a.iter().filter_map(|a| give(&[*a])).collect(),
+            Some([a, b]) => a.iter().flat_map(|a| b.iter().filter_map(move |b| give(&[*a, *b]))).collect(),
+            _ => return self.few(&op, args),
+        };
+        self.sets.fact(given)
+    }
+
+    /// What an operator gives of which an operand may be any number.
+    fn few(&mut self, op: &Op, args: &[Value]) -> Fact {
+        let constant = |value: &Value| match self.constants[value.index()] {
+            Some(Const::I32(number)) => Some(number),
+            _ => None,
+        };
+        let most = MAX_NUMBERS as u32;
+        match (op, args.get(1).and_then(constant)) {
+            (Op::Wasm(WasmOp::I32And), Some(mask)) if mask < most => {
+                self.sets.fact((0..=mask).filter(|number| number & !mask == 0))
+            }
+            (Op::Wasm(WasmOp::I32RemU), Some(divisor)) if (1..=most).contains(&divisor) => self.sets.fact(0..divisor),
+            _ => Fact::Any,
+        }
+    }
+}
+
+impl Analysis for Numbers<'_, '_> {
+    type Fact = Fact;
+
+    const UNREACHED: Fact = Fact::Unreached;
+
+    fn join(&mut self, a: Fact, b: Fact) -> Fact {
+        self.sets.join(a, b)
+    }
+
+    fn transfer(&mut self, op: &Op, args: &[Value], result: Value, facts: &[Fact]) -> Fact {
+        if self.function.ty(result) != Type::I32 {
+            return Fact::Any;
+        }
+        match op {
+            Op::Const(Const::I32(number)) => self.sets.fact([*number]),
+            Op::Wasm(op) => self.wasm(*op, args, facts),
+            Op::Select => self.sets.join(facts[args[0].index()], facts[args[1].index()]),
+            Op::Load(access) => match (self.sets.loaded.get(&result), self.sets.memory.linear_loads.get(&result)) {
+                (Some(fact), _) => *fact,
+                (None, Some(place)) => self.sets.load(access, facts[args[0].index()], *place),
+                (None, None) => Fact::Any,
+            },
+            _ => Fact::Any,
+        }
+    }
+
+    fn parameter(&mut self, _index: usize) -> Fact {
+        Fact::Any
+    }
+
+    fn call_result(&mut self) -> Fact {
+        Fact::Any
+    }
+}
