@@ -175,6 +175,12 @@ fn what_recurses_or_is_not_known_is_refused() {
       (i32.store offset=8 (i32.add (local.get $fp) (i32.and (local.get $b) (i32.const 4))) (local.get $b))
       (i32.load offset=8 (i32.add (local.get $fp) (i32.and (local.get $a) (i32.const 4)))))";
     assert_eq!(refusal(&call(&format!("offset=4 {spoiled}")), &DATA), RECURSION);
+    // So may an atomic operation.
+    let spoiled = "(block (result i32)
+      (i32.store offset=8 (local.get $fp) (i32.const 0x1000)) (i32.store offset=12 (local.get $fp) (i32.const 0x1000))
+      (drop (i32.atomic.rmw.add offset=8 (local.get $fp) (local.get $b)))
+      (i32.load offset=8 (i32.add (local.get $fp) (i32.and (local.get $a) (i32.const 4)))))";
+    assert_eq!(refusal(&call(&format!("offset=4 {spoiled}")), &DATA), RECURSION);
 }
 
 /// The host compares what the kernel stores with what was asked for.

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::dataflow::{self, Analysis};
 use super::phase::{Phase, phases};
 use super::ranges::{self, Range};
-use super::roots::{Root, Roots, roots};
+use super::roots::{Root, roots};
 use crate::error::Location;
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::eval::eval;
@@ -94,6 +94,24 @@ struct StackStore {
     word: Option<Value>,
 }
 
+/// Where the address of an access lies.
+#[derive(Clone, Copy)]
+struct Place {
+    root: Root,
+    range: Range,
+    phase: Phase,
+}
+
+impl Place {
+    /// Where the access begins, if all of it is known to lie on the private stack.
+    fn span(self, access: &MemoryAccess) -> Option<Span> {
+        let offset = i64::from(access.offset);
+        let (low, high) = (self.range.low + offset, self.range.high + offset);
+        let is_private = self.range.stack && self.range.is_bounded() && high + i64::from(access.bytes) <= 0;
+        is_private.then(|| Span { low, high, phase: self.phase.plus(access.offset) })
+    }
+}
+
 /// What loads and stores of words do that matters here.
 struct Accesses {
     stack_loads: BTreeMap<Value, Span>,
@@ -118,42 +136,43 @@ impl Accesses {
         let phases = phases(function, pointer);
         for id in dataflow::regions(function) {
             for (number, stmt) in function.region(id).stmts.iter().enumerate() {
-                let StmtKind::Op { op: Op::Load(access) | Op::Store(access), args, result } = &stmt.kind else {
-                    continue;
-                };
-                let Some(range) = ranges.at(id, number) else { continue };
-                found.add(function, &roots, access, args, *result, range, phases[args[0].index()]);
+                let StmtKind::Op { op, args, result } = &stmt.kind else { continue };
+                let (Some(access), Some(range)) = (op.memory_access(), ranges.at(id, number)) else { continue };
+                let place = Place { root: roots.root_of(args[0]), range, phase: phases[args[0].index()] };
+                match op {
+                    Op::Load(_) => _ = result.map(|result| found.load(&access, result, place)),
+                    // What an atomic operation leaves is not looked at.
+                    op if op.stores() => {
+                        let word = args.get(1).filter(|_| matches!(op, Op::Store(_))).copied();
+                        found.store(&access, word.filter(|word| function.ty(*word) == Type::I32), place);
+                    }
+                    _ => {}
+                }
             }
         }
         found
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn add(
-        &mut self,
-        function: &Function,
-        roots: &Roots,
-        access: &MemoryAccess,
-        args: &[Value],
-        result: Option<Value>,
-        range: Range,
-        phase: Phase,
-    ) {
-        let is_word = access.bytes == 4 && access.memory == 0;
-        let offset = i64::from(access.offset);
-        let span = Span { low: range.low + offset, high: range.high + offset, phase: phase.plus(access.offset) };
-        let is_bounded = range.stack && range.is_bounded() && span.high + i64::from(access.bytes) <= 0;
-        match (roots.root_of(args[0]), result) {
-            (Root::Stack, Some(result)) if is_word && is_bounded => _ = self.stack_loads.insert(result, span),
-            (Root::Linear, Some(result)) if is_word => _ = self.linear_loads.insert(result, Some((range, phase))),
-            (Root::Among(_), Some(result)) if is_word => _ = self.linear_loads.insert(result, None),
-            (Root::Stack, None) if is_bounded => {
-                let word = (is_word && function.ty(args[1]) == Type::I32).then(|| args[1]);
-                self.stack_stores.push(StackStore { span, bytes: access.bytes, word });
-            }
+    fn load(&mut self, access: &MemoryAccess, result: Value, place: Place) {
+        if access.bytes != 4 || access.memory != 0 {
+            return;
+        }
+        match place.root {
+            Root::Stack => _ = place.span(access).map(|span| self.stack_loads.insert(result, span)),
+            Root::Linear => _ = self.linear_loads.insert(result, Some((place.range, place.phase))),
+            Root::Among(_) => _ = self.linear_loads.insert(result, None),
+            Root::Slot(_) | Root::Unreached => {}
+        }
+    }
+
+    /// `word`: what is stored, if that is an `i32`.
+    fn store(&mut self, access: &MemoryAccess, word: Option<Value>, place: Place) {
+        let word = word.filter(|_| access.bytes == 4 && access.memory == 0);
+        match (place.root, place.span(access)) {
+            (Root::Stack, Some(span)) => self.stack_stores.push(StackStore { span, bytes: access.bytes, word }),
             (Root::Stack, None) => self.stores_anywhere = true,
-            (Root::Among(set), None) => self.stores_anywhere |= set.has_stack(),
-            _ => {}
+            (Root::Among(set), _) => self.stores_anywhere |= set.has_stack(),
+            (Root::Slot(_) | Root::Linear | Root::Unreached, _) => {}
         }
     }
 }
