@@ -7,6 +7,7 @@ mod imports;
 mod launches;
 mod limits;
 mod linker;
+mod methods;
 mod module_state;
 mod modules;
 mod pointers;

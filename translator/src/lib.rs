@@ -54,6 +54,7 @@ pub use options::{
 pub use pointers::{Pointer, Source};
 pub use reach::next_is_unreachable;
 pub use speculation::{Assumption, Speculate, Speculation};
+pub use targets::initial_shape;
 
 use std::borrow::Cow;
 

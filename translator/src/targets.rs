@@ -11,7 +11,7 @@ use crate::analysis::entries::{Found, entries};
 use crate::error::{Error, Location, Result};
 use crate::module::Module;
 use crate::options::{Options, Shape};
-use crate::{Simplified, simplified_calling};
+use crate::{Simplified, on_deep_stack, simplified_calling, simplified_or_ask};
 
 /// Most times that a kernel is lifted: each finds calls behind those found before, or entries more.
 const MAX_ROUNDS: u32 = 40;
@@ -90,4 +90,20 @@ pub(crate) fn narrow(
         }
     }
     Err(refused)
+}
+
+/// The shape of a launch by a new instance with distinct read_write buffers, with the words of memory that functions are
+/// found by.
+pub fn initial_shape(module: &Module, function: u32, options: &Options) -> Shape {
+    let mut shape = Shape::initial(module, function);
+    loop {
+        let addresses = on_deep_stack(|| match simplified_or_ask(module, function, &shape, options)? {
+            Narrowed::Asks(addresses, _) => Ok(addresses),
+            Narrowed::Kernel(_) => Ok(Vec::new()),
+        });
+        // Why it can't be lifted, lifting says again.
+        let Some(addresses) = addresses.ok().filter(|addresses| !addresses.is_empty()) else { return shape };
+        let word = |address: u32| (address, module.initial_word(address));
+        shape.environment.know_words(addresses.into_iter().map(word));
+    }
 }

@@ -26,8 +26,12 @@ const FUNCTIONS: &str = "(type $f (func (param i32 i32) (result i32)))
 /// The kernel of a module: what `body` makes of `$a` and `$b`, the words of a record, becomes the second one. `$fp` is the
 /// address of 32 bytes of the stack.
 fn module(body: &str) -> Module {
+    module_with(FUNCTIONS, body)
+}
+
+fn module_with(functions: &str, body: &str) -> Module {
     let text = format!(
-        "(module (memory 1) (global $sp (export \"__stack_pointer\") (mut i32) (i32.const {STACK})) {FUNCTIONS}
+        "(module (memory 1) (global $sp (export \"__stack_pointer\") (mut i32) (i32.const {STACK})) {functions}
           (func (export \"kernel\") (param $i i32) (param i32 i32) (param $p i32) (param i32)
             (local $a i32) (local $b i32) (local $fp i32)
             (local.set $fp (i32.sub (global.get $sp) (i32.const 32)))
@@ -145,6 +149,29 @@ fn entries_are_found_through_a_list_on_the_stack() {
     assert_eq!([run(&module, &shape, (5, 7)), run(&module, &shape, (5, 8))], [Ok(25), Ok(13)]);
 }
 
+/// As compilers copy pairs of an address and methods: 64 bits at once, from a constant, from memory, and on the stack.
+#[test]
+fn entries_are_found_through_copies_of_64_bits() {
+    let copied = "(block (result i32)
+      (i64.store offset=8 align=4 (local.get $fp) (i64.const 0x1000_0000_0005))
+      (i64.store offset=16 align=4 (local.get $fp) (i64.load align=4 (i32.const 0x1020)))
+      (i64.store offset=24 align=4 (local.get $fp) (i64.load align=4
+        (i32.add (local.get $fp) (i32.add (i32.const 8) (i32.shl (i32.and (local.get $b) (i32.const 1)) (i32.const 3))))))
+      ENTRY)";
+    let high = "(i32.wrap_i64 (i64.shr_u (i64.load align=4 (i32.const 0x1020)) (i64.const 32)))";
+    for (entry, asks) in [(high, vec![0x100c, 0x1020, 0x1024]), ("(i32.const 0x1000)", vec![0x1004])] {
+        let (module, shape) = lifted(&call(&format!("offset=4 {entry}")), &asks);
+        assert_eq!(run(&module, &shape, (5, 30)), Ok(if entry == high { 25 } else { 35 }), "{entry}");
+    }
+    let address = "(i32.add (local.get $fp) (i32.shl (i32.and (local.get $a) (i32.const 1)) (i32.const 3)))";
+    let list = copied.replace("ENTRY", &format!("(i32.load offset=20 {address})"));
+    let (module, shape) = lifted(&call(&format!("offset=4 {list}")), &[4, 0x1004, 0x100c, 0x1020, 0x1024]);
+    // By `$a`, the second pair or the third, which is by `$b` the first or the second.
+    for (a, b, end) in [(4, 30, 16), (5, 30, 35), (5, 31, 25)] {
+        assert_eq!(run(&module, &shape, (a, b)), Ok(end), "{a} {b}");
+    }
+}
+
 #[test]
 fn an_entry_of_nothing_traps_as_in_wasm() {
     let module = module(&call("(i32.const 0x1004)"));
@@ -159,6 +186,27 @@ fn an_entry_of_nothing_traps_as_in_wasm() {
         let (_, shape) = ask(&module, &words).unwrap();
         assert_eq!(run_on(&words, &module, &shape, (5, 30)), end, "{entry}");
     }
+}
+
+/// What a function gives is the next entry, behind many null ones that the first may be.
+#[test]
+fn an_entry_behind_null_ones_is_found_in_a_later_round() {
+    let functions = "(type $f (func (param i32 i32) (result i32)))
+      (table 24 funcref) (elem (i32.const 1) $next) (elem (i32.const 20) $last $again)
+      (func $next (type $f) (i32.const 20))
+      (func $last (type $f) (i32.const 77))
+      (func $again (type $f) (call $again (local.get 1) (local.get 0)))";
+    let body = "(block (result i32)
+      (local.set $a (i32.and (local.get $a) (i32.const 15)))
+      (loop $l (result i32)
+        (local.set $a (call_indirect (type $f) (local.get $b) (local.get $b) (local.get $a)))
+        (br_if $l (i32.lt_u (local.get $a) (i32.const 77)))
+        (local.get $a)))";
+    let module = module_with(functions, body);
+    let (asked, shape) = ask(&module, &[]).unwrap();
+    assert_eq!(asked, []);
+    assert_eq!(run(&module, &shape, (1, 0)), Ok(77));
+    assert_eq!(run(&module, &shape, (2, 0)), Err(TrapKind::NullTableEntry));
 }
 
 #[test]

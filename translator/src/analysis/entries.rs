@@ -36,9 +36,11 @@ pub(crate) enum Found {
 /// Finds the entries of the [`StmtKind::CallIndirect`]s that are left in a simplified kernel.
 pub(crate) fn entries(function: &Function, shape: &Shape, stack_pointer: Option<u32>) -> Found {
     let memory = Accesses::find(function, shape, stack_pointer);
-    let mut sets = Sets::new(shape, &memory);
+    let constants = dataflow::constants(function);
+    let shifted = shifted(function);
+    let mut sets = Sets::new(shape, &memory, &constants);
     let facts = loop {
-        let analysis = Numbers { function, constants: dataflow::constants(function), sets };
+        let analysis = Numbers { function, constants: &constants, shifted: &shifted, sets };
         let (facts, analysis) = dataflow::solve(function, analysis);
         sets = analysis.sets;
         if !sets.load_again(&memory, &facts) {
@@ -79,6 +81,11 @@ struct Span {
 }
 
 impl Span {
+    fn plus(self, more: u32) -> Span {
+        let bytes = i64::from(more);
+        Span { low: self.low + bytes, high: self.high + bytes, phase: self.phase.plus(more) }
+    }
+
     /// How far behind this one's first byte the other's may be, of distances from `from` to `to`.
     fn distances(self, other: Span, from: i64, to: i64) -> impl Iterator<Item = i64> {
         let (low, high) = (other.low - self.high, other.high - self.low);
@@ -90,8 +97,8 @@ impl Span {
 struct StackStore {
     span: Span,
     bytes: u32,
-    /// What it stores, if that is an `i32`.
-    word: Option<Value>,
+    /// What it stores, if that is all of an integer.
+    stored: Option<Value>,
 }
 
 /// Where the address of an access lies.
@@ -115,12 +122,24 @@ impl Place {
 /// What loads and stores of words do that matters here.
 struct Accesses {
     stack_loads: BTreeMap<Value, Span>,
+    /// Loads of an `i64`: two members of a structure that are copied at once.
+    wide_stack_loads: BTreeMap<Value, Span>,
     stack_stores: Vec<StackStore>,
     /// Whether some store may meet anything on the stack.
     stores_anywhere: bool,
     /// Loads from linear memory, and where their addresses lie; `None` for one that may load from elsewhere, too, but not
     /// by an address that is a number: where those of the words are, there is nothing else, the host makes sure.
     linear_loads: HashMap<Value, Option<(Range, Phase)>>,
+    /// The same of an `i64`, with their addresses and what is added.
+    wide_linear_loads: BTreeMap<Value, WideLoad>,
+}
+
+/// A load of an `i64` from linear memory.
+#[derive(Clone, Copy)]
+struct WideLoad {
+    address: Value,
+    offset: u32,
+    place: Option<(Range, Phase)>,
 }
 
 impl Accesses {
@@ -128,9 +147,11 @@ impl Accesses {
         let pointer = stack_pointer.unwrap_or(u32::MAX);
         let mut found = Accesses {
             stack_loads: BTreeMap::new(),
+            wide_stack_loads: BTreeMap::new(),
             stack_stores: Vec::new(),
             stores_anywhere: false,
             linear_loads: HashMap::new(),
+            wide_linear_loads: BTreeMap::new(),
         };
         let (roots, ranges) = (roots(function, shape, stack_pointer), ranges::ranges(function, pointer));
         let phases = phases(function, pointer);
@@ -139,13 +160,16 @@ impl Accesses {
                 let StmtKind::Op { op, args, result } = &stmt.kind else { continue };
                 let (Some(access), Some(range)) = (op.memory_access(), ranges.at(id, number)) else { continue };
                 let place = Place { root: roots.root_of(args[0]), range, phase: phases[args[0].index()] };
-                match op {
-                    Op::Load(_) => _ = result.map(|result| found.load(&access, result, place)),
+                let fits = |value: Value| match function.ty(value) {
+                    Type::I32 => access.bytes == 4 && access.memory == 0,
+                    Type::I64 => access.bytes == 8 && access.memory == 0,
+                    _ => false,
+                };
+                match (op, result) {
+                    (Op::Load(_), Some(result)) if fits(*result) => found.load(&access, args[0], *result, place),
+                    (Op::Store(_), _) => found.store(&access, Some(args[1]).filter(|value| fits(*value)), place),
                     // What an atomic operation leaves is not looked at.
-                    op if op.stores() => {
-                        let word = args.get(1).filter(|_| matches!(op, Op::Store(_))).copied();
-                        found.store(&access, word.filter(|word| function.ty(*word) == Type::I32), place);
-                    }
+                    (op, _) if op.stores() => found.store(&access, None, place),
                     _ => {}
                 }
             }
@@ -153,23 +177,32 @@ impl Accesses {
         found
     }
 
-    fn load(&mut self, access: &MemoryAccess, result: Value, place: Place) {
-        if access.bytes != 4 || access.memory != 0 {
-            return;
-        }
-        match place.root {
-            Root::Stack => _ = place.span(access).map(|span| self.stack_loads.insert(result, span)),
-            Root::Linear => _ = self.linear_loads.insert(result, Some((place.range, place.phase))),
-            Root::Among(_) => _ = self.linear_loads.insert(result, None),
-            Root::Slot(_) | Root::Unreached => {}
+    fn load(&mut self, access: &MemoryAccess, address: Value, result: Value, place: Place) {
+        let is_wide = access.bytes == 8;
+        let linear = match place.root {
+            Root::Stack => {
+                let loads = if is_wide { &mut self.wide_stack_loads } else { &mut self.stack_loads };
+                if let Some(span) = place.span(access) {
+                    loads.insert(result, span);
+                }
+                return;
+            }
+            Root::Linear => Some((place.range, place.phase)),
+            Root::Among(_) => None,
+            Root::Slot(_) | Root::Unreached => return,
+        };
+        if is_wide {
+            let load = WideLoad { address, offset: access.offset, place: linear };
+            self.wide_linear_loads.insert(result, load);
+        } else {
+            self.linear_loads.insert(result, linear);
         }
     }
 
-    /// `word`: what is stored, if that is an `i32`.
-    fn store(&mut self, access: &MemoryAccess, word: Option<Value>, place: Place) {
-        let word = word.filter(|_| access.bytes == 4 && access.memory == 0);
+    /// `stored`: what is stored, if that is all of an integer.
+    fn store(&mut self, access: &MemoryAccess, stored: Option<Value>, place: Place) {
         match (place.root, place.span(access)) {
-            (Root::Stack, Some(span)) => self.stack_stores.push(StackStore { span, bytes: access.bytes, word }),
+            (Root::Stack, Some(span)) => self.stack_stores.push(StackStore { span, bytes: access.bytes, stored }),
             (Root::Stack, None) => self.stores_anywhere = true,
             (Root::Among(set), _) => self.stores_anywhere |= set.has_stack(),
             (Root::Slot(_) | Root::Linear | Root::Unreached, _) => {}
@@ -185,23 +218,34 @@ struct Sets<'a> {
     ids: HashMap<Vec<u32>, u32>,
     /// What loads from the stack may give, as far as is known.
     loaded: BTreeMap<Value, Fact>,
+    /// The low and the high word of `i64`s that are constants, or loads.
+    halves: BTreeMap<Value, [Fact; 2]>,
     /// Addresses of words that are not known.
     asked: BTreeSet<u32>,
 }
 
 impl<'a> Sets<'a> {
-    fn new(shape: &'a Shape, memory: &'a Accesses) -> Self {
+    fn new(shape: &'a Shape, memory: &'a Accesses, constants: &[Option<Const>]) -> Self {
         let mut sets = Sets {
             environment: &shape.environment,
             memory,
             list: Vec::new(),
             ids: HashMap::new(),
             loaded: BTreeMap::new(),
+            halves: BTreeMap::new(),
             asked: BTreeSet::new(),
         };
         let zero = sets.fact([0]);
         let first = if memory.stores_anywhere { Fact::Any } else { zero };
         sets.loaded = memory.stack_loads.keys().map(|load| (*load, first)).collect();
+        sets.halves = memory.wide_stack_loads.keys().map(|load| (*load, [first; 2])).collect();
+        sets.halves.extend(memory.wide_linear_loads.keys().map(|load| (*load, [Fact::Unreached; 2])));
+        for (value, constant) in constants.iter().enumerate() {
+            if let Some(Const::I64(number)) = constant {
+                let halves = [sets.fact([*number as u32]), sets.fact([(*number >> 32) as u32])];
+                sets.halves.insert(Value(value as u32), halves);
+            }
+        }
         sets
     }
 
@@ -243,24 +287,59 @@ impl<'a> Sets<'a> {
         let mut any = false;
         for (load, span) in &memory.stack_loads {
             let before = self.loaded[load];
-            let mut fact = before;
-            for store in &memory.stack_stores {
-                for distance in span.distances(store.span, 1 - i64::from(store.bytes), 3) {
-                    let stored = match store.word {
-                        Some(word) if distance == 0 => facts[word.index()],
-                        _ => Fact::Any,
-                    };
-                    fact = self.join(fact, stored);
-                }
-            }
+            let fact = self.word_on_stack(*span, before, facts);
             any |= fact != before;
             self.loaded.insert(*load, fact);
+        }
+        for (load, span) in &memory.wide_stack_loads {
+            let before = self.halves[load];
+            let low = self.word_on_stack(*span, before[0], facts);
+            let halves = [low, self.word_on_stack(span.plus(4), before[1], facts)];
+            any |= halves != before;
+            self.halves.insert(*load, halves);
+        }
+        for (load, WideLoad { address, offset, place }) in &memory.wide_linear_loads {
+            let before = self.halves[load];
+            let address = facts[address.index()];
+            let low = self.load(*offset, address, *place);
+            let high = offset.checked_add(4).map_or(Fact::Any, |offset| self.load(offset, address, *place));
+            let halves = [self.join(before[0], low), self.join(before[1], high)];
+            any |= halves != before;
+            self.halves.insert(*load, halves);
         }
         any
     }
 
+    /// What a load of a word of the stack may give, more than is known.
+    fn word_on_stack(&mut self, span: Span, known: Fact, facts: &[Fact]) -> Fact {
+        let memory = self.memory;
+        memory.stack_stores.iter().fold(known, |mut fact, store| {
+            for distance in span.distances(store.span, 1 - i64::from(store.bytes), 3) {
+                let halves = store.stored.and_then(|value| self.halves.get(&value).copied());
+                let stored = match (store.stored, store.bytes, distance, halves) {
+                    (Some(word), 4, 0, _) => facts[word.index()],
+                    (_, 8, 0, Some([low, _])) => low,
+                    (_, 8, -4, Some([_, high])) => high,
+                    _ => Fact::Any,
+                };
+                fact = self.join(fact, stored);
+            }
+            fact
+        })
+    }
+
+    /// The word of an `i64` that the low bits are, where it was shifted right by so many.
+    fn half(&self, value: Value, shift: u64) -> Fact {
+        let part = match shift % 64 {
+            0 => 0,
+            32 => 1,
+            _ => return Fact::Any,
+        };
+        self.halves.get(&value).map_or(Fact::Any, |halves| halves[part])
+    }
+
     /// What a load from linear memory gives.
-    fn load(&mut self, access: &MemoryAccess, address: Fact, place: Option<(Range, Phase)>) -> Fact {
+    fn load(&mut self, offset: u32, address: Fact, place: Option<(Range, Phase)>) -> Fact {
         let addresses = match address {
             Fact::Unreached => return Fact::Unreached,
             Fact::One(set) => self.numbers(set).to_vec(),
@@ -270,7 +349,7 @@ impl<'a> Sets<'a> {
             },
         };
         let mut words = Vec::new();
-        for address in addresses.into_iter().filter_map(|address| address.checked_add(access.offset)) {
+        for address in addresses.into_iter().filter_map(|address| address.checked_add(offset)) {
             match self.environment.word(address) {
                 Some(word) => words.push(word),
                 None if self.environment.words.len() + self.asked.len() >= MAX_WORDS => return Fact::Any,
@@ -283,8 +362,21 @@ impl<'a> Sets<'a> {
 
 struct Numbers<'f, 'a> {
     function: &'f Function,
-    constants: Vec<Option<Const>>,
+    constants: &'f [Option<Const>],
+    /// The `i64`s that are another, shifted right.
+    shifted: &'f HashMap<Value, [Value; 2]>,
     sets: Sets<'a>,
+}
+
+fn shifted(function: &Function) -> HashMap<Value, [Value; 2]> {
+    let stmts = dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
+    let shift = |kind: &StmtKind| match kind {
+        StmtKind::Op { op: Op::Wasm(WasmOp::I64ShrU), args, result: Some(result) } => {
+            Some((*result, [args[0], args[1]]))
+        }
+        _ => None,
+    };
+    stmts.filter_map(|stmt| shift(&stmt.kind)).collect()
 }
 
 impl Numbers<'_, '_> {
@@ -312,6 +404,15 @@ impl Numbers<'_, '_> {
             _ => return self.few(&op, args),
         };
         self.sets.fact(given)
+    }
+
+    /// The low word of an `i64`.
+    fn wrapped(&self, value: Value) -> Fact {
+        let Some([value, shift]) = self.shifted.get(&value) else { return self.sets.half(value, 0) };
+        match self.constants[shift.index()] {
+            Some(Const::I64(shift)) => self.sets.half(*value, shift),
+            _ => Fact::Any,
+        }
     }
 
     /// What an operator gives of which an operand may be any number.
@@ -346,11 +447,12 @@ impl Analysis for Numbers<'_, '_> {
         }
         match op {
             Op::Const(Const::I32(number)) => self.sets.fact([*number]),
+            Op::Wasm(WasmOp::I32WrapI64) => self.wrapped(args[0]),
             Op::Wasm(op) => self.wasm(*op, args, facts),
             Op::Select => self.sets.join(facts[args[0].index()], facts[args[1].index()]),
             Op::Load(access) => match (self.sets.loaded.get(&result), self.sets.memory.linear_loads.get(&result)) {
                 (Some(fact), _) => *fact,
-                (None, Some(place)) => self.sets.load(access, facts[args[0].index()], *place),
+                (None, Some(place)) => self.sets.load(access.offset, facts[args[0].index()], *place),
                 (None, None) => Fact::Any,
             },
             _ => Fact::Any,

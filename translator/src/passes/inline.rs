@@ -114,18 +114,20 @@ fn copy_of(
     Ok(inliner.out)
 }
 
-/// Takes from the end of a table what is never called, or what is one trap over many entries; says which trap.
-fn shorten(entries: &mut Vec<Outcome>) -> Option<TrapKind> {
+/// Takes from the end of a table what is never called, and then what is one trap over many entries; says which trap, and where
+/// it ends.
+fn shorten(entries: &mut Vec<Outcome>) -> Option<(TrapKind, usize)> {
     while entries.last() == Some(&Outcome::Never) {
         entries.pop();
     }
     let Some(Outcome::Traps(kind)) = entries.last().copied() else { return None };
     let kept = entries.iter().rposition(|entry| *entry != Outcome::Traps(kind)).map_or(0, |last| last + 1);
-    if entries.len() - kept < MIN_TAIL {
+    let end = entries.len();
+    if end - kept < MIN_TAIL {
         return None;
     }
     entries.truncate(kept);
-    Some(kind)
+    Some((kind, end))
 }
 
 struct Inliner<'s, 'e> {
@@ -383,7 +385,6 @@ impl Inliner<'_, '_> {
                 return Ok(());
             }
         };
-        let size = entries.len();
         let tail = shorten(&mut entries);
         if entries.len() > MAX_CASES {
             return Err(Error::Unsupported {
@@ -413,8 +414,8 @@ impl Inliner<'_, '_> {
             Some(_) => self.never(table, index, at),
             None => self.trap(TrapKind::TableOutOfBounds, at),
         };
-        if let Some(kind) = tail {
-            default = self.trap_below(index, size, kind, default, &types, at);
+        if let Some((kind, end)) = tail {
+            default = self.trap_below(index, end, kind, default, &types, at);
         }
         let results = self.define(copy, results);
         stmts.push(Stmt { kind: StmtKind::Switch { index, cases, default, results }, at });
@@ -450,19 +451,19 @@ impl Inliner<'_, '_> {
         self.out.new_region(Region { params: Vec::new(), stmts: Vec::new(), exit, exit_at: at })
     }
 
-    /// A region that traps with `kind` where the entry is one of the table's `size`, else does what `beyond` does.
+    /// A region that traps with `kind` where the entry is below `end`, else does what `beyond` does.
     fn trap_below(
         &mut self,
         index: Value,
-        size: usize,
+        end: usize,
         kind: TrapKind,
         beyond: RegionId,
         types: &[Type],
         at: Location,
     ) -> RegionId {
         let mut list = ListBuilder::new(at);
-        let size = list.i32(&mut self.out, size as u32);
-        let cond = list.wasm(&mut self.out, WasmOp::I32LtU, &[index, size]);
+        let end = list.i32(&mut self.out, end as u32);
+        let cond = list.wasm(&mut self.out, WasmOp::I32LtU, &[index, end]);
         let then = self.trap(kind, at);
         let results: Vec<Value> = types.iter().map(|ty| self.out.new_value(*ty)).collect();
         list.push(StmtKind::If { cond, then, otherwise: beyond, results: results.clone() });
