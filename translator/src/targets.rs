@@ -16,6 +16,9 @@ use crate::{Simplified, on_deep_stack, simplified_calling, simplified_or_ask};
 /// Most times that a kernel is lifted: each finds calls behind those found before, or entries more.
 const MAX_ROUNDS: u32 = 40;
 
+/// Most operators that all rounds together lift: a kernel that needs more runs on the CPU, rather than be waited for.
+const MAX_LIFTED: u32 = 100_000;
+
 /// What indirect calls may come to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Targets {
@@ -71,8 +74,13 @@ pub(crate) fn narrow(
     // What no element can be found by has no entry: such calls trap beyond the table.
     let size = shape.environment.tables.iter().map(Vec::len).max().unwrap_or(0) as u32;
     let mut targets = Targets { known: Some(BTreeMap::new()), open: true };
+    let mut left = MAX_LIFTED;
     for _ in 0..MAX_ROUNDS {
         let Ok(lifted) = simplified_calling(module, function, shape, options, &targets) else { return Err(refused) };
+        left = match left.checked_sub(lifted.operators) {
+            Some(left) => left,
+            None => return Err(refused),
+        };
         let found = match entries(&lifted.kernel, shape, lifted.frames.stack_pointer) {
             Found::Asks(words) => return Ok(Narrowed::Asks(words, refused)),
             Found::Entries(found) => found,
