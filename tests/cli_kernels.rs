@@ -116,6 +116,42 @@ fn inspect_says_when_each_access_is_resolved() {
     }
 }
 
+/// Two kernels find their method in memory; among those of its type one calls itself.
+const METHODS: &str = r#"(module
+  (type $f (func (param i32) (result i32)))
+  (memory 1)
+  (table 5 funcref)
+  (elem (i32.const 1) $doubles $again $calls $recurses)
+  (data (i32.const 64) "\01\00\00\00\60\00\00\00")
+  (data (i32.const 96) "\02\00\00\00")
+  (func $doubles (type $f) (i32.shl (local.get 0) (i32.const 1)))
+  (func $again (type $f) (if (result i32) (local.get 0)
+    (then (call $again (i32.sub (local.get 0) (i32.const 1)))) (else (i32.const 7))))
+  (func $calls (param $i i32) (param i32 i32) (param $p i32) (param i32)
+    (i32.store (i32.add (local.get $p) (i32.shl (local.get $i) (i32.const 2)))
+      (call_indirect (type $f) (local.get $i) (i32.load (i32.const 64)))))
+  (func $recurses (param $i i32) (param i32 i32) (param $p i32) (param i32)
+    (i32.store (i32.add (local.get $p) (i32.shl (local.get $i) (i32.const 2)))
+      (call_indirect (type $f) (local.get $i) (i32.load (i32.load (i32.const 68)))))))"#;
+
+#[test]
+fn inspect_and_translate_know_a_new_instances_memory() {
+    let (folder, _) = module();
+    let path = folder.path().join("methods.wat").display().to_string();
+    std::fs::write(&path, METHODS).unwrap();
+    let said = text(&wavelift(&["inspect", &path]).stdout);
+    let line = |kernel: &str| said.lines().find(|line| line.contains(kernel)).unwrap_or_default().to_string();
+    assert!(line(" calls ").contains("at launch [1]") && line(" calls ").contains("buffer 0: 1 store"), "{said}");
+    assert!(line(" recurses ").contains("at launch [2]"), "{said}");
+    let one = "[1] Which functions `calls` calls is read from a word of linear memory before each launch";
+    assert!(line(one).ends_with("With what a new instance has there it can be lifted."), "{said}");
+    assert!(line("[2] ").contains("is read from 2 words") && line("[2] ").contains("`again` calls itself"), "{said}");
+    let translate = |kernel: &str| wavelift(&["translate", &path, "--kernel", kernel, "--emit", "ir", "-o", "-"]);
+    let (calls, recurses) = (translate("calls"), translate("recurses"));
+    assert!(calls.status.success() && text(&calls.stdout).contains("`calls`"), "{calls:?}");
+    assert!(!recurses.status.success() && text(&recurses.stderr).contains("`again` calls itself"), "{recurses:?}");
+}
+
 /// The same update by atomic and by plain accesses: of a place that data decides, and of one for all.
 const UPDATES: &str = r#"(module
   (memory 1)

@@ -20,14 +20,14 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED);
     table.set_header(["index", "kernel", "buffers", "operators", "accesses", "library", "needs", "lifts"]);
-    let (mut reasons, mut hints) = (Vec::new(), Vec::new());
+    let (mut notes, mut hints) = (Vec::new(), Vec::new());
     for function in kernels {
         let kernel = inspect(&module, function)?;
-        let lifts = match &kernel.reason {
-            None => "yes".to_string(),
-            Some(_) => format!("no [{}]", reasons.len() + 1),
+        let lifts = match &kernel.note {
+            None => kernel.lifts.to_string(),
+            Some(_) => format!("{} [{}]", kernel.lifts, notes.len() + 1),
         };
-        reasons.extend(kernel.reason);
+        notes.extend(kernel.note);
         hints.extend(kernel.updates.iter().map(|update| hint(&module.function_name(function), update)));
         table.add_row([
             function.to_string(),
@@ -41,8 +41,8 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
         ]);
     }
     super::print(&table.to_string())?;
-    for (i, reason) in reasons.iter().enumerate() {
-        super::print(&format!("[{}] {reason}", i + 1))?;
+    for (i, note) in notes.iter().enumerate() {
+        super::print(&format!("[{}] {note}", i + 1))?;
     }
     for hint in hints {
         super::print(&hint)?;
@@ -58,8 +58,10 @@ struct Findings {
     accesses: String,
     /// Features of a device that it needs.
     needs: String,
-    /// Why it can't be lifted, if it can't.
-    reason: Option<String>,
+    /// Whether it lifts.
+    lifts: &'static str,
+    /// Why it can't be lifted, or what decides that.
+    note: Option<String>,
     updates: Vec<PlainUpdate>,
 }
 
@@ -70,13 +72,33 @@ fn inspect(module: &Module, function: u32) -> anyhow::Result<Findings> {
     needs.extend(found.int64.then_some("i64"));
     needs.extend(found.float64.then_some("f64"));
     needs.extend(found.int64_atomics.then_some("64-bit atomics"));
+    let reason = found.verdict.err().map(|error| error.to_string());
+    let (lifts, note) = match (found.words, reason) {
+        (0, None) => ("yes", None),
+        (0, reason) => ("no", reason),
+        (words, reason) => ("at launch", Some(at_launch(&module.function_name(function), words, reason))),
+    };
     Ok(Findings {
         operators: found.operators.map_or_else(|| "-".to_string(), |count| count.to_string()),
         accesses: found.accesses.iter().map(access).collect::<Vec<_>>().join("\n"),
         needs: needs.join(", "),
-        reason: found.verdict.err().map(|error| error.to_string()),
+        lifts,
+        note,
         updates: found.plain_updates,
     })
+}
+
+/// What decides whether a kernel lifts that finds functions by words of memory.
+fn at_launch(kernel: &str, words: usize, reason: Option<String>) -> String {
+    let words = if words == 1 { "a word".to_string() } else { format!("{words} words") };
+    let now = match reason {
+        None => "With what a new instance has there it can be lifted.".to_string(),
+        Some(reason) => format!("With what a new instance has there it can't be: {reason}"),
+    };
+    format!(
+        "Which functions `{kernel}` calls is read from {words} of linear memory before each launch, which decides whether it \
+         can be lifted. {now}"
+    )
 }
 
 /// What to think of when the source says atomic.

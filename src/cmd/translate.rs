@@ -20,7 +20,6 @@ pub fn run(arguments: &TranslateArguments) -> Result<i32> {
             module.function_name(function)
         );
     }
-    let shape = Shape::initial(&module, function);
     check_libm(arguments.float_mode, arguments.libm)?;
     let options = Options {
         profile: arguments.profile.into(),
@@ -30,6 +29,7 @@ pub fn run(arguments: &TranslateArguments) -> Result<i32> {
         emulate: crate::cli::emulate(&arguments.emulate),
         ..Options::default()
     };
+    let shape = translator::initial_shape(&module, function, &options);
     let output = match arguments.emit {
         Emit::Ir => translator::emit_ir(&module, function, &shape, &options)?.into_bytes(),
         Emit::Spirv => {

@@ -86,7 +86,8 @@ impl Asking {
         let (module, kernel, shape) = (program.module.clone(), program.kernel, program.shape());
         let answer = translate_or_ask(&module.wasm, kernel, &shape, &options);
         Ok(match answer.map_err(|error| error.to_string())? {
-            Answer::Shader(_) => None,
+            // One that asks for words is refused without them.
+            Answer::Shader(_) | Answer::Words(_) => None,
             Answer::Pointers(sources) => Some(Asking { module, kernel, shape, sources, options }),
         })
     }

@@ -178,6 +178,7 @@ fn compare(name: &str, array: &Array, mut sum: u64) -> u64 {
 /// Numbers that are the same everywhere, for test data.
 pub struct Random(pub u32);
 
+#[allow(dead_code)]
 impl Random {
     /// Any number.
     pub fn word(&mut self) -> u32 {

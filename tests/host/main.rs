@@ -13,6 +13,7 @@ mod linker;
 #[cfg(target_os = "linux")]
 mod load;
 mod many;
+mod methods;
 mod module_state;
 mod modules;
 mod pointers;

@@ -2,9 +2,11 @@
 
 pub mod alignment;
 pub mod dataflow;
+pub(crate) mod entries;
 pub mod frames;
 pub mod launch_checks;
 pub mod offsets;
+pub(crate) mod phase;
 pub(crate) mod pointers;
 pub mod ranges;
 pub mod roots;

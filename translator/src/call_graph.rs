@@ -3,7 +3,7 @@
 //! A direct call surely reaches its callee, and so does an indirect one of a constant entry. Which entries another indirect
 //! call can come to, the inliner finds out, who sees constants that callers pass; it asks for those.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::error::{Error, Location, Result, TrapKind};
@@ -36,6 +36,8 @@ pub enum Outcome {
     Runs(u32),
     /// It traps.
     Traps(TrapKind),
+    /// It is not called with what it would be found by.
+    Never,
 }
 
 /// What an indirect call may come to.
@@ -56,6 +58,8 @@ pub struct Indirect<'c> {
     pub table: u32,
     /// The entry's number, if it is a constant.
     pub entry: Option<u32>,
+    /// What the number is one of, if that is known.
+    pub among: Option<&'c BTreeSet<u32>>,
     pub params: &'c [Value],
     pub results: &'c [Value],
 }
@@ -143,8 +147,8 @@ impl<'e> Slice<'e> {
                 StmtKind::CallIndirect { table, args, results } => {
                     let Some((entry, params)) = args.split_last() else { continue };
                     let Some(entry) = constants.get(entry).copied() else { continue };
-                    let (caller, at, entry) = (&lifted, stmt.at, Some(entry));
-                    let call = Indirect { caller, at, table: *table, entry, params, results };
+                    let (caller, at, entry, among) = (&lifted, stmt.at, Some(entry), None);
+                    let call = Indirect { caller, at, table: *table, entry, among, params, results };
                     if let Dispatch::Fixed(Outcome::Runs(callee)) = self.dispatch(&call)? {
                         calls.push((callee, stmt.at));
                     }
@@ -205,7 +209,12 @@ impl<'e> Slice<'e> {
         };
         let entries = self.environment.table(call.table);
         let Some(index) = call.entry else {
-            return Ok(Dispatch::Any(entries.iter().map(outcome).collect::<Result<_>>()?));
+            let is_met = |number: u32| call.among.is_none_or(|among| among.contains(&number));
+            let outcomes = entries.iter().zip(0..).map(|(entry, number)| match is_met(number) {
+                true => outcome(entry),
+                false => Ok(Outcome::Never),
+            });
+            return Ok(Dispatch::Any(outcomes.collect::<Result<_>>()?));
         };
         let known = entries.get(index as usize).map(outcome).transpose()?;
         Ok(Dispatch::Fixed(known.unwrap_or(Outcome::Traps(TrapKind::TableOutOfBounds))))

@@ -102,6 +102,9 @@ pub struct Inspection {
     pub int64_atomics: bool,
     /// Loads and stores of one place that may have been meant to be atomic.
     pub plain_updates: Vec<PlainUpdate>,
+    /// Number of words of linear memory that decide which functions it calls, and so whether it lifts: they are read before
+    /// each launch. All else here is for what they are in a new instance.
+    pub words: usize,
     /// Size of the SPIR-V in words, or why the kernel can't be lifted.
     pub verdict: Result<usize>,
 }
@@ -111,8 +114,8 @@ pub struct Inspection {
 /// # Errors
 /// [`Error::NotAKernel`] when the function has no kernel's type; all else is in [`Inspection::verdict`].
 pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Inspection> {
-    let shape = Shape::initial(module, function);
-    crate::check_kernel(module, function, &shape)?;
+    crate::check_kernel(module, function, &Shape::initial(module, function))?;
+    let shape = crate::initial_shape(module, function, options);
     let mut inspection = Inspection {
         operators: None,
         accesses: Vec::new(),
@@ -120,6 +123,7 @@ pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Insp
         float64: false,
         int64_atomics: false,
         plain_updates: Vec::new(),
+        words: shape.environment.words.len(),
         verdict: Ok(0),
     };
     match crate::on_deep_stack(|| crate::simplified(module, function, &shape, options)) {

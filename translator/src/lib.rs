@@ -37,6 +37,7 @@ pub mod pointers;
 mod reach;
 pub mod speculation;
 mod structurize;
+mod targets;
 #[doc(hidden)]
 pub mod testing;
 
@@ -53,12 +54,14 @@ pub use options::{
 pub use pointers::{Pointer, Source};
 pub use reach::next_is_unreachable;
 pub use speculation::{Assumption, Speculate, Speculation};
+pub use targets::initial_shape;
 
 use std::borrow::Cow;
 
 use analysis::frames::Frames;
 use ir::Function;
 use ir::verify::{Stage, verify};
+use targets::{Narrowed, Targets};
 
 /// A lifted kernel.
 #[derive(Clone, Debug)]
@@ -76,6 +79,8 @@ pub struct Shader {
     pub launch_checks: LaunchChecks,
     /// What it accesses of linear memory, if it does.
     pub linear: Option<LinearReach>,
+    /// Bytes below the stack pointer at the launch that each invocation has of its own.
+    pub stack_bytes: u32,
 }
 
 /// Stack of the thread that lifts: passes recurse over regions, as deep as they nest.
@@ -104,16 +109,23 @@ pub enum Answer {
     Shader(Box<Shader>),
     /// Pointers that the host can read before a launch, in the order of [`Shape::pointers`].
     Pointers(Vec<Source>),
+    /// Addresses, ascending, of words of linear memory that functions are found by: what the host reads there before a
+    /// launch belongs into [`Environment::words`]. Without them the kernel can't be lifted.
+    Words(Vec<u32>),
 }
 
 /// The same for a shape without pointers, where the kernel takes none that the host could read before a launch; else asks
-/// for them. Lifting it without an answer is good for all launches, but slower.
+/// for them. Lifting it without an answer is good for all launches, but slower. Before that asks for words that functions
+/// are found by, until they are known.
 ///
 /// # Errors
 /// Those of [`translate`].
 pub fn translate_or_ask(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Answer> {
     on_deep_stack(|| {
-        let simplified = simplified(module, function, shape, options)?;
+        let simplified = match simplified_or_ask(module, function, shape, options)? {
+            Narrowed::Kernel(simplified) => simplified,
+            Narrowed::Asks(words, _) => return Ok(Answer::Words(words)),
+        };
         let Simplified { kernel, frames, .. } = &simplified;
         let asked = analysis::pointers::asked(kernel, module, shape, frames.stack_pointer);
         match asked.is_empty() {
@@ -127,7 +139,8 @@ fn shader(module: &Module, simplified: Simplified, shape: &Shape, options: &Opti
     let Strict { function, operators, accesses, launch_checks, linear } =
         strict_form(module, simplified, shape, options)?;
     let (words, interface) = backend::emit(&function, shape, options)?;
-    Ok(Shader { words, interface, operators, accesses, launch_checks, linear })
+    let stack_bytes = 4 * function.stack_words;
+    Ok(Shader { words, interface, operators, accesses, launch_checks, linear, stack_bytes })
 }
 
 /// The kernel in strict form, as text: what `--emit ir` shows.
@@ -240,11 +253,38 @@ struct Simplified {
 }
 
 fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Simplified> {
+    match simplified_or_ask(module, function, shape, options)? {
+        Narrowed::Kernel(simplified) => Ok(simplified),
+        Narrowed::Asks(_, refused) => Err(refused),
+    }
+}
+
+/// Where not all functions that indirect calls could come to can be lifted, those that they do come to are found out.
+fn simplified_or_ask(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Narrowed> {
+    match simplified_calling(module, function, shape, options, &Targets::default()) {
+        Err(refused @ Error::Unsupported { .. }) => targets::narrow(module, function, shape, options, refused),
+        other => other.map(Narrowed::Kernel),
+    }
+}
+
+/// The same where indirect calls come to what `targets` says.
+fn simplified_calling(
+    module: &Module,
+    function: u32,
+    shape: &Shape,
+    options: &Options,
+    targets: &Targets,
+) -> Result<Simplified> {
     check_kernel(module, function, shape)?;
+    // Calls that are still open are in no stage's form.
+    let checked = |function: Function, stage: Stage| match targets.are_open() {
+        true => Ok(function),
+        false => checked(function, stage),
+    };
     let mut slice = call_graph::Slice::new(module, &shape.environment, options.device_libm());
     let inlined = match options.speculation.recursion {
-        true => passes::inline::inline_recursive(slice, function, options.max_operators)?,
-        false => passes::inline::inline(&mut slice, function, options.max_operators)?,
+        true => passes::inline::inline_recursive(slice, function, targets, options.max_operators)?,
+        false => passes::inline::inline(&mut slice, function, targets, options.max_operators)?,
     };
     let mut kernel = checked(inlined, Stage::Inlined)?;
     let operators = kernel.stmt_count() as u32;

@@ -108,6 +108,8 @@ pub struct Element {
 #[derive(Clone, Debug)]
 struct Data {
     passive: bool,
+    /// Where an active segment's bytes lie in linear memory, if that is a constant.
+    address: Option<u32>,
     /// Where its bytes stand in the module.
     bytes: Range<usize>,
 }
@@ -230,8 +232,14 @@ impl Module {
                 for segment in reader {
                     let segment = segment?;
                     let end = segment.range.end;
-                    let passive = matches!(segment.kind, wasmparser::DataKind::Passive);
-                    self.data.push(Data { passive, bytes: end - segment.data.len()..end });
+                    let (passive, address) = match &segment.kind {
+                        wasmparser::DataKind::Passive => (true, None),
+                        wasmparser::DataKind::Active { memory_index: 0, offset_expr } => {
+                            (false, const_offset(offset_expr))
+                        }
+                        wasmparser::DataKind::Active { .. } => (false, None),
+                    };
+                    self.data.push(Data { passive, address, bytes: end - segment.data.len()..end });
                 }
             }
             Payload::CodeSectionStart { range, .. } => self.code_section_start = range.start,
@@ -395,6 +403,18 @@ impl Module {
         self.data.iter().map(bytes).collect()
     }
 
+    /// The word at an address of a new instance's linear memory, as far as the module itself says.
+    pub fn initial_word(&self, address: u32) -> u32 {
+        let byte = |address: u64| {
+            let of = |data: &Data| {
+                let at = address.checked_sub(data.address?.into())?;
+                self.bytes[data.bytes.clone()].get(usize::try_from(at).ok()?).copied()
+            };
+            self.data.iter().rev().find_map(of).unwrap_or(0)
+        };
+        u32::from_le_bytes([0, 1, 2, 3].map(|more| byte(u64::from(address) + more)))
+    }
+
     /// Byte offset of the code section's contents: DWARF addresses count from here.
     pub fn code_section_start(&self) -> usize {
         self.code_section_start
@@ -450,15 +470,16 @@ fn const_init(expr: &wasmparser::ConstExpr<'_>) -> Option<ConstInit> {
     matches!(ops.read().ok()?, Operator::End).then_some(value)
 }
 
+fn const_offset(expr: &wasmparser::ConstExpr<'_>) -> Option<u32> {
+    match const_init(expr)? {
+        ConstInit::I32(offset) => Some(offset as u32),
+        _ => None,
+    }
+}
+
 fn element_of(element: wasmparser::Element<'_>) -> wasmparser::Result<Element> {
     let active = match &element.kind {
-        ElementKind::Active { table_index, offset_expr } => {
-            let offset = match const_init(offset_expr) {
-                Some(ConstInit::I32(offset)) => Some(offset as u32),
-                _ => None,
-            };
-            Some((table_index.unwrap_or(0), offset))
-        }
+        ElementKind::Active { table_index, offset_expr } => Some((table_index.unwrap_or(0), const_offset(offset_expr))),
         ElementKind::Passive | ElementKind::Declared => None,
     };
     let functions = match element.items {

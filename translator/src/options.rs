@@ -296,6 +296,10 @@ pub struct Environment {
     /// The data segments that are dropped at the launch, ascending. Those of
     /// [`Module::droppable_reached`](crate::Module::droppable_reached) matter.
     pub dropped: Vec<u32>,
+    /// The words of linear memory that [`translate_or_ask`](crate::translate_or_ask) asked for, with their addresses, which
+    /// ascend. No invocation of the launch may store to them, and none may lie on its private stack
+    /// ([`Shader::stack_bytes`](crate::Shader::stack_bytes)).
+    pub words: Vec<(u32, u32)>,
 }
 
 impl Environment {
@@ -312,13 +316,26 @@ impl Environment {
             tables.resize(*table as usize, Vec::new());
             tables.push(entries(*table));
         }
-        Environment { tables, dropped: Vec::new() }
+        Environment { tables, ..Environment::default() }
     }
 
     /// The same, with those data segments dropped that `is_dropped` says so of, as far as `kernel` can tell.
     pub fn with_dropped(self, module: &crate::Module, kernel: u32, mut is_dropped: impl FnMut(u32) -> bool) -> Self {
         let dropped = module.droppable_reached(kernel).iter().copied().filter(|segment| is_dropped(*segment)).collect();
         Environment { dropped, ..self }
+    }
+
+    /// The word at an address of linear memory, if it is known.
+    pub fn word(&self, address: u32) -> Option<u32> {
+        let at = self.words.binary_search_by_key(&address, |(address, _)| *address).ok()?;
+        Some(self.words[at].1)
+    }
+
+    /// Adds words to those that are known.
+    pub fn know_words(&mut self, words: impl IntoIterator<Item = (u32, u32)>) {
+        self.words.extend(words);
+        self.words.sort_unstable();
+        self.words.dedup_by_key(|(address, _)| *address);
     }
 
     /// The entries of a table.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::call_graph::Slice;
 use crate::ir::Function;
+use crate::targets::Targets;
 use crate::{Module, Options, Result, Shape, passes};
 
 /// What the pipeline makes of a kernel on its way.
@@ -29,7 +30,7 @@ pub struct Stages {
 pub fn lifted(module: &Module, kernel: u32, shape: &Shape) -> Result<HashMap<u32, Function>> {
     crate::on_deep_stack(|| {
         let mut slice = Slice::new(module, &shape.environment, false);
-        passes::inline::inline(&mut slice, kernel, Options::default().max_operators)?;
+        passes::inline::inline(&mut slice, kernel, &Targets::default(), Options::default().max_operators)?;
         Ok(slice.into_functions())
     })
 }
@@ -42,7 +43,7 @@ pub fn stages(module: &Module, kernel: u32) -> Result<Stages> {
     let options = Options::default();
     let shape = Shape::initial(module, kernel);
     let mut slice = Slice::new(module, &shape.environment, false);
-    let inlined = passes::inline::inline(&mut slice, kernel, options.max_operators)?;
+    let inlined = passes::inline::inline(&mut slice, kernel, &Targets::default(), options.max_operators)?;
     let crate::Simplified { kernel: simplified, frames, .. } = crate::simplified(module, kernel, &shape, &options)?;
     let lowered = passes::lower::lower(&simplified, module, &shape, &options, frames)?;
     let strict = crate::strict_function(module, kernel, &shape, &options)?;

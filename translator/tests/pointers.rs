@@ -42,6 +42,7 @@ fn asked(module: &Module, shape: &Shape) -> Vec<Source> {
     match translate_or_ask(module, 0, shape, &Options::default()).unwrap() {
         Answer::Shader(_) => Vec::new(),
         Answer::Pointers(sources) => sources,
+        Answer::Words(words) => panic!("it asks for words at {words:?}"),
     }
 }
 

@@ -78,7 +78,15 @@ mod tests {
             inputs: vec![],
             layout: Layout::default(),
         };
-        Shader { words, interface, operators: 0, accesses: 0, launch_checks: Default::default(), linear: None }
+        Shader {
+            words,
+            interface,
+            operators: 0,
+            accesses: 0,
+            launch_checks: Default::default(),
+            linear: None,
+            stack_bytes: 0,
+        }
     }
 
     fn bindings_in(words: &[u32]) -> Vec<u32> {

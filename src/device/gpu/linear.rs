@@ -87,6 +87,11 @@ impl<'a> CallerState<'a> {
         u32::from_le_bytes(bytes)
     }
 
+    /// The same; `None` where there is no memory.
+    pub fn word_at(&mut self, address: u32) -> Option<u32> {
+        (u64::from(address) + 4 <= self.memory_size).then(|| self.memory_word(address))
+    }
+
     /// The value of an `i32` global.
     pub fn number(&mut self, global: u32) -> Option<u32> {
         match self.caller.global(global) {

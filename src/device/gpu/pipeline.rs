@@ -195,6 +195,8 @@ pub(crate) enum Lifting {
     Kernel(Arc<Kernel>),
     /// Pointers that are to be read first.
     Asks(Arc<[Source]>),
+    /// It can't be lifted before the words at these addresses are known.
+    AsksWords(Arc<[u32]>),
 }
 
 /// A kernel that is lifted once, whoever asks first; a refusal is kept as well.
@@ -227,11 +229,14 @@ impl KernelCache {
         let key = Key::new(module, function, shape, options, false);
         match self.lifting(module, key, options)? {
             (Lifting::Kernel(kernel), took) => Ok((kernel, took)),
-            (Lifting::Asks(_), _) => Err(LaunchError::Internal("Lifting asked for pointers that it has.".into())),
+            (Lifting::Asks(_) | Lifting::AsksWords(_), _) => {
+                Err(LaunchError::Internal("Lifting asked for pointers or words that it has.".into()))
+            }
         }
     }
 
-    /// The same for a shape without pointers, if the kernel takes none that can be read before a launch; else those.
+    /// The same for a shape without pointers, if the kernel takes none that can be read before a launch; else those, or
+    /// the words that must be read first.
     pub fn get_or_ask(
         &self,
         module: &Arc<GuestModule>,
@@ -289,6 +294,7 @@ impl KernelCache {
                     Ok(Lifting::Kernel(Arc::new(Kernel::new(*shader)?)))
                 }
                 Answer::Pointers(sources) => Ok(Lifting::Asks(sources.into())),
+                Answer::Words(addresses) => Ok(Lifting::AsksWords(addresses.into())),
             }
         });
         lifting.clone().map(|lifting| (lifting, took))

@@ -131,7 +131,16 @@ impl GpuContext {
         let options = Options { speculation, ..shared.options };
         let mut lifter = Lifter { shared: &shared, launch, options, lift: Duration::ZERO };
         let immediates = all_immediates(launch, &slots);
-        let (mut kernel, pointers) = match lifter.get_or_ask(&shape)? {
+        let mut lifting = lifter.get_or_ask(&shape)?;
+        // Each time it asks for words that it does not have, of which there is an end.
+        while let Lifting::AsksWords(addresses) = &lifting {
+            let words: Option<Vec<u32>> = addresses.iter().map(|address| state.word_at(*address)).collect();
+            let words = words.ok_or_else(|| unreadable("lies outside linear memory"))?;
+            shape.environment.know_words(addresses.iter().copied().zip(words));
+            lifting = lifter.get_or_ask(&shape)?;
+        }
+        let (mut kernel, pointers) = match lifting {
+            Lifting::AsksWords(_) => return Err(LaunchError::Internal("Words are read above.".into())),
             Lifting::Kernel(kernel) => (kernel, Vec::new()),
             Lifting::Asks(sources) => {
                 self.host_copies.next_launch();
@@ -143,6 +152,7 @@ impl GpuContext {
         let mut words = state.words(kernel.interface(), &pointers)?;
         let input = |input: Input| words.iter().find(|(known, _)| *known == input).map(|(_, word)| *word);
         let known = LaunchState { immediates: &immediates, inputs: &input, iterations: launch.iterations };
+        check_words(&kernel, &shape.environment, &words, &known)?;
         let checks = &kernel.shader.launch_checks;
         if !checks.is_empty() && checks.hold(&known) {
             lifter.options.checks_proved = true;
@@ -169,6 +179,30 @@ impl GpuContext {
         let inputs = words.iter().filter_map(used).collect();
         Ok(Lifted { kernel, lift: lifter.lift, inputs, window, stores })
     }
+}
+
+/// Refuses a kernel that may find something else than the words by which it was lifted, from which it takes the numbers of
+/// functions: stored by itself, or on its stack.
+fn check_words(
+    kernel: &Kernel,
+    environment: &Environment,
+    inputs: &[(Input, u32)],
+    known: &LaunchState<'_>,
+) -> Result<(), LaunchError> {
+    let words: Vec<u32> = environment.words.iter().map(|(address, _)| *address).collect();
+    let stack = inputs.iter().find(|(input, _)| matches!(input, Input::StackPointer(_))).map_or(0, |(_, word)| *word);
+    let lowest = stack.saturating_sub(kernel.shader.stack_bytes);
+    if words.iter().any(|address| *address < stack && address.saturating_add(4) > lowest) {
+        return Err(unreadable("lies on its stack"));
+    }
+    match kernel.shader.linear.as_ref().is_none_or(|linear| linear.spares(known, &words)) {
+        true => Ok(()),
+        false => Err(unreadable("may be stored to by it")),
+    }
+}
+
+fn unreadable(why: &str) -> LaunchError {
+    LaunchError::Unsupported(format!("A kernel can't be lifted that takes a function's number from memory that {why}."))
 }
 
 /// The kernel for what is known of its pointers, which becomes part of the shape, and their values.

@@ -1,12 +1,12 @@
 //! Replaces every call by the callee's body, so that the kernel is one function.
 
-use std::collections::HashMap;
-
 use crate::call_graph::{Dispatch, Indirect, Outcome, Slice};
 use crate::error::{Error, Location, Result, TrapKind};
+use crate::hash::{HashMap, HashMapExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Exit, Function, Label, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 use crate::speculation::Assumption;
+use crate::targets::Targets;
 
 /// Deepest nesting of the inlined kernel; the backend's and SPIR-V's own limit is 1,023.
 const MAX_NESTING: usize = 900;
@@ -24,24 +24,30 @@ const DEPTHS: [usize; 6] = [8, 6, 4, 3, 2, 1];
 /// Most operators of a kernel in which recursion is unrolled deeper than 1.
 const MAX_UNROLLED: u32 = 20_000;
 
-/// Copies the kernel with all calls inlined. What it calls is lifted on the way, and is in `slice` afterwards.
+/// Copies the kernel with all calls inlined; indirect ones may come to what `targets` says. What it calls is lifted on the
+/// way, and is in `slice` afterwards.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for what can't be lifted, and when the result has more than `max_operators` statements or nests
 /// too deep.
-pub fn inline(slice: &mut Slice<'_>, kernel: u32, max_operators: u32) -> Result<Function> {
-    inline_to(slice, kernel, max_operators, usize::MAX)
+pub(crate) fn inline(slice: &mut Slice<'_>, kernel: u32, targets: &Targets, max_operators: u32) -> Result<Function> {
+    inline_to(slice, kernel, targets, max_operators, usize::MAX)
 }
 
 /// The same with recursion unrolled as deep as size allows; deeper calls bail out.
 ///
 /// # Errors
 /// As [`inline`]'s.
-pub fn inline_recursive(slice: Slice<'_>, kernel: u32, max_operators: u32) -> Result<Function> {
+pub(crate) fn inline_recursive(
+    slice: Slice<'_>,
+    kernel: u32,
+    targets: &Targets,
+    max_operators: u32,
+) -> Result<Function> {
     let mut slice = slice.recursive();
     for depth in DEPTHS {
         let most = if depth == 1 { max_operators } else { max_operators.min(MAX_UNROLLED) };
-        match inline_to(&mut slice, kernel, most, depth) {
+        match inline_to(&mut slice, kernel, targets, most, depth) {
             Err(Error::Unsupported { .. }) if depth > 1 => {}
             inlined => return inlined,
         }
@@ -50,9 +56,15 @@ pub fn inline_recursive(slice: Slice<'_>, kernel: u32, max_operators: u32) -> Re
 }
 
 /// A function is open `depth` times at the most; a call beyond that bails out.
-fn inline_to(slice: &mut Slice<'_>, kernel: u32, max_operators: u32, depth: usize) -> Result<Function> {
+fn inline_to(
+    slice: &mut Slice<'_>,
+    kernel: u32,
+    targets: &Targets,
+    max_operators: u32,
+    depth: usize,
+) -> Result<Function> {
     let source = slice.get(kernel, &[], None)?;
-    copy_of(&source, slice, (vec![kernel], depth), None, max_operators)
+    copy_of(&source, slice, targets, (vec![kernel], depth), None, max_operators)
 }
 
 /// Copies a kernel without calls but for those of functions of another module, which is `slice`'s, with these inlined. Their
@@ -61,12 +73,13 @@ fn inline_to(slice: &mut Slice<'_>, kernel: u32, max_operators: u32, depth: usiz
 /// # Errors
 /// Those of [`inline`].
 pub fn inline_foreign(slice: &mut Slice<'_>, kernel: &Function, max_operators: u32) -> Result<Function> {
-    copy_of(kernel, slice, (Vec::new(), usize::MAX), Some(kernel.name.clone()), max_operators)
+    copy_of(kernel, slice, &Targets::default(), (Vec::new(), usize::MAX), Some(kernel.name.clone()), max_operators)
 }
 
 fn copy_of(
     source: &Function,
     slice: &mut Slice<'_>,
+    targets: &Targets,
     (open, most_open): (Vec<u32>, usize),
     foreign: Option<String>,
     max_operators: u32,
@@ -85,6 +98,7 @@ fn copy_of(
     }
     let mut inliner = Inliner {
         slice,
+        targets,
         out,
         open,
         most_open,
@@ -100,19 +114,25 @@ fn copy_of(
     Ok(inliner.out)
 }
 
-/// Takes from the end of a table what is one trap over many entries, and says which.
-fn shorten(entries: &mut Vec<Outcome>) -> Option<TrapKind> {
+/// Takes from the end of a table what is never called, and then what is one trap over many entries; says which trap, and where
+/// it ends.
+fn shorten(entries: &mut Vec<Outcome>) -> Option<(TrapKind, usize)> {
+    while entries.last() == Some(&Outcome::Never) {
+        entries.pop();
+    }
     let Some(Outcome::Traps(kind)) = entries.last().copied() else { return None };
     let kept = entries.iter().rposition(|entry| *entry != Outcome::Traps(kind)).map_or(0, |last| last + 1);
-    if entries.len() - kept < MIN_TAIL {
+    let end = entries.len();
+    if end - kept < MIN_TAIL {
         return None;
     }
     entries.truncate(kept);
-    Some(kind)
+    Some((kind, end))
 }
 
 struct Inliner<'s, 'e> {
     slice: &'s mut Slice<'e>,
+    targets: &'s Targets,
     out: Function,
     /// The functions that are being copied, outermost first.
     open: Vec<u32>,
@@ -348,7 +368,8 @@ impl Inliner<'_, '_> {
         };
         let index = copy.value(*entry)?;
         let (caller, entry) = (copy.source, self.constants.get(&index).copied());
-        let dispatch = self.slice.dispatch(&Indirect { caller, at, table, entry, params, results })?;
+        let among = self.targets.of(at);
+        let dispatch = self.slice.dispatch(&Indirect { caller, at, table, entry, among, params, results })?;
         let params = copy.all(params)?;
         let mut entries = match dispatch {
             Dispatch::Any(entries) => entries,
@@ -357,13 +378,13 @@ impl Inliner<'_, '_> {
                 results.iter().zip(values).for_each(|(result, value)| copy.values[result.index()] = Some(value));
                 return Ok(());
             }
+            Dispatch::Fixed(Outcome::Never) => return Err(Error::Internal("a constant entry is never called".into())),
             Dispatch::Fixed(Outcome::Traps(kind)) => {
                 let (default, results) = (self.trap(kind, at), self.define(copy, results));
                 stmts.push(Stmt { kind: StmtKind::Switch { index, cases: Vec::new(), default, results }, at });
                 return Ok(());
             }
         };
-        let size = entries.len();
         let tail = shorten(&mut entries);
         if entries.len() > MAX_CASES {
             return Err(Error::Unsupported {
@@ -379,16 +400,22 @@ impl Inliner<'_, '_> {
             let region = match regions.get(&outcome) {
                 Some(known) => *known,
                 None => {
-                    let region = self.outcome(copy.source, outcome, &params, at)?;
+                    let region = match outcome {
+                        Outcome::Never => self.never(table, index, at),
+                        outcome => self.outcome(copy.source, outcome, &params, at)?,
+                    };
                     regions.insert(outcome, region);
                     region
                 }
             };
             cases.push(region);
         }
-        let mut default = self.trap(TrapKind::TableOutOfBounds, at);
-        if let Some(kind) = tail {
-            default = self.trap_below(index, size, kind, default, &types, at);
+        let mut default = match among {
+            Some(_) => self.never(table, index, at),
+            None => self.trap(TrapKind::TableOutOfBounds, at),
+        };
+        if let Some((kind, end)) = tail {
+            default = self.trap_below(index, end, kind, default, &types, at);
         }
         let results = self.define(copy, results);
         stmts.push(Stmt { kind: StmtKind::Switch { index, cases, default, results }, at });
@@ -399,6 +426,7 @@ impl Inliner<'_, '_> {
     fn outcome(&mut self, source: &Function, outcome: Outcome, params: &[Value], at: Location) -> Result<RegionId> {
         let callee = match outcome {
             Outcome::Traps(kind) => return Ok(self.trap(kind, at)),
+            Outcome::Never => return Ok(self.trap(TrapKind::TableOutOfBounds, at)),
             Outcome::Runs(callee) => callee,
         };
         self.descend(source, at)?;
@@ -408,24 +436,34 @@ impl Inliner<'_, '_> {
         Ok(self.out.new_region(Region { params: Vec::new(), stmts, exit: Exit::Yield(values), exit_at: at }))
     }
 
+    /// A region for entries that a call does not come to: a trap, or the call, of which it is still to be found out.
+    fn never(&mut self, table: u32, index: Value, at: Location) -> RegionId {
+        let region = self.trap(TrapKind::TableOutOfBounds, at);
+        if self.targets.are_open() {
+            let kind = StmtKind::CallIndirect { table, args: vec![index], results: Vec::new() };
+            self.out.region_mut(region).stmts.push(Stmt { kind, at });
+        }
+        region
+    }
+
     fn trap(&mut self, kind: TrapKind, at: Location) -> RegionId {
         let exit = Exit::Trap(kind);
         self.out.new_region(Region { params: Vec::new(), stmts: Vec::new(), exit, exit_at: at })
     }
 
-    /// A region that traps with `kind` where the entry is one of the table's `size`, else does what `beyond` does.
+    /// A region that traps with `kind` where the entry is below `end`, else does what `beyond` does.
     fn trap_below(
         &mut self,
         index: Value,
-        size: usize,
+        end: usize,
         kind: TrapKind,
         beyond: RegionId,
         types: &[Type],
         at: Location,
     ) -> RegionId {
         let mut list = ListBuilder::new(at);
-        let size = list.i32(&mut self.out, size as u32);
-        let cond = list.wasm(&mut self.out, WasmOp::I32LtU, &[index, size]);
+        let end = list.i32(&mut self.out, end as u32);
+        let cond = list.wasm(&mut self.out, WasmOp::I32LtU, &[index, end]);
         let then = self.trap(kind, at);
         let results: Vec<Value> = types.iter().map(|ty| self.out.new_value(*ty)).collect();
         list.push(StmtKind::If { cond, then, otherwise: beyond, results: results.clone() });
