@@ -307,7 +307,9 @@ impl<'a> Bench<'a> {
         let words = got.chunks_exact(4).zip(expected.chunks_exact(4));
         let error = self.case.error;
         let float = |word: &[u8]| f32::from_le_bytes(word.try_into().unwrap_or_default());
-        let is_off = |a: &[u8], b: &[u8]| a != b && (error == 0.0 || !((float(a) - float(b)).abs() <= error));
+        // NaN is within no tolerance.
+        let is_close = |a: &[u8], b: &[u8]| error > 0.0 && (float(a) - float(b)).abs() <= error;
+        let is_off = |a: &[u8], b: &[u8]| a != b && !is_close(a, b);
         let different = words.clone().filter(|(a, b)| is_off(a, b)).count();
         let allowed = (self.case.tolerance * words.len() as f64) as usize;
         ensure!(different <= allowed, "{what}: {different} of {} words differ, {allowed} may", words.len());

@@ -209,6 +209,18 @@ fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: 
         strict = checked(strict, Stage::Strict)?;
     }
     let accesses = count_accesses(&strict, options)?;
+    let (nesting, _) = nesting_of(&strict, strict.body);
+    if nesting > options.max_nesting {
+        return Err(Error::Unsupported {
+            what: format!(
+                "branches that nest {nesting} deep, or invocations that may end at so many places one behind the other, of \
+                 which this device's driver takes at most {}",
+                options.max_nesting
+            ),
+            function_name: strict.name.clone(),
+            at: None,
+        });
+    }
     Ok(Strict { function: strict, operators, accesses, launch_checks, linear })
 }
 
@@ -223,6 +235,23 @@ fn check_stack(function: &Function) -> Result<()> {
         function_name: function.name.clone(),
         at: None,
     })
+}
+
+/// How deep the branches of a region nest, as drivers see it that move what stands behind a branch into it where an invocation
+/// may end in the other arm; and whether one may end in the region.
+fn nesting_of(function: &Function, id: ir::RegionId) -> (u32, bool) {
+    let region = function.region(id);
+    let (mut deepest, mut level, mut ends) = (0, 0, matches!(region.exit, ir::Exit::Return(_) | ir::Exit::Trap(_)));
+    for stmt in &region.stmts {
+        let below: Vec<(u32, bool)> =
+            stmt.kind.regions().into_iter().map(|below| nesting_of(function, below)).collect();
+        let Some(inner) = below.iter().map(|(depth, _)| *depth).max() else { continue };
+        deepest = deepest.max(level + 1 + inner);
+        if below.iter().any(|(_, ends)| *ends) {
+            (level, ends) = (level + 1, true);
+        }
+    }
+    (deepest.max(level), ends)
 }
 
 /// Counts accesses of memory; refuses shaders that the driver would take too long to compile.

@@ -170,7 +170,7 @@ fn loops_near_the_end_of_numbers_keep_their_own_end() {
         (plus(1), "(i32.le_u (local.get $i) (local.get $n))"),
     ] {
         // The counter starts a few steps before `$n`.
-        let start = format!("(local.set $i (i32.sub (local.get $n) (local.get $m))) (local.set $m (i32.const 0))");
+        let start = "(local.set $i (i32.sub (local.get $n) (local.get $m))) (local.set $m (i32.const 0))";
         let items = format!(
             "(func $sum (param $n i32) (param $m i32) (result i32) (local $i i32) (local $s i32)
               {start}

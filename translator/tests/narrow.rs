@@ -54,8 +54,7 @@ fn call(entry: &str) -> String {
 fn ask(module: &Module, words: &[(u32, u32)]) -> Result<(Vec<u32>, Shape), Error> {
     let kernel = module.find_function("kernel").unwrap();
     let (mut asked, mut shape) = (Vec::new(), Shape::initial(module, kernel));
-    loop {
-        let Answer::Words(addresses) = translate_or_ask(module, kernel, &shape, &Options::default())? else { break };
+    while let Answer::Words(addresses) = translate_or_ask(module, kernel, &shape, &Options::default())? {
         assert!(addresses.iter().all(|address| !asked.contains(address)), "{addresses:?} again");
         asked.extend(&addresses);
         let word = |address: &u32| words.iter().find(|(at, _)| at == address).map_or(0, |(_, word)| *word);

@@ -136,6 +136,10 @@ pub(crate) struct Shared {
 const MAX_ACCESSES: u32 = 20_000;
 const MAX_ACCESSES_SOFTWARE: u32 = 2_000;
 
+/// Deepest nesting of branches in kernels for Mesa's software driver, which keeps 80 levels and no more: beyond that it gives
+/// wrong results or crashes.
+const MAX_NESTING_SOFTWARE: u32 = 72;
+
 /// Invocations of a group where the embedder names none: good on every GPU measured.
 const DEFAULT_WORKGROUP_SIZE: u32 = 64;
 
@@ -204,6 +208,7 @@ impl GpuDevice {
             emulate: options.emulate,
             workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),
             max_accesses: if is_software { MAX_ACCESSES_SOFTWARE } else { MAX_ACCESSES },
+            max_nesting: if is_software { MAX_NESTING_SOFTWARE } else { u32::MAX },
             ..translator::Options::default()
         };
         let current = Mutex::new(connection);

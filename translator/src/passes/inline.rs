@@ -71,7 +71,7 @@ fn inline_to(
 /// statements stand where the calls stood.
 ///
 /// # Errors
-/// Those of [`inline`].
+/// Those of inlining a kernel.
 pub fn inline_foreign(slice: &mut Slice<'_>, kernel: &Function, max_operators: u32) -> Result<Function> {
     copy_of(kernel, slice, &Targets::default(), (Vec::new(), usize::MAX), Some(kernel.name.clone()), max_operators)
 }
