@@ -138,7 +138,7 @@ const MAX_ACCESSES_SOFTWARE: u32 = 2_000;
 
 /// Deepest nesting of branches in kernels for Mesa's software driver, which keeps 80 levels and no more: beyond that it gives
 /// wrong results or crashes.
-const MAX_NESTING_SOFTWARE: u32 = 72;
+const MAX_NESTING_SOFTWARE: u32 = 76;
 
 /// Invocations of a group where the embedder names none: good on every GPU measured.
 const DEFAULT_WORKGROUP_SIZE: u32 = 64;
