@@ -18,6 +18,8 @@ const REASONS: &[(&str, &str)] = &[
     ("the operator `table.init`", "table.init"),
     ("operators after inlining", "size"),
     ("accesses of memory, of which", "size"),
+    ("branches that nest", "nesting"),
+    ("bytes of stack for each invocation", "size"),
 ];
 
 /// What a refusal is counted as, if it is a known one.
