@@ -231,7 +231,6 @@ fn loops_nested_deep() {
 
 /// A stack of 64 MiB for each invocation: drivers would take gigabytes for it.
 #[test]
-#[ignore = "llvmpipe still takes more than a minute over it"]
 fn a_huge_stack_frame_is_no_load_on_the_driver() {
     let body = "(global.set $__stack_pointer (i32.sub (global.get $__stack_pointer) (i32.const 0x4000000)))
         (memory.fill (global.get $__stack_pointer) (i32.const 1) (i32.shl (local.get $n) (i32.const 4)))

@@ -83,12 +83,16 @@ pub struct Shader {
     pub stack_bytes: u32,
 }
 
+impl Shader {
+    /// A shader that was not lifted: nothing is known of it but what the host binds.
+    pub fn new(words: Vec<u32>, interface: Interface) -> Shader {
+        let launch_checks = LaunchChecks::default();
+        Shader { words, interface, operators: 0, accesses: 0, launch_checks, linear: None, stack_bytes: 0 }
+    }
+}
+
 /// Stack of the thread that lifts: passes recurse over regions, as deep as they nest.
 const STACK_BYTES: usize = 256 << 20;
-
-/// Largest private stack, in bytes. A driver may hold one for each invocation of a group: lavapipe took gigabytes, and minutes to
-/// compile, for stacks of 64 MiB.
-const MAX_STACK: u64 = 256 << 10;
 
 /// Lifts the kernel `function` of `module` for launches of this `shape`.
 ///
@@ -175,7 +179,7 @@ fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: 
         tidy(&mut kernel);
     }
     let mut lowered = checked(passes::lower::lower(&kernel, module, shape, options, frames)?, Stage::Lowered)?;
-    check_stack(&lowered)?;
+    check_stack(&lowered, options)?;
     if emulated.i64 {
         passes::words::split(&mut lowered, options)?;
         lowered = checked(lowered, Stage::Lowered)?;
@@ -197,8 +201,7 @@ fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: 
     passes::dead_code::remove(&mut lowered);
     passes::hoist_loads::hoist_loads(&mut lowered);
     passes::part_stores::part_stores(&mut lowered, options);
-    if options.fuel.is_some() {
-        passes::fuel::burn(&mut lowered);
+    if options.fuel.is_some() && passes::fuel::burn(&mut lowered) {
         passes::simplify::simplify(&mut lowered);
         passes::dead_code::remove(&mut lowered);
     }
@@ -209,29 +212,40 @@ fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: 
         strict = checked(strict, Stage::Strict)?;
     }
     let accesses = count_accesses(&strict, options)?;
-    let (nesting, _) = nesting_of(&strict, strict.body);
-    if nesting > options.max_nesting {
-        return Err(Error::Unsupported {
-            what: format!(
-                "branches that nest {nesting} deep, or invocations that may end at so many places one behind the other, of \
-                 which this device's driver takes at most {}",
-                options.max_nesting
-            ),
-            function_name: strict.name.clone(),
-            at: None,
-        });
-    }
+    check_nesting(&strict, options)?;
     Ok(Strict { function: strict, operators, accesses, launch_checks, linear })
 }
 
-/// Refuses a private stack with which drivers would use up the machine's memory.
-fn check_stack(function: &Function) -> Result<()> {
-    let bytes = u64::from(function.stack_words) * 4;
-    if bytes <= MAX_STACK {
+/// Refuses a private stack with which the driver would take too long.
+fn check_stack(function: &Function, options: &Options) -> Result<()> {
+    let (bytes, most) = (4 * function.stack_words, options.max_stack);
+    if bytes <= most {
         return Ok(());
     }
     Err(Error::Unsupported {
-        what: format!("{bytes} bytes of stack for each invocation, of which GPUs give at most {MAX_STACK}"),
+        what: format!(
+            "{bytes} bytes of stack for each invocation, of which this device's driver compiles at most {most} in bearable time"
+        ),
+        function_name: function.name.clone(),
+        at: None,
+    })
+}
+
+/// Refuses branches that the driver would compile wrong.
+fn check_nesting(function: &Function, options: &Options) -> Result<()> {
+    if options.max_nesting == u32::MAX {
+        return Ok(());
+    }
+    let (nesting, _) = nesting_of(function, function.body);
+    if nesting <= options.max_nesting {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        what: format!(
+            "branches that nest {nesting} deep, or invocations that may end at so many places one behind the other, of \
+             which this device's driver takes at most {}",
+            options.max_nesting
+        ),
         function_name: function.name.clone(),
         at: None,
     })

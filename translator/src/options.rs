@@ -222,6 +222,8 @@ pub struct Options {
     /// Most accesses of memory that the shader may have in its code, the private stack's included; more is `Unsupported`.
     /// Some drivers take minutes to compile some thousands.
     pub max_accesses: u32,
+    /// Largest private stack, in bytes; a kernel that needs more is `Unsupported`.
+    pub max_stack: u32,
     /// Deepest nesting of branches that the device's driver compiles rightly, where code behind a branch in which an
     /// invocation may end counts as nested in it; more is `Unsupported`.
     pub max_nesting: u32,
@@ -245,6 +247,7 @@ impl Default for Options {
             max_operators: 1_000_000,
             max_accesses: u32::MAX,
             speculation: Speculation::NONE,
+            max_stack: u32::MAX,
             max_nesting: u32::MAX,
             fuel: None,
         }

@@ -136,6 +136,9 @@ pub(crate) struct Shared {
 const MAX_ACCESSES: u32 = 20_000;
 const MAX_ACCESSES_SOFTWARE: u32 = 2_000;
 
+/// Largest private stack of a kernel for Mesa's software driver, in bytes: it compiles 16 KiB in 4 s, and 256 KiB in 79.
+const MAX_STACK_SOFTWARE: u32 = 32 << 10;
+
 /// Deepest nesting of branches in kernels for Mesa's software driver, which keeps 80 levels and no more: beyond that it gives
 /// wrong results or crashes.
 const MAX_NESTING_SOFTWARE: u32 = 76;
@@ -208,6 +211,7 @@ impl GpuDevice {
             emulate: options.emulate,
             workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),
             max_accesses: if is_software { MAX_ACCESSES_SOFTWARE } else { MAX_ACCESSES },
+            max_stack: if is_software { MAX_STACK_SOFTWARE } else { u32::MAX },
             max_nesting: if is_software { MAX_NESTING_SOFTWARE } else { u32::MAX },
             ..translator::Options::default()
         };

@@ -26,18 +26,23 @@ const FIRST: u32 = 1 << 10;
 /// A loop whose iterations have no more operators than this altogether takes no fuel of its own.
 const SMALL: u64 = 1 << 12;
 
-/// Has the loops of lowered code take fuel.
-pub fn burn(function: &mut Function) {
+/// Has the loops of lowered code take fuel; says whether there are any that do.
+pub fn burn(function: &mut Function) -> bool {
+    let loops = loops(function);
+    if loops.is_empty() {
+        return false;
+    }
     let definitions = Definitions::new(function);
     let mut burner = Burner { definitions, plans: HashMap::new() };
     let body = function.body;
     burner.region(function, body, None);
     let plans = burner.plans;
-    for (number, (region, label)) in (0..).zip(loops(function)) {
+    for (number, (region, label)) in (0..).zip(loops) {
         if let Some(plan) = plans.get(&label) {
             apply(function, (region, label), plan, number);
         }
     }
+    !plans.is_empty()
 }
 
 /// What is done about one loop.
