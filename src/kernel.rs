@@ -156,7 +156,7 @@ fn run(
 ) -> Result<Progress, Failure> {
     core.interrupt.check().map_err(wasmtime::Error::from)?;
     if !defer {
-        deferred::finish(core)?;
+        core.finish()?;
     }
     if let Some(refused) = too_large(core, launch) {
         return Err(Failure::Refused(refused));
@@ -170,18 +170,18 @@ fn run(
         Ok(Launched::Deferred) => return Ok(Progress::Deferred),
         // What was deferred before it has ended, too: its records come first.
         Ok(Launched::Done(times)) => {
-            deferred::finish(core)?;
+            core.finish()?;
             return Ok(Progress::Ran(Ran { on: slot, times, reason: None, in_caller: false }));
         }
         Err(LaunchError::Unsupported(reason)) if !slot.is_cpu() => (reason, false),
         Err(LaunchError::NeedsCaller(reason)) => (reason, true),
         Err(error) => {
-            deferred::finish(core)?;
+            core.finish()?;
             return Err(failure(error, launch));
         }
     };
     // What runs elsewhere must not run if one before it trapped.
-    deferred::finish(core)?;
+    core.finish()?;
     if slot.is_cpu() {
         let times = run_in_caller(core, launch, caller)?;
         return Ok(Progress::Ran(Ran { on: slot, times, reason: Some(reason), in_caller: true }));
@@ -285,8 +285,12 @@ fn failure(error: LaunchError, launch: &Launch) -> Failure {
         LaunchError::Interrupted(interruption) => return Failure::Other(interruption.into()),
         LaunchError::Unsupported(reason) | LaunchError::NeedsCaller(reason) | LaunchError::Internal(reason) => reason,
     };
-    let kernel = launch.module.wasm.function_name(launch.function);
-    Failure::Other(HostFault::Launch { kernel, reason }.into())
+    Failure::Other(not_run(launch, reason))
+}
+
+/// The error of a launch that failed for a reason that lies with the host.
+fn not_run(launch: &Launch, reason: String) -> wasmtime::Error {
+    HostFault::Launch { kernel: launch.module.wasm.function_name(launch.function), reason }.into()
 }
 
 /// The launch's buffers, each once.

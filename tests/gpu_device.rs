@@ -4,6 +4,7 @@
 //! Where the machine has no GPU driver each test shows as ignored, with the reason.
 
 mod gpu {
+    pub mod deferred;
     pub mod shaders;
     pub mod support;
     pub mod views;
@@ -18,8 +19,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use wavelift::device::gpu::raw::WgslKernel;
 use wavelift::device::gpu::{self as wgpu_device, GpuDevice, GpuOptions, Transfers};
 use wavelift::device::{
-    BufferId, Context, Device, DeviceError, DeviceKind, GuestModule, KernelTrap, Launch, LaunchError, Launched,
-    TrapKind,
+    BufferId, Context, Device, DeviceError, DeviceKind, GuestModule, KernelTrap, Launch, LaunchError, TrapKind,
 };
 use wavelift::memory::AddressSpace;
 use wavelift_translator as translator;
@@ -43,9 +43,9 @@ fn main() {
         ("one_buffer_twice", one_buffer_twice),
         ("the_least_trapping_iteration_is_reported", the_least_trapping_iteration_is_reported),
         ("timed_launches_give_plausible_times", timed_launches_give_plausible_times),
-        ("deferred_launches_run_in_order", deferred_launches_run_in_order),
-        ("the_first_deferred_trap_counts", the_first_deferred_trap_counts),
-        ("deferred_launches_of_a_lost_device_fail", deferred_launches_of_a_lost_device_fail),
+        ("deferred_launches_run_in_order", gpu::deferred::deferred_launches_run_in_order),
+        ("the_first_deferred_trap_counts", gpu::deferred::the_first_deferred_trap_counts),
+        ("deferred_launches_of_a_lost_device_fail", gpu::deferred::deferred_launches_of_a_lost_device_fail),
         ("contexts_are_isolated", contexts_are_isolated),
         ("contexts_work_on_several_threads", contexts_work_on_several_threads),
         ("broken_shaders_are_errors", broken_shaders_are_errors),
@@ -273,104 +273,6 @@ fn the_least_trapping_iteration_is_reported() -> Outcome {
         let late = run([never, 130_000], 200_000)?.ok_or("no trap was seen")?;
         check(late.iteration == 130_000, format!("{late:?}"))?;
         check(run([never, 1000], 1000)?.is_none(), "an invocation beyond the last one ran")?;
-    }
-    Ok(())
-}
-
-/// Launches that are not waited for, with everything between them that a guest may do.
-fn deferred_launches_run_in_order() -> Outcome {
-    for transfers in [Transfers::Mapped, Transfers::Staged] {
-        let device = open(transfers)?;
-        let (count, saxpy) = (shaders::prepare(&device, &shaders::COUNT)?, shaders::prepare(&device, &shaders::SAXPY)?);
-        let mut context = device.new_gpu_context();
-        let (counted, x, y) = (buffer(1, 40), buffer(2, 16), buffer(3, 16));
-        for spec in [&counted, &x, &y] {
-            context.create_buffer(spec)?;
-        }
-        const TIMES: u32 = 3000;
-        for round in 0..TIMES {
-            let launched = context.run_deferred(&count, 10, 1, &[counted])?;
-            check(launched == Launched::Deferred, "a launch was waited for that need not be")?;
-            // What is queued behind launches under way, and before those to come.
-            if round % 100 == 0 {
-                context.write_buffer(x.id, 0, bytemuck::cast_slice(&[round as f32; 4]))?;
-                context.run_deferred(&saxpy, 4, 1, &[x, y])?;
-                let freed = buffer(100 + u64::from(round), 64);
-                context.create_buffer(&freed)?;
-                context.run_deferred(&count, 16, 1, &[freed])?;
-                context.free_buffer(freed.id);
-            }
-            if round == TIMES / 2 {
-                let half = words(&context.bytes(&counted)?);
-                check(half == [round + 1; 10], format!("{half:?} after {round} launches"))?;
-            }
-        }
-        let ended = context.finish();
-        check(ended.len() == (TIMES + 2 * TIMES / 100) as usize, format!("{} launches ended", ended.len()))?;
-        check(ended.iter().all(Result::is_ok) && context.finish().is_empty(), "not all launches ended well, and once")?;
-        check(words(&context.bytes(&counted)?) == [TIMES; 10], "launches were lost")?;
-        let sum = (0..TIMES).step_by(100).map(|round| 2.5 * round as f32).sum::<f32>();
-        let got: Vec<f32> = bytemuck::pod_collect_to_vec(&context.bytes(&y)?);
-        check(got == [sum; 4], format!("{got:?} instead of {sum}: writes did not come between launches"))?;
-    }
-    Ok(())
-}
-
-fn the_first_deferred_trap_counts() -> Outcome {
-    for transfers in [Transfers::Mapped, Transfers::Staged] {
-        let device = open(transfers)?;
-        let (count, trap) = (shaders::prepare(&device, &shaders::COUNT)?, shaders::prepare(&device, &shaders::TRAP)?);
-        let mut context = device.new_gpu_context();
-        let specs = [buffer(0, 8), buffer(1, 8), buffer(2, 8), buffer(3, 40)];
-        let never = u32::MAX;
-        for (spec, from) in specs.iter().zip([[never, never], [50, 60], [9, 8], [0, 0]]) {
-            context.fill(spec, bytemuck::cast_slice(&from))?;
-        }
-        for order in [[0, 1, 2], [0, 2, 1]] {
-            for which in order {
-                context.run_deferred(&trap, 1000, 1, &[specs[which]])?;
-                context.run_deferred(&count, 10, 1, &[specs[3]])?;
-            }
-            let ended = context.finish();
-            let trap_of = |ended: &Result<_, LaunchError>| match ended {
-                Err(LaunchError::Trap(trap)) => Some(trap.iteration),
-                _ => None,
-            };
-            let traps: Vec<_> = ended.iter().map(trap_of).collect();
-            let lowest = |which: usize| [None, Some(50), Some(8)][which];
-            let expected: Vec<_> = order.iter().flat_map(|which| [lowest(*which), None]).collect();
-            check(traps == expected, format!("{traps:?} instead of {expected:?}"))?;
-            check(context.run(&trap, 1000, 1, &[specs[0]]).is_ok(), "the record of the traps before was not reset")?;
-        }
-        // A launch that is waited for does not run behind one that trapped.
-        let before = words(&context.bytes(&specs[3])?);
-        context.run_deferred(&trap, 1000, 1, &[specs[1]])?;
-        let late = context.run(&count, 10, 1, &[specs[3]]);
-        check(late.is_err() && words(&context.bytes(&specs[3])?) == before, "a launch ran behind a trap")?;
-        let ended = context.finish();
-        check(ended.len() == 2 && ended[0].is_err(), format!("{ended:?}"))?;
-    }
-    Ok(())
-}
-
-fn deferred_launches_of_a_lost_device_fail() -> Outcome {
-    for transfers in [Transfers::Mapped, Transfers::Staged] {
-        let device = open(transfers)?;
-        let count = shaders::prepare(&device, &shaders::COUNT)?;
-        let mut context = device.new_gpu_context();
-        let spec = buffer(1, 40);
-        context.create_buffer(&spec)?;
-        for _ in 0..5 {
-            context.run_deferred(&count, 10, 1, &[spec])?;
-        }
-        device.lose();
-        let ended = context.finish();
-        let lost = |ended: &Result<_, LaunchError>| matches!(ended, Err(LaunchError::Device(DeviceError::Lost { .. })));
-        check(ended.len() == 5 && ended.iter().all(lost), format!("{ended:?}"))?;
-        context.create_buffer(&spec)?;
-        context.run_deferred(&count, 10, 1, &[spec])?;
-        check(context.finish().iter().all(Result::is_ok), "the device opened anew runs nothing")?;
-        check(words(&context.bytes(&spec)?) == [1; 10], "the device opened anew gives wrong results")?;
     }
     Ok(())
 }

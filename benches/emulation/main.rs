@@ -1,16 +1,17 @@
 //! Measures what emulated 64-bit types cost on a GPU that has them: operators one by one, and kernels of guests.
 //! See `benches/README.md`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use wavelift::device::gpu::{self, Adapter, GpuDevice, GpuOptions};
+use wavelift::device::gpu::{Adapter, GpuDevice, GpuOptions};
 use wavelift::device::{Access, Context, Device as _, GuestModule, Launch, LaunchTimes};
 use wavelift::memory::AddressSpace;
 use wavelift::translator::{Emulate, Module, Shape, translate};
 
+#[path = "../shared/arguments.rs"]
+mod arguments;
 mod guests;
 #[path = "../shared/instance.rs"]
 mod instance;
@@ -21,6 +22,7 @@ mod output;
 #[path = "../kernels/stats.rs"]
 mod stats;
 
+use arguments::Shared;
 use instance::{Instance, cpu_seconds, create};
 use output::{Cell, Table};
 use stats::summarize;
@@ -37,17 +39,8 @@ const FORMS: [Emulate; 3] =
 #[derive(Parser)]
 #[command(about = "Measures emulated 64-bit types; see benches/README.md.")]
 struct Arguments {
-    /// Only kernels whose name contains this.
-    filter: Option<String>,
-    /// A GPU by index or a part of its name; by default the best one.
-    #[arg(long, value_name = "NAME|INDEX")]
-    adapter: Option<String>,
-    /// Write the tables as Markdown.
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
-    /// What `cargo bench` passes.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    shared: Shared,
 }
 
 /// A kernel and what it is launched with.
@@ -63,18 +56,15 @@ pub struct Case {
 }
 
 fn main() -> Result<()> {
-    let arguments = Arguments::parse();
-    let adapter = match &arguments.adapter {
-        Some(name) => gpu::find(name)?,
-        None => gpu::adapters().into_iter().next().context("This machine has no GPU driver.")?,
-    };
+    let arguments = Arguments::parse().shared;
+    let adapter = arguments.adapter()?.context("This machine has no GPU driver.")?;
     let mut text = format!("# Emulated 64-bit types, measured\n\n- GPU: {}\n", describe(&adapter));
     let note = "`words`: size of the kernel's SPIR-V. `compile`: the driver's compiler, at the first launch. `run`: the process's \
                 CPU time of a launch, the median. The columns behind each are those of the forms that emulate `f64` on 64-bit \
                 integers, and both types on words: words, times, and for `run` the ratio to the native form's, the median of \
                 launches in turns. All forms leave equal bytes.";
     for (title, cases) in [("Operators", operators::cases()?), ("Kernels of guests", guests::cases()?)] {
-        let wanted = |case: &Case| arguments.filter.as_ref().is_none_or(|filter| case.name.contains(filter.as_str()));
+        let wanted = |case: &Case| arguments.wants(&case.name);
         let rows = cases.into_iter().filter(wanted).map(|case| row(&adapter, case)).collect::<Result<_>>()?;
         let columns = vec![
             "kernel",
@@ -91,11 +81,7 @@ fn main() -> Result<()> {
         let table = Table { title: title.into(), note: note.into(), columns, rows };
         text += &format!("\n{}", table.markdown());
     }
-    println!("{text}");
-    if let Some(path) = &arguments.markdown {
-        std::fs::write(path, &text).with_context(|| format!("`{}` can't be written", path.display()))?;
-    }
-    Ok(())
+    arguments.publish(&text)
 }
 
 fn describe(adapter: &Adapter) -> String {

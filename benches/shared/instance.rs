@@ -9,7 +9,6 @@ use anyhow::{Context as _, Result, bail};
 use wasmparser::{DataKind, Operator, Parser, Payload};
 use wavelift::device::{Access, BufferId, BufferSpec, Caller, Context, GlobalValue, GuestModule, TableEntry};
 use wavelift::memory::AddressSpace;
-use wavelift::translator::module::ConstInit;
 
 /// A new instance of a kernel's module.
 pub struct Instance {
@@ -31,13 +30,7 @@ impl Caller for Instance {
     }
 
     fn global(&mut self, index: u32) -> Option<GlobalValue> {
-        Some(match self.module.wasm.globals().get(index as usize)?.init? {
-            ConstInit::I32(value) => GlobalValue::I32(value),
-            ConstInit::I64(value) => GlobalValue::I64(value),
-            ConstInit::F32(bits) => GlobalValue::F32(bits),
-            ConstInit::F64(bits) => GlobalValue::F64(bits),
-            ConstInit::V128(bits) => GlobalValue::V128(bits),
-        })
+        Some(self.module.wasm.globals().get(index as usize)?.init?.into())
     }
 
     fn table(&mut self, index: u32) -> Vec<TableEntry> {

@@ -1,16 +1,17 @@
 //! Measures what vector instructions of Wasm are worth: the kernels of `tests/guests/c/lanes.c`, built with them and without,
 //! on a GPU and on the CPU device. See `benches/README.md`.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use wavelift::device::gpu::{self, GpuDevice, GpuOptions};
+use wavelift::device::gpu::{Adapter, GpuDevice, GpuOptions};
 use wavelift::device::{Context, Device, GuestModule, Launch, cpu};
 use wavelift::memory::AddressSpace;
 use wavelift::translator::Module;
 
+#[path = "../shared/arguments.rs"]
+mod arguments;
 mod cases;
 #[path = "../shared/instance.rs"]
 mod instance;
@@ -20,6 +21,7 @@ mod output;
 #[path = "../kernels/stats.rs"]
 mod stats;
 
+use arguments::Shared;
 use cases::Case;
 use instance::{Instance, cpu_seconds, create, file, initial_memory};
 use output::{Cell, Table};
@@ -35,24 +37,15 @@ const BUILDS: [&str; 2] = ["O3", "O3-simd"];
 #[derive(Parser)]
 #[command(about = "Measures vector instructions; see benches/README.md.")]
 struct Arguments {
-    /// Only kernels whose name contains this.
-    filter: Option<String>,
-    /// A GPU by index or a part of its name; by default the best one.
-    #[arg(long, value_name = "NAME|INDEX")]
-    adapter: Option<String>,
-    /// Write the table as Markdown.
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
-    /// What `cargo bench` passes.
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    shared: Shared,
 }
 
 fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::parse().shared;
     let mut cases = cases::all();
-    cases.retain(|case| arguments.filter.as_ref().is_none_or(|filter| case.kernel.contains(filter.as_str())));
-    let devices = devices(arguments.adapter.as_deref())?;
+    cases.retain(|case| arguments.wants(case.kernel));
+    let devices = devices(arguments.adapter()?)?;
     let mut text = String::from("# Vector instructions, measured\n\n");
     for device in &devices {
         text += &format!("- {}: {}\n", device.info().name, device.info().driver);
@@ -68,19 +61,11 @@ fn main() -> Result<()> {
         vec!["kernel", "size", "device", "first, scalar", "first, simd", "run, scalar", "run, simd", "scalar / simd"];
     let table = Table { title: "Builds with and without `-msimd128`".into(), note: note.into(), columns, rows };
     text += &format!("\n{}", table.markdown());
-    println!("{text}");
-    if let Some(path) = &arguments.markdown {
-        std::fs::write(path, &text).with_context(|| format!("`{}` can't be written", path.display()))?;
-    }
-    Ok(())
+    arguments.publish(&text)
 }
 
 /// A GPU, where there is one, and the CPU.
-fn devices(adapter: Option<&str>) -> Result<Vec<Arc<dyn Device>>> {
-    let adapter = match adapter {
-        Some(name) => Some(gpu::find(name)?),
-        None => gpu::adapters().into_iter().next(),
-    };
+fn devices(adapter: Option<Adapter>) -> Result<Vec<Arc<dyn Device>>> {
     let mut devices: Vec<Arc<dyn Device>> = Vec::new();
     if let Some(adapter) = adapter {
         devices.push(Arc::new(GpuDevice::open(&adapter, &GpuOptions::default())?));

@@ -130,6 +130,19 @@ pub enum GlobalValue {
     V128(u128),
 }
 
+impl From<translator::module::ConstInit> for GlobalValue {
+    fn from(init: translator::module::ConstInit) -> Self {
+        use translator::module::ConstInit;
+        match init {
+            ConstInit::I32(value) => GlobalValue::I32(value),
+            ConstInit::I64(value) => GlobalValue::I64(value),
+            ConstInit::F32(bits) => GlobalValue::F32(bits),
+            ConstInit::F64(bits) => GlobalValue::F64(bits),
+            ConstInit::V128(bits) => GlobalValue::V128(bits),
+        }
+    }
+}
+
 /// A memory that a kernel module defines for itself. Each launch starts with these contents; its invocations share the
 /// memory as they would linear memory, and after the launch it is gone.
 #[derive(Clone, Debug, PartialEq, Eq)]

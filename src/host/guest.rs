@@ -86,8 +86,7 @@ impl GuestState {
     /// translator: that of the first launch that did not end well.
     pub fn finish(&mut self) -> Result<()> {
         let Some(core) = &mut self.core else { return Ok(()) };
-        let module = core.module.clone();
-        core.finish().map_err(|error| Error::of_call(error, &module))
+        core.finish().map_err(|error| Error::of_call(error, &core.module))
     }
 
     pub(super) fn take(&mut self) -> Option<Box<Core>> {
@@ -237,7 +236,7 @@ impl Core {
     /// The sentence that refuses a buffer of that size beyond the limits.
     fn limit_reached(&self, size: u32) -> Option<String> {
         let limits = &self.runtime.config().limits;
-        let (count, bytes) = (self.buffers.iter().count(), self.buffer_bytes + u64::from(size));
+        let (count, bytes) = (self.buffers.len(), self.buffer_bytes + u64::from(size));
         if count >= limits.buffers as usize {
             return Some(format!("It has {count} buffers, and the limit is {}.", limits.buffers));
         }

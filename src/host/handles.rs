@@ -6,18 +6,21 @@
 pub(crate) struct HandleTable<V> {
     base: u32,
     values: Vec<Option<V>>,
+    /// How many are not removed.
+    live: usize,
 }
 
 impl<V> HandleTable<V> {
     /// An empty table; tables whose bases are far apart never share a handle.
     pub fn new(base: u32) -> Self {
-        HandleTable { base, values: Vec::new() }
+        HandleTable { base, values: Vec::new(), live: 0 }
     }
 
     /// The handle of a new value; `None` if all are used up.
     pub fn insert(&mut self, value: V) -> Option<u32> {
         let index = u32::try_from(self.values.len()).ok().filter(|index| *index < 1 << 24)?;
         self.values.push(Some(value));
+        self.live += 1;
         Some(self.base + index)
     }
 
@@ -38,7 +41,15 @@ impl<V> HandleTable<V> {
 
     /// Removes all values for which `remove` is true and gives them.
     pub fn remove_if(&mut self, mut remove: impl FnMut(&V) -> bool) -> Vec<V> {
-        self.values.iter_mut().filter_map(|slot| slot.take_if(|value| remove(value))).collect()
+        let slots = self.values.iter_mut();
+        let removed: Vec<V> = slots.filter_map(|slot| slot.take_if(|value| remove(value))).collect();
+        self.live -= removed.len();
+        removed
+    }
+
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.live
     }
 
     /// Handles and values.
@@ -64,5 +75,6 @@ mod tests {
         assert_eq!(table.get(a), None);
         assert!(table.insert("c").unwrap() > b);
         assert_eq!(table.iter().count(), 2);
+        assert_eq!(table.len(), 2);
     }
 }

@@ -1,12 +1,12 @@
 //! Launches that are under way while their guest goes on.
 
-use std::collections::HashMap;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use wasmtime::Result;
 
 use crate::device::{DeviceError, Launch, LaunchError, LaunchTimes};
-use crate::host::{Core, HostFault};
+use crate::host::Core;
+use crate::kernel::{Failure, failure, not_run};
 use crate::report::LaunchRecord;
 use crate::runtime::DeviceSlot;
 use crate::trap::KernelFault;
@@ -27,60 +27,47 @@ impl Core {
     /// That of the first launch that did not end well, in the order in which they were made. Launches behind it are as if
     /// they had never been made.
     pub fn finish(&mut self) -> Result<()> {
-        finish(self)
+        let deferred = std::mem::take(&mut self.deferred);
+        let mut outcomes: HashMap<DeviceSlot, VecDeque<Result<LaunchTimes, LaunchError>>> = HashMap::new();
+        for launch in &deferred {
+            outcomes.entry(launch.slot).or_insert_with(|| self.finish_on(launch.slot).into());
+        }
+        for Deferred { slot, launch, mut record } in deferred {
+            let outcome = outcomes.get_mut(&slot).and_then(VecDeque::pop_front);
+            let lost = || Err(LaunchError::Internal("The device forgot a launch.".to_string()));
+            match outcome.unwrap_or_else(lost) {
+                Ok(times) => {
+                    record.lift += times.lift;
+                    (record.compile, record.run) = (times.compile, times.run);
+                    self.report.push(record);
+                }
+                Err(error) => {
+                    record.fallback = Some(match &error {
+                        LaunchError::Trap(trap) => format!("Trapped: {}.", trap.kind),
+                        _ => "Failed.".to_string(),
+                    });
+                    self.report.push(record);
+                    return Err(failed(self, slot, &launch, error));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 /// What stops the guest, or becomes a code of the call that finds out: only that of a lost device, whose buffers are gone
 /// with it. Were it that of a call that may be made again, the guest would read what the launch should have written.
 fn failed(core: &mut Core, slot: DeviceSlot, launch: &Launch, error: LaunchError) -> wasmtime::Error {
-    let host = |reason: String| -> wasmtime::Error {
-        HostFault::Launch { kernel: launch.module.wasm.function_name(launch.function), reason }.into()
-    };
     match error {
-        LaunchError::Trap(trap) => KernelFault::new(launch, &trap).into(),
-        LaunchError::Device(error @ DeviceError::OutOfMemory { .. }) => host(error.to_string()),
-        LaunchError::Device(error) => {
-            if matches!(error, DeviceError::Lost { .. }) {
-                core.lose(slot);
-            }
+        LaunchError::Device(error @ DeviceError::OutOfMemory { .. }) => not_run(launch, error.to_string()),
+        LaunchError::Device(error @ DeviceError::Lost { .. }) => {
+            core.lose(slot);
             error.into()
         }
-        LaunchError::Interrupted(interruption) => interruption.into(),
-        LaunchError::Unsupported(reason) | LaunchError::NeedsCaller(reason) | LaunchError::Internal(reason) => {
-            host(reason)
-        }
+        error => match failure(error, launch) {
+            Failure::Trap(trap) => KernelFault::new(launch, &trap).into(),
+            Failure::Refused(reason) => not_run(launch, reason),
+            Failure::Other(error) => error,
+        },
     }
-}
-
-/// See [`Core::finish`].
-pub(super) fn finish(core: &mut Core) -> Result<()> {
-    if core.deferred.is_empty() {
-        return Ok(());
-    }
-    let deferred = std::mem::take(&mut core.deferred);
-    let mut outcomes: HashMap<DeviceSlot, VecDeque<Result<LaunchTimes, LaunchError>>> = HashMap::new();
-    for launch in &deferred {
-        outcomes.entry(launch.slot).or_insert_with(|| core.finish_on(launch.slot).into());
-    }
-    for Deferred { slot, launch, mut record } in deferred {
-        let outcome = outcomes.get_mut(&slot).and_then(VecDeque::pop_front);
-        let lost = || Err(LaunchError::Internal("The device forgot a launch.".to_string()));
-        match outcome.unwrap_or_else(lost) {
-            Ok(times) => {
-                record.lift += times.lift;
-                (record.compile, record.run) = (times.compile, times.run);
-                core.report.push(record);
-            }
-            Err(error) => {
-                record.fallback = Some(match &error {
-                    LaunchError::Trap(trap) => format!("Trapped: {}.", trap.kind),
-                    _ => "Failed.".to_string(),
-                });
-                core.report.push(record);
-                return Err(failed(core, slot, &launch, error));
-            }
-        }
-    }
-    Ok(())
 }

@@ -119,13 +119,7 @@ impl Caller for NewInstance {
     }
 
     fn global(&mut self, index: u32) -> Option<GlobalValue> {
-        Some(match *self.globals.get(index as usize)? {
-            ConstInit::I32(value) => GlobalValue::I32(value),
-            ConstInit::I64(value) => GlobalValue::I64(value),
-            ConstInit::F32(bits) => GlobalValue::F32(bits),
-            ConstInit::F64(bits) => GlobalValue::F64(bits),
-            ConstInit::V128(bits) => GlobalValue::V128(bits),
-        })
+        Some((*self.globals.get(index as usize)?).into())
     }
 
     fn table(&mut self, index: u32) -> Vec<TableEntry> {

@@ -123,15 +123,7 @@ pub fn compile(source: &Source) -> Result<Shader, Failed> {
         inputs: vec![],
         layout: Layout::default(),
     };
-    Ok(Shader {
-        words,
-        interface,
-        operators: 0,
-        accesses: 0,
-        launch_checks: Default::default(),
-        linear: None,
-        stack_bytes: 0,
-    })
+    Ok(Shader::new(words, interface))
 }
 
 /// `args.slots[s].x` and `.y` to the members that stand for them: an array in the immediates would need padding.

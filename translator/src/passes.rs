@@ -14,6 +14,7 @@ pub mod part_stores;
 pub mod promote;
 pub mod rebase;
 pub mod simplify;
+mod split;
 pub mod stack_slots;
 pub mod vectors;
 pub mod widen;

@@ -78,15 +78,7 @@ mod tests {
             inputs: vec![],
             layout: Layout::default(),
         };
-        Shader {
-            words,
-            interface,
-            operators: 0,
-            accesses: 0,
-            launch_checks: Default::default(),
-            linear: None,
-            stack_bytes: 0,
-        }
+        Shader::new(words, interface)
     }
 
     fn bindings_in(words: &[u32]) -> Vec<u32> {

@@ -133,14 +133,13 @@ impl GpuContext {
 
     fn write_on_device(&mut self, buffer: BufferId, offset: u32, data: &[u8]) -> Result<(), DeviceError> {
         let connection = self.connection()?;
-        if !self.batch.uses(buffer) {
-            return self.buffer(&connection, buffer)?.write(&connection, offset.into(), data);
+        if self.batch.uses(buffer) {
+            if data.len() as u64 <= MOST_STAGED {
+                self.batch.submit(&connection)?;
+                return self.buffer(&connection, buffer)?.write_in_order(&connection, offset.into(), data);
+            }
+            self.settle(&connection);
         }
-        if data.len() as u64 <= MOST_STAGED {
-            self.batch.submit(&connection)?;
-            return self.buffer(&connection, buffer)?.write_in_order(&connection, offset.into(), data);
-        }
-        self.settle(&connection);
         self.buffer(&connection, buffer)?.write(&connection, offset.into(), data)
     }
 

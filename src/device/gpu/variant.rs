@@ -189,6 +189,9 @@ fn check_words(
     inputs: &[(Input, u32)],
     known: &LaunchState<'_>,
 ) -> Result<(), LaunchError> {
+    if environment.words.is_empty() {
+        return Ok(());
+    }
     let words: Vec<u32> = environment.words.iter().map(|(address, _)| *address).collect();
     let stack = inputs.iter().find(|(input, _)| matches!(input, Input::StackPointer(_))).map_or(0, |(_, word)| *word);
     let lowest = stack.saturating_sub(kernel.shader.stack_bytes);

@@ -15,8 +15,9 @@ use crate::error::{Error, Result};
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::operator::MemoryAccess;
-use crate::ir::{Const, Exit, Function, Lane, Op, RegionId, Stmt, StmtKind, Type, Value, VectorOp, WasmOp};
+use crate::ir::{Const, Function, Lane, Op, RegionId, Stmt, StmtKind, Type, Value, VectorOp, WasmOp};
 use crate::module::{ConstInit, Module};
+use crate::passes::split::Split;
 
 /// A vector's words, the lowest first.
 type Words = [Value; 4];
@@ -37,11 +38,10 @@ pub fn split(function: &mut Function, module: &Module, max_operators: u32) -> Re
     let regions = dataflow::regions(function);
     let mut splitter = Splitter {
         module,
-        words: HashMap::new(),
+        split: Split::new(Type::V128),
         floats: HashMap::new(),
         longs: HashMap::new(),
         doubles: HashMap::new(),
-        names: HashMap::new(),
         list: ListBuilder::default(),
         left: max_operators as usize,
         limit: max_operators,
@@ -55,16 +55,13 @@ struct Splitter<'a> {
     module: &'a Module,
     function: &'a mut Function,
     list: ListBuilder,
-    /// The words of each vector.
-    words: HashMap<Value, Words>,
+    split: Split<4>,
     /// The `F32` whose bits a word is.
     floats: HashMap<Value, Value>,
     /// The `I64` whose low and high word these are.
     longs: HashMap<[Value; 2], Value>,
     /// The `F64` whose bits' low and high word these are.
     doubles: HashMap<[Value; 2], Value>,
-    /// What stands for a scalar that a vector operator gives.
-    names: HashMap<Value, Value>,
     /// Number of statements that may still be made.
     left: usize,
     limit: u32,
@@ -79,16 +76,8 @@ impl Splitter<'_> {
             self.stmt(stmt)?;
         }
         self.pay()?;
-        let values = self.function.region(id).exit.values().to_vec();
-        let values = self.flat(&values)?;
         let stmts = std::mem::take(&mut self.list.stmts);
-        let region = self.function.region_mut(id);
-        region.stmts = stmts;
-        match &mut region.exit {
-            Exit::Yield(old) | Exit::Break(_, old) | Exit::Continue(_, old) | Exit::Return(old) => *old = values,
-            Exit::Trap(_) => {}
-        }
-        Ok(())
+        self.split.end_region(self.function, id, stmts)
     }
 
     /// Refuses kernels that become too long.
@@ -103,73 +92,27 @@ impl Splitter<'_> {
     }
 
     fn stmt(&mut self, mut stmt: Stmt) -> Result<()> {
-        stmt.kind.args_mut().iter_mut().for_each(|arg| *arg = self.name(*arg));
-        match &mut stmt.kind {
-            StmtKind::Op { op, args, result } => {
-                let (op, result) = (*op, *result);
-                if let Some(words) = self.op(op, args, result)? {
-                    match result {
-                        Some(result) if self.is_vector(result) => _ = self.words.insert(result, words),
-                        _ => return Err(Error::Internal(format!("{op} gave words to what is no vector"))),
-                    }
+        stmt.kind.args_mut().iter_mut().for_each(|arg| *arg = self.split.name(*arg));
+        if let StmtKind::Op { op, args, result } = &stmt.kind {
+            if let Some(words) = self.op(*op, args, *result)? {
+                match *result {
+                    Some(result) if self.is_vector(result) => self.split.define(result, words),
+                    _ => return Err(Error::Internal(format!("{op} gave words to what is no vector"))),
                 }
-                return Ok(());
             }
-            StmtKind::Call { .. } => return Err(Error::Internal("a call was not inlined".into())),
-            // What is left of one has the entry's number alone.
-            StmtKind::CallIndirect { .. } => {}
-            StmtKind::Loop { inits, body, results, .. } => {
-                *inits = self.flat(inits)?;
-                let params = std::mem::take(&mut self.function.region_mut(*body).params);
-                let params = self.defined(&params);
-                self.function.region_mut(*body).params = params;
-                *results = self.defined(results);
-            }
-            StmtKind::Block { results, .. } | StmtKind::If { results, .. } | StmtKind::Switch { results, .. } => {
-                *results = self.defined(results);
-            }
+            return Ok(());
         }
+        self.split.control(self.function, &mut stmt.kind)?;
         self.list.stmts.push(stmt);
         Ok(())
     }
 
-    fn name(&self, value: Value) -> Value {
-        self.names.get(&value).copied().unwrap_or(value)
-    }
-
     fn is_vector(&self, value: Value) -> bool {
-        self.function.ty(value) == Type::V128
+        self.split.is_wide(self.function, value)
     }
 
     fn words(&self, vector: Value) -> Result<Words> {
-        self.words.get(&vector).copied().ok_or_else(|| Error::Internal(format!("{vector} was not split")))
-    }
-
-    /// Values with the words of vectors in the vectors' place.
-    fn flat(&self, values: &[Value]) -> Result<Vec<Value>> {
-        let mut flat = Vec::with_capacity(values.len());
-        for value in values {
-            match self.is_vector(*value) {
-                true => flat.extend(self.words(*value)?),
-                false => flat.push(self.name(*value)),
-            }
-        }
-        Ok(flat)
-    }
-
-    /// The same for values that are defined here: the words are new.
-    fn defined(&mut self, values: &[Value]) -> Vec<Value> {
-        let mut flat = Vec::with_capacity(values.len());
-        for value in values {
-            if !self.is_vector(*value) {
-                flat.push(*value);
-                continue;
-            }
-            let words = [(); 4].map(|()| self.function.new_value(Type::I32));
-            self.words.insert(*value, words);
-            flat.extend(words);
-        }
-        flat
+        self.split.words(vector)
     }
 
     /// Splits an operator: the result's words, or none where it has another result or none.
@@ -263,7 +206,9 @@ impl Splitter<'_> {
             }
             (_, Some(a), ..) => {
                 let scalar = self.scalar(op, a)?;
-                self.names.extend(result.map(|result| (result, scalar)));
+                if let Some(result) = result {
+                    self.split.rename(result, scalar);
+                }
                 return Ok(None);
             }
             _ => return Err(Error::Internal(format!("{op} has no vector"))),

@@ -7,13 +7,13 @@
 mod fold;
 mod operators;
 
-use std::collections::HashMap;
-
 use crate::analysis::dataflow;
 use crate::error::{Error, Result};
+use crate::hash::{HashMap, HashMapExt};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Const, Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
+use crate::ir::{Const, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
 use crate::options::{Options, Profile};
+use crate::passes::split::Split;
 
 /// The low and the high word.
 #[derive(Clone, Copy)]
@@ -35,8 +35,7 @@ pub fn split(function: &mut Function, options: &Options) -> Result<()> {
         multiplies_high: options.profile == Profile::Vulkan,
         constants: HashMap::new(),
         masked: HashMap::new(),
-        words: HashMap::new(),
-        names: HashMap::new(),
+        split: Split::new(Type::I64),
         list: ListBuilder::default(),
         function,
     };
@@ -53,10 +52,7 @@ struct Splitter<'a> {
     constants: HashMap<Value, u32>,
     /// The words that are others, of which only some bits are left.
     masked: HashMap<Value, (Value, u32)>,
-    /// The words of each `I64`.
-    words: HashMap<Value, Words>,
-    /// What stands for another value.
-    names: HashMap<Value, Value>,
+    split: Split<2>,
 }
 
 impl Splitter<'_> {
@@ -67,79 +63,27 @@ impl Splitter<'_> {
             self.list.at = stmt.at;
             self.stmt(stmt)?;
         }
-        let values = self.function.region(id).exit.values().to_vec();
-        let values = self.flat(&values)?;
         let stmts = std::mem::take(&mut self.list.stmts);
-        let region = self.function.region_mut(id);
-        region.stmts = stmts;
-        match &mut region.exit {
-            Exit::Yield(old) | Exit::Break(_, old) | Exit::Continue(_, old) | Exit::Return(old) => *old = values,
-            Exit::Trap(_) => {}
-        }
-        Ok(())
+        self.split.end_region(self.function, id, stmts)
     }
 
     fn stmt(&mut self, mut stmt: Stmt) -> Result<()> {
-        stmt.kind.args_mut().iter_mut().for_each(|arg| *arg = self.name(*arg));
+        stmt.kind.args_mut().iter_mut().for_each(|arg| *arg = self.split.name(*arg));
         match &mut stmt.kind {
             StmtKind::Op { op, args, result } => return self.op(*op, args, *result),
-            StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => {
-                return Err(Error::Internal("a call was not inlined".into()));
-            }
-            StmtKind::Loop { inits, body, results, .. } => {
-                *inits = self.flat(inits)?;
-                let params = std::mem::take(&mut self.function.region_mut(*body).params);
-                let params = self.defined(&params);
-                self.function.region_mut(*body).params = params;
-                *results = self.defined(results);
-            }
-            StmtKind::Block { results, .. } | StmtKind::If { results, .. } | StmtKind::Switch { results, .. } => {
-                *results = self.defined(results);
-            }
+            StmtKind::CallIndirect { .. } => return Err(Error::Internal("a call was not inlined".into())),
+            control => self.split.control(self.function, control)?,
         }
         self.list.stmts.push(stmt);
         Ok(())
     }
 
-    fn name(&self, value: Value) -> Value {
-        self.names.get(&value).copied().unwrap_or(value)
-    }
-
     fn is_long(&self, value: Value) -> bool {
-        self.function.ty(value) == Type::I64
+        self.split.is_wide(self.function, value)
     }
 
     fn words(&self, long: Value) -> Result<Words> {
-        self.words.get(&long).copied().ok_or_else(|| Error::Internal(format!("{long} was not split")))
-    }
-
-    /// Values with the words of 64-bit integers in their place.
-    fn flat(&self, values: &[Value]) -> Result<Vec<Value>> {
-        let mut flat = Vec::with_capacity(values.len());
-        for value in values {
-            if self.is_long(*value) {
-                let Words { low, high } = self.words(*value)?;
-                flat.extend([low, high]);
-            } else {
-                flat.push(self.name(*value));
-            }
-        }
-        Ok(flat)
-    }
-
-    /// The same for values that are defined here: the words are new.
-    fn defined(&mut self, values: &[Value]) -> Vec<Value> {
-        let mut flat = Vec::with_capacity(values.len());
-        for value in values {
-            if !self.is_long(*value) {
-                flat.push(*value);
-                continue;
-            }
-            let words = Words { low: self.function.new_value(Type::I32), high: self.function.new_value(Type::I32) };
-            self.words.insert(*value, words);
-            flat.extend([words.low, words.high]);
-        }
-        flat
+        self.split.words(long).map(|[low, high]| Words { low, high })
     }
 
     fn op(&mut self, op: Op, args: &[Value], result: Option<Value>) -> Result<()> {
@@ -158,10 +102,10 @@ impl Splitter<'_> {
         let Some(result) = result else { return Err(Error::Internal(format!("{op} takes 64 bits and gives nothing"))) };
         if gives_long {
             let words = self.long(op, args)?;
-            self.words.insert(result, words);
+            self.split.define(result, [words.low, words.high]);
         } else {
             let value = self.short(op, args)?;
-            self.names.insert(result, value);
+            self.split.rename(result, value);
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Atomic accesses: invocations run one after the other, so that each is a load and a store.
 
-use super::{Machine, Stop, outside, undefined};
+use super::state::outside;
+use super::{Machine, Stop, undefined};
 use crate::error::TrapKind;
 use crate::ir::operator::MemoryAccess;
 use crate::ir::{AtomicOp, Const, Type, atomic};
