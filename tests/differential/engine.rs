@@ -160,7 +160,8 @@ fn emulating_device(profile: Profile, emulate: Emulate) -> Result<&'static GpuDe
     static DEVICES: [OnceLock<Result<GpuDevice, String>>; 3] = [const { OnceLock::new() }; 3];
     let open = || {
         let adapter = adapter().ok_or("there is no adapter")?;
-        let device = GpuDevice::open(adapter, &GpuOptions { profile, emulate, ..GpuOptions::default() });
+        let options = GpuOptions { profile, emulate, ..GpuOptions::default() };
+        let device = GpuDevice::open_changed(adapter, &options, None, |features| features.moves_loads = true);
         device.map_err(|error| error.to_string())
     };
     let number = usize::from(profile == Profile::Portable) + usize::from(emulate == FLOATS);
@@ -174,6 +175,8 @@ fn gpu_device_of_words() -> Result<&'static GpuDevice, String> {
         let adapter = adapter().ok_or("there is no adapter")?;
         let device = GpuDevice::open_changed(adapter, &GpuOptions::default(), None, |features| {
             (features.storage8, features.storage16) = (false, false);
+            // What NVIDIA's driver needs must be right elsewhere.
+            features.moves_loads = true;
         });
         device.map_err(|error| error.to_string())
     };

@@ -126,8 +126,11 @@ fn edges(device: &GpuDevice) -> Tested {
 fn alike(op: MathOp, arguments: [f32; 3], got: f32, right: f32) -> bool {
     let periodic = matches!(op, MathOp::Sin | MathOp::Cos | MathOp::Tan);
     let huge = periodic && arguments[0].is_finite() && arguments[0].abs() > promises::PERIODIC_LIMIT;
+    let greatest = arguments[0].abs().max(arguments[1].abs());
+    let is_vast = op == MathOp::Hypot && !right.is_nan() && greatest.is_finite() && greatest > promises::HYPOT_LIMIT;
     let tiny = |x: f32| x.abs() < f32::MIN_POSITIVE * 4.0;
     match () {
+        () if is_vast => got >= promises::HYPOT_LIMIT,
         () if right.is_nan() || got.is_nan() => right.is_nan() && got.is_nan(),
         // Only the range is promised.
         () if op == MathOp::Fmod && arguments[0].abs() / arguments[1].abs() > promises::QUOTIENT_LIMIT => {

@@ -4,7 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use wavelift::device::gpu::{self, GpuDevice, GpuOptions};
 use wavelift::device::{
-    Access, BufferId, BufferSpec, Caller, Context, Device, GlobalValue, Launch, LaunchError, TableEntry, cpu,
+    Access, BufferId, BufferSpec, Caller, Context, Device, DeviceKind, GlobalValue, Launch, LaunchError, TableEntry,
+    cpu,
 };
 use wavelift::memory::AddressSpace;
 use wavelift::translator::{self, Emulate, Options, Profile};
@@ -60,6 +61,7 @@ pub struct DeviceEngine {
     /// What a GPU lifts with; `None` for the CPU.
     options: Option<Options>,
     next_buffer: u64,
+    has_own_nans: bool,
 }
 
 impl DeviceEngine {
@@ -67,7 +69,9 @@ impl DeviceEngine {
         // Detached: the launches take linear memory from their caller, so each starts with the module's first state.
         let space = AddressSpace::detached().map_err(|error| error.to_string())?;
         let context = device.new_context(space.clone()).map_err(|error| error.to_string())?;
-        Ok(DeviceEngine { context, space, options, next_buffer: 0 })
+        // Lavapipe computes on the CPU, whose NaNs are Wasm's.
+        let has_own_nans = matches!(device.info().kind, DeviceKind::DiscreteGpu | DeviceKind::IntegratedGpu);
+        Ok(DeviceEngine { context, space, options, next_buffer: 0, has_own_nans })
     }
 
     pub fn on_gpu(device: Arc<GpuDevice>) -> Result<Self, String> {
@@ -130,6 +134,10 @@ impl DeviceEngine {
 }
 
 impl Engine for DeviceEngine {
+    fn has_own_nans(&self) -> bool {
+        self.has_own_nans
+    }
+
     /// A GPU lifts; what the CPU device does not run shows at the launch.
     fn lifts(&self, module: &ModuleCases, function: &FunctionCases) -> Result<(), Stopped> {
         let Some(options) = &self.options else { return Ok(()) };

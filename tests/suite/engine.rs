@@ -20,6 +20,11 @@ pub trait Engine {
     /// Whether it would run a function, found out without running it.
     fn lifts(&self, module: &ModuleCases, function: &FunctionCases) -> Result<(), Stopped>;
 
+    /// Whether its NaNs may have any payload.
+    fn has_own_nans(&self) -> bool {
+        false
+    }
+
     /// Runs all cases of a function; as many outcomes as cases.
     fn run(&mut self, module: &ModuleCases, function: &FunctionCases) -> Result<Vec<Observed>, Stopped>;
 }
@@ -81,8 +86,9 @@ impl Tally {
                     self.failures.push(format!("{}: {message}", place(0)));
                     return;
                 }
+                let judge = if engine.has_own_nans() { judge::judge_with_any_nan } else { judge::judge };
                 for (case, observed) in cases.iter().zip(&observed) {
-                    match judge::judge(case, observed) {
+                    match judge(case, observed) {
                         Ok(()) => self.passed += 1,
                         Err(message) => self.failures.push(format!("{}: {message}", place(case.line))),
                     }

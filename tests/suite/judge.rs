@@ -25,8 +25,17 @@ pub fn fits(expectation: &Expectation, observed: &Observed) -> Result<(), String
 /// # Errors
 /// A sentence that says how they differ.
 pub fn judge(case: &Case, observed: &Observed) -> Result<(), String> {
-    fits(&case.expectation, observed)?;
-    let same = match (&case.expectation, observed, &case.wasmtime) {
+    judge_by(&case.expectation, case, observed)
+}
+
+/// The same for an engine that has NaNs of its own.
+pub fn judge_with_any_nan(case: &Case, observed: &Observed) -> Result<(), String> {
+    judge_by(&case.expectation.with_any_nan(), case, observed)
+}
+
+fn judge_by(expectation: &Expectation, case: &Case, observed: &Observed) -> Result<(), String> {
+    fits(expectation, observed)?;
+    let same = match (expectation, observed, &case.wasmtime) {
         (Expectation::Values(patterns), Ok(values), Ok(wasmtime)) => {
             patterns.iter().zip(values.iter().zip(wasmtime)).all(|(pattern, (a, b))| agree(pattern, *a, *b))
         }
@@ -40,6 +49,7 @@ fn matches(pattern: &Pattern, value: u128) -> bool {
         Pattern::Bits(number) => number.bits == value,
         Pattern::CanonicalNan(ty) => value & !sign(*ty) == canonical(*ty),
         Pattern::ArithmeticNan(ty) => value & canonical(*ty) == canonical(*ty),
+        Pattern::AnyNan(ty) => value & !sign(*ty) > infinity(*ty),
         Pattern::Lanes(ty, lanes) => {
             lanes.iter().zip(0..).all(|(pattern, index)| matches(pattern, lane(value, *ty, index)))
         }
@@ -52,7 +62,7 @@ fn matches(pattern: &Pattern, value: u128) -> bool {
 fn agree(pattern: &Pattern, value: u128, wasmtime: u128) -> bool {
     match pattern {
         Pattern::Bits(_) => value == wasmtime,
-        Pattern::CanonicalNan(_) | Pattern::ArithmeticNan(_) => true,
+        Pattern::CanonicalNan(_) | Pattern::ArithmeticNan(_) | Pattern::AnyNan(_) => true,
         Pattern::Lanes(ty, lanes) => lanes
             .iter()
             .zip(0..)
@@ -70,6 +80,10 @@ fn lane(vector: u128, ty: Type, index: u32) -> u128 {
 /// The canonical NaN with a positive sign.
 fn canonical(ty: Type) -> u128 {
     if ty == Type::F64 { 0x7ff8 << 48 } else { 0x7fc0_0000 }
+}
+
+fn infinity(ty: Type) -> u128 {
+    if ty == Type::F64 { 0x7ff0 << 48 } else { 0x7f80_0000 }
 }
 
 fn sign(ty: Type) -> u128 {
@@ -92,6 +106,7 @@ fn pattern_text(pattern: &Pattern) -> String {
         Pattern::Bits(number) => format!("{:?} {:#x}", number.ty, number.bits),
         Pattern::CanonicalNan(ty) => format!("{ty:?} nan:canonical"),
         Pattern::ArithmeticNan(ty) => format!("{ty:?} nan:arithmetic"),
+        Pattern::AnyNan(ty) => format!("{ty:?} nan"),
         Pattern::Lanes(_, lanes) => all_text(lanes, " "),
         Pattern::Either(patterns) => all_text(patterns, " or "),
     }

@@ -194,7 +194,13 @@ pub fn lanes_are_judged() -> Result<(), Failed> {
     let right = 1 | 0xffc0_0000 << 32 | 3 << 64;
     check(fits(right) && fits(9), "a right result is refused")?;
     let wrong = [right ^ 1, right ^ 1 << 33, right ^ 1 << 65, right ^ 1 << 127, 8];
-    check(wrong.iter().all(|value| !fits(*value)), "a wrong lane goes unseen")
+    check(wrong.iter().all(|value| !fits(*value)), "a wrong lane goes unseen")?;
+    let expectation = expectation.with_any_nan();
+    let fits = |value: u128| judge::fits(&expectation, &Ok(vec![value])).is_ok();
+    let other_nan = right ^ (0x0020_0001 << 32);
+    let infinity = right ^ (0x0040_0000 << 32);
+    check(fits(right) && fits(other_nan), "a NaN is refused where any will do")?;
+    check(!fits(infinity) && wrong.iter().any(|value| !fits(*value)), "a wrong lane goes unseen where any NaN will do")
 }
 
 /// Rows that lose, fail or hide an assertion are refused, and a file without its row is missed.

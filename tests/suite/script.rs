@@ -29,6 +29,8 @@ pub enum Pattern {
     CanonicalNan(Type),
     /// A NaN of this type whose payload has the top bit; either sign.
     ArithmeticNan(Type),
+    /// Any NaN of this type.
+    AnyNan(Type),
     /// A vector of lanes of this type, the lowest first.
     Lanes(Type, Vec<Pattern>),
     /// Any of these.
@@ -40,6 +42,28 @@ pub enum Pattern {
 pub enum Expectation {
     Values(Vec<Pattern>),
     Trap(TrapKind),
+}
+
+impl Expectation {
+    /// The same with any NaN where there is to be one: GPUs have NaNs of their own, and payloads are not promised there.
+    pub fn with_any_nan(&self) -> Expectation {
+        match self {
+            Expectation::Values(patterns) => Expectation::Values(patterns.iter().map(Pattern::with_any_nan).collect()),
+            Expectation::Trap(kind) => Expectation::Trap(*kind),
+        }
+    }
+}
+
+impl Pattern {
+    fn with_any_nan(&self) -> Pattern {
+        let all = |patterns: &[Pattern]| patterns.iter().map(Pattern::with_any_nan).collect();
+        match self {
+            Pattern::Bits(number) => Pattern::Bits(*number),
+            Pattern::CanonicalNan(ty) | Pattern::ArithmeticNan(ty) | Pattern::AnyNan(ty) => Pattern::AnyNan(*ty),
+            Pattern::Lanes(ty, lanes) => Pattern::Lanes(*ty, all(lanes)),
+            Pattern::Either(patterns) => Pattern::Either(all(patterns)),
+        }
+    }
 }
 
 /// A call of an exported function.

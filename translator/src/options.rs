@@ -80,6 +80,8 @@ pub struct Features {
     pub storage8: bool,
     /// The same of 16-bit words.
     pub storage16: bool,
+    /// The driver moves loads in front of stores to the same place of a buffer, unless that is declared coherent.
+    pub moves_loads: bool,
     /// `SignedZeroInfNanPreserve` for 32-bit floats may be declared.
     pub preserve_f32: bool,
     /// `SignedZeroInfNanPreserve` for 64-bit floats may be declared.
@@ -158,6 +160,7 @@ impl Features {
             float64: true,
             storage8: true,
             storage16: true,
+            moves_loads: false,
             preserve_f32: true,
             preserve_f64: true,
             denorm_preserve_f32: false,

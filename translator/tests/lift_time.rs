@@ -330,7 +330,8 @@ fn eight_times_the_size_takes_less_than_16_times_as_long() {
     }
 }
 
-/// `cargo test -p wavelift-translator --test lift_time -- --ignored --nocapture`
+/// `cargo test --release -p wavelift-translator --test lift_time -- --ignored --nocapture`; `LIFT_FAMILY` and `LIFT_SIZE` choose,
+/// for a profiler.
 #[test]
 #[ignore = "prints times from 1,000 to 64,000 operators"]
 fn table() {
@@ -340,6 +341,9 @@ fn table() {
         }
         let mut before: Option<Duration> = None;
         for size in [1, 2, 4, 8, 16, 32, 64].map(|thousands| 1_000 * thousands) {
+            if std::env::var("LIFT_SIZE").is_ok_and(|only| only != size.to_string()) {
+                continue;
+            }
             let took = lift(&family(size), 2 * MEASURED);
             let factor =
                 before.map_or(String::new(), |before| format!(" x{:.2}", took.as_secs_f64() / before.as_secs_f64()));

@@ -148,6 +148,13 @@ impl Adapter {
         is_lavapipe(&self.info.name, &self.wgpu.get_info().driver)
     }
 
+    /// Whether its driver was seen to move loads in front of stores to the same place: NVIDIA's 580.159 for Vulkan does where
+    /// a check that stands between them repeats one in front of them.
+    pub(crate) fn moves_loads(&self) -> bool {
+        let info = self.wgpu.get_info();
+        info.backend == wgpu::Backend::Vulkan && info.driver == "NVIDIA"
+    }
+
     /// The profile to lift for: the one asked for, if the driver takes SPIR-V as it is. (Metal and DX12 drivers take
     /// shaders as they are too, but in languages of their own.)
     pub(crate) fn profile(&self, asked: Profile) -> Profile {

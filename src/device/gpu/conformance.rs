@@ -106,6 +106,24 @@ fn run_operators(
     operators: &[WasmOp],
     rows: &[[u64; 2]],
 ) -> Result<Vec<OperatorCheck>, LaunchError> {
+    let results = apply(device, operators, rows)?;
+    let judge = |(column, op): (usize, &WasmOp)| {
+        let wrong = |row: &usize| !is_right(*op, rows[*row], results[row * operators.len() + column]);
+        let wrong: Vec<usize> = (0..rows.len()).filter(wrong).collect();
+        let outcome = Outcome::Ran {
+            support: support(device, *op),
+            rows: rows.len(),
+            wrong: wrong.len(),
+            first: wrong.first().map(|row| rows[*row]),
+        };
+        OperatorCheck { operator: *op, outcome }
+    };
+    Ok(operators.iter().enumerate().map(judge).collect())
+}
+
+/// What the device makes of each row of operands with each of these operators, which take operands of one type: a row of
+/// results for each row.
+pub(super) fn apply(device: &GpuDevice, operators: &[WasmOp], rows: &[[u64; 2]]) -> Result<Vec<u64>, LaunchError> {
     let internal = |error: String| LaunchError::Internal(format!("A check of float operators can't be made: {error}."));
     let bytes = wat::parse_str(kernel_text(operators)).map_err(|error| internal(error.to_string()))?;
     let module = Module::parse(bytes).map_err(|error| internal(error.to_string()))?;
@@ -128,21 +146,11 @@ fn run_operators(
     context.run(&kernel, rows.len() as u32, 1, &[input, output])?;
     let mut results = vec![0u64; rows.len() * operators.len()];
     context.read_buffer(output.id, 0, bytemuck::cast_slice_mut(&mut results))?;
-    let judge = |(column, op): (usize, &WasmOp)| {
-        let wrong = |row: &usize| !is_right(*op, rows[*row], results[row * operators.len() + column]);
-        let wrong: Vec<usize> = (0..rows.len()).filter(wrong).collect();
-        let outcome = Outcome::Ran {
-            support: support(device, *op),
-            rows: rows.len(),
-            wrong: wrong.len(),
-            first: wrong.first().map(|row| rows[*row]),
-        };
-        OperatorCheck { operator: *op, outcome }
-    };
-    Ok(operators.iter().enumerate().map(judge).collect())
+    Ok(results)
 }
 
-fn is_right(op: WasmOp, operands: [u64; 2], got: u64) -> bool {
+/// Whether `got` are the low bits of what the operator gives, whatever lies above them.
+pub(super) fn is_right(op: WasmOp, operands: [u64; 2], got: u64) -> bool {
     let args: Vec<Const> = op.params().iter().zip(operands).map(|(ty, bits)| constant(*ty, bits)).collect();
     let got = constant(op.result(), got);
     eval(&Op::Wasm(op), &args).is_ok_and(|right| got == right || is_nan(right) && is_nan(got))

@@ -37,7 +37,7 @@ pub(crate) struct Connection {
     name: String,
     lost: Arc<OnceLock<String>>,
     /// What tests plant.
-    faults: Arc<Faults>,
+    pub faults: Arc<Faults>,
 }
 
 impl Connection {

@@ -1,30 +1,24 @@
 //! What the translator may rely on: a device's types, float controls and exact operations.
 
-use std::sync::Arc;
-
 use wavelift_translator::{Features, Profile};
 
-use crate::device::DeviceError;
 use crate::device::gpu::adapter::{self, Adapter};
 use crate::device::gpu::connection::Connection;
-use crate::device::gpu::probe::{self, Exactness, Findings};
+use crate::device::gpu::probe::Findings;
 
-/// What lavapipe from Mesa 25 on was measured to do; the probe agrees (see the tests).
-const LAVAPIPE: Findings = Findings { f32: Exactness::ALL, f64: Exactness::ALL, conversions: true };
-
-/// The features of an open device for shaders of this profile.
-pub(crate) fn of(adapter: &Adapter, connection: &Arc<Connection>, profile: Profile) -> Result<Features, DeviceError> {
-    let found = if adapter.is_lavapipe() { LAVAPIPE } else { probe::cached(adapter, connection)? };
+/// The features of an open device for shaders of this profile, whose floats were found to do this.
+pub(crate) fn of(adapter: &Adapter, connection: &Connection, profile: Profile, found: Findings) -> Features {
     // naga rejects SPIR-V that declares float controls.
     let controls = match profile {
         Profile::Vulkan => vulkan::float_controls(adapter.wgpu()),
         Profile::Portable => FloatControls::default(),
     };
     let float64 = adapter::has_f64(adapter.wgpu());
-    Ok(Features {
+    Features {
         int64: connection.has(wgpu::Features::SHADER_INT64),
         int64_atomics: profile == Profile::Vulkan && adapter::has_64_bit_atomics(adapter.wgpu()),
         float64,
+        moves_loads: adapter.moves_loads(),
         storage8: profile == Profile::Vulkan && connection.storage8,
         storage16: profile == Profile::Vulkan && connection.has(wgpu::Features::SHADER_I16),
         preserve_f32: controls.preserve_f32,
@@ -38,15 +32,14 @@ pub(crate) fn of(adapter: &Adapter, connection: &Arc<Connection>, profile: Profi
         exact_arithmetic_f32: found.f32.arithmetic,
         exact_arithmetic_f64: found.f64.arithmetic && float64,
         exact_conversions_f32: found.conversions,
-        // Not probed: elsewhere they are computed on integers.
-        exact_conversions_i64: adapter.is_lavapipe(),
+        exact_conversions_i64: found.wide_conversions,
         close_f32: found.f32.close,
         close_f64: found.f64.close && float64,
         exact_div_f32: found.f32.division,
         exact_sqrt_f32: found.f32.square_root,
         exact_div_f64: found.f64.division && float64,
         exact_sqrt_f64: found.f64.square_root && float64,
-    })
+    }
 }
 
 /// Whether kernels could load and store bytes in buffers.

@@ -37,7 +37,7 @@ use parking_lot::Mutex;
 use wavelift_translator as translator;
 use wavelift_translator::{Emulate, Features, FloatMode, Libm, Profile, Speculate};
 
-use crate::device::{Context, Device, DeviceError, DeviceInfo, DeviceKind, LaunchError};
+use crate::device::{Context, Device, DeviceError, DeviceInfo, LaunchError};
 use crate::memory::AddressSpace;
 
 pub use adapter::{Adapter, NoAdapter, adapters, find};
@@ -131,13 +131,35 @@ pub(crate) struct Shared {
     faults: Arc<Faults>,
 }
 
-/// Most accesses of memory of a kernel. Drivers' compilers are slow beyond that; lavapipe's takes 10 s for about a thousand,
-/// and four times as long for twice as many.
-const MAX_ACCESSES: u32 = 20_000;
-const MAX_ACCESSES_SOFTWARE: u32 = 2_000;
+impl Shared {
+    fn new(
+        adapter: &Adapter,
+        (connection, transfers): (Arc<Connection>, Transfers),
+        limits: Limits,
+        options: translator::Options,
+    ) -> Shared {
+        Shared {
+            adapter: adapter.clone(),
+            transfers,
+            timed: false,
+            limits,
+            options,
+            speculate: Speculate::default(),
+            forgets_restoring: AtomicBool::new(false),
+            kernels: KernelCache::default(),
+            faults: connection.faults.clone(),
+            current: Mutex::new(connection),
+        }
+    }
+}
 
-/// Largest private stack of a kernel for Mesa's software driver, in bytes: it compiles 16 KiB in 4 s, and 256 KiB in 79.
-const MAX_STACK_SOFTWARE: u32 = 32 << 10;
+/// Most accesses of memory of a kernel. Drivers' compilers are slow beyond that: lavapipe's takes 10 s for about a thousand,
+/// and four times as long for twice as many; NVIDIA's takes over 45 s for 5,000.
+const MAX_ACCESSES: u32 = 2_000;
+
+/// Largest private stack of a kernel, in bytes. Mesa's software driver compiles 16 KiB in 4 s, and 256 KiB in 79; a GPU's
+/// driver keeps it for every invocation that can be under way, a quarter of a million on large ones.
+const MAX_STACK: u32 = 32 << 10;
 
 /// Deepest nesting of branches in kernels for Mesa's software driver, which keeps 80 levels and no more: beyond that it gives
 /// wrong results or crashes.
@@ -193,16 +215,21 @@ impl GpuDevice {
     ) -> Result<GpuDevice, DeviceError> {
         adapter.check()?;
         let transfers = transfers.unwrap_or(adapter.best_transfers());
-        let faults = Arc::new(Faults::default());
-        let connection = Arc::new(Connection::open(adapter, transfers, &limits, (0, faults.clone()))?);
+        let connection = Arc::new(Connection::open(adapter, transfers, &limits, (0, Arc::default()))?);
         let profile = adapter.profile(options.profile);
-        let mut features = features::of(adapter, &connection, profile)?;
+        let found = match adapter.is_lavapipe() {
+            // What it was measured to do from Mesa 25 on; the probe agrees (see the tests).
+            true => Findings::ALL,
+            false => probe::cached(adapter, profile, || match limits == Limits::NONE {
+                true => Ok(GpuDevice::assuming_exactness(adapter, profile, (connection.clone(), transfers))),
+                // The probe's buffers have the size that they have.
+                false => GpuDevice::open_to_probe(adapter, profile, transfers),
+            })?,
+        };
+        let mut features = features::of(adapter, &connection, profile, found);
         change(&mut features);
         let limit = adapter.info().max_workgroup_size;
-        let timed = options.timed;
-        let is_software = adapter.info().kind == DeviceKind::SoftwareGpu;
-        let speculate = options.speculate;
-        let options = translator::Options {
+        let lifting = translator::Options {
             profile,
             float: options.float,
             libm: options.libm,
@@ -210,28 +237,31 @@ impl GpuDevice {
             features,
             emulate: options.emulate,
             workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),
-            max_accesses: if is_software { MAX_ACCESSES_SOFTWARE } else { MAX_ACCESSES },
-            max_stack: if is_software { MAX_STACK_SOFTWARE } else { u32::MAX },
-            max_nesting: if is_software { MAX_NESTING_SOFTWARE } else { u32::MAX },
+            max_accesses: MAX_ACCESSES,
+            max_stack: MAX_STACK,
+            max_nesting: if connection.software { MAX_NESTING_SOFTWARE } else { u32::MAX },
             ..translator::Options::default()
         };
-        let current = Mutex::new(connection);
-        let kernels = KernelCache::default();
-        let adapter = adapter.clone();
-        Ok(GpuDevice {
-            shared: Arc::new(Shared {
-                adapter,
-                transfers,
-                timed,
-                limits,
-                options,
-                speculate,
-                forgets_restoring: AtomicBool::new(false),
-                kernels,
-                current,
-                faults,
-            }),
-        })
+        let shared = Shared::new(adapter, (connection, transfers), limits, lifting);
+        let shared = Arc::new(Shared { timed: options.timed, speculate: options.speculate, ..shared });
+        Ok(GpuDevice { shared })
+    }
+
+    /// A connection of its own to find out what the adapter's floats do.
+    fn open_to_probe(adapter: &Adapter, profile: Profile, transfers: Transfers) -> Result<GpuDevice, DeviceError> {
+        let connection = Connection::open(adapter, transfers, &Limits::NONE, (0, Arc::default()))?;
+        Ok(GpuDevice::assuming_exactness(adapter, profile, (Arc::new(connection), transfers)))
+    }
+
+    /// A device on an open connection that lifts every float operator to the GPU's own.
+    fn assuming_exactness(
+        adapter: &Adapter,
+        profile: Profile,
+        (connection, transfers): (Arc<Connection>, Transfers),
+    ) -> GpuDevice {
+        let features = features::of(adapter, &connection, profile, Findings::ALL);
+        let lifting = translator::Options { profile, features, ..translator::Options::default() };
+        GpuDevice { shared: Arc::new(Shared::new(adapter, (connection, transfers), Limits::NONE, lifting)) }
     }
 
     /// How kernels are lifted for this device.
@@ -260,7 +290,9 @@ impl GpuDevice {
     /// Measures what floats do on this device, whatever is known of it.
     #[doc(hidden)]
     pub fn probe(&self) -> Result<Findings, DeviceError> {
-        probe::run(&self.shared.connection()?)
+        let profile = self.shared.options.profile;
+        let connection = (self.shared.connection()?, self.shared.transfers);
+        probe::run(&GpuDevice::assuming_exactness(&self.shared.adapter, profile, connection))
     }
 
     /// Runs every operator that takes or gives floats, lifted as kernels are, on edge values and on `random` pairs of

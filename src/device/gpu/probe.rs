@@ -1,23 +1,18 @@
-//! What a device's float operations really give: a shader divides, takes roots, adds and multiplies edge values and
-//! random ones, and the results are compared bit for bit with the host's, which are correctly rounded.
+//! What a device's float operations really give: kernels divide, take roots, add, multiply and convert edge values and
+//! random ones, and the results are compared bit for bit with the host's, which are correctly rounded. They are lifted as all
+//! kernels are, with the float controls that the driver takes: NVIDIA's flushes subnormals unless told not to.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use parking_lot::Mutex;
-use wavelift_translator::MAX_GUESS_ERROR;
-use wavelift_translator::ir::Type;
+use wavelift_translator::ir::{Type, WasmOp};
+use wavelift_translator::{MAX_GUESS_ERROR, Profile};
 
-use crate::device::DeviceError;
-use crate::device::gpu::Adapter;
-use crate::device::gpu::connection::Connection;
-use crate::device::gpu::operands;
-use crate::device::gpu::raw::WgslKernel;
+use crate::device::gpu::{Adapter, GpuDevice, conformance, operands};
+use crate::device::{Device, DeviceError, LaunchError};
 
 /// Random pairs of each sort.
 const RANDOM_PAIRS: usize = 4096;
-/// Invocations of a group of the probe's shaders.
-const GROUP: usize = 64;
 
 /// What holds for one float type's operations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,81 +47,100 @@ pub struct Findings {
     pub f64: Exactness,
     /// Conversions of 32-bit integers to 32-bit floats are correctly rounded.
     pub conversions: bool,
+    /// Conversions of 64-bit integers to floats are correctly rounded.
+    pub wide_conversions: bool,
 }
 
-const F32_SHADER: &str = "
-@group(0) @binding(0) var<storage, read_write> input: array<vec2<u32>>;
-@group(0) @binding(1) var<storage, read_write> output: array<vec4<u32>>;
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    if id.x >= arrayLength(&input) { return; }
-    let a = bitcast<f32>(input[id.x].x);
-    let b = bitcast<f32>(input[id.x].y);
-    output[id.x] = bitcast<vec4<u32>>(vec4<f32>(a / b, sqrt(a), a * b, a + b));
-}";
+impl Findings {
+    /// Everything is exact.
+    pub const ALL: Findings =
+        Findings { f32: Exactness::ALL, f64: Exactness::ALL, conversions: true, wide_conversions: true };
+}
 
-const F64_SHADER: &str = "
-@group(0) @binding(0) var<storage, read_write> input: array<vec2<f64>>;
-@group(0) @binding(1) var<storage, read_write> output: array<vec4<f64>>;
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    if id.x >= arrayLength(&input) { return; }
-    let a = input[id.x].x;
-    let b = input[id.x].y;
-    output[id.x] = vec4<f64>(a / b, sqrt(a), a * b, a + b);
-}";
+/// Products and sums are judged together with quotients and roots: what one kernel computes of each pair.
+const OPERATORS: [[WasmOp; 4]; 2] = [
+    [WasmOp::F32Div, WasmOp::F32Sqrt, WasmOp::F32Mul, WasmOp::F32Add],
+    [WasmOp::F64Div, WasmOp::F64Sqrt, WasmOp::F64Mul, WasmOp::F64Add],
+];
+const CONVERSIONS: [WasmOp; 2] = [WasmOp::F32ConvertI32U, WasmOp::F32ConvertI32S];
+const WIDE_CONVERSIONS: [WasmOp; 4] =
+    [WasmOp::F32ConvertI64U, WasmOp::F32ConvertI64S, WasmOp::F64ConvertI64U, WasmOp::F64ConvertI64S];
 
-const CONVERSION_SHADER: &str = "
-@group(0) @binding(0) var<storage, read_write> input: array<u32>;
-@group(0) @binding(1) var<storage, read_write> output: array<vec2<u32>>;
-@compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    if id.x >= arrayLength(&input) { return; }
-    let x = input[id.x];
-    output[id.x] = bitcast<vec2<u32>>(vec2<f32>(f32(x), f32(bitcast<i32>(x))));
-}";
-
-/// The findings for an adapter: measured at the first call in this process, on a connection to it.
-pub(crate) fn cached(adapter: &Adapter, connection: &Arc<Connection>) -> Result<Findings, DeviceError> {
-    static KNOWN: Mutex<Option<HashMap<[String; 3], Findings>>> = Mutex::new(None);
+/// The findings for an adapter and the way in which its driver gets kernels: measured at the first call in this process, on
+/// a device that `assuming` makes, which takes everything for exact.
+pub(crate) fn cached(
+    adapter: &Adapter,
+    profile: Profile,
+    assuming: impl FnOnce() -> Result<GpuDevice, DeviceError>,
+) -> Result<Findings, DeviceError> {
+    type Key = ([String; 3], Profile);
+    static KNOWN: Mutex<Option<HashMap<Key, Findings>>> = Mutex::new(None);
     let info = adapter.info();
-    let key = [info.name.clone(), info.backend.clone(), info.driver.clone()];
+    let key = ([info.name.clone(), info.backend.clone(), info.driver.clone()], profile);
     if let Some(findings) = KNOWN.lock().as_ref().and_then(|known| known.get(&key)) {
         return Ok(*findings);
     }
-    let findings = run(connection)?;
+    let findings = run(&assuming()?)?;
     KNOWN.lock().get_or_insert_default().insert(key, findings);
     Ok(findings)
 }
 
-/// Runs the probe.
-pub(crate) fn run(connection: &Arc<Connection>) -> Result<Findings, DeviceError> {
+/// Runs the probe on a device that takes everything for exact.
+pub(crate) fn run(device: &GpuDevice) -> Result<Findings, DeviceError> {
+    let features = device.options().features;
+    let [of_f32, of_f64] = OPERATORS;
     let pairs = operands::pairs(Type::F32, RANDOM_PAIRS);
-    let words: Vec<[u32; 2]> = pairs.iter().map(|pair| pair.map(|bits| bits as u32)).collect();
-    let bytes = run_shader(connection, F32_SHADER, bytemuck::cast_slice(&words), pairs.len(), 16)?;
-    let results = bytemuck::pod_collect_to_vec::<u8, [u32; 4]>(&bytes);
-    let results: Vec<[u64; 4]> = results.iter().map(|row| row.map(u64::from)).collect();
-    let f32 = judge::<f32>(&pairs, &results);
-    let integers: Vec<u32> = operands::pairs(Type::I32, RANDOM_PAIRS).iter().flatten().map(|x| *x as u32).collect();
-    let bytes = run_shader(connection, CONVERSION_SHADER, bytemuck::cast_slice(&integers), integers.len(), 8)?;
-    let conversions = judge_conversions(&integers, &bytemuck::pod_collect_to_vec::<u8, [u32; 2]>(&bytes));
-    if !connection.has(wgpu::Features::SHADER_F64) {
-        return Ok(Findings { f32, f64: Exactness::default(), conversions });
-    }
-    let pairs = operands::pairs(Type::F64, RANDOM_PAIRS);
-    let bytes = run_shader(connection, F64_SHADER, bytemuck::cast_slice(&pairs), pairs.len(), 32)?;
-    let f64 = judge::<f64>(&pairs, &bytemuck::pod_collect_to_vec::<u8, [u64; 4]>(&bytes));
-    Ok(Findings { f32, f64, conversions })
+    let f32 = judge::<f32>(&pairs, &results(device, &of_f32, &pairs)?);
+    let f64 = match features.float64 {
+        true => {
+            let pairs = operands::pairs(Type::F64, RANDOM_PAIRS);
+            judge::<f64>(&pairs, &results(device, &of_f64, &pairs)?)
+        }
+        false => Exactness::default(),
+    };
+    let wide: &[WasmOp] = match (features.int64, features.float64) {
+        (true, true) => &WIDE_CONVERSIONS,
+        (true, false) => &WIDE_CONVERSIONS[..2],
+        (false, _) => &[],
+    };
+    let conversions = are_right(device, &CONVERSIONS)?;
+    let wide_conversions = !wide.is_empty() && are_right(device, wide)?;
+    Ok(Findings { f32, f64, conversions, wide_conversions })
 }
 
-fn run_shader(
-    connection: &Arc<Connection>,
-    source: &str,
-    input: &[u8],
-    count: usize,
-    result_size: usize,
-) -> Result<Vec<u8>, DeviceError> {
-    let kernel = WgslKernel::on(connection, source)?;
-    let (input, output) = (kernel.buffer(input)?, kernel.buffer(&vec![0; count * result_size])?);
-    kernel.bind(&[&input, &output], &[])?.dispatch([count.div_ceil(GROUP) as u32, 1, 1])?;
-    output.read()
+/// What the device makes of each pair.
+fn results<const N: usize>(
+    device: &GpuDevice,
+    operators: &[WasmOp; N],
+    pairs: &[[u64; 2]],
+) -> Result<Vec<[u64; N]>, DeviceError> {
+    let results = conformance::apply(device, operators, pairs).map_err(|error| failed(device, error))?;
+    Ok(results.chunks_exact(N).map(|row| std::array::from_fn(|column| row[column])).collect())
+}
+
+/// Whether all conversions of edge values and random ones are right.
+fn are_right(device: &GpuDevice, operators: &[WasmOp]) -> Result<bool, DeviceError> {
+    let rows = operands::pairs(operators[0].params()[0], RANDOM_PAIRS);
+    let results = conformance::apply(device, operators, &rows).map_err(|error| failed(device, error))?;
+    Ok(all_right(operators, &rows, &results))
+}
+
+fn all_right(operators: &[WasmOp], rows: &[[u64; 2]], results: &[u64]) -> bool {
+    let row_is_right = |(row, got): (&[u64; 2], &[u64])| {
+        operators.iter().zip(got).all(|(op, got)| conformance::is_right(*op, *row, *got))
+    };
+    results.len() == rows.len() * operators.len()
+        && rows.iter().zip(results.chunks_exact(operators.len())).all(row_is_right)
+}
+
+fn failed(device: &GpuDevice, error: LaunchError) -> DeviceError {
+    match error {
+        LaunchError::Device(error) => error,
+        error => DeviceError::Failed {
+            device: device.info().name.clone(),
+            message: format!("What its floats do can't be found out: {error}"),
+        },
+    }
 }
 
 /// A float type of the host, whose operations are correctly rounded.
@@ -167,12 +181,6 @@ macro_rules! float {
 
 float!(f32, u32);
 float!(f64, u64);
-
-/// Whether a device's conversions, from unsigned and from signed integers, are right.
-fn judge_conversions(integers: &[u32], results: &[[u32; 2]]) -> bool {
-    let right = |x: u32| [(x as f32).to_bits(), (x as i32 as f32).to_bits()];
-    results.len() == integers.len() && integers.iter().zip(results).all(|(x, got)| *got == right(*x))
-}
 
 /// Compares a device's quotients, roots, products and sums with the right ones.
 fn judge<F: Float>(pairs: &[[u64; 2]], results: &[[u64; 4]]) -> Exactness {
@@ -240,11 +248,12 @@ mod tests {
 
     #[test]
     fn a_conversion_that_is_cut_off_is_seen() {
-        let integers = [0, 1, 0x0100_0001, 0xffff_ffff, 0x8000_0000];
-        let mut results = integers.map(|x| [(x as f32).to_bits(), (x as i32 as f32).to_bits()]);
-        assert!(judge_conversions(&integers, &results) && !judge_conversions(&integers, &results[1..]));
-        results[3][0] -= 1;
-        assert!(!judge_conversions(&integers, &results));
+        let rows = [0, 1, 0x0100_0001, 0xffff_ffff, 0x8000_0000].map(|x| [x, 0]);
+        let right = |[x, _]: [u64; 2]| [(x as u32 as f32).to_bits(), (x as i32 as f32).to_bits()].map(u64::from);
+        let mut results: Vec<u64> = rows.into_iter().flat_map(right).collect();
+        assert!(all_right(&CONVERSIONS, &rows, &results) && !all_right(&CONVERSIONS, &rows, &results[2..]));
+        results[6] -= 1;
+        assert!(!all_right(&CONVERSIONS, &rows, &results));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use rspirv::spirv::{Decoration, GlslStd450Op, Op, Word};
 use super::Emitter;
 use super::integer::wrong_emitter;
 use crate::error::{Error, Result};
-use crate::ir::{LowOp, MathOp, Type, Value};
+use crate::ir::{Const, LowOp, MathOp, Type, Value};
 
 impl Emitter<'_> {
     /// Marks an instruction as one that must not be combined or rewritten.
@@ -98,12 +98,32 @@ impl Emitter<'_> {
                 let value = self.cast_signed(from, value)?;
                 self.convert(Op::ConvertSToF, to, value)
             }
+            LowOp::FToU(Type::I64) if from == Type::F32 => self.emit_single_to_wide(value),
             LowOp::FToU(to) => self.convert(Op::ConvertFToU, to, value),
             LowOp::UToF(to) => self.convert(Op::ConvertUToF, to, value),
             LowOp::FToF(to) if to == from => Ok(value),
             LowOp::FToF(to) => self.convert(Op::FConvert, to, value),
             other => Err(wrong_emitter(other)),
         }
+    }
+
+    /// An `f32` that fits, as an unsigned 64-bit integer: its high word, and what is left. Both steps are exact, for what is
+    /// cut off is 2^32 times an integer of no more bits than the float has. (Of the low word of `OpConvertFToU`'s 64-bit
+    /// result NVIDIA's compiler makes a conversion to 32 bits, which saturates.)
+    pub(super) fn emit_single_to_wide(&mut self, value: Word) -> Result<Word> {
+        let [down, up] = [0x2f80_0000, 0x4f80_0000].map(|bits| self.constant(Const::F32(bits)));
+        let (float, word) = (self.ty(Type::F32), self.ty(Type::I32));
+        let arithmetic = |emitter: &mut Self, op, ty, args: &[Word]| {
+            let id = emitter.inst(op, ty, args)?;
+            Ok::<Word, Error>(emitter.exact(id))
+        };
+        let scaled = arithmetic(self, Op::FMul, float, &[value, down])?;
+        let high = arithmetic(self, Op::ConvertFToU, word, &[scaled])?;
+        let cut = arithmetic(self, Op::ConvertUToF, float, &[high])?;
+        let cut = arithmetic(self, Op::FMul, float, &[cut, up])?;
+        let rest = arithmetic(self, Op::FSub, float, &[value, cut])?;
+        let low = arithmetic(self, Op::ConvertFToU, word, &[rest])?;
+        self.emit_pack(low, high)
     }
 
     fn convert(&mut self, opcode: Op, to: Type, value: Word) -> Result<Word> {

@@ -47,10 +47,38 @@ impl Emitter<'_> {
         if self.is_unsigned_only(ty) {
             return self.emit_wide_arithmetic(op, a, b);
         }
+        if op == LowOp::SRem && self.options.profile == Profile::Vulkan {
+            return self.emit_signed_remainder(ty, a, b);
+        }
         let signed_ty = self.signed_ty(ty);
         let (a, b) = (self.cast_signed(ty, a)?, self.cast_signed(ty, b)?);
         let result = self.inst(opcode, signed_ty, &[a, b])?;
         self.bitcast(result, ty)
+    }
+
+    /// Vulkan leaves `OpSRem` of negative operands undefined (before its maintenance8), and NVIDIA's driver gets some wrong:
+    /// the remainder of the magnitudes, with the dividend's sign.
+    fn emit_signed_remainder(&mut self, ty: Type, a: Word, b: Word) -> Result<Word> {
+        let (sign, other_sign) = (self.sign_mask(ty, a)?, self.sign_mask(ty, b)?);
+        let (a, b) = (self.negate_if(ty, a, sign)?, self.negate_if(ty, b, other_sign)?);
+        let ty_id = self.ty(ty);
+        let rest = self.inst(Op::UMod, ty_id, &[a, b])?;
+        self.negate_if(ty, rest, sign)
+    }
+
+    /// All ones for a negative value, else zero.
+    fn sign_mask(&mut self, ty: Type, value: Word) -> Result<Word> {
+        let (signed_ty, amount) = (self.signed_ty(ty), self.u32_constant(ty.bits() - 1));
+        let value = self.cast_signed(ty, value)?;
+        let mask = self.inst(Op::ShiftRightArithmetic, signed_ty, &[value, amount])?;
+        self.bitcast(mask, ty)
+    }
+
+    /// The negated value where `sign` is all ones, the value itself where it is zero.
+    pub(super) fn negate_if(&mut self, ty: Type, value: Word, sign: Word) -> Result<Word> {
+        let ty = self.ty(ty);
+        let flipped = self.inst(Op::BitwiseXor, ty, &[value, sign])?;
+        self.inst(Op::ISub, ty, &[flipped, sign])
     }
 
     /// The high word of a product, for which naga has no operator.

@@ -84,8 +84,10 @@ impl Emitter<'_> {
             }
             let block = self.buffer_block(if holder.wide { 4 } else { 1 });
             let id = self.declare_buffer(binding.binding, binding.writable, block, aliased);
-            if (holder.atomic || aliased) && self.options.profile == Profile::Vulkan {
-                // What an atomic step changed must be seen by the plain loads behind it.
+            let stepwise = (holder.atomic || aliased) && self.options.profile == Profile::Vulkan;
+            if stepwise || holder.reloaded && self.options.features.moves_loads {
+                // What an atomic step changed, or any store where the driver is careless, must be seen by the plain loads
+                // behind it.
                 self.b.decorate(id, Decoration::Coherent, []);
             }
             let mut name = holder_name(binding.slot);

@@ -28,6 +28,8 @@ pub(super) struct Usage {
     doubles: BTreeSet<u32>,
     /// Slots of which parts of words are stored by themselves, with the bytes of a part.
     pub parts: BTreeSet<(u32, u32)>,
+    /// Slots from which an invocation may load what it stored before.
+    reloaded: BTreeSet<u32>,
     /// Whether an invocation can tell what others do to memory while it runs: it reads what the kernel changes.
     pub observes: bool,
     /// What is bound: the slots or their pools, and the data.
@@ -57,6 +59,8 @@ pub(super) struct Holder {
     pub writable: bool,
     /// Words of it are changed in part, in atomic steps.
     pub atomic: bool,
+    /// An invocation may load from it behind a store to it.
+    pub reloaded: bool,
     /// It is loaded four words at a time.
     pub wide: bool,
     /// Two words of it are accessed atomically at once.
@@ -114,6 +118,7 @@ fn holders(usage: &Usage, layout: &Layout) -> Result<BTreeMap<u32, Holder>> {
         holder.writable |= writable;
         holder.atomic |= usage.atomic.contains(&slot);
         holder.doubles |= usage.doubles.contains(&slot);
+        holder.reloaded |= usage.reloaded.contains(&slot);
         // A pool holds slots of both kinds.
         holder.wide |= number == slot && usage.wide.contains(&slot);
         holder.slices = layout.slices_of(number).max(1);
@@ -145,6 +150,15 @@ struct Reads {
     /// The results of atomic updates.
     updates: Vec<Value>,
     used: BTreeSet<Value>,
+    /// Slots that are stored and loaded in the innermost loop, or outside of all.
+    round: Round,
+}
+
+/// What one round of a loop does to memory.
+#[derive(Default)]
+struct Round {
+    stored: BTreeSet<u32>,
+    loaded: BTreeSet<u32>,
 }
 
 impl Reads {
@@ -250,7 +264,9 @@ impl Scanner<'_> {
                     return Err(not_strict("a loop has initial values"));
                 }
                 self.loops.push(OpenLoop { label: *label, breaks: false, leaves: false });
+                let around = std::mem::take(&mut self.reads.round);
                 self.region(*body, Place::Loop, depth + 1)?;
+                self.round_ends(around);
                 let Some(scanned) = self.loops.pop() else { return Ok(false) };
                 if scanned.leaves {
                     self.usage.left_inside.insert(*body);
@@ -273,8 +289,33 @@ impl Scanner<'_> {
         Err(unsupported(self.function, what, Some(at)))
     }
 
+    /// A loop's body has been scanned. What one round stores the next may load, and so may what is behind the loop; what is
+    /// stored in front of it any round.
+    fn round_ends(&mut self, mut around: Round) {
+        let round = std::mem::take(&mut self.reads.round);
+        let stored = |slot: &&u32| round.stored.contains(slot) || around.stored.contains(slot);
+        self.usage.reloaded.extend(round.loaded.iter().filter(stored));
+        around.stored.extend(round.stored);
+        around.loaded.extend(round.loaded);
+        self.reads.round = around;
+    }
+
+    fn note_order(&mut self, op: &LowOp) {
+        let round = &mut self.reads.round;
+        round.stored.extend(op.stored_slot());
+        if let Some(slot) = op.loaded_slot() {
+            round.loaded.insert(slot);
+            if round.stored.contains(&slot) {
+                self.usage.reloaded.insert(slot);
+            }
+        }
+    }
+
     fn note_reads(&mut self, op: &Op, args: &[Value], result: Option<Value>) {
         self.reads.used.extend(args);
+        if let Op::Low(op) = op {
+            self.note_order(op);
+        }
         match (op, result) {
             (Op::Low(LowOp::LoadWord { slot } | LowOp::LoadLane { slot, .. }), _) => _ = self.reads.slots.insert(*slot),
             (Op::Low(LowOp::Atomic { slot, op: AtomicOp::Load, .. }), _) => _ = self.reads.slots.insert(*slot),

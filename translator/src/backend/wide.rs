@@ -29,12 +29,6 @@ impl Emitter<'_> {
         self.wide(Op::ISub, &[zero, bit])
     }
 
-    /// The negated value where `sign` is all ones, the value itself where it is zero.
-    fn wide_negate_if(&mut self, value: Word, sign: Word) -> Result<Word> {
-        let flipped = self.wide(Op::BitwiseXor, &[value, sign])?;
-        self.wide(Op::ISub, &[flipped, sign])
-    }
-
     /// Arithmetic operators that depend on the sign; a shift's amount is a word.
     pub(super) fn emit_wide_arithmetic(&mut self, op: LowOp, a: Word, b: Word) -> Result<Word> {
         let sign = self.wide_sign(a)?;
@@ -46,14 +40,14 @@ impl Emitter<'_> {
             }
             LowOp::SDiv | LowOp::SRem => {
                 let other_sign = self.wide_sign(b)?;
-                let (a, b) = (self.wide_negate_if(a, sign)?, self.wide_negate_if(b, other_sign)?);
+                let (a, b) = (self.negate_if(Type::I64, a, sign)?, self.negate_if(Type::I64, b, other_sign)?);
                 if op == LowOp::SRem {
                     let rest = self.wide(Op::UMod, &[a, b])?;
-                    return self.wide_negate_if(rest, sign);
+                    return self.negate_if(Type::I64, rest, sign);
                 }
                 let quotient = self.wide(Op::UDiv, &[a, b])?;
                 let sign = self.wide(Op::BitwiseXor, &[sign, other_sign])?;
-                self.wide_negate_if(quotient, sign)
+                self.negate_if(Type::I64, quotient, sign)
             }
             other => Err(wrong_emitter(other)),
         }
@@ -94,7 +88,7 @@ impl Emitter<'_> {
     /// `SToF`: the magnitude's float, with the sign's bit.
     pub(super) fn emit_wide_to_float(&mut self, to: Type, value: Word) -> Result<Word> {
         let sign = self.wide_sign(value)?;
-        let magnitude = self.wide_negate_if(value, sign)?;
+        let magnitude = self.negate_if(Type::I64, value, sign)?;
         let float_ty = self.ty(to);
         let float = self.inst(Op::ConvertUToF, float_ty, &[magnitude])?;
         let int_ty = self.ty(to.as_int());
@@ -115,7 +109,10 @@ impl Emitter<'_> {
         let (zero, wide_zero) = (self.constant(Const::zero(from)), self.constant(Const::I64(0)));
         let negative = self.inst(Op::FOrdLessThan, bool_ty, &[value, zero])?;
         let magnitude = self.glsl(GlslStd450Op::FAbs, float_ty, &[value])?;
-        let magnitude = self.wide(Op::ConvertFToU, &[magnitude])?;
+        let magnitude = match from {
+            Type::F32 => self.emit_single_to_wide(magnitude)?,
+            _ => self.wide(Op::ConvertFToU, &[magnitude])?,
+        };
         let negated = self.wide(Op::ISub, &[wide_zero, magnitude])?;
         self.wide(Op::Select, &[negative, negated, magnitude])
     }

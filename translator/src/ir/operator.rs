@@ -546,6 +546,14 @@ impl LowOp {
         matches!(self, LowOp::Atomic { .. } | LowOp::Fence)
     }
 
+    /// The slot that it may load from without being an atomic access.
+    pub fn loaded_slot(&self) -> Option<u32> {
+        match self {
+            LowOp::LoadWord { slot } | LowOp::LoadLane { slot, .. } => Some(*slot),
+            _ => None,
+        }
+    }
+
     /// The slot that it may change.
     pub fn stored_slot(&self) -> Option<u32> {
         use LowOp::*;

@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use crate::analysis::dataflow;
 use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::eval::eval;
-use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
+use crate::ir::{Const, Exit, Function, Label, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 
 /// Simplifies a function once; running it again may find more.
 pub fn simplify(function: &mut Function) {
@@ -165,7 +165,14 @@ impl Simplifier<'_> {
                 }
                 continue;
             }
+            let results = stmt.kind.results().to_vec();
+            let way = self.take_only_way_out(&mut stmt.kind);
             self.statement(stmt, out);
+            let Some(way) = way else { continue };
+            match self.list(way, out) {
+                (Exit::Yield(values), _) => self.replace_all(&results, &values),
+                end => return end,
+            }
         }
         let region = self.function.region(id);
         (region.exit.clone(), region.exit_at)
@@ -190,6 +197,48 @@ impl Simplifier<'_> {
             },
             _ => None,
         }
+    }
+
+    /// The one region of these that comes out of the branch.
+    fn only_way_out(&self, kind: &StmtKind) -> Option<RegionId> {
+        let comes_out = |way: &RegionId| matches!(self.function.region(*way).exit, Exit::Yield(_));
+        let mut ways = kind.each_region().filter(comes_out);
+        let way = ways.next()?;
+        ways.all(|other| other == way).then_some(way)
+    }
+
+    /// Of a branch that only one of its ways comes out of, takes that way, which then stands behind the branch: what the
+    /// branch decides and what the way decides is known from there on. (NVIDIA's compiler moves loads in front of stores to
+    /// the same place where it has to find out by itself that a check repeats one in such a way.)
+    fn take_only_way_out(&mut self, kind: &mut StmtKind) -> Option<RegionId> {
+        if !matches!(kind, StmtKind::If { .. } | StmtKind::Switch { .. }) {
+            return None;
+        }
+        let way = self.only_way_out(kind)?;
+        let region = self.function.region(way);
+        let (is_empty, location) = (region.stmts.is_empty(), region.exit_at);
+        if is_empty && region.exit.values().is_empty() {
+            return None;
+        }
+        let empty = Region { params: Vec::new(), stmts: Vec::new(), exit: Exit::Yield(Vec::new()), exit_at: location };
+        let empty = self.function.new_region(empty);
+        let replace = |region: &mut RegionId| {
+            if *region == way {
+                *region = empty;
+            }
+        };
+        match kind {
+            StmtKind::If { then, otherwise, results, .. } => {
+                results.clear();
+                [then, otherwise].into_iter().for_each(replace);
+            }
+            StmtKind::Switch { cases, default, results, .. } => {
+                results.clear();
+                cases.iter_mut().chain([default]).for_each(replace);
+            }
+            _ => return None,
+        }
+        Some(way)
     }
 
     fn statement(&mut self, mut stmt: Stmt, out: &mut Vec<Stmt>) {

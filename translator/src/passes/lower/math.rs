@@ -134,7 +134,11 @@ impl Lowerer<'_> {
         let rest = self.select(above, high, rest);
         let below = self.less(rest, low);
         let rest = self.select(below, low, rest);
-        self.device(op, &[rest])
+        let value = self.device(op, &[rest]);
+        // Drivers make minimum and maximum of the choices above, which prefer numbers to NaN.
+        let (magnitude, greatest, nan) = (self.abs(x), self.f32(f32::MAX), self.f32(f32::NAN));
+        let finite = self.bool(LowOp::FLe, &[magnitude, greatest]);
+        self.select(finite, value, nan)
     }
 
     /// The angle of a point on the unit circle: devices' own functions are far less accurate (4,096 units by Vulkan).
