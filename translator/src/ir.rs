@@ -214,6 +214,10 @@ pub struct Stmt {
     pub at: Location,
 }
 
+/// An operator's operands. Nearly all have so few that they lie in the statement itself: passes over large kernels wait for
+/// memory more than for anything else.
+pub type Args = smallvec::SmallVec<[Value; 4]>;
+
 /// What a statement does.
 #[derive(Clone, Debug)]
 pub enum StmtKind {
@@ -222,7 +226,7 @@ pub enum StmtKind {
         /// Which.
         op: Op,
         /// Its operands, in Wasm's order (first pushed first).
-        args: Vec<Value>,
+        args: Args,
         /// Its result, if it has one.
         result: Option<Value>,
     },
@@ -326,7 +330,8 @@ impl StmtKind {
     /// The values it uses itself (not those its regions use).
     pub fn args(&self) -> &[Value] {
         match self {
-            StmtKind::Op { args, .. } | StmtKind::Call { args, .. } | StmtKind::CallIndirect { args, .. } => args,
+            StmtKind::Op { args, .. } => args,
+            StmtKind::Call { args, .. } | StmtKind::CallIndirect { args, .. } => args,
             StmtKind::Block { .. } => &[],
             StmtKind::Loop { inits, .. } => inits,
             StmtKind::If { cond, .. } => std::slice::from_ref(cond),
@@ -337,7 +342,8 @@ impl StmtKind {
     /// The values it uses itself, to replace them.
     pub fn args_mut(&mut self) -> &mut [Value] {
         match self {
-            StmtKind::Op { args, .. } | StmtKind::Call { args, .. } | StmtKind::CallIndirect { args, .. } => args,
+            StmtKind::Op { args, .. } => args,
+            StmtKind::Call { args, .. } | StmtKind::CallIndirect { args, .. } => args,
             StmtKind::Block { .. } => &mut [],
             StmtKind::Loop { inits, .. } => inits,
             StmtKind::If { cond, .. } => std::slice::from_mut(cond),

@@ -14,11 +14,13 @@
 mod points;
 mod switch;
 
+use smallvec::smallvec;
+
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Location, Result};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Const, Exit, Function, Label, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, Var};
+use crate::ir::{Args, Const, Exit, Function, Label, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, Var};
 use points::{PointId, Points, Target};
 
 /// Deepest recursion for inlined points; deeper ones become joins, which are emitted iteratively.
@@ -106,18 +108,18 @@ impl Emitter {
 
     fn constant(&mut self, list: &mut List, value: u32) -> Value {
         let result = self.function.new_value(Type::I32);
-        self.push(list, StmtKind::Op { op: Op::Const(Const::I32(value)), args: Vec::new(), result: Some(result) });
+        self.push(list, StmtKind::Op { op: Op::Const(Const::I32(value)), args: Args::new(), result: Some(result) });
         result
     }
 
     fn low(&mut self, list: &mut List, op: LowOp, args: Vec<Value>, ty: Type) -> Value {
         let result = self.function.new_value(ty);
-        self.push(list, StmtKind::Op { op: Op::Low(op), args, result: Some(result) });
+        self.push(list, StmtKind::Op { op: Op::Low(op), args: args.into(), result: Some(result) });
         result
     }
 
     fn set(&mut self, list: &mut List, var: Var, value: Value) {
-        self.push(list, StmtKind::Op { op: Op::Low(LowOp::VarSet(var)), args: vec![value], result: None });
+        self.push(list, StmtKind::Op { op: Op::Low(LowOp::VarSet(var)), args: smallvec![value], result: None });
     }
 
     fn escape_var(&mut self) -> Var {
@@ -151,7 +153,7 @@ impl Emitter {
             return Err(Error::Internal("a call came to the structurizer".into()));
         };
         let args = self.all(&args);
-        self.push(list, StmtKind::Op { op, args, result });
+        self.push(list, StmtKind::Op { op, args: args.into(), result });
         Ok(())
     }
 
@@ -335,7 +337,7 @@ impl Emitter {
         for (var, param) in vars.iter().zip(&params) {
             self.push(
                 &mut inner,
-                StmtKind::Op { op: Op::Low(LowOp::VarGet(*var)), args: Vec::new(), result: Some(*param) },
+                StmtKind::Op { op: Op::Low(LowOp::VarGet(*var)), args: Args::new(), result: Some(*param) },
             );
         }
         self.points.set_loop_vars(label, vars);
@@ -443,7 +445,7 @@ impl Emitter {
         let results = self.points.results(point).to_vec();
         let vars = self.points.vars(point).to_vec();
         for (var, result) in vars.into_iter().zip(results) {
-            self.push(list, StmtKind::Op { op: Op::Low(LowOp::VarGet(var)), args: Vec::new(), result: Some(result) });
+            self.push(list, StmtKind::Op { op: Op::Low(LowOp::VarGet(var)), args: Args::new(), result: Some(result) });
         }
     }
 

@@ -72,7 +72,7 @@ impl Device {
         let args: Vec<Value> = args.iter().map(|arg| self.flushed(function, list, *arg)).collect();
         let ty = function.ty(*result);
         if !ty.is_float() {
-            return list.push(StmtKind::Op { op: Op::Low(*op), args, result: Some(*result) });
+            return list.push(StmtKind::Op { op: Op::Low(*op), args: args.into(), result: Some(*result) });
         }
         let exact = list.low(function, *op, &args, ty);
         let int = ty.as_int();
@@ -91,7 +91,11 @@ impl Device {
         let float = list.low(function, LowOp::Bitcast(ty), &[bits], ty);
         let float = self.flushed(function, list, float);
         let bits = list.low(function, LowOp::Bitcast(int), &[float], int);
-        list.push(StmtKind::Op { op: Op::Low(LowOp::Bitcast(ty)), args: vec![bits], result: Some(*result) });
+        list.push(StmtKind::Op {
+            op: Op::Low(LowOp::Bitcast(ty)),
+            args: [bits].as_slice().into(),
+            result: Some(*result),
+        });
     }
 
     fn flushed(self, function: &mut Function, list: &mut ListBuilder, value: Value) -> Value {

@@ -222,7 +222,7 @@ pub fn launch_checks(function: &Function) -> (LaunchChecks, Vec<Value>) {
         for stmt in &function.region(id).stmts {
             match &stmt.kind {
                 StmtKind::Op { op, args, result: Some(result) } if is_evaluated(op) => {
-                    defs.insert(*result, (*op, args.clone()));
+                    defs.insert(*result, (*op, args.to_vec()));
                 }
                 StmtKind::If { cond, then, .. } => {
                     let then = function.region(*then);
@@ -254,7 +254,7 @@ pub fn linear_reach(function: &Function) -> Option<LinearReach> {
         for stmt in &function.region(id).stmts {
             let StmtKind::Op { op, args, result } = &stmt.kind else { continue };
             if let (Some(result), true) = (result, is_evaluated(op)) {
-                defs.insert(*result, (*op, args.clone()));
+                defs.insert(*result, (*op, args.to_vec()));
             }
             match op {
                 Op::Low(LowOp::LoadWord { slot: LINEAR }) => indices.push((args[0], false, false)),

@@ -64,7 +64,7 @@ impl Definitions {
         for stmt in function.regions.iter().flat_map(|region| &region.stmts) {
             match &stmt.kind {
                 StmtKind::Op { op: Op::Low(op), args, result: Some(result) } => {
-                    operators.insert(*result, (*op, args.clone()));
+                    operators.insert(*result, (*op, args.to_vec()));
                 }
                 StmtKind::Op { op: Op::Const(Const::I32(value)), result: Some(result), .. } => {
                     constants.insert(*result, *value as i32);

@@ -116,7 +116,7 @@ impl Lifter<'_> {
             Op::Atomic(atomic, access) => {
                 let args = self.pop_many(1 + atomic.operands())?;
                 let result = atomic.has_result().then(|| self.function.new_value(access.ty));
-                self.list.push(StmtKind::Op { op, args, result });
+                self.list.push(StmtKind::Op { op, args: args.into(), result });
                 self.stack.extend(result);
             }
             _ => {

@@ -1,6 +1,6 @@
 //! Appends statements to a region of a function under construction.
 
-use super::{Const, Exit, Function, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
+use super::{Args, Const, Exit, Function, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 use crate::error::Location;
 
 /// Builds one list of statements. Every statement gets the location set last.
@@ -26,13 +26,13 @@ impl ListBuilder {
     /// Appends an operator with a result of type `ty`.
     pub fn op(&mut self, function: &mut Function, op: Op, args: &[Value], ty: Type) -> Value {
         let result = function.new_value(ty);
-        self.push(StmtKind::Op { op, args: args.to_vec(), result: Some(result) });
+        self.push(StmtKind::Op { op, args: Args::from_slice(args), result: Some(result) });
         result
     }
 
     /// Appends an operator without a result.
     pub fn effect(&mut self, op: Op, args: &[Value]) {
-        self.push(StmtKind::Op { op, args: args.to_vec(), result: None });
+        self.push(StmtKind::Op { op, args: Args::from_slice(args), result: None });
     }
 
     /// Appends a constant.

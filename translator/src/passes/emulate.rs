@@ -4,6 +4,8 @@
 //! The functions are Wasm themselves, compiled from the sources in `translator/emulation`, and lifted as kernels are. Each
 //! bears the name of the operator that it stands for. Those called `hindrance` say why a conversion traps, or give 0.
 
+use smallvec::smallvec;
+
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -169,7 +171,7 @@ impl Emulator<'_> {
         self.call(&name_of(op), bits, word)?;
         self.list.push(StmtKind::Op {
             op: Op::Wasm(WasmOp::F32ReinterpretI32),
-            args: vec![word],
+            args: smallvec![word],
             result: Some(result),
         });
         Ok(())

@@ -10,12 +10,14 @@
 //! overtaken: where an invocation of a lower id has run out, this one's end does not matter any more. So one endless
 //! invocation does not cost the time of all.
 
+use smallvec::smallvec;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::analysis::trip_counts::{Count, Definitions, Looking};
 use crate::error::{Location, TrapKind};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value, Var};
+use crate::ir::{Args, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value, Var};
 
 /// Most fuel; also the most that is taken at once.
 pub const MOST: u32 = 1 << 31;
@@ -346,7 +348,7 @@ impl Vars {
             }
             (LowOp::Cell(number), result) => {
                 let op = Op::Low(LowOp::VarGet(self.cell(function, number)));
-                list.push(StmtKind::Op { op, args: Vec::new(), result });
+                list.push(StmtKind::Op { op, args: Args::new(), result });
             }
             (LowOp::SetCell(number), _) => list.effect(Op::Low(LowOp::VarSet(self.cell(function, number))), args),
             _ => list.stmts.push(stmt),
@@ -389,7 +391,7 @@ fn taken(
         false => before,
     };
     let possible = if cost == 1 { most } else { list.low(function, LowOp::UDiv, &[most, each], Type::I32) };
-    let (op, args) = (Op::Low(LowOp::UMin), vec![wanted, possible]);
+    let (op, args) = (Op::Low(LowOp::UMin), smallvec![wanted, possible]);
     list.push(StmtKind::Op { op, args, result: Some(granted) });
     let amount = list.low(function, LowOp::IMul, &[granted, each], Type::I32);
     let after = list.low(function, LowOp::ISub, &[before, amount], Type::I32);

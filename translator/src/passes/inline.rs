@@ -252,7 +252,7 @@ impl Inliner<'_, '_> {
                     if let Some((result, number)) = result.zip(self.slice.constant(op)) {
                         self.constants.insert(result, number);
                     }
-                    StmtKind::Op { op: *op, args, result }
+                    StmtKind::Op { op: *op, args: args.into(), result }
                 }
                 StmtKind::Block { label, body, results } => {
                     let label = self.open_label(copy, *label);

@@ -27,7 +27,7 @@ use crate::error::{Error, Result, TrapKind};
 use crate::frontend::type_of;
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Const, Exit, Function, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
+use crate::ir::{Args, Const, Exit, Function, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 use crate::module::{ConstInit, Module};
 use crate::options::{FloatMode, Input, Options, Profile, Shape, immediate};
 use crate::passes::rebase::rebase;
@@ -213,7 +213,7 @@ impl Lowerer<'_> {
                 self.hidden(constant)
             }
             Op::Const(_) | Op::Low(_) => {
-                self.list.push(StmtKind::Op { op, args: args.to_vec(), result });
+                self.list.push(StmtKind::Op { op, args: Args::from_slice(args), result });
                 return Ok(());
             }
             Op::Wasm(op) => match result {

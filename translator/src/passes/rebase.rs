@@ -6,13 +6,15 @@
 //! base becomes an offset from it. Whatever else uses such a value gets the absolute address back, computed once after its
 //! definition. A pointer of the shape is no longer loaded: its value is an input, and its base the buffer that it lies in.
 
+use smallvec::smallvec;
+
 use std::collections::BTreeMap;
 
 use crate::analysis::dataflow::{self, Targets};
 use crate::analysis::roots::{self, Roots, STACK};
 use crate::error::{Error, Location, Result};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Const, Function, LowOp, Op, Region, Stmt, StmtKind, Type, Value, WasmOp};
+use crate::ir::{Args, Const, Function, LowOp, Op, Region, Stmt, StmtKind, Type, Value, WasmOp};
 use crate::options::{Input, LINEAR, Shape, immediate};
 use crate::pointers::Target;
 
@@ -119,17 +121,17 @@ impl Rebase<'_> {
     }
 
     /// The operator and operands that make a pointer of the shape relative to the buffer that it points into.
-    fn pointer(&mut self, number: u32, target: Target, result: Value) -> (Op, Vec<Value>) {
+    fn pointer(&mut self, number: u32, target: Target, result: Value) -> (Op, Args) {
         let input = Input::Pointer { number, word_aligned: target.word_aligned };
         if target.place == LINEAR {
-            return (Op::Low(LowOp::Input(input)), Vec::new());
+            return (Op::Low(LowOp::Input(input)), Args::new());
         }
         let start = *self.addresses.entry(target.place).or_insert_with(|| self.out.new_value(Type::I32));
         let absolute = self.out.new_value(Type::I32);
         self.absolute[result.index()] = Some(absolute);
         self.roots.note_absolute(absolute, result);
         self.inputs.insert(result, input);
-        (Op::Low(LowOp::ISub), vec![absolute, start])
+        (Op::Low(LowOp::ISub), smallvec![absolute, start])
     }
 
     fn op(&mut self, op: &Op, args: &mut [Value], result: Option<Value>) {
@@ -181,7 +183,7 @@ impl Rebase<'_> {
             for result in &results {
                 if let (Some(input), Some(absolute)) = (self.inputs.get(result), self.absolute[result.index()]) {
                     let op = Op::Low(LowOp::Input(*input));
-                    list.push(StmtKind::Op { op, args: Vec::new(), result: Some(absolute) });
+                    list.push(StmtKind::Op { op, args: Args::new(), result: Some(absolute) });
                 }
             }
             list.stmts.push(stmt);
@@ -209,7 +211,7 @@ impl Rebase<'_> {
             };
             let last = index + 1 == terms.len();
             let result = if last { absolute } else { self.out.new_value(Type::I32) };
-            list.push(StmtKind::Op { op: Op::Low(op), args: vec![sum, term], result: Some(result) });
+            list.push(StmtKind::Op { op: Op::Low(op), args: smallvec![sum, term], result: Some(result) });
             sum = result;
         }
     }
@@ -219,7 +221,7 @@ impl Rebase<'_> {
         let at = start(function.region(function.body));
         let mut list = ListBuilder::new(at);
         let mut define = |op: Op, result: Value| {
-            list.push(StmtKind::Op { op, args: Vec::new(), result: Some(result) });
+            list.push(StmtKind::Op { op, args: Args::new(), result: Some(result) });
         };
         let word = |word: u32| Op::Low(LowOp::Immediate(word));
         define(Op::Low(LowOp::IterationId), function.params[0]);

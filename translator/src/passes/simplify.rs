@@ -7,7 +7,7 @@ use std::collections::hash_map::Entry;
 use crate::analysis::dataflow;
 use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::eval::eval;
-use crate::ir::{Const, Exit, Function, Label, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
+use crate::ir::{Args, Const, Exit, Function, Label, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 
 /// Simplifies a function once; running it again may find more.
 pub fn simplify(function: &mut Function) {
@@ -294,7 +294,7 @@ impl Simplifier<'_> {
             self.consts[value.index()] = Some(constant);
             self.subst[result.index()] = value;
             out.push(Stmt {
-                kind: StmtKind::Op { op: Op::Const(constant), args: Vec::new(), result: Some(value) },
+                kind: StmtKind::Op { op: Op::Const(constant), args: Args::new(), result: Some(value) },
                 at,
             });
         }
@@ -415,7 +415,7 @@ impl Simplifier<'_> {
     }
 
     /// Simplifies an operator in place; true if its result was replaced by another value.
-    fn operator(&mut self, op: &mut Op, args: &mut Vec<Value>, result: Value) -> bool {
+    fn operator(&mut self, op: &mut Op, args: &mut Args, result: Value) -> bool {
         if let Some(value) = self.fold(op, args) {
             *op = Op::Const(value);
             args.clear();

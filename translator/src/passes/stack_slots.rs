@@ -13,6 +13,8 @@
 
 mod objects;
 
+use smallvec::smallvec;
+
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::analysis::dataflow;
@@ -489,13 +491,13 @@ fn from_bits(function: &mut Function, list: &mut ListBuilder, access: &MemoryAcc
             Type::I64 => (I64Or, list.constant(function, Const::I64(0))),
             _ => (I32Or, list.i32(function, 0)),
         };
-        list.push(StmtKind::Op { op: Op::Wasm(op), args: vec![value, zero], result: Some(result) });
+        list.push(StmtKind::Op { op: Op::Wasm(op), args: smallvec![value, zero], result: Some(result) });
         return;
     };
     for op in first {
         value = list.wasm(function, *op, &[value]);
     }
-    list.push(StmtKind::Op { op: Op::Wasm(*last), args: vec![value], result: Some(result) });
+    list.push(StmtKind::Op { op: Op::Wasm(*last), args: smallvec![value], result: Some(result) });
 }
 
 /// The bytes that a store writes, in an integer.

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::operator::MemoryAccess;
-use crate::ir::{Const, Function, Lane, Op, RegionId, Stmt, StmtKind, Type, Value, VectorOp, WasmOp};
+use crate::ir::{Args, Const, Function, Lane, Op, RegionId, Stmt, StmtKind, Type, Value, VectorOp, WasmOp};
 use crate::module::{ConstInit, Module};
 use crate::passes::split::Split;
 
@@ -135,7 +135,7 @@ impl Splitter<'_> {
             }
             Op::GlobalGet(global) if gives_vector => Ok(Some(self.global(global))),
             op => {
-                self.list.push(StmtKind::Op { op, args: args.to_vec(), result });
+                self.list.push(StmtKind::Op { op, args: Args::from_slice(args), result });
                 Ok(None)
             }
         }

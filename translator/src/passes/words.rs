@@ -11,7 +11,7 @@ use crate::analysis::dataflow;
 use crate::error::{Error, Result};
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Const, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
+use crate::ir::{Args, Const, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
 use crate::options::{Options, Profile};
 use crate::passes::split::Split;
 
@@ -96,7 +96,7 @@ impl Splitter<'_> {
             if let (Op::Low(LowOp::And), [value, mask], Some(result)) = (op, args, result) {
                 self.remember_mask(result, *value, *mask);
             }
-            self.list.push(StmtKind::Op { op, args: args.to_vec(), result });
+            self.list.push(StmtKind::Op { op, args: Args::from_slice(args), result });
             return Ok(());
         }
         let Some(result) = result else { return Err(Error::Internal(format!("{op} takes 64 bits and gives nothing"))) };
