@@ -9,9 +9,11 @@ use crate::kernels::{Kind, Size, Work};
 
 /// Runs of each measurement; the best counts, for the ceiling is what is possible.
 const RUNS: usize = 12;
-/// Invocations that compute, rounds of their loops, and operations of a round.
+/// Invocations that compute, rounds of their loops, steps of a round, and chains of which each step has a multiplication and an
+/// addition (of whole numbers: an addition and an exclusive or) that do not depend on each other.
 const INVOCATIONS: u32 = 64 * 4096;
 const ROUNDS: u32 = 64;
+const STEPS: u32 = 16;
 const CHAINS: u32 = 8;
 
 /// Ceilings of a device, in bytes and operations a second.
@@ -36,15 +38,15 @@ impl Roofline {
             Size::Large => 512 << 20,
         };
         let f64 = match device.options().features.float64 {
-            true => compute(device, "f64", "f64(1.0000001)", "f64(0.25)", "X * a + b", 1)?,
+            true => compute(device, "f64", "f64(1.0000001)", "f64(0.25)", "X * a + b")?,
             false => 0.0,
         };
-        let f32 = |with| compute(device, "vec4<f32>", "vec4<f32>(1.0000001)", "vec4<f32>(0.25)", with, 4);
+        let f32 = |with| compute(device, "f32", "1.0000001", "0.25", with);
         Ok(Roofline {
             copy: copy(device, bytes)?,
             f32: f32("X * a + b")?.max(f32("fma(X, a, b)")?),
             f64,
-            i32: compute(device, "vec4<u32>", "vec4<u32>(1664525u)", "vec4<u32>(1013904223u)", "X * a + b", 4)?,
+            i32: compute(device, "u32", "1664525u", "1013904223u", "(X + a) ^ b")?,
         })
     }
 
@@ -89,27 +91,25 @@ fn copy(device: &GpuDevice, bytes: u32) -> Result<f64> {
 }
 
 /// Operations a second, a multiplication and an addition being two.
-fn compute(device: &GpuDevice, ty: &str, a: &str, b: &str, step: &str, lanes: u32) -> Result<f64> {
-    let scalar = if ty == "f64" { "f64(id.x + CHAIN)" } else { "TYPE(vec4<u32>(id.x + CHAIN))" };
-    let start = |chain: u32| scalar.replace("TYPE", ty).replace("CHAIN", &format!("{chain}u"));
+fn compute(device: &GpuDevice, ty: &str, a: &str, b: &str, step: &str) -> Result<f64> {
     let each = |text: &dyn Fn(u32) -> String| (0..CHAINS).map(text).collect::<String>();
-    let declare = each(&|k| format!("var x{k} = {};\n", start(k)));
-    let body = each(&|k| format!("x{k} = {};\n", step.replace('X', &format!("x{k}"))));
+    let declare = each(&|chain| format!("var x{chain} = {ty}(id.x + {chain}u);\n"));
+    let step = |chain: u32| format!("x{chain} = {};\n", step.replace('X', &format!("x{chain}")));
+    // Written out several times, so that the loop itself is little of the work.
+    let body = each(&step).repeat(STEPS as usize);
     // What is computed must be of use.
-    let sum = (0..CHAINS).map(|k| format!("x{k}")).collect::<Vec<_>>().join(" + ");
-    let word = if ty == "f64" { "u32(sum)" } else { "u32(sum.x + sum.y + sum.z + sum.w)" };
+    let sum = (0..CHAINS).map(|chain| format!("x{chain}")).collect::<Vec<_>>().join(" + ");
     let source = format!(
         "@group(0) @binding(0) var<storage, read_write> out: array<u32>;
         @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
             let a = {a}; let b = {b};
             {declare}
             for (var round = 0u; round < {ROUNDS}u; round++) {{ {body} }}
-            let sum = {sum};
-            out[id.x] = {word};
+            out[id.x] = u32({sum});
         }}"
     );
     let kernel = WgslKernel::new(device, &source)?;
     let out = kernel.buffer(&vec![0; INVOCATIONS as usize * 4])?;
     let seconds = best(&kernel, &[WgslBinding::Storage(&out)], [INVOCATIONS / 64, 1, 1])?;
-    Ok(2.0 * f64::from(INVOCATIONS) * f64::from(ROUNDS * CHAINS * lanes) / seconds)
+    Ok(2.0 * f64::from(INVOCATIONS) * f64::from(ROUNDS * CHAINS * STEPS) / seconds)
 }

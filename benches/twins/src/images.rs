@@ -59,7 +59,7 @@ pub fn sobel(buffers: &mut Buffers<'_>) {
         let (above, at, below) = (row(y - 1), row(y), row(y + 1));
         to[0] = 0;
         to[width - 1] = 0;
-        for x in 1..width - 1 {
+        for (x, to) in to.iter_mut().enumerate().take(width - 1).skip(1) {
             let value = |row: &[u8], x: usize| i32::from(row[x]);
             let across = value(above, x + 1) - value(above, x - 1)
                 + 2 * (value(at, x + 1) - value(at, x - 1))
@@ -69,7 +69,7 @@ pub fn sobel(buffers: &mut Buffers<'_>) {
                 + 2 * (value(below, x) - value(above, x))
                 + value(below, x + 1)
                 - value(above, x + 1);
-            to[x] = (((across * across + down * down) as f32).sqrt() as i32).min(255) as u8;
+            *to = (((across * across + down * down) as f32).sqrt() as i32).min(255) as u8;
         }
     });
 }

@@ -14,7 +14,7 @@ const VOLATILITY: f32 = 0.3;
 fn normal(d: f32) -> f32 {
     let k = 1.0 / (1.0 + 0.2316419 * d.abs());
     let sum = k * (0.319_381_53 + k * (-0.356_563_78 + k * (1.781_477_9 + k * (-1.821_256 + k * 1.330_274_5))));
-    let tail = 0.398_942_28 * (-0.5 * d * d).exp() * sum;
+    let tail = 0.398_942_3 * (-0.5 * d * d).exp() * sum;
     if d > 0.0 { 1.0 - tail } else { tail }
 }
 
