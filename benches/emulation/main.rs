@@ -17,9 +17,9 @@ mod guests;
 mod instance;
 mod operators;
 #[allow(dead_code)]
-#[path = "../kernels/output.rs"]
+#[path = "../shared/output.rs"]
 mod output;
-#[path = "../kernels/stats.rs"]
+#[path = "../shared/stats.rs"]
 mod stats;
 
 use arguments::Shared;

@@ -16,7 +16,9 @@ mod gpu;
 mod instance;
 mod mathematics;
 mod modes;
+#[path = "../shared/output.rs"]
 mod output;
+#[path = "../shared/stats.rs"]
 mod stats;
 
 use cases::{Case, root};

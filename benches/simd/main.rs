@@ -16,9 +16,9 @@ mod cases;
 #[path = "../shared/instance.rs"]
 mod instance;
 #[allow(dead_code)]
-#[path = "../kernels/output.rs"]
+#[path = "../shared/output.rs"]
 mod output;
-#[path = "../kernels/stats.rs"]
+#[path = "../shared/stats.rs"]
 mod stats;
 
 use arguments::Shared;

@@ -41,8 +41,7 @@ pub struct WgslLaunch {
     connection: Arc<Connection>,
     pipeline: wgpu::ComputePipeline,
     bind_group: wgpu::BindGroup,
-    /// Timestamps, the buffer they are resolved to.
-    clock: Option<(wgpu::QuerySet, wgpu::Buffer)>,
+    clock: Option<Clock>,
 }
 
 impl WgslKernel {
@@ -173,59 +172,73 @@ impl WgslLaunch {
     /// Runs `groups` workgroups, waits, and gives the run time: by the device's clock where it has one, else from
     /// submission to completion.
     pub fn dispatch(&self, groups: [u32; 3]) -> Result<Duration, DeviceError> {
-        let connection = &self.connection;
-        let wall = self.submit(groups, self.clock.as_ref(), 1)?;
-        let (Some((_, resolved)), Some(tick)) = (&self.clock, connection.tick) else { return Ok(wall) };
-        let mut bytes = [0; 16];
-        read_staged(connection, resolved, 0, &mut bytes)?;
-        Ok(elapsed(&bytemuck::cast::<[u8; 16], [u32; 4]>(bytes), tick).unwrap_or(wall))
+        let wall = submit(&self.connection, self.clock.as_ref(), [(self, groups)].into_iter())?;
+        time(&self.connection, self.clock.as_ref(), wall)
+    }
+
+    /// Runs launches of one device in order, each with its workgroups, in one pass; waits, and gives the run time of all as
+    /// [`WgslLaunch::dispatch`] does.
+    pub fn dispatch_all(launches: &[(WgslLaunch, [u32; 3])]) -> Result<Duration, DeviceError> {
+        let Some((WgslLaunch { connection, clock, .. }, _)) = launches.first() else { return Ok(Duration::ZERO) };
+        let wall = submit(connection, clock.as_ref(), launches.iter().map(|(launch, groups)| (launch, *groups)))?;
+        time(connection, clock.as_ref(), wall)
     }
 
     /// Runs `groups` workgroups, waits, and gives the host's time from recording to completion: what the least
     /// launch costs that wgpu can make.
     pub fn dispatch_untimed(&self, groups: [u32; 3]) -> Result<Duration, DeviceError> {
-        self.submit(groups, None, 1)
+        submit(&self.connection, None, [(self, groups)].into_iter())
     }
 
     /// The same `count` times, in one pass and one submission: what the launches cost of which nothing is to be known but
     /// that all have ended.
     pub fn dispatch_many(&self, groups: [u32; 3], count: usize) -> Result<Duration, DeviceError> {
-        self.submit(groups, None, count)
-    }
-
-    fn submit(
-        &self,
-        groups: [u32; 3],
-        clock: Option<&(wgpu::QuerySet, wgpu::Buffer)>,
-        count: usize,
-    ) -> Result<Duration, DeviceError> {
-        let connection = &self.connection;
-        connection.guarded(0, || {
-            let start = Instant::now();
-            let mut encoder = connection.device.create_command_encoder(&Default::default());
-            let timestamp_writes = clock.map(|(query_set, _)| wgpu::ComputePassTimestampWrites {
-                query_set,
-                beginning_of_pass_write_index: Some(0),
-                end_of_pass_write_index: Some(1),
-            });
-            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
-            for _ in 0..count {
-                pass.set_pipeline(&self.pipeline);
-                pass.set_bind_group(0, &self.bind_group, &[]);
-                pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
-            }
-            drop(pass);
-            if let Some((set, resolved)) = clock {
-                encoder.resolve_query_set(set, 0..2, resolved, 0);
-            }
-            let submission = connection.queue.submit([encoder.finish()]);
-            connection.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None })?;
-            Ok(start.elapsed())
-        })
+        submit(&self.connection, None, std::iter::repeat_n((self, groups), count))
     }
 
     /// The run times of `count` dispatches, one after the other.
     pub fn time_launches(&self, groups: [u32; 3], count: usize) -> Result<Vec<Duration>, DeviceError> {
         (0..count).map(|_| self.dispatch(groups)).collect()
     }
+}
+
+/// Timestamps, and the buffer that they are resolved to.
+type Clock = (wgpu::QuerySet, wgpu::Buffer);
+
+/// Runs launches in one pass and waits; the host's time from recording to completion.
+fn submit<'a>(
+    connection: &Connection,
+    clock: Option<&Clock>,
+    launches: impl Iterator<Item = (&'a WgslLaunch, [u32; 3])>,
+) -> Result<Duration, DeviceError> {
+    connection.guarded(0, || {
+        let start = Instant::now();
+        let mut encoder = connection.device.create_command_encoder(&Default::default());
+        let timestamp_writes = clock.map(|(query_set, _)| wgpu::ComputePassTimestampWrites {
+            query_set,
+            beginning_of_pass_write_index: Some(0),
+            end_of_pass_write_index: Some(1),
+        });
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor { label: None, timestamp_writes });
+        for (launch, [x, y, z]) in launches {
+            pass.set_pipeline(&launch.pipeline);
+            pass.set_bind_group(0, &launch.bind_group, &[]);
+            pass.dispatch_workgroups(x, y, z);
+        }
+        drop(pass);
+        if let Some((set, resolved)) = clock {
+            encoder.resolve_query_set(set, 0..2, resolved, 0);
+        }
+        let submission = connection.queue.submit([encoder.finish()]);
+        connection.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout: None })?;
+        Ok(start.elapsed())
+    })
+}
+
+/// What the clock says of the last pass; without one, what the host's does.
+fn time(connection: &Connection, clock: Option<&Clock>, wall: Duration) -> Result<Duration, DeviceError> {
+    let (Some((_, resolved)), Some(tick)) = (clock, connection.tick) else { return Ok(wall) };
+    let mut bytes = [0; 16];
+    read_staged(connection, resolved, 0, &mut bytes)?;
+    Ok(elapsed(&bytemuck::cast::<[u8; 16], [u32; 4]>(bytes), tick).unwrap_or(wall))
 }

@@ -1,0 +1,179 @@
+//! The benchmark suite: kernels as Wasm guests on every device, against hand-written shaders and native code.
+//! See `benches/README.md`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::{Parser, ValueEnum};
+use wavelift::device::gpu::{self, Adapter};
+use wavelift::translator::{FloatMode, Profile};
+
+mod check;
+mod cold;
+mod engines;
+mod facts;
+mod guests;
+#[path = "../shared/instance.rs"]
+mod instance;
+mod kernels;
+mod measure;
+#[path = "../shared/output.rs"]
+mod output;
+mod record;
+mod report;
+mod results;
+mod roofline;
+mod run;
+#[path = "../shared/stats.rs"]
+mod stats;
+mod svg;
+
+use kernels::Size;
+use measure::Clock;
+use results::Results;
+
+#[derive(Parser)]
+#[command(about = "Measures the kernels of the suite; see benches/README.md.")]
+pub struct Arguments {
+    /// Only kernels whose name contains this.
+    filter: Option<String>,
+    /// What to measure.
+    #[arg(long, value_enum, default_value_t = Part::All)]
+    device: Part,
+    /// A GPU by index or a part of its name; by default the best one.
+    #[arg(long, value_name = "NAME|INDEX")]
+    adapter: Option<String>,
+    /// One float mode only; by default strict and relaxed, and fast for kernels with mathematical functions.
+    #[arg(long, value_enum)]
+    float: Option<Float>,
+    /// How large the data are.
+    #[arg(long, value_enum, default_value_t = Size::Medium)]
+    size: Size,
+    /// What takes the time of rounds.
+    #[arg(long, value_enum, default_value_t = Clock::Device)]
+    clock: Clock,
+    /// Leave out cold starts, whole guests, or both.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    skip: Vec<Skip>,
+    /// Write all numbers as JSON, times in seconds.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Write the report as Markdown.
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Write the charts: ratios.svg, roofline.svg.
+    #[arg(long, value_name = "FOLDER")]
+    svg: Option<PathBuf>,
+    /// Say what is faster or slower than in a run that was kept.
+    #[arg(long, value_name = "OLD.json")]
+    compare: Option<PathBuf>,
+    /// What is measured, where git is not there to tell.
+    #[arg(long)]
+    revision: Option<String>,
+    /// Start one kernel cold and print how long that took.
+    #[arg(long, hide = true, value_name = "KERNEL")]
+    cold: Option<String>,
+    /// What `cargo bench` passes.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Part {
+    All,
+    Gpu,
+    Cpu,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Float {
+    Strict,
+    Relaxed,
+    Fast,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Skip {
+    Cold,
+    EndToEnd,
+}
+
+impl Arguments {
+    /// Float modes of a kernel.
+    fn floats(&self, mathematics: bool) -> Vec<FloatMode> {
+        match self.float {
+            None if mathematics => vec![FloatMode::Strict, FloatMode::Relaxed, FloatMode::Fast],
+            None => vec![FloatMode::Strict, FloatMode::Relaxed],
+            Some(Float::Strict) => vec![FloatMode::Strict],
+            Some(Float::Relaxed) => vec![FloatMode::Relaxed],
+            Some(Float::Fast) => vec![FloatMode::Fast],
+        }
+    }
+
+    fn adapter(&self) -> Result<Option<Adapter>> {
+        if self.device == Part::Cpu {
+            return Ok(None);
+        }
+        match &self.adapter {
+            Some(name) => Ok(Some(gpu::find(name)?)),
+            None => Ok(Some(gpu::adapters().into_iter().next().context(
+                "This machine has no GPU driver. `source scripts/driver` installs a software one; `--device cpu` \
+                 measures the CPU only.",
+            )?)),
+        }
+    }
+
+    fn skips(&self, part: Skip) -> bool {
+        self.skip.contains(&part) || (part == Skip::Cold && self.size == Size::Small)
+    }
+}
+
+/// A float mode's name.
+pub fn float_name(float: FloatMode) -> &'static str {
+    match float {
+        FloatMode::Strict => "strict",
+        FloatMode::Relaxed => "relaxed",
+        FloatMode::Fast => "fast",
+    }
+}
+
+/// A profile's name.
+pub fn profile_name(profile: Profile) -> &'static str {
+    if profile == Profile::Vulkan { "vulkan" } else { "portable" }
+}
+
+/// The repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    if let Some(name) = &arguments.cold {
+        return cold::child(&arguments, name);
+    }
+    let mut kernels = kernels::all();
+    kernels.retain(|kernel| arguments.filter.as_ref().is_none_or(|filter| kernel.name.contains(filter.as_str())));
+    ensure!(!kernels.is_empty(), "No kernel's name contains `{}`.", arguments.filter.as_deref().unwrap_or_default());
+    let old = arguments.compare.as_deref().map(Results::read).transpose()?;
+    let results = run::run(&arguments, &kernels)?;
+    let text = report::markdown(&results, old.as_ref());
+    println!("{text}");
+    let write = |path: &Option<PathBuf>, text: &str| match path {
+        Some(path) => std::fs::write(path, text).with_context(|| format!("`{}` can't be written", path.display())),
+        None => Ok(()),
+    };
+    write(&arguments.markdown, &text)?;
+    write(&arguments.json, &results.json()?)?;
+    if let Some(folder) = &arguments.svg {
+        std::fs::create_dir_all(folder).with_context(|| format!("`{}` can't be made", folder.display()))?;
+        for (name, chart) in [("ratios.svg", svg::ratios(&results)), ("roofline.svg", svg::roofline(&results))] {
+            if let Some(chart) = chart {
+                write(&Some(folder.join(name)), &chart)?;
+            }
+        }
+    }
+    let failed: Vec<&str> = results.kernels.iter().filter(|k| k.failure.is_some()).map(|k| k.kernel.as_str()).collect();
+    ensure!(failed.is_empty(), "These kernels failed: {}.", failed.join(", "));
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! What a GPU can do at most, measured: bytes that it copies, and operations of each kind.
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use wavelift::device::gpu::GpuDevice;
+use wavelift::device::gpu::raw::{WgslBinding, WgslKernel};
+
+use crate::kernels::{Kind, Size, Work};
+
+/// Runs of each measurement; the best counts, for the ceiling is what is possible.
+const RUNS: usize = 12;
+/// Invocations that compute, rounds of their loops, steps of a round, and chains of which each step has a multiplication and an
+/// addition (of whole numbers: an addition and an exclusive or) that do not depend on each other.
+const INVOCATIONS: u32 = 64 * 4096;
+const ROUNDS: u32 = 64;
+const STEPS: u32 = 16;
+const CHAINS: u32 = 8;
+
+/// Ceilings of a device, in bytes and operations a second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Roofline {
+    pub copy: f64,
+    pub f32: f64,
+    /// 0 where the device has no such floats.
+    pub f64: f64,
+    pub i32: f64,
+}
+
+impl Roofline {
+    /// Measures a device.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn measure(device: &GpuDevice, size: Size) -> Result<Roofline> {
+        let bytes = match size {
+            Size::Small => 16 << 20,
+            Size::Medium => 64 << 20,
+            Size::Large => 512 << 20,
+        };
+        let f64 = match device.options().features.float64 {
+            true => compute(device, "f64", "f64(1.0000001)", "f64(0.25)", "X * a + b")?,
+            false => 0.0,
+        };
+        let f32 = |with| compute(device, "f32", "1.0000001", "0.25", with);
+        Ok(Roofline {
+            copy: copy(device, bytes)?,
+            f32: f32("X * a + b")?.max(f32("fma(X, a, b)")?),
+            f64,
+            i32: compute(device, "u32", "1664525u", "1013904223u", "(X + a) ^ b")?,
+        })
+    }
+
+    /// Operations a second of a kind.
+    pub fn operations(&self, kind: Kind) -> f64 {
+        match kind {
+            Kind::F32 => self.f32,
+            Kind::F64 => self.f64,
+            Kind::I32 => self.i32,
+        }
+    }
+
+    /// What share of the ceiling that is the lower one for this work a kernel reaches in that time, and whether that is the
+    /// copy bandwidth.
+    pub fn share(&self, work: &Work, seconds: f64) -> (f64, bool) {
+        let (moved, computed) = (work.bytes / self.copy, work.operations / self.operations(work.kind).max(1.0));
+        (moved.max(computed) / seconds, moved >= computed)
+    }
+}
+
+/// The best of several dispatches.
+fn best(kernel: &WgslKernel, bindings: &[WgslBinding<'_>], groups: [u32; 3]) -> Result<f64> {
+    let launch = kernel.bind_all(bindings)?;
+    let times = launch.time_launches(groups, RUNS)?;
+    Ok(times.iter().map(std::time::Duration::as_secs_f64).fold(f64::INFINITY, f64::min).max(1e-9))
+}
+
+/// Bytes read and written a second.
+fn copy(device: &GpuDevice, bytes: u32) -> Result<f64> {
+    let source = "@group(0) @binding(0) var<storage, read> source: array<vec4<u32>>;
+        @group(0) @binding(1) var<storage, read_write> to: array<vec4<u32>>;
+        @compute @workgroup_size(256) fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+            let i = id.y * 8388608u + id.x;
+            if i < arrayLength(&to) { to[i] = source[i]; }
+        }";
+    let kernel = WgslKernel::new(device, source)?;
+    let (from, to) = (kernel.buffer(&vec![1; bytes as usize])?, kernel.buffer(&vec![0; bytes as usize])?);
+    let groups = bytes / 16 / 256;
+    let groups = [groups.min(32_768), groups.div_ceil(32_768), 1];
+    let seconds = best(&kernel, &[WgslBinding::Storage(&from), WgslBinding::Storage(&to)], groups)?;
+    Ok(2.0 * f64::from(bytes) / seconds)
+}
+
+/// Operations a second, a multiplication and an addition being two.
+fn compute(device: &GpuDevice, ty: &str, a: &str, b: &str, step: &str) -> Result<f64> {
+    let each = |text: &dyn Fn(u32) -> String| (0..CHAINS).map(text).collect::<String>();
+    let declare = each(&|chain| format!("var x{chain} = {ty}(id.x + {chain}u);\n"));
+    let step = |chain: u32| format!("x{chain} = {};\n", step.replace('X', &format!("x{chain}")));
+    // Written out several times, so that the loop itself is little of the work.
+    let body = each(&step).repeat(STEPS as usize);
+    // What is computed must be of use.
+    let sum = (0..CHAINS).map(|chain| format!("x{chain}")).collect::<Vec<_>>().join(" + ");
+    let source = format!(
+        "@group(0) @binding(0) var<storage, read_write> out: array<u32>;
+        @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) {{
+            let a = {a}; let b = {b};
+            {declare}
+            for (var round = 0u; round < {ROUNDS}u; round++) {{ {body} }}
+            out[id.x] = u32({sum});
+        }}"
+    );
+    let kernel = WgslKernel::new(device, &source)?;
+    let out = kernel.buffer(&vec![0; INVOCATIONS as usize * 4])?;
+    let seconds = best(&kernel, &[WgslBinding::Storage(&out)], [INVOCATIONS / 64, 1, 1])?;
+    Ok(2.0 * f64::from(INVOCATIONS) * f64::from(ROUNDS * CHAINS * STEPS) / seconds)
+}

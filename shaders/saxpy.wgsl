@@ -1,0 +1,16 @@
+// saxpy: y = 2 x + y, one invocation for each element.
+//
+// binding 0: x  binding 1: y (f32 each, of one length)
+// Workgroups of 64. One invocation at least for each iteration, as a row or a rectangle (x, y, 1).
+
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.y * groups.x * 64u + id.x;
+    if i >= arrayLength(&y) {
+        return;
+    }
+    y[i] = 2.0 * x[i] + y[i];
+}

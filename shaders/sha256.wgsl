@@ -1,0 +1,306 @@
+// sha256: the hash of messages of 64 bytes, one invocation for each message.
+//
+// binding 0: messages, four bytes a word  binding 1: digests, the same
+// Workgroups of 64. One invocation at least for each iteration, as a row or a rectangle (x, y, 1).
+
+@group(0) @binding(0) var<storage, read> messages: array<u32>;
+@group(0) @binding(1) var<storage, read_write> digests: array<u32>;
+
+fn rotate(x: u32, by: u32) -> u32 {
+    return (x >> by) | (x << (32u - by));
+}
+
+// All rounds are written out, so that the schedule's places and the rounds' constants are constants of the code.
+fn compress(before: array<u32, 8>, words: array<u32, 16>) -> array<u32, 8> {
+    var w0 = words[0];
+    var w1 = words[1];
+    var w2 = words[2];
+    var w3 = words[3];
+    var w4 = words[4];
+    var w5 = words[5];
+    var w6 = words[6];
+    var w7 = words[7];
+    var w8 = words[8];
+    var w9 = words[9];
+    var w10 = words[10];
+    var w11 = words[11];
+    var w12 = words[12];
+    var w13 = words[13];
+    var w14 = words[14];
+    var w15 = words[15];
+    var a = before[0];
+    var b = before[1];
+    var c = before[2];
+    var d = before[3];
+    var e = before[4];
+    var f = before[5];
+    var g = before[6];
+    var h = before[7];
+    h += (rotate(e, 6u) ^ rotate(e, 11u) ^ rotate(e, 25u)) + (g ^ (e & (f ^ g))) + 0x428a2f98u + w0;
+    d += h;
+    h += (rotate(a, 2u) ^ rotate(a, 13u) ^ rotate(a, 22u)) + ((a & b) | (c & (a | b)));
+    g += (rotate(d, 6u) ^ rotate(d, 11u) ^ rotate(d, 25u)) + (f ^ (d & (e ^ f))) + 0x71374491u + w1;
+    c += g;
+    g += (rotate(h, 2u) ^ rotate(h, 13u) ^ rotate(h, 22u)) + ((h & a) | (b & (h | a)));
+    f += (rotate(c, 6u) ^ rotate(c, 11u) ^ rotate(c, 25u)) + (e ^ (c & (d ^ e))) + 0xb5c0fbcfu + w2;
+    b += f;
+    f += (rotate(g, 2u) ^ rotate(g, 13u) ^ rotate(g, 22u)) + ((g & h) | (a & (g | h)));
+    e += (rotate(b, 6u) ^ rotate(b, 11u) ^ rotate(b, 25u)) + (d ^ (b & (c ^ d))) + 0xe9b5dba5u + w3;
+    a += e;
+    e += (rotate(f, 2u) ^ rotate(f, 13u) ^ rotate(f, 22u)) + ((f & g) | (h & (f | g)));
+    d += (rotate(a, 6u) ^ rotate(a, 11u) ^ rotate(a, 25u)) + (c ^ (a & (b ^ c))) + 0x3956c25bu + w4;
+    h += d;
+    d += (rotate(e, 2u) ^ rotate(e, 13u) ^ rotate(e, 22u)) + ((e & f) | (g & (e | f)));
+    c += (rotate(h, 6u) ^ rotate(h, 11u) ^ rotate(h, 25u)) + (b ^ (h & (a ^ b))) + 0x59f111f1u + w5;
+    g += c;
+    c += (rotate(d, 2u) ^ rotate(d, 13u) ^ rotate(d, 22u)) + ((d & e) | (f & (d | e)));
+    b += (rotate(g, 6u) ^ rotate(g, 11u) ^ rotate(g, 25u)) + (a ^ (g & (h ^ a))) + 0x923f82a4u + w6;
+    f += b;
+    b += (rotate(c, 2u) ^ rotate(c, 13u) ^ rotate(c, 22u)) + ((c & d) | (e & (c | d)));
+    a += (rotate(f, 6u) ^ rotate(f, 11u) ^ rotate(f, 25u)) + (h ^ (f & (g ^ h))) + 0xab1c5ed5u + w7;
+    e += a;
+    a += (rotate(b, 2u) ^ rotate(b, 13u) ^ rotate(b, 22u)) + ((b & c) | (d & (b | c)));
+    h += (rotate(e, 6u) ^ rotate(e, 11u) ^ rotate(e, 25u)) + (g ^ (e & (f ^ g))) + 0xd807aa98u + w8;
+    d += h;
+    h += (rotate(a, 2u) ^ rotate(a, 13u) ^ rotate(a, 22u)) + ((a & b) | (c & (a | b)));
+    g += (rotate(d, 6u) ^ rotate(d, 11u) ^ rotate(d, 25u)) + (f ^ (d & (e ^ f))) + 0x12835b01u + w9;
+    c += g;
+    g += (rotate(h, 2u) ^ rotate(h, 13u) ^ rotate(h, 22u)) + ((h & a) | (b & (h | a)));
+    f += (rotate(c, 6u) ^ rotate(c, 11u) ^ rotate(c, 25u)) + (e ^ (c & (d ^ e))) + 0x243185beu + w10;
+    b += f;
+    f += (rotate(g, 2u) ^ rotate(g, 13u) ^ rotate(g, 22u)) + ((g & h) | (a & (g | h)));
+    e += (rotate(b, 6u) ^ rotate(b, 11u) ^ rotate(b, 25u)) + (d ^ (b & (c ^ d))) + 0x550c7dc3u + w11;
+    a += e;
+    e += (rotate(f, 2u) ^ rotate(f, 13u) ^ rotate(f, 22u)) + ((f & g) | (h & (f | g)));
+    d += (rotate(a, 6u) ^ rotate(a, 11u) ^ rotate(a, 25u)) + (c ^ (a & (b ^ c))) + 0x72be5d74u + w12;
+    h += d;
+    d += (rotate(e, 2u) ^ rotate(e, 13u) ^ rotate(e, 22u)) + ((e & f) | (g & (e | f)));
+    c += (rotate(h, 6u) ^ rotate(h, 11u) ^ rotate(h, 25u)) + (b ^ (h & (a ^ b))) + 0x80deb1feu + w13;
+    g += c;
+    c += (rotate(d, 2u) ^ rotate(d, 13u) ^ rotate(d, 22u)) + ((d & e) | (f & (d | e)));
+    b += (rotate(g, 6u) ^ rotate(g, 11u) ^ rotate(g, 25u)) + (a ^ (g & (h ^ a))) + 0x9bdc06a7u + w14;
+    f += b;
+    b += (rotate(c, 2u) ^ rotate(c, 13u) ^ rotate(c, 22u)) + ((c & d) | (e & (c | d)));
+    a += (rotate(f, 6u) ^ rotate(f, 11u) ^ rotate(f, 25u)) + (h ^ (f & (g ^ h))) + 0xc19bf174u + w15;
+    e += a;
+    a += (rotate(b, 2u) ^ rotate(b, 13u) ^ rotate(b, 22u)) + ((b & c) | (d & (b | c)));
+    w0 += (rotate(w1, 7u) ^ rotate(w1, 18u) ^ (w1 >> 3u)) + w9 + (rotate(w14, 17u) ^ rotate(w14, 19u) ^ (w14 >> 10u));
+    h += (rotate(e, 6u) ^ rotate(e, 11u) ^ rotate(e, 25u)) + (g ^ (e & (f ^ g))) + 0xe49b69c1u + w0;
+    d += h;
+    h += (rotate(a, 2u) ^ rotate(a, 13u) ^ rotate(a, 22u)) + ((a & b) | (c & (a | b)));
+    w1 += (rotate(w2, 7u) ^ rotate(w2, 18u) ^ (w2 >> 3u)) + w10 + (rotate(w15, 17u) ^ rotate(w15, 19u) ^ (w15 >> 10u));
+    g += (rotate(d, 6u) ^ rotate(d, 11u) ^ rotate(d, 25u)) + (f ^ (d & (e ^ f))) + 0xefbe4786u + w1;
+    c += g;
+    g += (rotate(h, 2u) ^ rotate(h, 13u) ^ rotate(h, 22u)) + ((h & a) | (b & (h | a)));
+    w2 += (rotate(w3, 7u) ^ rotate(w3, 18u) ^ (w3 >> 3u)) + w11 + (rotate(w0, 17u) ^ rotate(w0, 19u) ^ (w0 >> 10u));
+    f += (rotate(c, 6u) ^ rotate(c, 11u) ^ rotate(c, 25u)) + (e ^ (c & (d ^ e))) + 0x0fc19dc6u + w2;
+    b += f;
+    f += (rotate(g, 2u) ^ rotate(g, 13u) ^ rotate(g, 22u)) + ((g & h) | (a & (g | h)));
+    w3 += (rotate(w4, 7u) ^ rotate(w4, 18u) ^ (w4 >> 3u)) + w12 + (rotate(w1, 17u) ^ rotate(w1, 19u) ^ (w1 >> 10u));
+    e += (rotate(b, 6u) ^ rotate(b, 11u) ^ rotate(b, 25u)) + (d ^ (b & (c ^ d))) + 0x240ca1ccu + w3;
+    a += e;
+    e += (rotate(f, 2u) ^ rotate(f, 13u) ^ rotate(f, 22u)) + ((f & g) | (h & (f | g)));
+    w4 += (rotate(w5, 7u) ^ rotate(w5, 18u) ^ (w5 >> 3u)) + w13 + (rotate(w2, 17u) ^ rotate(w2, 19u) ^ (w2 >> 10u));
+    d += (rotate(a, 6u) ^ rotate(a, 11u) ^ rotate(a, 25u)) + (c ^ (a & (b ^ c))) + 0x2de92c6fu + w4;
+    h += d;
+    d += (rotate(e, 2u) ^ rotate(e, 13u) ^ rotate(e, 22u)) + ((e & f) | (g & (e | f)));
+    w5 += (rotate(w6, 7u) ^ rotate(w6, 18u) ^ (w6 >> 3u)) + w14 + (rotate(w3, 17u) ^ rotate(w3, 19u) ^ (w3 >> 10u));
+    c += (rotate(h, 6u) ^ rotate(h, 11u) ^ rotate(h, 25u)) + (b ^ (h & (a ^ b))) + 0x4a7484aau + w5;
+    g += c;
+    c += (rotate(d, 2u) ^ rotate(d, 13u) ^ rotate(d, 22u)) + ((d & e) | (f & (d | e)));
+    w6 += (rotate(w7, 7u) ^ rotate(w7, 18u) ^ (w7 >> 3u)) + w15 + (rotate(w4, 17u) ^ rotate(w4, 19u) ^ (w4 >> 10u));
+    b += (rotate(g, 6u) ^ rotate(g, 11u) ^ rotate(g, 25u)) + (a ^ (g & (h ^ a))) + 0x5cb0a9dcu + w6;
+    f += b;
+    b += (rotate(c, 2u) ^ rotate(c, 13u) ^ rotate(c, 22u)) + ((c & d) | (e & (c | d)));
+    w7 += (rotate(w8, 7u) ^ rotate(w8, 18u) ^ (w8 >> 3u)) + w0 + (rotate(w5, 17u) ^ rotate(w5, 19u) ^ (w5 >> 10u));
+    a += (rotate(f, 6u) ^ rotate(f, 11u) ^ rotate(f, 25u)) + (h ^ (f & (g ^ h))) + 0x76f988dau + w7;
+    e += a;
+    a += (rotate(b, 2u) ^ rotate(b, 13u) ^ rotate(b, 22u)) + ((b & c) | (d & (b | c)));
+    w8 += (rotate(w9, 7u) ^ rotate(w9, 18u) ^ (w9 >> 3u)) + w1 + (rotate(w6, 17u) ^ rotate(w6, 19u) ^ (w6 >> 10u));
+    h += (rotate(e, 6u) ^ rotate(e, 11u) ^ rotate(e, 25u)) + (g ^ (e & (f ^ g))) + 0x983e5152u + w8;
+    d += h;
+    h += (rotate(a, 2u) ^ rotate(a, 13u) ^ rotate(a, 22u)) + ((a & b) | (c & (a | b)));
+    w9 += (rotate(w10, 7u) ^ rotate(w10, 18u) ^ (w10 >> 3u)) + w2 + (rotate(w7, 17u) ^ rotate(w7, 19u) ^ (w7 >> 10u));
+    g += (rotate(d, 6u) ^ rotate(d, 11u) ^ rotate(d, 25u)) + (f ^ (d & (e ^ f))) + 0xa831c66du + w9;
+    c += g;
+    g += (rotate(h, 2u) ^ rotate(h, 13u) ^ rotate(h, 22u)) + ((h & a) | (b & (h | a)));
+    w10 += (rotate(w11, 7u) ^ rotate(w11, 18u) ^ (w11 >> 3u)) + w3 + (rotate(w8, 17u) ^ rotate(w8, 19u) ^ (w8 >> 10u));
+    f += (rotate(c, 6u) ^ rotate(c, 11u) ^ rotate(c, 25u)) + (e ^ (c & (d ^ e))) + 0xb00327c8u + w10;
+    b += f;
+    f += (rotate(g, 2u) ^ rotate(g, 13u) ^ rotate(g, 22u)) + ((g & h) | (a & (g | h)));
+    w11 += (rotate(w12, 7u) ^ rotate(w12, 18u) ^ (w12 >> 3u)) + w4 + (rotate(w9, 17u) ^ rotate(w9, 19u) ^ (w9 >> 10u));
+    e += (rotate(b, 6u) ^ rotate(b, 11u) ^ rotate(b, 25u)) + (d ^ (b & (c ^ d))) + 0xbf597fc7u + w11;
+    a += e;
+    e += (rotate(f, 2u) ^ rotate(f, 13u) ^ rotate(f, 22u)) + ((f & g) | (h & (f | g)));
+    w12 += (rotate(w13, 7u) ^ rotate(w13, 18u) ^ (w13 >> 3u)) + w5 + (rotate(w10, 17u) ^ rotate(w10, 19u) ^ (w10 >> 10u));
+    d += (rotate(a, 6u) ^ rotate(a, 11u) ^ rotate(a, 25u)) + (c ^ (a & (b ^ c))) + 0xc6e00bf3u + w12;
+    h += d;
+    d += (rotate(e, 2u) ^ rotate(e, 13u) ^ rotate(e, 22u)) + ((e & f) | (g & (e | f)));
+    w13 += (rotate(w14, 7u) ^ rotate(w14, 18u) ^ (w14 >> 3u)) + w6 + (rotate(w11, 17u) ^ rotate(w11, 19u) ^ (w11 >> 10u));
+    c += (rotate(h, 6u) ^ rotate(h, 11u) ^ rotate(h, 25u)) + (b ^ (h & (a ^ b))) + 0xd5a79147u + w13;
+    g += c;
+    c += (rotate(d, 2u) ^ rotate(d, 13u) ^ rotate(d, 22u)) + ((d & e) | (f & (d | e)));
+    w14 += (rotate(w15, 7u) ^ rotate(w15, 18u) ^ (w15 >> 3u)) + w7 + (rotate(w12, 17u) ^ rotate(w12, 19u) ^ (w12 >> 10u));
+    b += (rotate(g, 6u) ^ rotate(g, 11u) ^ rotate(g, 25u)) + (a ^ (g & (h ^ a))) + 0x06ca6351u + w14;
+    f += b;
+    b += (rotate(c, 2u) ^ rotate(c, 13u) ^ rotate(c, 22u)) + ((c & d) | (e & (c | d)));
+    w15 += (rotate(w0, 7u) ^ rotate(w0, 18u) ^ (w0 >> 3u)) + w8 + (rotate(w13, 17u) ^ rotate(w13, 19u) ^ (w13 >> 10u));
+    a += (rotate(f, 6u) ^ rotate(f, 11u) ^ rotate(f, 25u)) + (h ^ (f & (g ^ h))) + 0x14292967u + w15;
+    e += a;
+    a += (rotate(b, 2u) ^ rotate(b, 13u) ^ rotate(b, 22u)) + ((b & c) | (d & (b | c)));
+    w0 += (rotate(w1, 7u) ^ rotate(w1, 18u) ^ (w1 >> 3u)) + w9 + (rotate(w14, 17u) ^ rotate(w14, 19u) ^ (w14 >> 10u));
+    h += (rotate(e, 6u) ^ rotate(e, 11u) ^ rotate(e, 25u)) + (g ^ (e & (f ^ g))) + 0x27b70a85u + w0;
+    d += h;
+    h += (rotate(a, 2u) ^ rotate(a, 13u) ^ rotate(a, 22u)) + ((a & b) | (c & (a | b)));
+    w1 += (rotate(w2, 7u) ^ rotate(w2, 18u) ^ (w2 >> 3u)) + w10 + (rotate(w15, 17u) ^ rotate(w15, 19u) ^ (w15 >> 10u));
+    g += (rotate(d, 6u) ^ rotate(d, 11u) ^ rotate(d, 25u)) + (f ^ (d & (e ^ f))) + 0x2e1b2138u + w1;
+    c += g;
+    g += (rotate(h, 2u) ^ rotate(h, 13u) ^ rotate(h, 22u)) + ((h & a) | (b & (h | a)));
+    w2 += (rotate(w3, 7u) ^ rotate(w3, 18u) ^ (w3 >> 3u)) + w11 + (rotate(w0, 17u) ^ rotate(w0, 19u) ^ (w0 >> 10u));
+    f += (rotate(c, 6u) ^ rotate(c, 11u) ^ rotate(c, 25u)) + (e ^ (c & (d ^ e))) + 0x4d2c6dfcu + w2;
+    b += f;
+    f += (rotate(g, 2u) ^ rotate(g, 13u) ^ rotate(g, 22u)) + ((g & h) | (a & (g | h)));
+    w3 += (rotate(w4, 7u) ^ rotate(w4, 18u) ^ (w4 >> 3u)) + w12 + (rotate(w1, 17u) ^ rotate(w1, 19u) ^ (w1 >> 10u));
+    e += (rotate(b, 6u) ^ rotate(b, 11u) ^ rotate(b, 25u)) + (d ^ (b & (c ^ d))) + 0x53380d13u + w3;
+    a += e;
+    e += (rotate(f, 2u) ^ rotate(f, 13u) ^ rotate(f, 22u)) + ((f & g) | (h & (f | g)));
+    w4 += (rotate(w5, 7u) ^ rotate(w5, 18u) ^ (w5 >> 3u)) + w13 + (rotate(w2, 17u) ^ rotate(w2, 19u) ^ (w2 >> 10u));
+    d += (rotate(a, 6u) ^ rotate(a, 11u) ^ rotate(a, 25u)) + (c ^ (a & (b ^ c))) + 0x650a7354u + w4;
+    h += d;
+    d += (rotate(e, 2u) ^ rotate(e, 13u) ^ rotate(e, 22u)) + ((e & f) | (g & (e | f)));
+    w5 += (rotate(w6, 7u) ^ rotate(w6, 18u) ^ (w6 >> 3u)) + w14 + (rotate(w3, 17u) ^ rotate(w3, 19u) ^ (w3 >> 10u));
+    c += (rotate(h, 6u) ^ rotate(h, 11u) ^ rotate(h, 25u)) + (b ^ (h & (a ^ b))) + 0x766a0abbu + w5;
+    g += c;
+    c += (rotate(d, 2u) ^ rotate(d, 13u) ^ rotate(d, 22u)) + ((d & e) | (f & (d | e)));
+    w6 += (rotate(w7, 7u) ^ rotate(w7, 18u) ^ (w7 >> 3u)) + w15 + (rotate(w4, 17u) ^ rotate(w4, 19u) ^ (w4 >> 10u));
+    b += (rotate(g, 6u) ^ rotate(g, 11u) ^ rotate(g, 25u)) + (a ^ (g & (h ^ a))) + 0x81c2c92eu + w6;
+    f += b;
+    b += (rotate(c, 2u) ^ rotate(c, 13u) ^ rotate(c, 22u)) + ((c & d) | (e & (c | d)));
+    w7 += (rotate(w8, 7u) ^ rotate(w8, 18u) ^ (w8 >> 3u)) + w0 + (rotate(w5, 17u) ^ rotate(w5, 19u) ^ (w5 >> 10u));
+    a += (rotate(f, 6u) ^ rotate(f, 11u) ^ rotate(f, 25u)) + (h ^ (f & (g ^ h))) + 0x92722c85u + w7;
+    e += a;
+    a += (rotate(b, 2u) ^ rotate(b, 13u) ^ rotate(b, 22u)) + ((b & c) | (d & (b | c)));
+    w8 += (rotate(w9, 7u) ^ rotate(w9, 18u) ^ (w9 >> 3u)) + w1 + (rotate(w6, 17u) ^ rotate(w6, 19u) ^ (w6 >> 10u));
+    h += (rotate(e, 6u) ^ rotate(e, 11u) ^ rotate(e, 25u)) + (g ^ (e & (f ^ g))) + 0xa2bfe8a1u + w8;
+    d += h;
+    h += (rotate(a, 2u) ^ rotate(a, 13u) ^ rotate(a, 22u)) + ((a & b) | (c & (a | b)));
+    w9 += (rotate(w10, 7u) ^ rotate(w10, 18u) ^ (w10 >> 3u)) + w2 + (rotate(w7, 17u) ^ rotate(w7, 19u) ^ (w7 >> 10u));
+    g += (rotate(d, 6u) ^ rotate(d, 11u) ^ rotate(d, 25u)) + (f ^ (d & (e ^ f))) + 0xa81a664bu + w9;
+    c += g;
+    g += (rotate(h, 2u) ^ rotate(h, 13u) ^ rotate(h, 22u)) + ((h & a) | (b & (h | a)));
+    w10 += (rotate(w11, 7u) ^ rotate(w11, 18u) ^ (w11 >> 3u)) + w3 + (rotate(w8, 17u) ^ rotate(w8, 19u) ^ (w8 >> 10u));
+    f += (rotate(c, 6u) ^ rotate(c, 11u) ^ rotate(c, 25u)) + (e ^ (c & (d ^ e))) + 0xc24b8b70u + w10;
+    b += f;
+    f += (rotate(g, 2u) ^ rotate(g, 13u) ^ rotate(g, 22u)) + ((g & h) | (a & (g | h)));
+    w11 += (rotate(w12, 7u) ^ rotate(w12, 18u) ^ (w12 >> 3u)) + w4 + (rotate(w9, 17u) ^ rotate(w9, 19u) ^ (w9 >> 10u));
+    e += (rotate(b, 6u) ^ rotate(b, 11u) ^ rotate(b, 25u)) + (d ^ (b & (c ^ d))) + 0xc76c51a3u + w11;
+    a += e;
+    e += (rotate(f, 2u) ^ rotate(f, 13u) ^ rotate(f, 22u)) + ((f & g) | (h & (f | g)));
+    w12 += (rotate(w13, 7u) ^ rotate(w13, 18u) ^ (w13 >> 3u)) + w5 + (rotate(w10, 17u) ^ rotate(w10, 19u) ^ (w10 >> 10u));
+    d += (rotate(a, 6u) ^ rotate(a, 11u) ^ rotate(a, 25u)) + (c ^ (a & (b ^ c))) + 0xd192e819u + w12;
+    h += d;
+    d += (rotate(e, 2u) ^ rotate(e, 13u) ^ rotate(e, 22u)) + ((e & f) | (g & (e | f)));
+    w13 += (rotate(w14, 7u) ^ rotate(w14, 18u) ^ (w14 >> 3u)) + w6 + (rotate(w11, 17u) ^ rotate(w11, 19u) ^ (w11 >> 10u));
+    c += (rotate(h, 6u) ^ rotate(h, 11u) ^ rotate(h, 25u)) + (b ^ (h & (a ^ b))) + 0xd6990624u + w13;
+    g += c;
+    c += (rotate(d, 2u) ^ rotate(d, 13u) ^ rotate(d, 22u)) + ((d & e) | (f & (d | e)));
+    w14 += (rotate(w15, 7u) ^ rotate(w15, 18u) ^ (w15 >> 3u)) + w7 + (rotate(w12, 17u) ^ rotate(w12, 19u) ^ (w12 >> 10u));
+    b += (rotate(g, 6u) ^ rotate(g, 11u) ^ rotate(g, 25u)) + (a ^ (g & (h ^ a))) + 0xf40e3585u + w14;
+    f += b;
+    b += (rotate(c, 2u) ^ rotate(c, 13u) ^ rotate(c, 22u)) + ((c & d) | (e & (c | d)));
+    w15 += (rotate(w0, 7u) ^ rotate(w0, 18u) ^ (w0 >> 3u)) + w8 + (rotate(w13, 17u) ^ rotate(w13, 19u) ^ (w13 >> 10u));
+    a += (rotate(f, 6u) ^ rotate(f, 11u) ^ rotate(f, 25u)) + (h ^ (f & (g ^ h))) + 0x106aa070u + w15;
+    e += a;
+    a += (rotate(b, 2u) ^ rotate(b, 13u) ^ rotate(b, 22u)) + ((b & c) | (d & (b | c)));
+    w0 += (rotate(w1, 7u) ^ rotate(w1, 18u) ^ (w1 >> 3u)) + w9 + (rotate(w14, 17u) ^ rotate(w14, 19u) ^ (w14 >> 10u));
+    h += (rotate(e, 6u) ^ rotate(e, 11u) ^ rotate(e, 25u)) + (g ^ (e & (f ^ g))) + 0x19a4c116u + w0;
+    d += h;
+    h += (rotate(a, 2u) ^ rotate(a, 13u) ^ rotate(a, 22u)) + ((a & b) | (c & (a | b)));
+    w1 += (rotate(w2, 7u) ^ rotate(w2, 18u) ^ (w2 >> 3u)) + w10 + (rotate(w15, 17u) ^ rotate(w15, 19u) ^ (w15 >> 10u));
+    g += (rotate(d, 6u) ^ rotate(d, 11u) ^ rotate(d, 25u)) + (f ^ (d & (e ^ f))) + 0x1e376c08u + w1;
+    c += g;
+    g += (rotate(h, 2u) ^ rotate(h, 13u) ^ rotate(h, 22u)) + ((h & a) | (b & (h | a)));
+    w2 += (rotate(w3, 7u) ^ rotate(w3, 18u) ^ (w3 >> 3u)) + w11 + (rotate(w0, 17u) ^ rotate(w0, 19u) ^ (w0 >> 10u));
+    f += (rotate(c, 6u) ^ rotate(c, 11u) ^ rotate(c, 25u)) + (e ^ (c & (d ^ e))) + 0x2748774cu + w2;
+    b += f;
+    f += (rotate(g, 2u) ^ rotate(g, 13u) ^ rotate(g, 22u)) + ((g & h) | (a & (g | h)));
+    w3 += (rotate(w4, 7u) ^ rotate(w4, 18u) ^ (w4 >> 3u)) + w12 + (rotate(w1, 17u) ^ rotate(w1, 19u) ^ (w1 >> 10u));
+    e += (rotate(b, 6u) ^ rotate(b, 11u) ^ rotate(b, 25u)) + (d ^ (b & (c ^ d))) + 0x34b0bcb5u + w3;
+    a += e;
+    e += (rotate(f, 2u) ^ rotate(f, 13u) ^ rotate(f, 22u)) + ((f & g) | (h & (f | g)));
+    w4 += (rotate(w5, 7u) ^ rotate(w5, 18u) ^ (w5 >> 3u)) + w13 + (rotate(w2, 17u) ^ rotate(w2, 19u) ^ (w2 >> 10u));
+    d += (rotate(a, 6u) ^ rotate(a, 11u) ^ rotate(a, 25u)) + (c ^ (a & (b ^ c))) + 0x391c0cb3u + w4;
+    h += d;
+    d += (rotate(e, 2u) ^ rotate(e, 13u) ^ rotate(e, 22u)) + ((e & f) | (g & (e | f)));
+    w5 += (rotate(w6, 7u) ^ rotate(w6, 18u) ^ (w6 >> 3u)) + w14 + (rotate(w3, 17u) ^ rotate(w3, 19u) ^ (w3 >> 10u));
+    c += (rotate(h, 6u) ^ rotate(h, 11u) ^ rotate(h, 25u)) + (b ^ (h & (a ^ b))) + 0x4ed8aa4au + w5;
+    g += c;
+    c += (rotate(d, 2u) ^ rotate(d, 13u) ^ rotate(d, 22u)) + ((d & e) | (f & (d | e)));
+    w6 += (rotate(w7, 7u) ^ rotate(w7, 18u) ^ (w7 >> 3u)) + w15 + (rotate(w4, 17u) ^ rotate(w4, 19u) ^ (w4 >> 10u));
+    b += (rotate(g, 6u) ^ rotate(g, 11u) ^ rotate(g, 25u)) + (a ^ (g & (h ^ a))) + 0x5b9cca4fu + w6;
+    f += b;
+    b += (rotate(c, 2u) ^ rotate(c, 13u) ^ rotate(c, 22u)) + ((c & d) | (e & (c | d)));
+    w7 += (rotate(w8, 7u) ^ rotate(w8, 18u) ^ (w8 >> 3u)) + w0 + (rotate(w5, 17u) ^ rotate(w5, 19u) ^ (w5 >> 10u));
+    a += (rotate(f, 6u) ^ rotate(f, 11u) ^ rotate(f, 25u)) + (h ^ (f & (g ^ h))) + 0x682e6ff3u + w7;
+    e += a;
+    a += (rotate(b, 2u) ^ rotate(b, 13u) ^ rotate(b, 22u)) + ((b & c) | (d & (b | c)));
+    w8 += (rotate(w9, 7u) ^ rotate(w9, 18u) ^ (w9 >> 3u)) + w1 + (rotate(w6, 17u) ^ rotate(w6, 19u) ^ (w6 >> 10u));
+    h += (rotate(e, 6u) ^ rotate(e, 11u) ^ rotate(e, 25u)) + (g ^ (e & (f ^ g))) + 0x748f82eeu + w8;
+    d += h;
+    h += (rotate(a, 2u) ^ rotate(a, 13u) ^ rotate(a, 22u)) + ((a & b) | (c & (a | b)));
+    w9 += (rotate(w10, 7u) ^ rotate(w10, 18u) ^ (w10 >> 3u)) + w2 + (rotate(w7, 17u) ^ rotate(w7, 19u) ^ (w7 >> 10u));
+    g += (rotate(d, 6u) ^ rotate(d, 11u) ^ rotate(d, 25u)) + (f ^ (d & (e ^ f))) + 0x78a5636fu + w9;
+    c += g;
+    g += (rotate(h, 2u) ^ rotate(h, 13u) ^ rotate(h, 22u)) + ((h & a) | (b & (h | a)));
+    w10 += (rotate(w11, 7u) ^ rotate(w11, 18u) ^ (w11 >> 3u)) + w3 + (rotate(w8, 17u) ^ rotate(w8, 19u) ^ (w8 >> 10u));
+    f += (rotate(c, 6u) ^ rotate(c, 11u) ^ rotate(c, 25u)) + (e ^ (c & (d ^ e))) + 0x84c87814u + w10;
+    b += f;
+    f += (rotate(g, 2u) ^ rotate(g, 13u) ^ rotate(g, 22u)) + ((g & h) | (a & (g | h)));
+    w11 += (rotate(w12, 7u) ^ rotate(w12, 18u) ^ (w12 >> 3u)) + w4 + (rotate(w9, 17u) ^ rotate(w9, 19u) ^ (w9 >> 10u));
+    e += (rotate(b, 6u) ^ rotate(b, 11u) ^ rotate(b, 25u)) + (d ^ (b & (c ^ d))) + 0x8cc70208u + w11;
+    a += e;
+    e += (rotate(f, 2u) ^ rotate(f, 13u) ^ rotate(f, 22u)) + ((f & g) | (h & (f | g)));
+    w12 += (rotate(w13, 7u) ^ rotate(w13, 18u) ^ (w13 >> 3u)) + w5 + (rotate(w10, 17u) ^ rotate(w10, 19u) ^ (w10 >> 10u));
+    d += (rotate(a, 6u) ^ rotate(a, 11u) ^ rotate(a, 25u)) + (c ^ (a & (b ^ c))) + 0x90befffau + w12;
+    h += d;
+    d += (rotate(e, 2u) ^ rotate(e, 13u) ^ rotate(e, 22u)) + ((e & f) | (g & (e | f)));
+    w13 += (rotate(w14, 7u) ^ rotate(w14, 18u) ^ (w14 >> 3u)) + w6 + (rotate(w11, 17u) ^ rotate(w11, 19u) ^ (w11 >> 10u));
+    c += (rotate(h, 6u) ^ rotate(h, 11u) ^ rotate(h, 25u)) + (b ^ (h & (a ^ b))) + 0xa4506cebu + w13;
+    g += c;
+    c += (rotate(d, 2u) ^ rotate(d, 13u) ^ rotate(d, 22u)) + ((d & e) | (f & (d | e)));
+    w14 += (rotate(w15, 7u) ^ rotate(w15, 18u) ^ (w15 >> 3u)) + w7 + (rotate(w12, 17u) ^ rotate(w12, 19u) ^ (w12 >> 10u));
+    b += (rotate(g, 6u) ^ rotate(g, 11u) ^ rotate(g, 25u)) + (a ^ (g & (h ^ a))) + 0xbef9a3f7u + w14;
+    f += b;
+    b += (rotate(c, 2u) ^ rotate(c, 13u) ^ rotate(c, 22u)) + ((c & d) | (e & (c | d)));
+    w15 += (rotate(w0, 7u) ^ rotate(w0, 18u) ^ (w0 >> 3u)) + w8 + (rotate(w13, 17u) ^ rotate(w13, 19u) ^ (w13 >> 10u));
+    a += (rotate(f, 6u) ^ rotate(f, 11u) ^ rotate(f, 25u)) + (h ^ (f & (g ^ h))) + 0xc67178f2u + w15;
+    e += a;
+    a += (rotate(b, 2u) ^ rotate(b, 13u) ^ rotate(b, 22u)) + ((b & c) | (d & (b | c)));
+    return array(
+        before[0] + a, before[1] + b, before[2] + c, before[3] + d, before[4] + e, before[5] + f, before[6] + g, before[7] + h,
+    );
+}
+
+fn swap(x: u32) -> u32 {
+    return (x >> 24u) | (x >> 8u & 0xff00u) | (x << 8u & 0xff0000u) | (x << 24u);
+}
+
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+    let i = id.y * groups.x * 64u + id.x;
+    if i >= arrayLength(&digests) / 8u {
+        return;
+    }
+    var w = array<u32, 16>();
+    for (var k = 0u; k < 16u; k++) {
+        w[k] = swap(messages[i * 16u + k]);
+    }
+    var state = array(
+        0x6a09e667u, 0xbb67ae85u, 0x3c6ef372u, 0xa54ff53au, 0x510e527fu, 0x9b05688cu, 0x1f83d9abu, 0x5be0cd19u,
+    );
+    state = compress(state, w);
+    state = compress(state, array(0x80000000u, 0u, 0u, 0u, 0u, 0u, 0u, 0u, 0u, 0u, 0u, 0u, 0u, 0u, 0u, 512u));
+    for (var k = 0u; k < 8u; k++) {
+        digests[i * 8u + k] = swap(state[k]);
+    }
+}
