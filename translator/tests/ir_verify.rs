@@ -169,7 +169,7 @@ fn indices_beyond_the_tables() {
 fn a_value_defined_twice() {
     let mut s = sample();
     let (inner, body) = (s.inner, s.f.body);
-    append(&mut s.f, body, StmtKind::Op { op: Op::Const(Const::I32(0)), args: vec![], result: Some(inner) });
+    append(&mut s.f, body, StmtKind::Op { op: Op::Const(Const::I32(0)), args: Default::default(), result: Some(inner) });
     assert_eq!(broken(&s.f, Stage::Wasm), Rule::DefinedTwice(inner));
 
     let mut s = sample();
@@ -274,7 +274,7 @@ fn types_that_do_not_meet() {
     };
     let wide = |s: &mut Sample, region: RegionId| {
         let wide = s.f.new_value(Type::I64);
-        let op = StmtKind::Op { op: Op::Const(Const::I64(0)), args: vec![], result: Some(wide) };
+        let op = StmtKind::Op { op: Op::Const(Const::I64(0)), args: Default::default(), result: Some(wide) };
         s.f.region_mut(region).stmts.insert(0, Stmt { kind: op, at: AT });
         wide
     };
@@ -358,7 +358,7 @@ fn operators_with_wrong_operands_or_results() {
         let mut s = sample();
         let result = result.map(|ty| s.f.new_value(ty));
         let body = s.f.body;
-        append(&mut s.f, body, StmtKind::Op { op, args, result });
+        append(&mut s.f, body, StmtKind::Op { op, args: args.into(), result });
         assert!(matches!(broken(&s.f, Stage::Wasm), Rule::Operator { .. }), "{op:?}");
     }
     let rows = [
@@ -374,7 +374,7 @@ fn operators_with_wrong_operands_or_results() {
     for (op, args, result) in rows {
         let mut s = strict();
         let result = result.map(|ty| s.f.new_value(ty));
-        s.f.region_mut(s.f.body).stmts.insert(0, Stmt { kind: StmtKind::Op { op: Op::Low(op), args, result }, at: AT });
+        s.f.region_mut(s.f.body).stmts.insert(0, Stmt { kind: StmtKind::Op { op: Op::Low(op), args: args.into(), result }, at: AT });
         assert!(matches!(broken(&s.f, Stage::Strict), Rule::Operator { .. }), "{op:?}");
     }
 }
@@ -405,7 +405,7 @@ fn what_a_stage_does_not_have() {
     verify(&s.f, Stage::Wasm).unwrap();
     wrong_stage(&s.f, Stage::Inlined, "a call");
     let wide = s.f.new_value(Type::I64);
-    let zero = StmtKind::Op { op: Op::Const(Const::I64(0)), args: vec![], result: Some(wide) };
+    let zero = StmtKind::Op { op: Op::Const(Const::I64(0)), args: Default::default(), result: Some(wide) };
     append(&mut s.f, body, zero);
     for args in [vec![], vec![Value(0), wide]] {
         append(&mut s.f, body, StmtKind::CallIndirect { table: 0, args, results: vec![] });
@@ -415,12 +415,12 @@ fn what_a_stage_does_not_have() {
 
     let mut s = sample();
     let id = s.f.new_value(Type::I32);
-    append(&mut s.f, body, StmtKind::Op { op: Op::Low(LowOp::IterationId), args: vec![], result: Some(id) });
+    append(&mut s.f, body, StmtKind::Op { op: Op::Low(LowOp::IterationId), args: Default::default(), result: Some(id) });
     wrong_stage(&s.f, Stage::Inlined, "a lowered operator");
 
     let mut s = sample();
     let flag = s.f.new_value(Type::Bool);
-    append(&mut s.f, body, StmtKind::Op { op: Op::Const(Const::Bool(true)), args: vec![], result: Some(flag) });
+    append(&mut s.f, body, StmtKind::Op { op: Op::Const(Const::Bool(true)), args: Default::default(), result: Some(flag) });
     wrong_stage(&s.f, Stage::Inlined, "a `Bool` value");
 }
 
