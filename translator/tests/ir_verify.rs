@@ -473,7 +473,7 @@ fn what_strict_form_does_not_have() {
             let (body, results) = (f.body, vec![f.new_value(Type::I32)]);
             let cond = f.new_value(Type::Bool);
             let (then, otherwise) = (region(f, Exit::Yield(vec![Value(0)])), region(f, Exit::Yield(vec![Value(0)])));
-            append(f, body, StmtKind::Op { op: Op::Const(Const::Bool(true)), args: vec![], result: Some(cond) });
+            append(f, body, StmtKind::Op { op: Op::Const(Const::Bool(true)), args: Default::default(), result: Some(cond) });
             append(f, body, StmtKind::If { cond, then, otherwise, results });
         },
         result,
@@ -504,7 +504,7 @@ fn a_strict_loop_that_yields() {
 
 #[test]
 fn unreachable_statements_in_strict_form() {
-    let op = || StmtKind::Op { op: Op::Const(Const::I32(0)), args: vec![], result: None };
+    let op = || StmtKind::Op { op: Op::Const(Const::I32(0)), args: Default::default(), result: None };
     // Both ways leave, so the statement after the `if` is dead.
     let mut s = strict();
     s.f.region_mut(s.otherwise).exit = Exit::Continue(Label(0), vec![]);
