@@ -87,6 +87,15 @@ pub struct RunArguments {
     #[arg(long, value_enum)]
     pub libm: Option<Libm>,
 
+    /// Keep lifted kernels and the GPU driver's pipelines in this folder for later runs. By default what
+    /// `WAVELIFT_CACHE_DIR` names, else `wavelift` in the user's cache folder.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "no_cache")]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Keep nothing, and use nothing that was kept.
+    #[arg(long)]
+    pub no_cache: bool,
+
     #[command(flatten)]
     pub limits: LimitArguments,
 }

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::speculation::Assumption;
 
 /// A place in the guest's bytecode.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Location {
     /// Index of the function in the module's function index space (imports first).
     pub function: u32,
@@ -20,7 +22,7 @@ impl fmt::Display for Location {
 }
 
 /// What kind of fault a kernel ran into; Wasm's own traps, and the limits a device adds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TrapKind {
     /// The `unreachable` operator.
     Unreachable,

@@ -35,6 +35,7 @@ pub mod options;
 pub mod passes;
 pub mod pointers;
 mod reach;
+mod recheck;
 pub mod speculation;
 mod structurize;
 mod targets;
@@ -58,13 +59,19 @@ pub use targets::initial_shape;
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use analysis::frames::Frames;
 use ir::Function;
 use ir::verify::{Stage, verify};
 use targets::{Narrowed, Targets};
 
+/// Names this build of the translator: its version, and a hash of its sources and of the versions of the crates that it is
+/// built on. Equal names give equal words for equal input, so it belongs into the keys of caches.
+pub const BUILD: &str = env!("WAVELIFT_TRANSLATOR_BUILD");
+
 /// A lifted kernel.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Shader {
     /// The SPIR-V module; its entry point is `main`.
     pub words: Vec<u32>,
@@ -107,7 +114,7 @@ pub fn translate(module: &Module, function: u32, shape: &Shape, options: &Option
 }
 
 /// What [`translate_or_ask`] gives.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
     /// The kernel, lifted: it takes no pointers that the host could read.
     Shader(Box<Shader>),

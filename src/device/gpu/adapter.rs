@@ -122,6 +122,12 @@ impl Adapter {
         &self.info
     }
 
+    /// Names the device, its driver and the driver's version, for what is kept on disk.
+    pub(crate) fn identity(&self) -> String {
+        let wgpu::AdapterInfo { name, vendor, device, driver, driver_info, backend, .. } = self.wgpu.get_info();
+        format!("{:?}", (backend, vendor, device, name, driver, driver_info))
+    }
+
     /// Its number in [`adapters`].
     pub fn index(&self) -> usize {
         self.index

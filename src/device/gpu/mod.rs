@@ -14,6 +14,7 @@ mod dump;
 mod faults;
 mod features;
 mod host_copies;
+mod kept;
 mod launch;
 mod layout;
 mod linear;
@@ -38,6 +39,7 @@ use wavelift_translator as translator;
 use wavelift_translator::{Emulate, Features, FloatMode, Libm, Profile, Speculate};
 
 use crate::device::{Context, Device, DeviceError, DeviceInfo, DeviceKind, LaunchError};
+use crate::disk_cache::DiskCache;
 use crate::memory::AddressSpace;
 
 pub use adapter::{Adapter, NoAdapter, adapters, find};
@@ -52,6 +54,7 @@ pub use probe::{Exactness, Findings};
 
 use connection::Connection;
 use faults::Faults;
+use kept::Kept;
 use pipeline::KernelCache;
 
 /// How kernels are lifted for a GPU.
@@ -109,6 +112,18 @@ pub fn open(adapter: &Adapter, options: &GpuOptions) -> Result<Arc<dyn Device>, 
     Ok(Arc::new(GpuDevice::open(adapter, options)?))
 }
 
+/// The same for a device that looks for lifted kernels and pipelines in a disk cache, and keeps its own there.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn open_with_cache(
+    adapter: &Adapter,
+    options: &GpuOptions,
+    cache: Arc<DiskCache>,
+) -> Result<Arc<dyn Device>, DeviceError> {
+    Ok(Arc::new(GpuDevice::open_with_cache(adapter, options, cache)?))
+}
+
 /// An open GPU.
 pub struct GpuDevice {
     shared: Arc<Shared>,
@@ -152,6 +167,16 @@ impl GpuDevice {
         GpuDevice::open_with(adapter, options, None)
     }
 
+    /// The same with a disk cache; see [`open_with_cache`].
+    pub fn open_with_cache(
+        adapter: &Adapter,
+        options: &GpuOptions,
+        cache: Arc<DiskCache>,
+    ) -> Result<GpuDevice, DeviceError> {
+        let kept = Some(Kept::new(cache, adapter));
+        GpuDevice::open_as(adapter, options, None, (Limits::NONE, kept), |_| {})
+    }
+
     /// The same with the way of transfers chosen by the caller. An adapter whose buffers can't be mapped stays staged.
     #[doc(hidden)]
     pub fn open_with(
@@ -170,7 +195,7 @@ impl GpuDevice {
         transfers: Option<Transfers>,
         limits: Limits,
     ) -> Result<GpuDevice, DeviceError> {
-        GpuDevice::open_as(adapter, options, transfers, limits, |_| {})
+        GpuDevice::open_as(adapter, options, transfers, (limits, None), |_| {})
     }
 
     /// The same with the device's features changed, as if it lacked some.
@@ -181,14 +206,14 @@ impl GpuDevice {
         transfers: Option<Transfers>,
         change: impl FnOnce(&mut Features),
     ) -> Result<GpuDevice, DeviceError> {
-        GpuDevice::open_as(adapter, options, transfers, Limits::NONE, change)
+        GpuDevice::open_as(adapter, options, transfers, (Limits::NONE, None), change)
     }
 
     fn open_as(
         adapter: &Adapter,
         options: &GpuOptions,
         transfers: Option<Transfers>,
-        limits: Limits,
+        (limits, kept): (Limits, Option<Kept>),
         change: impl FnOnce(&mut Features),
     ) -> Result<GpuDevice, DeviceError> {
         adapter.check()?;
@@ -216,7 +241,7 @@ impl GpuDevice {
             ..translator::Options::default()
         };
         let current = Mutex::new(connection);
-        let kernels = KernelCache::default();
+        let kernels = KernelCache::new(kept);
         let adapter = adapter.clone();
         Ok(GpuDevice {
             shared: Arc::new(Shared {
@@ -251,7 +276,7 @@ impl GpuDevice {
     /// drivers check neither.
     #[doc(hidden)]
     pub unsafe fn prepare(&self, shader: translator::Shader) -> Result<Arc<Kernel>, LaunchError> {
-        let kernel = Kernel::new(shader)?;
+        let kernel = Kernel::new(shader, None)?;
         let connection = self.shared.connection()?;
         kernel.pipeline(&connection, self.shared.options.profile)?;
         Ok(Arc::new(kernel))
@@ -276,6 +301,12 @@ impl GpuDevice {
     #[doc(hidden)]
     pub fn forget_restoring(&self) {
         self.shared.forgets_restoring.store(true, Ordering::Relaxed);
+    }
+
+    /// Pipelines are kept on disk though the driver gives nothing but a header for them.
+    #[doc(hidden)]
+    pub fn keep_empty_pipelines(&self) {
+        self.shared.kernels.keep_empty_pipelines();
     }
 
     /// Destroys the driver's device under all contexts, as an unplugged GPU does.
