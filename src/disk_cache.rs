@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -64,9 +65,20 @@ impl Sort {
     }
 }
 
-/// How often a disk cache was of use, since it was opened.
+/// What a disk cache was good for, since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStatistics {
+    /// Lifted kernels, answers of the translator's that lead to them, and refusals.
+    pub kernels: CacheUses,
+    /// Drivers' pipelines.
+    pub pipelines: CacheUses,
+    /// Entries that were removed because the folder was full.
+    pub evicted: u64,
+}
+
+/// How often entries of one sort were of use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheUses {
     /// Entries that were found and used.
     pub hits: u64,
     /// Look-ups that found nothing of use.
@@ -77,19 +89,6 @@ pub struct CacheStatistics {
     pub stored: u64,
     /// Entries that could not be written.
     pub failed: u64,
-    /// Entries that were removed because the folder was full.
-    pub evicted: u64,
-}
-
-/// The same, counted by many threads.
-#[derive(Default)]
-struct Counters {
-    hits: AtomicU64,
-    misses: AtomicU64,
-    ignored: AtomicU64,
-    stored: AtomicU64,
-    failed: AtomicU64,
-    evicted: AtomicU64,
 }
 
 /// A folder of entries.
@@ -99,7 +98,7 @@ pub struct DiskCache {
     limit: u64,
     /// Bytes written since the folder was last looked through; at first as many as make it be.
     unchecked: AtomicU64,
-    counters: Counters,
+    statistics: Mutex<CacheStatistics>,
     warned: AtomicBool,
 }
 
@@ -114,7 +113,7 @@ impl DiskCache {
             folder: folder.to_path_buf(),
             limit,
             unchecked: AtomicU64::new(limit),
-            counters: Counters::default(),
+            statistics: Mutex::default(),
             warned: AtomicBool::new(false),
         })
     }
@@ -124,13 +123,15 @@ impl DiskCache {
         let path = self.path(sort, key);
         match read(&path, key) {
             Ok(payload) => {
-                self.counters.hits.fetch_add(1, Ordering::Relaxed);
+                self.count(sort, |uses| uses.hits += 1);
                 Some(payload)
             }
             Err(why) => {
-                self.counters.misses.fetch_add(1, Ordering::Relaxed);
-                if why != entry::Fault::Missing {
-                    self.counters.ignored.fetch_add(1, Ordering::Relaxed);
+                let is_there = why != entry::Fault::Missing;
+                self.count(sort, |uses| {
+                    (uses.misses, uses.ignored) = (uses.misses + 1, uses.ignored + u64::from(is_there))
+                });
+                if is_there {
                     tracing::debug!("the cache's entry `{}` is ignored: {why}", path.display());
                 }
                 None
@@ -140,9 +141,9 @@ impl DiskCache {
 
     /// Counts what [`get`](Self::get) gave as a miss after all: its bytes are whole, but of no use.
     pub(crate) fn reject(&self, sort: Sort, key: &Key, why: &str) {
-        self.counters.hits.fetch_sub(1, Ordering::Relaxed);
-        self.counters.misses.fetch_add(1, Ordering::Relaxed);
-        self.counters.ignored.fetch_add(1, Ordering::Relaxed);
+        self.count(sort, |uses| {
+            (uses.hits, uses.misses, uses.ignored) = (uses.hits - 1, uses.misses + 1, uses.ignored + 1);
+        });
         tracing::debug!("the cache's entry `{}` is ignored: {why}", self.path(sort, key).display());
     }
 
@@ -155,9 +156,9 @@ impl DiskCache {
         }
         self.make_room(size);
         match self.write(&self.path(sort, key), &bytes) {
-            Ok(()) => _ = self.counters.stored.fetch_add(1, Ordering::Relaxed),
+            Ok(()) => self.count(sort, |uses| uses.stored += 1),
             Err(error) => {
-                self.counters.failed.fetch_add(1, Ordering::Relaxed);
+                self.count(sort, |uses| uses.failed += 1);
                 if !self.warned.swap(true, Ordering::Relaxed) {
                     let folder = self.folder.display();
                     tracing::warn!("the cache `{folder}` can't be written to, which costs time only: {error}");
@@ -168,16 +169,15 @@ impl DiskCache {
 
     /// What it was good for.
     pub fn statistics(&self) -> CacheStatistics {
-        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let Counters { hits, misses, ignored, stored, failed, evicted } = &self.counters;
-        CacheStatistics {
-            hits: of(hits),
-            misses: of(misses),
-            ignored: of(ignored),
-            stored: of(stored),
-            failed: of(failed),
-            evicted: of(evicted),
-        }
+        *self.statistics.lock()
+    }
+
+    fn count(&self, sort: Sort, change: impl FnOnce(&mut CacheUses)) {
+        let mut statistics = self.statistics.lock();
+        change(match sort {
+            Sort::Kernel => &mut statistics.kernels,
+            Sort::Pipeline => &mut statistics.pipelines,
+        });
     }
 
     /// Changes what entries hold, as nobody does who keeps to the key, and makes their hashes right.
@@ -213,7 +213,7 @@ impl DiskCache {
         if unchecked > self.limit / 8 {
             self.unchecked.store(0, Ordering::Relaxed);
             let evicted = folder::evict(&self.folder, self.limit, &Sort::ALL.map(Sort::extension));
-            self.counters.evicted.fetch_add(evicted, Ordering::Relaxed);
+            self.statistics.lock().evicted += evicted;
         }
     }
 }

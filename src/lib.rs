@@ -35,7 +35,7 @@ mod runtime;
 pub mod text;
 mod trap;
 
-pub use disk_cache::{CacheStatistics, DiskCache, default_cache_dir};
+pub use disk_cache::{CacheStatistics, CacheUses, DiskCache, default_cache_dir};
 pub use error::{Error, Result};
 pub use host::{ErrorCode, GuestState, HostFault, add_to_linker};
 pub use interrupt::{Interrupt, Interruption};

@@ -33,8 +33,9 @@ fn what_is_kept_is_found_by_those_who_come_later() {
     assert_eq!(second.get(Sort::Kernel, &key(2)), None);
     second.put(Sort::Kernel, &key(1), b"another");
     assert_eq!(first.get(Sort::Kernel, &key(1)).unwrap(), b"another");
-    let expected = CacheStatistics { hits: 2, misses: 1, stored: 1, ..CacheStatistics::default() };
-    assert_eq!(second.statistics(), expected);
+    let kernels = CacheUses { hits: 1, misses: 1, stored: 1, ..Default::default() };
+    let pipelines = CacheUses { hits: 1, ..Default::default() };
+    assert_eq!(second.statistics(), CacheStatistics { kernels, pipelines, evicted: 0 });
 }
 
 #[test]
@@ -58,7 +59,7 @@ fn an_entry_that_was_cut_lengthened_or_changed_anywhere_is_ignored() {
         assert_eq!(cache.get(Sort::Kernel, &key(1)), None, "{bytes:?}");
     }
     let ignored = damaged.len() as u64;
-    assert_eq!(cache.statistics(), CacheStatistics { misses: ignored, ignored, stored: 1, ..Default::default() });
+    assert_eq!(cache.statistics().kernels, CacheUses { misses: ignored, ignored, stored: 1, ..Default::default() });
     cache.put(Sort::Kernel, &key(1), b"anew");
     assert_eq!(cache.get(Sort::Kernel, &key(1)).unwrap(), b"anew");
 }
@@ -86,7 +87,7 @@ fn what_is_no_file_is_not_read() {
     assert_eq!(cache.get(Sort::Kernel, &key(1)), None);
     // It can't be replaced either.
     cache.put(Sort::Kernel, &key(1), b"one");
-    assert_eq!(cache.statistics(), CacheStatistics { misses: 1, ignored: 1, failed: 1, ..Default::default() });
+    assert_eq!(cache.statistics().kernels, CacheUses { misses: 1, ignored: 1, failed: 1, ..Default::default() });
     #[cfg(unix)]
     {
         let elsewhere = folder.path().join("elsewhere");
@@ -125,14 +126,42 @@ fn a_folder_that_is_none_or_not_the_users_alone_is_refused() {
     }
 }
 
+/// No file may be larger than 512 bytes, which takes the place of a disk without room.
+#[cfg(unix)]
 #[test]
-fn a_folder_that_goes_away_or_fills_up_costs_nothing_but_what_it_held() {
+fn what_cannot_be_written_to_its_end_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\""])
+        .arg(std::env::current_exe().unwrap())
+        .args(["disk_cache::tests::keeps_a_large_entry", "--exact", "--ignored"])
+        .env("WAVELIFT_TEST_CACHE", folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let left: Vec<_> = fs::read_dir(folder.path().join("cache")).unwrap().map(|file| file.unwrap().path()).collect();
+    assert_eq!(left, [cache(folder.path()).path(Sort::Kernel, &key(2))]);
+    assert_eq!(cache(folder.path()).get(Sort::Kernel, &key(2)).unwrap(), b"small");
+}
+
+#[test]
+#[ignore = "a part of the test before, in a process of its own"]
+fn keeps_a_large_entry() {
+    let cache = cache(Path::new(&std::env::var_os("WAVELIFT_TEST_CACHE").unwrap()));
+    cache.put(Sort::Kernel, &key(1), &[7; 5000]);
+    assert_eq!(cache.get(Sort::Kernel, &key(1)), None);
+    cache.put(Sort::Kernel, &key(2), b"small");
+    assert_eq!(cache.statistics().kernels, CacheUses { misses: 1, failed: 1, stored: 1, ..Default::default() });
+}
+
+#[test]
+fn a_folder_that_goes_away_costs_nothing_but_what_it_held() {
     let folder = tempfile::tempdir().unwrap();
     let cache = cache(folder.path());
     fs::remove_dir_all(&cache.folder).unwrap();
     cache.put(Sort::Kernel, &key(1), b"one");
     assert_eq!(cache.get(Sort::Kernel, &key(1)), None);
-    assert_eq!(cache.statistics(), CacheStatistics { misses: 1, failed: 1, ..Default::default() });
+    assert_eq!(cache.statistics().kernels, CacheUses { misses: 1, failed: 1, ..Default::default() });
 }
 
 #[test]
@@ -189,7 +218,7 @@ fn many_writers_and_readers_of_one_entry_find_all_of_it_or_nothing() {
                     assert!(found.iter().all(|byte| *byte == found[0]), "parts of two entries");
                     assert_eq!(found.len(), 3000 * (usize::from(found[0]) + 1), "a part of an entry");
                 }
-                assert_eq!(cache.statistics().failed, 0);
+                assert_eq!(cache.statistics().kernels.failed, 0);
             });
         }
     });

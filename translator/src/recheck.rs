@@ -66,8 +66,8 @@ impl Interface {
         };
         self.workgroup_size == options.workgroup_size
             && self.layout == shape.layout
-            && self.immediates_size % 4 == 0
-            && self.parameters_size % 4 == 0
+            && self.immediates_size.is_multiple_of(4)
+            && self.parameters_size.is_multiple_of(4)
             && self.bindings.is_sorted_by(|a, b| a.binding < b.binding)
             && self.bindings.iter().all(|binding| has_slot(binding.slot))
             && self.inputs.iter().all(has_input)

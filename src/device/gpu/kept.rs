@@ -168,14 +168,15 @@ impl Kept {
             bindings: interface.bindings.iter().map(|b| (b.binding, b.writable)).collect(),
         });
         let data = self.cache.get(Sort::Pipeline, &key);
-        let descriptor = wgpu::PipelineCacheDescriptor { label: None, data: data.as_deref(), fallback: true };
-        // SAFETY: the bytes are what `get_data` gave for this device and driver: the disk cache checks that they are whole
-        // and were written under this key, and nobody but this user can write to it. wgpu and the driver check their own
-        // headers besides, and take what does not fit for nothing.
-        let driver = unsafe { connection.device.create_pipeline_cache(&descriptor) };
+        let filled = data.and_then(|data| {
+            let filled = driver_cache(connection, Some(&data));
+            filled.inspect_err(|why| self.cache.reject(Sort::Pipeline, &key, why)).ok()
+        });
+        let found = filled.is_some();
+        let driver = filled.or_else(|| driver_cache(connection, None).ok())?;
         let keeps_empty = self.keeps_empty.load(Ordering::Relaxed);
         let empty = if keeps_empty { 0 } else { driver.get_data().map_or(0, |data| data.len()) };
-        Some(KeptPipeline { kept: self, key, found: data.is_some(), driver, empty })
+        Some(KeptPipeline { kept: self, key, found, driver, empty })
     }
 }
 
@@ -200,6 +201,21 @@ impl KeptPipeline<'_> {
         if let Some(data) = self.driver.get_data().filter(|data| data.len() > self.empty) {
             self.kept.cache.put(Sort::Pipeline, &self.key, &data);
         }
+    }
+}
+
+/// A cache of the driver's, filled with what one like it held, which must come from a [`DiskCache`]; or why it can't be.
+fn driver_cache(connection: &Connection, data: Option<&[u8]>) -> Result<wgpu::PipelineCache, String> {
+    let descriptor = wgpu::PipelineCacheDescriptor { label: None, data, fallback: true };
+    // Not every refusal is one that wgpu falls back from.
+    let scope = connection.device.push_error_scope(wgpu::ErrorFilter::Validation);
+    // SAFETY: the bytes are what `get_data` gave for this device and driver: the disk cache checks that they are whole and
+    // were written under this key, and nobody but this user can write to it. wgpu and the driver check their own headers
+    // besides, and refuse what does not fit.
+    let cache = unsafe { connection.device.create_pipeline_cache(&descriptor) };
+    match pollster::block_on(scope.pop()) {
+        None => Ok(cache),
+        Some(error) => Err(error.to_string()),
     }
 }
 

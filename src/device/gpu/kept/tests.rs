@@ -7,7 +7,7 @@ use wavelift_translator::{
 use super::*;
 use crate::device::gpu::pipeline::KernelCache;
 use crate::device::{GuestModule, LaunchError};
-use crate::disk_cache::CacheStatistics;
+use crate::disk_cache::CacheUses;
 
 const MEMORY: &str = "(memory 1) (table 2 funcref) (global (mut i32) (i32.const 0)) (data \"x\")";
 const KERNEL: &str = "(func (param $i i32) (param i32 i32) (param $p i32) (param i32) (param $q i32) (param i32)
@@ -24,14 +24,14 @@ fn kept(folder: &Path, driver: &str) -> Kept {
 }
 
 /// A process that asks for kernels, one after the other, and what its cache was good for.
-fn process(folder: &Path, driver: &str, questions: &[(Arc<GuestModule>, Shape, Options)]) -> CacheStatistics {
+fn process(folder: &Path, driver: &str, questions: &[(Arc<GuestModule>, Shape, Options)]) -> CacheUses {
     let kept = kept(folder, driver);
     let cache = kept.cache.clone();
     let kernels = KernelCache::new(Some(kept));
     for (module, shape, options) in questions {
         kernels.get(module, 0, shape.clone(), options).map(drop).unwrap_or_else(|error| panic!("{error}"));
     }
-    cache.statistics()
+    cache.statistics().kernels
 }
 
 /// Two buffers, or one twice.
@@ -44,11 +44,11 @@ fn a_later_process_finds_what_an_earlier_one_lifted() {
     let folder = tempfile::tempdir().unwrap();
     let question = || [(module(KERNEL), shape([0, 1]), Options::default())];
     let first = process(folder.path(), "driver 1", &question());
-    assert_eq!(first, CacheStatistics { misses: 1, stored: 1, ..Default::default() });
+    assert_eq!(first, CacheUses { misses: 1, stored: 1, ..Default::default() });
     let second = process(folder.path(), "driver 1", &question());
-    assert_eq!(second, CacheStatistics { hits: 1, ..Default::default() });
+    assert_eq!(second, CacheUses { hits: 1, ..Default::default() });
     let updated = process(folder.path(), "driver 2", &question());
-    assert_eq!(updated, CacheStatistics { misses: 1, stored: 1, ..Default::default() });
+    assert_eq!(updated, CacheUses { misses: 1, stored: 1, ..Default::default() });
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn refusals_are_kept_and_read_alike() {
         let error =
             KernelCache::new(Some(kept)).get(&module(refused), 0, shape([0, 1]), &Options::default()).err().unwrap();
         assert!(matches!(error, LaunchError::Unsupported(_)), "{error}");
-        (error.to_string(), cache.statistics().hits)
+        (error.to_string(), cache.statistics().kernels.hits)
     };
     let (first, second) = (ask(), ask());
     assert_eq!(first.0, second.0);
@@ -241,9 +241,9 @@ fn equal_bytes_lifted_in_other_ways_do_not_meet() {
     ];
     let count = questions.len() as u64;
     let first = process(folder.path(), "driver", &questions);
-    assert_eq!(first, CacheStatistics { misses: count, stored: count, ..Default::default() });
+    assert_eq!(first, CacheUses { misses: count, stored: count, ..Default::default() });
     let second = process(folder.path(), "driver", &questions);
-    assert_eq!(second, CacheStatistics { hits: count, ..Default::default() });
+    assert_eq!(second, CacheUses { hits: count, ..Default::default() });
 }
 
 /// Entries with right hashes and wrong contents are what nobody writes; still no byte of them may bring the host down.
@@ -280,7 +280,7 @@ fn forged_entries_are_refused_or_harmless_to_the_host() {
     kept.keep_answer(&question, &lifted.as_ref().map_err(String::clone));
     kept.cache.forge(|payload| payload.truncate(payload.len() - 1)).unwrap();
     assert!(kept.answer(&question).is_none());
-    assert_eq!(kept.cache.statistics(), CacheStatistics { misses: 1, ignored: 1, stored: 1, ..Default::default() });
+    assert_eq!(kept.cache.statistics().kernels, CacheUses { misses: 1, ignored: 1, stored: 1, ..Default::default() });
     assert!(refused > 100 && taken > 100, "{refused} refused, {taken} taken");
 }
 
