@@ -131,6 +131,10 @@ pub struct LimitArguments {
     /// Most bytes of code that a kernel can reach.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, default_value = "16M")]
     pub max_kernel_size: u64,
+
+    /// Most work of lifting one form of a kernel, in steps, of which there are about ten million in a second.
+    #[arg(long, value_name = "NUMBER", default_value_t = wavelift::Limits::default().lift_work)]
+    pub max_lift_work: u64,
 }
 
 impl From<&LimitArguments> for wavelift::Limits {
@@ -143,6 +147,7 @@ impl From<&LimitArguments> for wavelift::Limits {
             buffers: arguments.max_buffers,
             iterations: arguments.max_iterations,
             kernel_size: arguments.max_kernel_size,
+            lift_work: arguments.max_lift_work,
         }
     }
 }

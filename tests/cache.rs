@@ -13,6 +13,7 @@ use wavelift::device::gpu::{self, GpuDevice, GpuOptions};
 use wavelift::{CacheUses, Config, DeviceChoice, DiskCache, Instance, Module, Runtime, WasiCtxBuilder};
 
 type Test = fn() -> Result<(), Failed>;
+type Damage = Box<dyn Fn(&mut Vec<u8>)>;
 
 /// What a report says of a launch whose kernel was not lifted.
 const FROM_CACHE: &str = "kernel from the cache";
@@ -165,7 +166,7 @@ fn damaged_entries_are_lifted_anew() -> Result<(), Failed> {
     // The parts of an entry's header end at these offsets; see `src/disk_cache/entry.rs`.
     let cut = |length: usize| move |bytes: &mut Vec<u8>| bytes.truncate(length);
     let flip = |at: usize| move |bytes: &mut Vec<u8>| bytes[at] ^= 0x10;
-    let mut damages: Vec<Box<dyn Fn(&mut Vec<u8>)>> = Vec::new();
+    let mut damages: Vec<Damage> = Vec::new();
     for length in [0, 1, 8, 12, 44, 52, 84, 85, 500] {
         damages.push(Box::new(cut(length)));
     }

@@ -64,6 +64,7 @@ impl Devices {
                 libm: config.libm,
                 timed: config.timed,
                 fuel: config.limits.fuel,
+                lift_work: config.limits.lift_work,
                 ..GpuOptions::default()
             },
             cache: open_cache(config),

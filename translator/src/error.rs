@@ -104,6 +104,14 @@ pub enum Error {
         /// Where it stands, if it stands at one place.
         at: Option<Location>,
     },
+    /// Lifting the kernel is more work than [`Options::max_work`](crate::Options::max_work); the CPU device can run it.
+    #[error("Lifting the kernel `{function_name}` is more work than the limit of {limit} steps.")]
+    TooMuchWork {
+        /// The limit.
+        limit: u64,
+        /// The kernel's name, or its number where it has none.
+        function_name: String,
+    },
     /// A pass broke its own rules: a defect in the translator.
     #[error("The translator broke its own rule and gave up: {0}. Please report this with the module.")]
     Internal(String),

@@ -41,6 +41,7 @@ mod structurize;
 mod targets;
 #[doc(hidden)]
 pub mod testing;
+mod work;
 
 pub use analysis::launch_checks::{LaunchChecks, LaunchState, LinearReach};
 pub use error::{Error, Location, Result, TrapKind};
@@ -49,8 +50,9 @@ pub use layout::Layout;
 pub use libm::{How, LibraryCall, Recognition};
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, Emulate, Environment, Features, FloatMode, FloatSupport, Input, Interface, LINEAR,
-    Libm, MAX_GUESS_ERROR, Options, Profile, Shape, TRAP_BINDING, TableEntry, TrapSite, WINDOW_ALIGNMENT, immediate,
+    Access, Binding, BufferParam, DEFAULT_WORK, Emulate, Environment, Features, FloatMode, FloatSupport, Input,
+    Interface, LINEAR, Libm, MAX_GUESS_ERROR, Options, Profile, Shape, TRAP_BINDING, TableEntry, TrapSite,
+    WINDOW_ALIGNMENT, immediate,
 };
 pub use pointers::{Pointer, Source};
 pub use reach::next_is_unreachable;
@@ -107,10 +109,13 @@ const STACK_BYTES: usize = 256 << 20;
 /// [`Error::NotAKernel`] for a wrong type, [`Error::Unsupported`] for what can't be lifted,
 /// [`Error::Internal`] for a defect of the translator.
 pub fn translate(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Shader> {
-    on_deep_stack(|| {
-        let (simplified, shape) = simplified_knowing(module, function, shape, options)?;
-        shader(module, simplified, &shape, options)
-    })
+    on_deep_stack(options, || translate_here(module, function, shape, options))
+}
+
+/// The same on this thread.
+fn translate_here(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Shader> {
+    let (simplified, shape) = simplified_knowing(module, function, shape, options)?;
+    shader(module, simplified, &shape, options)
 }
 
 /// What [`translate_or_ask`] gives.
@@ -132,7 +137,7 @@ pub enum Answer {
 /// # Errors
 /// Those of [`translate`].
 pub fn translate_or_ask(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Answer> {
-    on_deep_stack(|| {
+    on_deep_stack(options, || {
         let simplified = match simplified_or_ask(module, function, shape, options)? {
             Narrowed::Kernel(simplified) => simplified,
             Narrowed::Asks(words, _) => return Ok(Answer::Words(words)),
@@ -149,6 +154,7 @@ pub fn translate_or_ask(module: &Module, function: u32, shape: &Shape, options: 
 fn shader(module: &Module, simplified: Simplified, shape: &Shape, options: &Options) -> Result<Shader> {
     let Strict { function, operators, accesses, launch_checks, linear } =
         strict_form(module, simplified, shape, options)?;
+    work::check(&function.name)?;
     let (words, interface) = backend::emit(&function, shape, options)?;
     let stack_bytes = 4 * function.stack_words;
     Ok(Shader { words, interface, operators, accesses, launch_checks, linear, stack_bytes })
@@ -159,7 +165,7 @@ fn shader(module: &Module, simplified: Simplified, shape: &Shape, options: &Opti
 /// # Errors
 /// Those of [`translate`].
 pub fn emit_ir(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<String> {
-    on_deep_stack(|| Ok(strict_function(module, function, shape, options)?.to_string()))
+    on_deep_stack(options, || Ok(strict_function(module, function, shape, options)?.to_string()))
 }
 
 fn strict_function(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Function> {
@@ -199,6 +205,7 @@ fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: 
     }
     passes::dead_code::remove(&mut lowered);
     passes::forward::forward(&mut lowered);
+    work::check(&lowered.name)?;
     let linear = analysis::launch_checks::linear_reach(&lowered);
     passes::widen::widen(&mut lowered);
     passes::dead_code::remove(&mut lowered);
@@ -206,6 +213,7 @@ fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: 
     // Checks from several places meet in one list now: what they compute alike is one value.
     passes::simplify::simplify(&mut lowered);
     passes::dead_code::remove(&mut lowered);
+    work::check(&lowered.name)?;
     passes::hoist_loads::hoist_loads(&mut lowered);
     passes::part_stores::part_stores(&mut lowered, options);
     if options.fuel.is_some() && passes::fuel::burn(&mut lowered) {
@@ -328,7 +336,7 @@ fn simplified_calling(
     check_kernel(module, function, shape)?;
     // Calls that are still open are in no stage's form.
     let checked = |function: Function, stage: Stage| match targets.are_open() {
-        true => Ok(function),
+        true => work::check(&function.name).map(|()| function),
         false => checked(function, stage),
     };
     let mut slice = call_graph::Slice::new(module, &shape.environment, options.device_libm());
@@ -410,8 +418,10 @@ fn check_kernel(module: &Module, function: u32, shape: &Shape) -> Result<()> {
     }
 }
 
-/// In debug builds verifies what a pass left; what breaks a rule is a defect of the pass.
+/// Ends what is too much work. In debug builds verifies what a pass left; what breaks a rule is a defect of the pass.
 fn checked(function: Function, stage: Stage) -> Result<Function> {
+    work::spend(function.stmt_count());
+    work::check(&function.name)?;
     if cfg!(debug_assertions) {
         verify(&function, stage).map_err(|e| Error::Internal(e.to_string()))?;
     }
@@ -419,7 +429,11 @@ fn checked(function: Function, stage: Stage) -> Result<Function> {
 }
 
 /// Runs on a thread whose stack holds the deepest nesting that the front end lets through.
-fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+fn on_deep_stack<T: Send>(options: &Options, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let work = || {
+        work::allow(options.max_work);
+        work()
+    };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("wavelift-lift".into()).stack_size(STACK_BYTES);
         let thread =

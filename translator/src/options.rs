@@ -229,12 +229,18 @@ pub struct Options {
     /// Deepest nesting of branches that the device's driver compiles rightly, where code behind a branch in which an
     /// invocation may end counts as nested in it; more is `Unsupported`.
     pub max_nesting: u32,
+    /// Most work of lifting, in statements that passes look at; more is [`Error::TooMuchWork`](crate::Error::TooMuchWork).
+    pub max_work: u64,
     /// What an invocation may do before it traps ([`OutOfFuel`](crate::TrapKind::OutOfFuel)), in operators of loops, less
     /// than 2^31; `None` for any time.
     pub fuel: Option<u32>,
     /// What is assumed, and checked when the kernel runs.
     pub speculation: Speculation,
 }
+
+/// How much work lifting may be by default ([`Options::max_work`]): about ten seconds, and ten times what any of the kernels
+/// takes that Wavelift is tested with.
+pub const DEFAULT_WORK: u64 = 1 << 27;
 
 impl Default for Options {
     fn default() -> Self {
@@ -251,6 +257,7 @@ impl Default for Options {
             speculation: Speculation::NONE,
             max_stack: u32::MAX,
             max_nesting: u32::MAX,
+            max_work: DEFAULT_WORK,
             fuel: None,
         }
     }

@@ -76,6 +76,8 @@ pub struct GpuOptions {
     pub timed: bool,
     /// See [`Limits::fuel`](crate::Limits::fuel).
     pub fuel: Option<u32>,
+    /// See [`Limits::lift_work`](crate::Limits::lift_work).
+    pub lift_work: u64,
 }
 
 impl Default for GpuOptions {
@@ -89,6 +91,7 @@ impl Default for GpuOptions {
             workgroup_size: None,
             timed: false,
             fuel: crate::Limits::default().fuel,
+            lift_work: crate::Limits::default().lift_work,
         }
     }
 }
@@ -232,6 +235,7 @@ impl GpuDevice {
             float: options.float,
             libm: options.libm,
             fuel: options.fuel,
+            max_work: options.lift_work,
             features,
             emulate: options.emulate,
             workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),

@@ -330,11 +330,14 @@ impl KernelCache {
     }
 
     fn lifted(&self, question: &Question<'_>) -> Result<Lifting, LaunchError> {
-        let lifted = question.lift();
-        if let (Some(kept), false) = (&self.kept, matches!(lifted, Err(translator::Error::Internal(_)))) {
-            kept.keep_answer(question, &lifted.as_ref().map_err(ToString::to_string));
+        let lifted = question.lift().map_err(refusal);
+        match (&self.kept, &lifted) {
+            (Some(kept), Ok(answer)) => kept.keep_answer(question, &Ok(answer)),
+            (Some(kept), Err(LaunchError::Unsupported(refusal))) => kept.keep_answer(question, &Err(refusal.clone())),
+            // A defect may be repaired.
+            _ => {}
         }
-        self.prepared(lifted.map_err(refusal)?, question)
+        self.prepared(lifted?, question)
     }
 
     fn prepared(&self, answer: Answer, question: &Question<'_>) -> Result<Lifting, LaunchError> {
@@ -353,6 +356,9 @@ impl KernelCache {
 fn refusal(error: translator::Error) -> LaunchError {
     match error {
         translator::Error::Internal(_) => LaunchError::Internal(error.to_string()),
+        translator::Error::TooMuchWork { .. } => {
+            LaunchError::Unsupported(format!("{error} Raise the limit for it to run on a GPU."))
+        }
         translator::Error::Unsupported { .. }
         | translator::Error::NotAKernel(_)
         | translator::Error::Invalid { .. } => LaunchError::Unsupported(error.to_string()),

@@ -175,6 +175,7 @@ fn variations() -> Vec<Variation> {
     add("accesses", &|v| v.options.max_accesses -= 1);
     add("stack", &|v| v.options.max_stack -= 1);
     add("nesting", &|v| v.options.max_nesting -= 1);
+    add("work", &|v| v.options.max_work -= 1);
     add("fuel", &|v| v.options.fuel = Some(1000));
     all
 }
