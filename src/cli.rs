@@ -132,7 +132,7 @@ pub struct LimitArguments {
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, default_value = "16M")]
     pub max_kernel_size: u64,
 
-    /// Most work of lifting one form of a kernel, in steps, of which there are about ten million in a second.
+    /// Most work of lifting one form of a kernel, in steps, of which three to ten million take a second.
     #[arg(long, value_name = "NUMBER", default_value_t = wavelift::Limits::default().lift_work)]
     pub max_lift_work: u64,
 }

@@ -53,7 +53,7 @@ fn what_is_too_much_work_to_lift_runs_on_the_cpu() {
     if gpu::adapters().is_empty() {
         return;
     }
-    const REASON: &str = "is more work than the limit of 1000 steps. Raise the limit for it to run on a GPU.";
+    const REASON: &str = "is more work than the limit of 100 steps. Raise the limit for it to run on a GPU.";
     let run = |lift_work, allow_fallback| {
         let limits = Limits { lift_work, ..Limits::default() };
         let config = Config { device: DeviceChoice::Gpu, limits, allow_fallback, ..Config::default() };
@@ -64,10 +64,10 @@ fn what_is_too_much_work_to_lift_runs_on_the_cpu() {
         (code, guest.words(buffer, 4), fallback)
     };
     assert_eq!(run(Limits::default().lift_work, false), (0, vec![4, 7, 10, 13], None));
-    let (code, words, reason) = run(1000, true);
+    let (code, words, reason) = run(100, true);
     assert_eq!((code, words), (0, vec![4, 7, 10, 13]));
     assert!(reason.as_ref().is_some_and(|reason| reason.contains(REASON)), "{reason:?}");
-    let (code, words, reason) = run(1000, false);
+    let (code, words, reason) = run(100, false);
     assert_eq!((code, words), (UNSUPPORTED, vec![0; 4]));
     assert!(reason.as_ref().is_some_and(|reason| reason.contains(REASON)), "{reason:?}");
 }

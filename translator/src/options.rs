@@ -238,9 +238,9 @@ pub struct Options {
     pub speculation: Speculation,
 }
 
-/// How much work lifting may be by default ([`Options::max_work`]): about ten seconds, and ten times what any of the kernels
+/// How much work lifting may be by default ([`Options::max_work`]): ten to twenty seconds, and four times what any of the kernels
 /// takes that Wavelift is tested with.
-pub const DEFAULT_WORK: u64 = 1 << 27;
+pub const DEFAULT_WORK: u64 = 1 << 26;
 
 impl Default for Options {
     fn default() -> Self {

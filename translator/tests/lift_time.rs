@@ -407,17 +407,17 @@ fn check_guests(folders: &[&str], at_least: u32) {
         }
     }
     println!("{lifted} forms, at most {} steps: {}", most.0, most.1);
-    assert!(lifted >= at_least && most.0 < DEFAULT_WORK / 5, "{lifted} forms, {most:?}");
+    assert!(lifted >= at_least && most.0 < DEFAULT_WORK / 4, "{lifted} forms, {most:?}");
 }
 
 #[test]
-fn no_example_takes_a_fifth_of_the_limit() {
+fn no_example_takes_a_quarter_of_the_limit() {
     check_guests(&["examples/guests"], 25);
 }
 
 #[test]
 #[ignore = "takes minutes"]
-fn no_guest_takes_a_fifth_of_the_limit() {
+fn no_guest_takes_a_quarter_of_the_limit() {
     check_guests(&["examples/guests", "tests/guests"], 1000);
 }
 
