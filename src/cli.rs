@@ -87,6 +87,15 @@ pub struct RunArguments {
     #[arg(long, value_enum)]
     pub libm: Option<Libm>,
 
+    /// Keep lifted kernels and the GPU driver's pipelines in this folder for later runs. By default what
+    /// `WAVELIFT_CACHE_DIR` names, else `wavelift` in the user's cache folder.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "no_cache")]
+    pub cache_dir: Option<PathBuf>,
+
+    /// Keep nothing, and use nothing that was kept.
+    #[arg(long)]
+    pub no_cache: bool,
+
     #[command(flatten)]
     pub limits: LimitArguments,
 }
@@ -122,6 +131,10 @@ pub struct LimitArguments {
     /// Most bytes of code that a kernel can reach.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes, default_value = "16M")]
     pub max_kernel_size: u64,
+
+    /// Most work of lifting one form of a kernel, in steps, of which three to ten million take a second.
+    #[arg(long, value_name = "NUMBER", default_value_t = wavelift::Limits::default().lift_work)]
+    pub max_lift_work: u64,
 }
 
 impl From<&LimitArguments> for wavelift::Limits {
@@ -134,6 +147,7 @@ impl From<&LimitArguments> for wavelift::Limits {
             buffers: arguments.max_buffers,
             iterations: arguments.max_iterations,
             kernel_size: arguments.max_kernel_size,
+            lift_work: arguments.max_lift_work,
         }
     }
 }

@@ -111,9 +111,8 @@ pub(crate) fn launch(
         Ok(Progress::Ran(ran)) => {
             record.device = core.device_name(ran.on);
             record.fallback = ran.reason;
-            record.lift += ran.times.lift;
+            record.note_times(&ran.times);
             record.note_form(&launch.module.wasm, &ran.times);
-            (record.compile, record.run) = (ran.times.compile, ran.times.run);
             match before {
                 Some(before) if !ran.in_caller => {
                     let verified = verify::verify(core, slot, ran.on, launch, &before, caller);

@@ -24,6 +24,7 @@
 //! ```
 
 pub mod device;
+mod disk_cache;
 mod error;
 mod host;
 mod interrupt;
@@ -34,6 +35,7 @@ mod runtime;
 pub mod text;
 mod trap;
 
+pub use disk_cache::{CacheStatistics, CacheUses, DiskCache, default_cache_dir};
 pub use error::{Error, Result};
 pub use host::{ErrorCode, GuestState, HostFault, add_to_linker};
 pub use interrupt::{Interrupt, Interruption};

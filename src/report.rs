@@ -29,6 +29,8 @@ pub struct LaunchRecord {
     pub count: u64,
     /// How many of them were compared with another device's run.
     pub verified: u64,
+    /// How many of them took their kernel from the disk cache, so that it was not lifted.
+    pub from_cache: u64,
     /// Lifting Wasm to SPIR-V, or rewriting it for CPU workers; reading a kernel that came as a module.
     pub lift: Duration,
     /// Making pipelines, or machine code.
@@ -54,6 +56,7 @@ impl LaunchRecord {
             form: None,
             count: 1,
             verified: 0,
+            from_cache: 0,
             lift: Duration::ZERO,
             compile: Duration::ZERO,
             upload: Duration::ZERO,
@@ -61,6 +64,13 @@ impl LaunchRecord {
             download: Duration::ZERO,
             function: (0, 0),
         }
+    }
+
+    /// Notes how long a launch took.
+    pub(crate) fn note_times(&mut self, times: &LaunchTimes) {
+        self.lift += times.lift;
+        self.from_cache = u64::from(times.from_cache);
+        (self.compile, self.run) = (times.compile, times.run);
     }
 
     /// Notes in which form a launch ran, where that is not the exact one, or not the first that was tried.
@@ -82,6 +92,7 @@ impl LaunchRecord {
     fn add(&mut self, other: &LaunchRecord) {
         self.count += other.count;
         self.verified += other.verified;
+        self.from_cache += other.from_cache;
         self.lift += other.lift;
         self.compile += other.compile;
         self.upload += other.upload;
@@ -173,6 +184,9 @@ impl fmt::Display for Report {
                     notes.len() - 1
                 });
                 marks.push(format!("[{}]", number + 1));
+            }
+            if group.from_cache > 0 {
+                marks.push("kernel from the cache".to_string());
             }
             if group.verified > 0 {
                 marks.push(format!("{} verified", group.verified));

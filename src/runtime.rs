@@ -17,6 +17,7 @@ pub use limits::Limits;
 pub use module::Module;
 
 use crate::device::{Device, DeviceInfo};
+use crate::disk_cache::{CacheStatistics, DiskCache};
 use crate::error::{Error, Result};
 use crate::kernel::KernelModules;
 
@@ -85,6 +86,11 @@ impl Runtime {
     /// then the CPU with all cores (without an index).
     pub fn list_devices(&self) -> Vec<(Option<usize>, DeviceInfo)> {
         self.inner.devices.list()
+    }
+
+    /// How often the disk cache was of use so far; `None` without [`Config::cache_dir`], or where that can't be used.
+    pub fn cache_statistics(&self) -> Option<CacheStatistics> {
+        self.inner.devices.cache().map(DiskCache::statistics)
     }
 
     /// What a launch runs on when the guest expresses no wish.

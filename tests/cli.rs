@@ -23,7 +23,12 @@ impl Files {
 }
 
 fn wavelift<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_wavelift")).args(arguments).env_remove("WAVELIFT_LOG").output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_wavelift"))
+        .args(arguments)
+        .env_remove("WAVELIFT_LOG")
+        .env("WAVELIFT_CACHE_DIR", "")
+        .output()
+        .unwrap()
 }
 
 fn stdout(output: &Output) -> String {

@@ -18,7 +18,7 @@ const MODULE: &str = r#"(module
   (func $yields (param i32 i32 i32) (drop (call $sched_yield))))"#;
 
 fn wavelift(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_wavelift")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_wavelift")).args(arguments).env("WAVELIFT_CACHE_DIR", "").output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -168,6 +168,7 @@ fn images(devices: &[&str]) -> Result<(), Failed> {
     for device in devices {
         let file = format!("{device}.pgm");
         let output = Command::new(env!("CARGO_BIN_EXE_wavelift"))
+            .env("WAVELIFT_CACHE_DIR", "")
             .args(["run", "--device", device, "--dir"])
             .arg(format!("{}::/out", folder.path().display()))
             .arg(path("mandelbrot"))

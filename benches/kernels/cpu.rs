@@ -43,7 +43,7 @@ impl Mode {
     fn time(&self, case: &Case) -> Result<f64> {
         let mut command = Command::new(&self.program);
         command.args(&self.before).args(case.guest_arguments).args(["--repeat", REPEAT]).args(self.after);
-        let output = command.output().with_context(|| {
+        let output = command.env("WAVELIFT_CACHE_DIR", "").output().with_context(|| {
             format!("`{}` does not run; build the native guests with scripts/build-native", self.program.display())
         })?;
         let text = String::from_utf8_lossy(&output.stdout);

@@ -46,6 +46,10 @@ fn config(arguments: &RunArguments) -> Config {
         limits: (&arguments.limits).into(),
         speculate: arguments.speculate.into(),
         emulate: crate::cli::emulate(&arguments.emulate),
+        cache_dir: match arguments.no_cache {
+            true => None,
+            false => arguments.cache_dir.clone().or_else(wavelift::default_cache_dir),
+        },
         notice: Notice::new(|message| super::say(&format!("wavelift: {message}"))),
         ..Config::default()
     }

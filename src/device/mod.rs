@@ -201,6 +201,8 @@ pub trait Caller {
 pub struct LaunchTimes {
     /// Wasm to SPIR-V (GPU), or re-encoding the device module (CPU).
     pub lift: Duration,
+    /// The kernel was not lifted but found in the disk cache.
+    pub from_cache: bool,
     /// Pipeline creation by the driver, or compilation by Cranelift.
     pub compile: Duration,
     /// Submission to completion; from device timestamps where the device has them.

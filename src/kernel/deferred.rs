@@ -37,8 +37,7 @@ impl Core {
             let lost = || Err(LaunchError::Internal("The device forgot a launch.".to_string()));
             match outcome.unwrap_or_else(lost) {
                 Ok(times) => {
-                    record.lift += times.lift;
-                    (record.compile, record.run) = (times.compile, times.run);
+                    record.note_times(&times);
                     self.report.push(record);
                 }
                 Err(error) => {

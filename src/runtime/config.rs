@@ -1,6 +1,7 @@
 //! What an embedder or the command line chooses.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use wavelift_translator::{Emulate, FloatMode, Libm, Profile, Speculate};
@@ -86,6 +87,13 @@ pub struct Config {
     /// A guest's own loops end when an [`Interrupt`](crate::Interrupt) says so, which takes a few percent of its speed. So
     /// they do with a time limit, too.
     pub interruptible: bool,
+    /// The folder in which lifted kernels and the pipelines that GPU drivers made of them are kept from one process to the
+    /// next; `None`, the default, for none. [`default_cache_dir`](crate::default_cache_dir) is where the command keeps them. It
+    /// is made for this user alone if it is not there. One that can't be used, or that others may write to, is noted in the
+    /// `tracing` log and left alone: nothing but time depends on it.
+    pub cache_dir: Option<PathBuf>,
+    /// Most bytes of that folder, about; 256 MiB by default. What was not used for longest goes first.
+    pub cache_size: u64,
     /// Who is told when a GPU was wished for and there is none; by default the `tracing` log.
     pub notice: Notice,
 }
@@ -114,6 +122,8 @@ impl Default for Config {
             threads: None,
             limits: Limits::default(),
             interruptible: false,
+            cache_dir: None,
+            cache_size: 256 << 20,
             notice: Notice::default(),
         }
     }

@@ -11,6 +11,7 @@ use super::config::{Config, DeviceChoice, Notice};
 use crate::device::cpu::{self, CpuOptions};
 use crate::device::gpu::{self, Adapter, GpuOptions};
 use crate::device::{Device, DeviceError, DeviceInfo, DeviceKind};
+use crate::disk_cache::DiskCache;
 use crate::error::{Error, Result};
 use crate::host::Hint;
 
@@ -41,6 +42,7 @@ pub(crate) struct Devices {
     fixed: Option<DeviceSlot>,
     own: Option<Arc<dyn Device>>,
     gpu_options: GpuOptions,
+    cache: Option<Arc<DiskCache>>,
     cpu_options: CpuOptions,
     notice: Notice,
     told: AtomicBool,
@@ -62,8 +64,10 @@ impl Devices {
                 libm: config.libm,
                 timed: config.timed,
                 fuel: config.limits.fuel,
+                lift_work: config.limits.lift_work,
                 ..GpuOptions::default()
             },
+            cache: open_cache(config),
             cpu_options: CpuOptions { threads: config.threads, fuel: config.limits.fuel },
             notice: config.notice.clone(),
             told: AtomicBool::new(false),
@@ -90,6 +94,11 @@ impl Devices {
         self.fixed = Some(DeviceSlot::Own);
         self.own = Some(device);
         self
+    }
+
+    /// The disk cache, if there is one.
+    pub fn cache(&self) -> Option<&DiskCache> {
+        self.cache.as_deref()
     }
 
     fn adapters(&self) -> &[Adapter] {
@@ -131,7 +140,13 @@ impl Devices {
             return Ok(device.clone());
         }
         let device = match slot {
-            DeviceSlot::Gpu(index) => gpu::open(&self.adapters()[index], &self.gpu_options)?,
+            DeviceSlot::Gpu(index) => {
+                let (adapter, options) = (&self.adapters()[index], &self.gpu_options);
+                match &self.cache {
+                    Some(cache) => gpu::open_with_cache(adapter, options, cache.clone())?,
+                    None => gpu::open(adapter, options)?,
+                }
+            }
             DeviceSlot::Cpu | DeviceSlot::Own => cpu::open(&self.cpu_options),
             DeviceSlot::Sequential => cpu::open_sequential(&self.cpu_options),
         };
@@ -191,4 +206,10 @@ impl Devices {
         });
         Ok(())
     }
+}
+
+/// The disk cache that the configuration names, if it can be used.
+fn open_cache(config: &Config) -> Option<Arc<DiskCache>> {
+    let opened = DiskCache::open(config.cache_dir.as_ref()?, config.cache_size);
+    opened.inspect_err(|why| tracing::warn!("{why}")).ok().map(Arc::new)
 }

@@ -29,6 +29,10 @@ pub struct Limits {
     /// Bytes of code that a kernel can reach, those of functions in the table that it can call included; 16 MiB by default.
     /// Beyond it a launch gives `unsupported`, on every device.
     pub kernel_size: u64,
+    /// Work of lifting one form of a kernel for a GPU, in statements that the translator's passes look at; 2^26 by default, which
+    /// take ten to twenty seconds. It is no time, so that it does not depend on how busy the machine is what runs where. A kernel
+    /// beyond it runs on the CPU. A launch may need several forms. How long the driver then compiles has no limit.
+    pub lift_work: u64,
 }
 
 impl Default for Limits {
@@ -41,6 +45,7 @@ impl Default for Limits {
             buffers: 1 << 16,
             iterations: u32::MAX,
             kernel_size: 16 << 20,
+            lift_work: wavelift_translator::DEFAULT_WORK,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use wavelift::device::gpu;
 use wavelift::{Config, DeviceChoice, Error, Interruption, Limits, Runtime};
 
 use super::launches::devices;
@@ -45,6 +46,30 @@ fn a_launch_has_a_size_and_a_kernel_too() {
         assert!(report.contains("bytes of code, and the limit is 20. Raise the limit"), "{report}");
         assert_eq!(guest.words(buffer, 3), [0; 3], "it ran all the same");
     }
+}
+
+#[test]
+fn what_is_too_much_work_to_lift_runs_on_the_cpu() {
+    if gpu::adapters().is_empty() {
+        return;
+    }
+    const REASON: &str = "is more work than the limit of 100 steps. Raise the limit for it to run on a GPU.";
+    let run = |lift_work, allow_fallback| {
+        let limits = Limits { lift_work, ..Limits::default() };
+        let config = Config { device: DeviceChoice::Gpu, limits, allow_fallback, ..Config::default() };
+        let mut guest = Guest::new(&Runtime::new(config).unwrap(), DRIVER);
+        let buffer = guest.buffer(16, 2);
+        let code = guest.launch(table::FILL, 4, &[], &[buffer]).unwrap();
+        let fallback = guest.instance.report().launches()[0].fallback.clone();
+        (code, guest.words(buffer, 4), fallback)
+    };
+    assert_eq!(run(Limits::default().lift_work, false), (0, vec![4, 7, 10, 13], None));
+    let (code, words, reason) = run(100, true);
+    assert_eq!((code, words), (0, vec![4, 7, 10, 13]));
+    assert!(reason.as_ref().is_some_and(|reason| reason.contains(REASON)), "{reason:?}");
+    let (code, words, reason) = run(100, false);
+    assert_eq!((code, words), (UNSUPPORTED, vec![0; 4]));
+    assert!(reason.as_ref().is_some_and(|reason| reason.contains(REASON)), "{reason:?}");
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::speculation::Assumption;
 
 /// A place in the guest's bytecode.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Location {
     /// Index of the function in the module's function index space (imports first).
     pub function: u32,
@@ -20,7 +22,7 @@ impl fmt::Display for Location {
 }
 
 /// What kind of fault a kernel ran into; Wasm's own traps, and the limits a device adds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum TrapKind {
     /// The `unreachable` operator.
     Unreachable,
@@ -101,6 +103,14 @@ pub enum Error {
         function_name: String,
         /// Where it stands, if it stands at one place.
         at: Option<Location>,
+    },
+    /// Lifting the kernel is more work than [`Options::max_work`](crate::Options::max_work); the CPU device can run it.
+    #[error("Lifting the kernel `{function_name}` is more work than the limit of {limit} steps.")]
+    TooMuchWork {
+        /// The limit.
+        limit: u64,
+        /// The kernel's name, or its number where it has none.
+        function_name: String,
     },
     /// A pass broke its own rules: a defect in the translator.
     #[error("The translator broke its own rule and gave up: {0}. Please report this with the module.")]

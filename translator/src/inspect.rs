@@ -126,7 +126,7 @@ pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Insp
         words: shape.environment.words.len(),
         verdict: Ok(0),
     };
-    match crate::on_deep_stack(|| crate::simplified(module, function, &shape, options)) {
+    match crate::on_deep_stack(options, || crate::simplified(module, function, &shape, options)) {
         Ok(crate::Simplified { kernel, frames, operators }) => {
             inspection.operators = Some(operators);
             inspection.accesses = accesses(&kernel, module, shape.clone(), frames.stack_pointer);

@@ -34,10 +34,12 @@ pub use math::MathOp;
 pub use operator::{LowOp, Op, WasmOp};
 pub use vector::{IntOp, Lane, ShiftOp, VectorOp};
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Location, TrapKind};
 
 /// The type of a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Type {
     /// 32-bit integer, without sign.
     I32,
@@ -85,7 +87,7 @@ impl Type {
 }
 
 /// A constant; floats as bits, so that equality is identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Const {
     /// `i32`
     I32(u32),
@@ -130,7 +132,7 @@ impl Const {
 macro_rules! index_type {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub struct $name(pub u32);
 
         impl $name {

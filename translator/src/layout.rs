@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::options::LINEAR;
 
 /// Stands for the pool of buffers that the kernel only loads, where other numbers stand for slots.
@@ -17,7 +19,7 @@ pub const DATA: u32 = LINEAR - 4;
 /// and arguments are immediates.
 ///
 /// Values do not depend on it: it serves devices whose limits a launch exceeds.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Layout {
     /// The words of the immediates, but for the first two, come in a buffer of their own ([`PARAMETERS`]) at the same
     /// word numbers.

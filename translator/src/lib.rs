@@ -35,11 +35,13 @@ pub mod options;
 pub mod passes;
 pub mod pointers;
 mod reach;
+mod recheck;
 pub mod speculation;
 mod structurize;
 mod targets;
 #[doc(hidden)]
 pub mod testing;
+mod work;
 
 pub use analysis::launch_checks::{LaunchChecks, LaunchState, LinearReach};
 pub use error::{Error, Location, Result, TrapKind};
@@ -48,8 +50,9 @@ pub use layout::Layout;
 pub use libm::{How, LibraryCall, Recognition};
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, Emulate, Environment, Features, FloatMode, FloatSupport, Input, Interface, LINEAR,
-    Libm, MAX_GUESS_ERROR, Options, Profile, Shape, TRAP_BINDING, TableEntry, TrapSite, WINDOW_ALIGNMENT, immediate,
+    Access, Binding, BufferParam, DEFAULT_WORK, Emulate, Environment, Features, FloatMode, FloatSupport, Input,
+    Interface, LINEAR, Libm, MAX_GUESS_ERROR, Options, Profile, Shape, TRAP_BINDING, TableEntry, TrapSite,
+    WINDOW_ALIGNMENT, immediate,
 };
 pub use pointers::{Pointer, Source};
 pub use reach::next_is_unreachable;
@@ -58,13 +61,19 @@ pub use targets::initial_shape;
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 use analysis::frames::Frames;
 use ir::Function;
 use ir::verify::{Stage, verify};
 use targets::{Narrowed, Targets};
 
+/// Names this build of the translator: its version, and a hash of its sources and of the versions of the crates that it is
+/// built on. Equal names give equal words for equal input, so it belongs into the keys of caches.
+pub const BUILD: &str = env!("WAVELIFT_TRANSLATOR_BUILD");
+
 /// A lifted kernel.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Shader {
     /// The SPIR-V module; its entry point is `main`.
     pub words: Vec<u32>,
@@ -100,14 +109,17 @@ const STACK_BYTES: usize = 256 << 20;
 /// [`Error::NotAKernel`] for a wrong type, [`Error::Unsupported`] for what can't be lifted,
 /// [`Error::Internal`] for a defect of the translator.
 pub fn translate(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Shader> {
-    on_deep_stack(|| {
-        let (simplified, shape) = simplified_knowing(module, function, shape, options)?;
-        shader(module, simplified, &shape, options)
-    })
+    on_deep_stack(options, || translate_here(module, function, shape, options))
+}
+
+/// The same on this thread.
+fn translate_here(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Shader> {
+    let (simplified, shape) = simplified_knowing(module, function, shape, options)?;
+    shader(module, simplified, &shape, options)
 }
 
 /// What [`translate_or_ask`] gives.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Answer {
     /// The kernel, lifted: it takes no pointers that the host could read.
     Shader(Box<Shader>),
@@ -125,7 +137,7 @@ pub enum Answer {
 /// # Errors
 /// Those of [`translate`].
 pub fn translate_or_ask(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Answer> {
-    on_deep_stack(|| {
+    on_deep_stack(options, || {
         let simplified = match simplified_or_ask(module, function, shape, options)? {
             Narrowed::Kernel(simplified) => simplified,
             Narrowed::Asks(words, _) => return Ok(Answer::Words(words)),
@@ -142,6 +154,7 @@ pub fn translate_or_ask(module: &Module, function: u32, shape: &Shape, options: 
 fn shader(module: &Module, simplified: Simplified, shape: &Shape, options: &Options) -> Result<Shader> {
     let Strict { function, operators, accesses, launch_checks, linear } =
         strict_form(module, simplified, shape, options)?;
+    work::check(&function.name)?;
     let (words, interface) = backend::emit(&function, shape, options)?;
     let stack_bytes = 4 * function.stack_words;
     Ok(Shader { words, interface, operators, accesses, launch_checks, linear, stack_bytes })
@@ -152,7 +165,7 @@ fn shader(module: &Module, simplified: Simplified, shape: &Shape, options: &Opti
 /// # Errors
 /// Those of [`translate`].
 pub fn emit_ir(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<String> {
-    on_deep_stack(|| Ok(strict_function(module, function, shape, options)?.to_string()))
+    on_deep_stack(options, || Ok(strict_function(module, function, shape, options)?.to_string()))
 }
 
 fn strict_function(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Function> {
@@ -192,6 +205,7 @@ fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: 
     }
     passes::dead_code::remove(&mut lowered);
     passes::forward::forward(&mut lowered);
+    work::check(&lowered.name)?;
     let linear = analysis::launch_checks::linear_reach(&lowered);
     passes::widen::widen(&mut lowered);
     passes::dead_code::remove(&mut lowered);
@@ -199,6 +213,7 @@ fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: 
     // Checks from several places meet in one list now: what they compute alike is one value.
     passes::simplify::simplify(&mut lowered);
     passes::dead_code::remove(&mut lowered);
+    work::check(&lowered.name)?;
     passes::hoist_loads::hoist_loads(&mut lowered);
     passes::part_stores::part_stores(&mut lowered, options);
     if options.fuel.is_some() && passes::fuel::burn(&mut lowered) {
@@ -321,7 +336,7 @@ fn simplified_calling(
     check_kernel(module, function, shape)?;
     // Calls that are still open are in no stage's form.
     let checked = |function: Function, stage: Stage| match targets.are_open() {
-        true => Ok(function),
+        true => work::check(&function.name).map(|()| function),
         false => checked(function, stage),
     };
     let mut slice = call_graph::Slice::new(module, &shape.environment, options.device_libm());
@@ -403,8 +418,10 @@ fn check_kernel(module: &Module, function: u32, shape: &Shape) -> Result<()> {
     }
 }
 
-/// In debug builds verifies what a pass left; what breaks a rule is a defect of the pass.
+/// Ends what is too much work. In debug builds verifies what a pass left; what breaks a rule is a defect of the pass.
 fn checked(function: Function, stage: Stage) -> Result<Function> {
+    work::spend(function.stmt_count());
+    work::check(&function.name)?;
     if cfg!(debug_assertions) {
         verify(&function, stage).map_err(|e| Error::Internal(e.to_string()))?;
     }
@@ -412,7 +429,11 @@ fn checked(function: Function, stage: Stage) -> Result<Function> {
 }
 
 /// Runs on a thread whose stack holds the deepest nesting that the front end lets through.
-fn on_deep_stack<T: Send>(work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+fn on_deep_stack<T: Send>(options: &Options, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let work = || {
+        work::allow(options.max_work);
+        work()
+    };
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("wavelift-lift".into()).stack_size(STACK_BYTES);
         let thread =

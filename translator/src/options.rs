@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use crate::layout::Layout;
 use crate::pointers::Pointer;
 use crate::speculation::{Assumption, Speculation};
 
 /// What kernels may do with a buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Access {
     /// Loads only; a store traps.
     Read,
@@ -25,7 +27,7 @@ impl Access {
 }
 
 /// Which reader the SPIR-V is for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub enum Profile {
     /// A Vulkan driver, untouched by naga.
     #[default]
@@ -36,7 +38,7 @@ pub enum Profile {
 
 /// How exact floats are. In every mode conversions to integers are checked, a float that is only moved or reinterpreted
 /// keeps its bits, and an integer result never depends on the mode but through floats.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub enum FloatMode {
     /// Equal to Wasm bit for bit, NaN payloads excepted: what the device does not round as IEEE 754 says is corrected or
     /// computed on integers, and what can't be is [`Error::Unsupported`](crate::Error::Unsupported).
@@ -54,7 +56,7 @@ pub enum FloatMode {
 }
 
 /// What becomes of calls of C's mathematical library.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Libm {
     /// The guest's own code is lifted, as any function's is.
     Guest,
@@ -68,7 +70,7 @@ pub enum Libm {
 pub const MAX_GUESS_ERROR: u64 = 8;
 
 /// What the device has, as far as the shader's text depends on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Features {
     /// 64-bit integers.
     pub int64: bool,
@@ -184,7 +186,7 @@ impl Features {
 }
 
 /// Types whose values are kept, and whose operators are computed, on smaller integers, exactly.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Emulate {
     /// 64-bit integers, as two words each; floats of 64 bits, too, then.
     pub i64: bool,
@@ -204,7 +206,7 @@ pub enum FloatSupport {
 }
 
 /// How to lift.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Options {
     /// Which reader the SPIR-V is for.
     pub profile: Profile,
@@ -230,12 +232,18 @@ pub struct Options {
     /// Deepest nesting of branches that the device's driver compiles rightly, where code behind a branch in which an
     /// invocation may end counts as nested in it; more is `Unsupported`.
     pub max_nesting: u32,
+    /// Most work of lifting, in statements that passes look at; more is [`Error::TooMuchWork`](crate::Error::TooMuchWork).
+    pub max_work: u64,
     /// What an invocation may do before it traps ([`OutOfFuel`](crate::TrapKind::OutOfFuel)), in operators of loops, less
     /// than 2^31; `None` for any time.
     pub fuel: Option<u32>,
     /// What is assumed, and checked when the kernel runs.
     pub speculation: Speculation,
 }
+
+/// How much work lifting may be by default ([`Options::max_work`]): ten to twenty seconds, and four times what any of the kernels
+/// takes that Wavelift is tested with.
+pub const DEFAULT_WORK: u64 = 1 << 26;
 
 impl Default for Options {
     fn default() -> Self {
@@ -252,6 +260,7 @@ impl Default for Options {
             speculation: Speculation::NONE,
             max_stack: u32::MAX,
             max_nesting: u32::MAX,
+            max_work: DEFAULT_WORK,
             fuel: None,
         }
     }
@@ -277,7 +286,7 @@ impl Options {
 }
 
 /// One buffer parameter pair `(pointer, length)` of the kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct BufferParam {
     /// Which distinct buffer of the launch it is, counted from 0 in order of first appearance: a buffer that is
     /// listed twice has one slot.
@@ -287,7 +296,7 @@ pub struct BufferParam {
 }
 
 /// An entry of a function table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum TableEntry {
     /// No function.
     Null,
@@ -298,7 +307,7 @@ pub enum TableEntry {
 }
 
 /// The part of the calling instance's state that the shader depends on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Environment {
     /// The present entries of each table. Those of [`Module::tables_reached`](crate::Module::tables_reached) matter; the
     /// others, and those behind the last one given, may be empty.
@@ -356,7 +365,7 @@ impl Environment {
 
 /// The part of a launch that the shader depends on: the alias pattern, the access kinds, the instance's state, how
 /// memory is bound, and where pointers point that come from memory.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Shape {
     /// The buffer parameters in list order.
     pub buffers: Vec<BufferParam>,
@@ -392,7 +401,7 @@ impl Shape {
 }
 
 /// What the host binds and sets to run a shader.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// Invocations of a group, in x; y and z are 1.
     pub workgroup_size: u32,
@@ -404,6 +413,7 @@ pub struct Interface {
     pub parameters_size: u32,
     /// Contents of the buffer of data segments, [`DATA`](crate::layout::DATA); empty where there is none. They are the
     /// same for all launches.
+    #[serde(with = "words")]
     pub data: std::sync::Arc<[u32]>,
     /// Trap sites; word `i` of the trap record (binding [`TRAP_BINDING`], `u32` words that the host sets to
     /// `u32::MAX` before) is lowered to the least iteration id that trapped at site `i`.
@@ -416,6 +426,21 @@ pub struct Interface {
     pub layout: Layout,
 }
 
+/// Shared words as a list.
+mod words {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(words: &Arc<[u32]>, serializer: S) -> Result<S::Ok, S::Error> {
+        words.as_ref().serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[u32]>, D::Error> {
+        Vec::deserialize(deserializer).map(Arc::from)
+    }
+}
+
 impl Interface {
     /// What the shader assumes, and checks when it runs.
     pub fn assumptions(&self) -> BTreeSet<Assumption> {
@@ -424,7 +449,7 @@ impl Interface {
 }
 
 /// A word of the launch's state that the shader reads besides the launch's parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Input {
     /// Size of linear memory in bytes, at the launch.
     MemorySize,
@@ -474,7 +499,7 @@ pub const LINEAR: u32 = u32::MAX;
 pub const WINDOW_ALIGNMENT: u32 = 16;
 
 /// A storage buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Binding {
     /// Binding number in descriptor set 0.
     pub binding: u32,
@@ -488,7 +513,7 @@ pub struct Binding {
 }
 
 /// Where a trap comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TrapSite {
     /// The operator.
     pub at: crate::Location,

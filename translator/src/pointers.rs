@@ -14,10 +14,12 @@
 //! ([`LinearReach::spares`](crate::LinearReach::spares)). Both may take for granted that the pointers are what they are at
 //! the launch: until the first store that meets one, they are.
 
+use serde::{Deserialize, Serialize};
+
 use crate::options::LINEAR;
 
 /// What a pointer is counted from that is read from memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Base {
     /// Nothing: the address is a constant, of linear memory.
     Number,
@@ -28,7 +30,7 @@ pub enum Base {
 }
 
 /// Where a pointer comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Source {
     /// The value of this global at the launch.
     Global(u32),
@@ -44,7 +46,7 @@ pub enum Source {
 }
 
 /// What a pointer points into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Target {
     /// The slot of a buffer, or [`LINEAR`].
     pub place: u32,
@@ -53,7 +55,7 @@ pub struct Target {
 }
 
 /// A pointer, and what is known of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Pointer {
     /// Where it comes from.
     pub source: Source,

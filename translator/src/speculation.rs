@@ -7,8 +7,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Something that a speculative form takes for granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Assumption {
     /// An access of the stack at a computed address meets no variable that became a value.
     Slots,
@@ -29,7 +31,7 @@ impl fmt::Display for Assumption {
 }
 
 /// Which assumptions a form makes; the default is none, which is the exact form.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Speculation {
     /// [`Assumption::Slots`]
     pub slots: bool,

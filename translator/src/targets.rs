@@ -105,7 +105,7 @@ pub(crate) fn narrow(
 pub fn initial_shape(module: &Module, function: u32, options: &Options) -> Shape {
     let mut shape = Shape::initial(module, function);
     loop {
-        let addresses = on_deep_stack(|| match simplified_or_ask(module, function, &shape, options)? {
+        let addresses = on_deep_stack(options, || match simplified_or_ask(module, function, &shape, options)? {
             Narrowed::Asks(addresses, _) => Ok(addresses),
             Narrowed::Kernel(_) => Ok(Vec::new()),
         });

@@ -28,7 +28,7 @@ pub struct Stages {
 /// # Errors
 /// Those of the front end, and recursion.
 pub fn lifted(module: &Module, kernel: u32, shape: &Shape) -> Result<HashMap<u32, Function>> {
-    crate::on_deep_stack(|| {
+    crate::on_deep_stack(&Options::default(), || {
         let mut slice = Slice::new(module, &shape.environment, false);
         passes::inline::inline(&mut slice, kernel, &Targets::default(), Options::default().max_operators)?;
         Ok(slice.into_functions())
@@ -63,5 +63,16 @@ pub fn simplified(module: &Module, kernel: u32, shape: &Shape) -> Result<Functio
 /// # Errors
 /// Those of [`translate`](crate::translate).
 pub fn strict(module: &Module, kernel: u32, shape: &Shape, options: &Options) -> Result<Function> {
-    crate::on_deep_stack(|| crate::strict_function(module, kernel, shape, options))
+    crate::on_deep_stack(options, || crate::strict_function(module, kernel, shape, options))
+}
+
+/// The work of lifting a kernel, as [`Options::max_work`] limits it.
+///
+/// # Errors
+/// Those of [`translate`](crate::translate).
+pub fn work(module: &Module, kernel: u32, shape: &Shape, options: &Options) -> Result<u64> {
+    crate::on_deep_stack(options, || {
+        crate::translate_here(module, kernel, shape, options)?;
+        Ok(crate::work::done())
+    })
 }

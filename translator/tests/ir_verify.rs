@@ -169,7 +169,11 @@ fn indices_beyond_the_tables() {
 fn a_value_defined_twice() {
     let mut s = sample();
     let (inner, body) = (s.inner, s.f.body);
-    append(&mut s.f, body, StmtKind::Op { op: Op::Const(Const::I32(0)), args: Default::default(), result: Some(inner) });
+    append(
+        &mut s.f,
+        body,
+        StmtKind::Op { op: Op::Const(Const::I32(0)), args: Default::default(), result: Some(inner) },
+    );
     assert_eq!(broken(&s.f, Stage::Wasm), Rule::DefinedTwice(inner));
 
     let mut s = sample();
@@ -374,7 +378,9 @@ fn operators_with_wrong_operands_or_results() {
     for (op, args, result) in rows {
         let mut s = strict();
         let result = result.map(|ty| s.f.new_value(ty));
-        s.f.region_mut(s.f.body).stmts.insert(0, Stmt { kind: StmtKind::Op { op: Op::Low(op), args: args.into(), result }, at: AT });
+        s.f.region_mut(s.f.body)
+            .stmts
+            .insert(0, Stmt { kind: StmtKind::Op { op: Op::Low(op), args: args.into(), result }, at: AT });
         assert!(matches!(broken(&s.f, Stage::Strict), Rule::Operator { .. }), "{op:?}");
     }
 }
@@ -415,12 +421,20 @@ fn what_a_stage_does_not_have() {
 
     let mut s = sample();
     let id = s.f.new_value(Type::I32);
-    append(&mut s.f, body, StmtKind::Op { op: Op::Low(LowOp::IterationId), args: Default::default(), result: Some(id) });
+    append(
+        &mut s.f,
+        body,
+        StmtKind::Op { op: Op::Low(LowOp::IterationId), args: Default::default(), result: Some(id) },
+    );
     wrong_stage(&s.f, Stage::Inlined, "a lowered operator");
 
     let mut s = sample();
     let flag = s.f.new_value(Type::Bool);
-    append(&mut s.f, body, StmtKind::Op { op: Op::Const(Const::Bool(true)), args: Default::default(), result: Some(flag) });
+    append(
+        &mut s.f,
+        body,
+        StmtKind::Op { op: Op::Const(Const::Bool(true)), args: Default::default(), result: Some(flag) },
+    );
     wrong_stage(&s.f, Stage::Inlined, "a `Bool` value");
 }
 
@@ -473,7 +487,11 @@ fn what_strict_form_does_not_have() {
             let (body, results) = (f.body, vec![f.new_value(Type::I32)]);
             let cond = f.new_value(Type::Bool);
             let (then, otherwise) = (region(f, Exit::Yield(vec![Value(0)])), region(f, Exit::Yield(vec![Value(0)])));
-            append(f, body, StmtKind::Op { op: Op::Const(Const::Bool(true)), args: Default::default(), result: Some(cond) });
+            append(
+                f,
+                body,
+                StmtKind::Op { op: Op::Const(Const::Bool(true)), args: Default::default(), result: Some(cond) },
+            );
             append(f, body, StmtKind::If { cond, then, otherwise, results });
         },
         result,

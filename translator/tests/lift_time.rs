@@ -1,10 +1,13 @@
 //! Time to lift grows with a kernel's size, and no faster: kernels of several families, doubled again and again.
 
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use wavelift_translator::{Module, Options, Shape, translate};
+use wavelift_translator::{
+    DEFAULT_WORK, Emulate, Error, Module, Options, Profile, Shape, Speculation, initial_shape, testing, translate,
+};
 
 /// Least time of a measurement.
 const MEASURED: Duration = Duration::from_millis(300);
@@ -330,6 +333,111 @@ fn eight_times_the_size_takes_less_than_16_times_as_long() {
     }
 }
 
+/// The work of lifting a kernel of a family.
+fn work_of(kernel: &Kernel) -> u64 {
+    let module = kernel.module();
+    let kernel = module.find_function("kernel").unwrap();
+    testing::work(&module, kernel, &Shape::initial(&module, kernel), &Options::default()).unwrap()
+}
+
+#[test]
+fn work_grows_with_size_and_is_the_same_each_time() {
+    for (name, family) in FAMILIES {
+        let (small, large) = (work_of(&family(4_000)), work_of(&family(32_000)));
+        assert!(small > 4_000 && large > 4 * small && large < 12 * small, "{name}: {small} and {large} steps");
+        assert_eq!(work_of(&family(4_000)), small, "{name}");
+    }
+}
+
+#[test]
+fn more_work_than_the_limit_is_refused_with_a_sentence() {
+    for (name, family) in FAMILIES {
+        let module = family(4_000).module();
+        let kernel = module.find_function("kernel").unwrap();
+        let shape = Shape::initial(&module, kernel);
+        let lift = |max_work| translate(&module, kernel, &shape, &Options { max_work, ..Options::default() });
+        let words = lift(u64::MAX).unwrap().words;
+        let work = testing::work(&module, kernel, &shape, &Options::default()).unwrap();
+        assert_eq!(lift(work + 1).unwrap().words, words, "{name}: the limit changes what is lifted");
+        // Wherever it ends: in the middle of a pass, too.
+        for limit in [1, work / 10, work / 4, work / 2, work / 10 * 9] {
+            let error = lift(limit).err().unwrap_or_else(|| panic!("{name}: {limit} of {work} steps were enough"));
+            let expected = format!("Lifting the kernel `kernel` is more work than the limit of {limit} steps.");
+            assert_eq!(error.to_string(), expected, "{name}");
+        }
+    }
+}
+
+/// The modules in a folder and below it.
+fn modules(folder: &Path, found: &mut Vec<PathBuf>) {
+    for file in std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = file.unwrap().path();
+        match path.is_dir() {
+            true => modules(&path, found),
+            false if path.extension().is_some_and(|extension| extension == "wasm") => found.push(path),
+            false => {}
+        }
+    }
+}
+
+/// Lifts all kernels of all guests in these folders, and checks that none comes near the limit of work.
+fn check_guests(folders: &[&str], at_least: u32) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut paths = Vec::new();
+    folders.iter().for_each(|folder| modules(&root.join(folder), &mut paths));
+    let emulate = Emulate { i64: true, f64: true };
+    let wide = Options { max_work: u64::MAX, ..Options::default() };
+    let all_options = [
+        wide,
+        Options { profile: Profile::Portable, emulate, ..wide },
+        Options { speculation: Speculation::ALL, fuel: Some(1 << 30), ..wide },
+    ];
+    let (mut most, mut lifted) = ((0, String::new()), 0);
+    for path in paths {
+        let module = Module::parse(std::fs::read(&path).unwrap()).unwrap();
+        for kernel in module.kernels() {
+            for options in &all_options {
+                let shape = initial_shape(&module, kernel, options);
+                let Ok(work) = testing::work(&module, kernel, &shape, options) else { continue };
+                lifted += 1;
+                if work > most.0 {
+                    most = (work, format!("{} of {}", module.function_name(kernel), path.display()));
+                }
+            }
+        }
+    }
+    println!("{lifted} forms, at most {} steps: {}", most.0, most.1);
+    assert!(lifted >= at_least && most.0 < DEFAULT_WORK / 4, "{lifted} forms, {most:?}");
+}
+
+#[test]
+fn no_example_takes_a_quarter_of_the_limit() {
+    check_guests(&["examples/guests"], 25);
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn no_guest_takes_a_quarter_of_the_limit() {
+    check_guests(&["examples/guests", "tests/guests"], 1000);
+}
+
+/// Few bytes that become many statements: each access tries hundreds of places.
+#[test]
+fn what_grows_out_of_hand_ends_soon() {
+    let pairs: String = (0..400).map(|number| format!("(param $b{number} i32) (param i32)")).collect();
+    let load = "(local.set $x (i32.load (local.get $x)))\n".repeat(20_000);
+    let text = format!(
+        "(module (memory 1) (func (export \"kernel\") (param $i i32) (param i32 i32) {pairs} (local $x i32)
+           (local.set $x (i32.load (local.get $b0))) {load} (i32.store (local.get $b1) (local.get $x))))"
+    );
+    let module = Module::parse(wat::parse_str(&text).unwrap()).unwrap();
+    let (start, options) = (now(), Options::default());
+    let error = translate(&module, 0, &Shape::initial(&module, 0), &options).unwrap_err();
+    assert!(matches!(error, Error::TooMuchWork { limit, .. } if limit == options.max_work), "{error}");
+    let took = now() - start;
+    assert!(took < Duration::from_secs(60), "it took {took:?}");
+}
+
 /// `cargo test --release -p wavelift-translator --test lift_time -- --ignored --nocapture`; `LIFT_FAMILY` and `LIFT_SIZE` choose,
 /// for a profiler.
 #[test]
@@ -347,7 +455,11 @@ fn table() {
             let took = lift(&family(size), 2 * MEASURED);
             let factor =
                 before.map_or(String::new(), |before| format!(" x{:.2}", took.as_secs_f64() / before.as_secs_f64()));
-            println!("{name:16} {size:6} {:9.2} ms{factor}", took.as_secs_f64() * 1e3);
+            let rate = work_of(&family(size)) as f64 / took.as_secs_f64() / 1e6;
+            println!(
+                "{name:16} {size:6} {:9.2} ms, {rate:5.1} million steps a second{factor}",
+                took.as_secs_f64() * 1e3
+            );
             before = Some(took);
         }
     }

@@ -122,6 +122,18 @@ impl Adapter {
         &self.info
     }
 
+    /// Whether its driver has pipeline caches.
+    #[doc(hidden)]
+    pub fn keeps_pipelines(&self) -> bool {
+        self.wgpu.features().contains(wgpu::Features::PIPELINE_CACHE)
+    }
+
+    /// Names the device, its driver and the driver's version, for what is kept on disk.
+    pub(crate) fn identity(&self) -> String {
+        let wgpu::AdapterInfo { name, vendor, device, driver, driver_info, backend, .. } = self.wgpu.get_info();
+        format!("{:?}", (backend, vendor, device, name, driver, driver_info))
+    }
+
     /// Its number in [`adapters`].
     pub fn index(&self) -> usize {
         self.index

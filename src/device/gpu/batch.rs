@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use wavelift_translator::TrapSite;
 
 use crate::device::gpu::connection::Connection;
+use crate::device::gpu::kept::Lift;
 use crate::device::gpu::pace::Pace;
 use crate::device::gpu::scratch::{MAX_TIMES, Scratch};
 use crate::device::gpu::traps;
@@ -29,7 +30,7 @@ const MOST_WORK: f64 = 16.0;
 pub(crate) struct Recorded {
     pub sites: Arc<[TrapSite]>,
     pub pace: Arc<Pace>,
-    pub lift: Duration,
+    pub lift: Lift,
     /// Invocations.
     pub count: u64,
     /// Most invocations that the pace allowed.
@@ -284,7 +285,10 @@ fn outcomes_of(
         let run = run.mul_f64(launch.count.max(1) as f64 / all as f64);
         match traps::least(words, &launch.sites) {
             Some(trap) => Err(LaunchError::Trap(trap)),
-            None => Ok(LaunchTimes { lift: launch.lift, run, ..LaunchTimes::default() }),
+            None => {
+                let (lift, from_cache) = (launch.lift.took, launch.lift.is_from_cache());
+                Ok(LaunchTimes { lift, from_cache, run, ..LaunchTimes::default() })
+            }
         }
     })
 }

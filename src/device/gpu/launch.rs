@@ -11,6 +11,7 @@ use wavelift_translator::{Binding, BufferParam, Environment, Interface, Shape, T
 use crate::device::gpu::batch::Recorded;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::{AFTER_FAILURE, BindGroupKey, GpuContext, MOST_STAGED};
+use crate::device::gpu::kept::Lift;
 use crate::device::gpu::layout::{self, Pooled};
 use crate::device::gpu::linear::CallerState;
 use crate::device::gpu::pace::Pace;
@@ -30,8 +31,8 @@ struct Arguments<'a> {
     buffers: &'a [BufferSpec],
     /// The words of [`Interface::inputs`].
     inputs: &'a [u32],
-    /// How long lifting took.
-    lift: Duration,
+    /// What lifting took.
+    lift: Lift,
 }
 
 /// A launch made ready: what stays the same over its submissions.
@@ -46,7 +47,7 @@ struct Ready {
     group: u32,
     sites: Arc<[TrapSite]>,
     pace: Arc<Pace>,
-    lift: Duration,
+    lift: Lift,
     /// The guest's buffers that are bound.
     buffers: Vec<BufferId>,
 }
@@ -135,7 +136,7 @@ impl GpuContext {
         block_size: u32,
         buffers: &[BufferSpec],
     ) -> Result<LaunchTimes, LaunchError> {
-        let arguments = Arguments { iterations, block_size, buffers, inputs: &[], lift: Duration::ZERO };
+        let arguments = Arguments { iterations, block_size, buffers, inputs: &[], lift: Lift::default() };
         match self.run_with(kernel, &arguments, false)? {
             Launched::Done(times) => Ok(times),
             Launched::Deferred => Err(LaunchError::Internal(AFTER_FAILURE.into())),
@@ -151,7 +152,7 @@ impl GpuContext {
         block_size: u32,
         buffers: &[BufferSpec],
     ) -> Result<Launched, LaunchError> {
-        let arguments = Arguments { iterations, block_size, buffers, inputs: &[], lift: Duration::ZERO };
+        let arguments = Arguments { iterations, block_size, buffers, inputs: &[], lift: Lift::default() };
         self.run_with(kernel, &arguments, true)
     }
 
@@ -226,7 +227,9 @@ impl GpuContext {
         let started = Instant::now();
         self.empty_pools(&connection, &places, &slots)?;
         moving += started.elapsed();
-        Ok(Launched::Done(LaunchTimes { lift: arguments.lift, compile, run: run + moving, ..LaunchTimes::default() }))
+        let Lift { took: lift, .. } = arguments.lift;
+        let from_cache = arguments.lift.is_from_cache();
+        Ok(Launched::Done(LaunchTimes { lift, from_cache, compile, run: run + moving, ..LaunchTimes::default() }))
     }
 
     /// All invocations, in as many submissions as the kernel's pace asks for.
@@ -525,7 +528,7 @@ mod tests {
             layout: Layout::default(),
         };
         let arguments =
-            |inputs| Arguments { iterations: 100, block_size: 8, buffers: &[], inputs, lift: Duration::ZERO };
+            |inputs| Arguments { iterations: 100, block_size: 8, buffers: &[], inputs, lift: Lift::default() };
         let slots = [spec(1, 256), spec(2, 512)];
         let words = immediates(&interface, &arguments(&[65536]), &slots, &[]);
         assert_eq!(words, [0, 0, 100, 8, 0, 256, 12, 512, 12, 65536]);

@@ -14,6 +14,7 @@ mod dump;
 mod faults;
 mod features;
 mod host_copies;
+mod kept;
 mod launch;
 mod layout;
 mod linear;
@@ -38,6 +39,7 @@ use wavelift_translator as translator;
 use wavelift_translator::{Emulate, Features, FloatMode, Libm, Profile, Speculate};
 
 use crate::device::{Context, Device, DeviceError, DeviceInfo, LaunchError};
+use crate::disk_cache::DiskCache;
 use crate::memory::AddressSpace;
 
 pub use adapter::{Adapter, NoAdapter, adapters, find};
@@ -52,6 +54,7 @@ pub use probe::{Exactness, Findings};
 
 use connection::Connection;
 use faults::Faults;
+use kept::Kept;
 use pipeline::KernelCache;
 
 /// How kernels are lifted for a GPU.
@@ -73,6 +76,8 @@ pub struct GpuOptions {
     pub timed: bool,
     /// See [`Limits::fuel`](crate::Limits::fuel).
     pub fuel: Option<u32>,
+    /// See [`Limits::lift_work`](crate::Limits::lift_work).
+    pub lift_work: u64,
 }
 
 impl Default for GpuOptions {
@@ -86,6 +91,7 @@ impl Default for GpuOptions {
             workgroup_size: None,
             timed: false,
             fuel: crate::Limits::default().fuel,
+            lift_work: crate::Limits::default().lift_work,
         }
     }
 }
@@ -107,6 +113,18 @@ pub enum Transfers {
 /// driver is one that gives wrong results (Mesa's lavapipe before version 25).
 pub fn open(adapter: &Adapter, options: &GpuOptions) -> Result<Arc<dyn Device>, DeviceError> {
     Ok(Arc::new(GpuDevice::open(adapter, options)?))
+}
+
+/// The same for a device that looks for lifted kernels and pipelines in a disk cache, and keeps its own there.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn open_with_cache(
+    adapter: &Adapter,
+    options: &GpuOptions,
+    cache: Arc<DiskCache>,
+) -> Result<Arc<dyn Device>, DeviceError> {
+    Ok(Arc::new(GpuDevice::open_with_cache(adapter, options, cache)?))
 }
 
 /// An open GPU.
@@ -146,7 +164,7 @@ impl Shared {
             options,
             speculate: Speculate::default(),
             forgets_restoring: AtomicBool::new(false),
-            kernels: KernelCache::default(),
+            kernels: KernelCache::new(None),
             faults: connection.faults.clone(),
             current: Mutex::new(connection),
         }
@@ -174,6 +192,16 @@ impl GpuDevice {
         GpuDevice::open_with(adapter, options, None)
     }
 
+    /// The same with a disk cache; see [`open_with_cache`].
+    pub fn open_with_cache(
+        adapter: &Adapter,
+        options: &GpuOptions,
+        cache: Arc<DiskCache>,
+    ) -> Result<GpuDevice, DeviceError> {
+        let kept = Some(Kept::new(cache, adapter));
+        GpuDevice::open_as(adapter, options, None, (Limits::NONE, kept), |_| {})
+    }
+
     /// The same with the way of transfers chosen by the caller. An adapter whose buffers can't be mapped stays staged.
     #[doc(hidden)]
     pub fn open_with(
@@ -192,7 +220,7 @@ impl GpuDevice {
         transfers: Option<Transfers>,
         limits: Limits,
     ) -> Result<GpuDevice, DeviceError> {
-        GpuDevice::open_as(adapter, options, transfers, limits, |_| {})
+        GpuDevice::open_as(adapter, options, transfers, (limits, None), |_| {})
     }
 
     /// The same with the device's features changed, as if it lacked some.
@@ -203,14 +231,14 @@ impl GpuDevice {
         transfers: Option<Transfers>,
         change: impl FnOnce(&mut Features),
     ) -> Result<GpuDevice, DeviceError> {
-        GpuDevice::open_as(adapter, options, transfers, Limits::NONE, change)
+        GpuDevice::open_as(adapter, options, transfers, (Limits::NONE, None), change)
     }
 
     fn open_as(
         adapter: &Adapter,
         options: &GpuOptions,
         transfers: Option<Transfers>,
-        limits: Limits,
+        (limits, kept): (Limits, Option<Kept>),
         change: impl FnOnce(&mut Features),
     ) -> Result<GpuDevice, DeviceError> {
         adapter.check()?;
@@ -234,6 +262,7 @@ impl GpuDevice {
             float: options.float,
             libm: options.libm,
             fuel: options.fuel,
+            max_work: options.lift_work,
             features,
             emulate: options.emulate,
             workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),
@@ -243,8 +272,9 @@ impl GpuDevice {
             ..translator::Options::default()
         };
         let shared = Shared::new(adapter, (connection, transfers), limits, lifting);
-        let shared = Arc::new(Shared { timed: options.timed, speculate: options.speculate, ..shared });
-        Ok(GpuDevice { shared })
+        let shared =
+            Shared { timed: options.timed, speculate: options.speculate, kernels: KernelCache::new(kept), ..shared };
+        Ok(GpuDevice { shared: Arc::new(shared) })
     }
 
     /// A connection of its own to find out what the adapter's floats do.
@@ -281,7 +311,7 @@ impl GpuDevice {
     /// drivers check neither.
     #[doc(hidden)]
     pub unsafe fn prepare(&self, shader: translator::Shader) -> Result<Arc<Kernel>, LaunchError> {
-        let kernel = Kernel::new(shader)?;
+        let kernel = Kernel::new(shader, None)?;
         let connection = self.shared.connection()?;
         kernel.pipeline(&connection, self.shared.options.profile)?;
         Ok(Arc::new(kernel))
@@ -308,6 +338,12 @@ impl GpuDevice {
     #[doc(hidden)]
     pub fn forget_restoring(&self) {
         self.shared.forgets_restoring.store(true, Ordering::Relaxed);
+    }
+
+    /// Pipelines are kept on disk though the driver gives nothing but a header for them.
+    #[doc(hidden)]
+    pub fn keep_empty_pipelines(&self) {
+        self.shared.kernels.keep_empty_pipelines();
     }
 
     /// Destroys the driver's device under all contexts, as an unplugged GPU does.

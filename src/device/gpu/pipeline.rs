@@ -14,6 +14,7 @@ use wavelift_translator::{
 use crate::device::gpu::bindings;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::dump::dump;
+use crate::device::gpu::kept::{Kept, Lift, Question};
 use crate::device::gpu::layout::Limits;
 use crate::device::gpu::pace::Pace;
 use crate::device::gpu::shader_module;
@@ -28,6 +29,8 @@ pub struct Kernel {
     pub(crate) pace: Arc<Pace>,
     /// The interface's.
     pub(crate) sites: Arc<[TrapSite]>,
+    /// Where its pipelines are kept.
+    kept: Option<Arc<Kept>>,
     /// The pipeline on the connection of that generation.
     pipeline: Mutex<Option<(u64, Arc<Pipeline>)>>,
 }
@@ -41,12 +44,12 @@ pub(crate) struct Pipeline {
 }
 
 impl Kernel {
-    pub(crate) fn new(shader: Shader) -> Result<Kernel, LaunchError> {
+    pub(crate) fn new(shader: Shader, kept: Option<Arc<Kept>>) -> Result<Kernel, LaunchError> {
         let shader = bindings::renumber(shader).map_err(LaunchError::Internal)?;
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let sites = shader.interface.trap_sites.as_slice().into();
-        Ok(Kernel { id, shader, pace: Arc::default(), sites, pipeline: Mutex::default() })
+        Ok(Kernel { id, shader, pace: Arc::default(), sites, kept, pipeline: Mutex::default() })
     }
 
     /// What the host binds and sets.
@@ -75,7 +78,7 @@ impl Kernel {
         let start = Instant::now();
         check_limits(connection, self.interface())?;
         let data = data_buffer(connection, self.interface())?;
-        let built = || Ok(build(connection, &self.shader, profile, data));
+        let built = || Ok(build(connection, &self.shader, profile, data, self.kept.as_deref()));
         let pipeline = Arc::new(match profile {
             Profile::Vulkan => connection.guarded(0, built)?,
             Profile::Portable => shader_module::on_large_stack(connection, built)?,
@@ -123,8 +126,15 @@ fn data_buffer(connection: &Connection, interface: &Interface) -> Result<Option<
     Ok(Some(buffer))
 }
 
-fn build(connection: &Connection, shader: &Shader, profile: Profile, data: Option<GpuBuffer>) -> Pipeline {
+fn build(
+    connection: &Connection,
+    shader: &Shader,
+    profile: Profile,
+    data: Option<GpuBuffer>,
+    kept: Option<&Kept>,
+) -> Pipeline {
     let interface = &shader.interface;
+    let kept = kept.and_then(|kept| kept.pipeline(connection, profile, &shader.words, interface));
     let module = match profile {
         // SAFETY: the words come from the translator, which emits valid SPIR-V with a bounds check on every access;
         // or from a caller who vouched for them (`GpuDevice::prepare`).
@@ -151,8 +161,11 @@ fn build(connection: &Connection, shader: &Shader, profile: Profile, data: Optio
         module: &module,
         entry_point: Some("main"),
         compilation_options: Default::default(),
-        cache: None,
+        cache: kept.as_ref().map(|kept| &kept.driver),
     });
+    if let Some(kept) = kept {
+        kept.keep();
+    }
     Pipeline { compute, layout, data }
 }
 
@@ -212,23 +225,37 @@ type Broken = HashMap<(u64, u32), (Weak<GuestModule>, Speculation)>;
 /// All kernels that were lifted for one device.
 #[derive(Default)]
 pub(crate) struct KernelCache {
+    /// Where they are kept for later processes.
+    kept: Option<Arc<Kept>>,
     entries: Mutex<HashMap<Key, Entry>>,
     /// What may still be assumed of the kernels of which something did not hold, by module and function.
     broken: Mutex<Broken>,
 }
 
 impl KernelCache {
-    /// The kernel, and how long it took to lift now (zero if it was there).
+    /// An empty one that looks for kernels in a disk cache, too, and keeps them there.
+    pub fn new(kept: Option<Kept>) -> KernelCache {
+        KernelCache { kept: kept.map(Arc::new), ..KernelCache::default() }
+    }
+
+    /// See [`Kept::keep_empty_pipelines`].
+    pub fn keep_empty_pipelines(&self) {
+        if let Some(kept) = &self.kept {
+            kept.keep_empty_pipelines();
+        }
+    }
+
+    /// The kernel, and what it took to get it now (nothing if it was there).
     pub fn get(
         &self,
         module: &Arc<GuestModule>,
         function: u32,
         shape: Shape,
         options: &translator::Options,
-    ) -> Result<(Arc<Kernel>, Duration), LaunchError> {
+    ) -> Result<(Arc<Kernel>, Lift), LaunchError> {
         let key = Key::new(module, function, shape, options, false);
         match self.lifting(module, key, options)? {
-            (Lifting::Kernel(kernel), took) => Ok((kernel, took)),
+            (Lifting::Kernel(kernel), lift) => Ok((kernel, lift)),
             (Lifting::Asks(_) | Lifting::AsksWords(_), _) => {
                 Err(LaunchError::Internal("Lifting asked for pointers or words that it has.".into()))
             }
@@ -243,7 +270,7 @@ impl KernelCache {
         function: u32,
         shape: Shape,
         options: &translator::Options,
-    ) -> Result<(Lifting, Duration), LaunchError> {
+    ) -> Result<(Lifting, Lift), LaunchError> {
         let key = Key::new(module, function, shape, options, true);
         self.lifting(module, key, options)
     }
@@ -267,7 +294,7 @@ impl KernelCache {
         module: &Arc<GuestModule>,
         key: Key,
         options: &translator::Options,
-    ) -> Result<(Lifting, Duration), LaunchError> {
+    ) -> Result<(Lifting, Lift), LaunchError> {
         let (function, shape, may_ask) = (key.function, key.shape.clone(), key.may_ask);
         let entry = {
             let mut entries = self.entries.lock();
@@ -278,26 +305,50 @@ impl KernelCache {
             let fresh = || Entry { module: Arc::downgrade(module), lifting: Arc::default() };
             entries.entry(key).or_insert_with(fresh).clone()
         };
-        let mut took = Duration::ZERO;
+        let mut lift = Lift::default();
         // The map is free meanwhile: only launches of this very kernel wait for it.
         let lifting = entry.lifting.get_or_init(|| {
             let start = Instant::now();
-            let lifted = match may_ask {
-                true => translator::translate_or_ask(&module.wasm, function, &shape, options),
-                false => translator::translate(&module.wasm, function, &shape, options)
-                    .map(|shader| Answer::Shader(Box::new(shader))),
-            };
-            took = start.elapsed();
-            match lifted.map_err(refusal)? {
-                Answer::Shader(shader) => {
-                    dump(&shader.words, options.profile);
-                    Ok(Lifting::Kernel(Arc::new(Kernel::new(*shader)?)))
-                }
-                Answer::Pointers(sources) => Ok(Lifting::Asks(sources.into())),
-                Answer::Words(addresses) => Ok(Lifting::AsksWords(addresses.into())),
-            }
+            let question = Question { module: &module.wasm, function, shape: &shape, options, may_ask };
+            let found = self.found(&question);
+            (lift.found, lift.lifted) = (found.is_some(), found.is_none());
+            let lifting = found.unwrap_or_else(|| self.lifted(&question));
+            lift.took = start.elapsed();
+            lifting
         });
-        lifting.clone().map(|lifting| (lifting, took))
+        lifting.clone().map(|lifting| (lifting, lift))
+    }
+
+    /// What was kept in a disk cache.
+    fn found(&self, question: &Question<'_>) -> Option<Result<Lifting, LaunchError>> {
+        let answer = self.kept.as_ref()?.answer(question)?;
+        match answer {
+            Err(refusal) => Some(Err(LaunchError::Unsupported(refusal))),
+            // What can't be prepared is lifted again.
+            Ok(answer) => self.prepared(answer, question).ok().map(Ok),
+        }
+    }
+
+    fn lifted(&self, question: &Question<'_>) -> Result<Lifting, LaunchError> {
+        let lifted = question.lift().map_err(refusal);
+        match (&self.kept, &lifted) {
+            (Some(kept), Ok(answer)) => kept.keep_answer(question, &Ok(answer)),
+            (Some(kept), Err(LaunchError::Unsupported(refusal))) => kept.keep_answer(question, &Err(refusal.clone())),
+            // A defect may be repaired.
+            _ => {}
+        }
+        self.prepared(lifted?, question)
+    }
+
+    fn prepared(&self, answer: Answer, question: &Question<'_>) -> Result<Lifting, LaunchError> {
+        match answer {
+            Answer::Shader(shader) => {
+                dump(&shader.words, question.options.profile);
+                Ok(Lifting::Kernel(Arc::new(Kernel::new(*shader, self.kept.clone())?)))
+            }
+            Answer::Pointers(sources) => Ok(Lifting::Asks(sources.into())),
+            Answer::Words(addresses) => Ok(Lifting::AsksWords(addresses.into())),
+        }
     }
 }
 
@@ -305,6 +356,9 @@ impl KernelCache {
 fn refusal(error: translator::Error) -> LaunchError {
     match error {
         translator::Error::Internal(_) => LaunchError::Internal(error.to_string()),
+        translator::Error::TooMuchWork { .. } => {
+            LaunchError::Unsupported(format!("{error} Raise the limit for it to run on a GPU."))
+        }
         translator::Error::Unsupported { .. }
         | translator::Error::NotAKernel(_)
         | translator::Error::Invalid { .. } => LaunchError::Unsupported(error.to_string()),

@@ -4,7 +4,6 @@
 //! the launch's parameters prove are left out; memory is bound in the layout that keeps the device's limits.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use wavelift_translator::layout::DATA;
 use wavelift_translator::pointers::{LaunchMemory, Resolved};
@@ -14,6 +13,7 @@ use wavelift_translator::{Environment, Input, LINEAR, LaunchState, Layout, Optio
 use crate::device::gpu::Shared;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::GpuContext;
+use crate::device::gpu::kept::Lift;
 use crate::device::gpu::launch::{all_immediates, shape_of};
 use crate::device::gpu::layout::Demand;
 use crate::device::gpu::linear::{CallerState, Window};
@@ -23,7 +23,7 @@ use crate::device::{BufferSpec, Launch, LaunchError};
 /// A kernel lifted for a launch, and what the launch gives it.
 pub(super) struct Lifted {
     pub kernel: Arc<Kernel>,
-    pub lift: Duration,
+    pub lift: Lift,
     /// The words of the interface's inputs.
     pub inputs: Vec<u32>,
     /// What it can reach of linear memory.
@@ -37,22 +37,22 @@ struct Lifter<'a> {
     shared: &'a Shared,
     launch: &'a Launch,
     options: Options,
-    /// How long it took.
-    lift: Duration,
+    /// What it took.
+    lift: Lift,
 }
 
 impl Lifter<'_> {
     fn get(&mut self, shape: &Shape) -> Result<Arc<Kernel>, LaunchError> {
         let Launch { module, function, .. } = self.launch;
-        let (kernel, took) = self.shared.kernels.get(module, *function, shape.clone(), &self.options)?;
-        self.lift += took;
+        let (kernel, lift) = self.shared.kernels.get(module, *function, shape.clone(), &self.options)?;
+        self.lift.add(lift);
         Ok(kernel)
     }
 
     fn get_or_ask(&mut self, shape: &Shape) -> Result<Lifting, LaunchError> {
         let Launch { module, function, .. } = self.launch;
-        let (lifting, took) = self.shared.kernels.get_or_ask(module, *function, shape.clone(), &self.options)?;
-        self.lift += took;
+        let (lifting, lift) = self.shared.kernels.get_or_ask(module, *function, shape.clone(), &self.options)?;
+        self.lift.add(lift);
         Ok(lifting)
     }
 }
@@ -129,7 +129,7 @@ impl GpuContext {
         shape.environment = environment.clone();
         let shared = self.shared.clone();
         let options = Options { speculation, ..shared.options };
-        let mut lifter = Lifter { shared: &shared, launch, options, lift: Duration::ZERO };
+        let mut lifter = Lifter { shared: &shared, launch, options, lift: Lift::default() };
         let immediates = all_immediates(launch, &slots);
         let mut lifting = lifter.get_or_ask(&shape)?;
         // Each time it asks for words that it does not have, of which there is an end.

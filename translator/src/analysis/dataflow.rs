@@ -2,6 +2,7 @@
 
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, StmtKind, Value};
+use crate::work;
 
 /// An analysis: a lattice of facts and the facts of operators' results.
 ///
@@ -34,7 +35,9 @@ pub fn regions(function: &Function) -> Vec<RegionId> {
     let mut order = vec![function.body];
     let mut next = 0;
     while next < order.len() {
-        for stmt in &function.region(order[next]).stmts {
+        let stmts = &function.region(order[next]).stmts;
+        work::spend(stmts.len());
+        for stmt in stmts {
             for region in stmt.kind.each_region() {
                 if !std::mem::replace(&mut seen[region.index()], true) {
                     order.push(region);
@@ -199,7 +202,9 @@ pub fn solve<A: Analysis>(function: &Function, analysis: A) -> (Vec<A::Fact>, A)
         solver.visit(op);
     }
     while let Some(value) = solver.changed.pop() {
-        for user in users.of(value) {
+        let affected = users.of(value);
+        work::spend(affected.len());
+        for user in affected {
             match users.list[user] {
                 User::Op(op) => solver.visit(op),
                 User::Join(target) => solver.join_into(target, solver.facts[value.index()]),

@@ -5,6 +5,8 @@
 //! launch. The conditions are kept as a small program, which the host evaluates with the id as the interval of all
 //! ids. Where none can hold, the launch runs a shader without these checks.
 
+use serde::{Deserialize, Serialize};
+
 use super::dataflow;
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::{Const, Exit, Function, LowOp, Op, StmtKind, Type, Value};
@@ -14,7 +16,7 @@ use crate::options::{Input, LINEAR, immediate};
 const MAX_STEPS: usize = 256;
 
 /// The checks of a kernel that the host can decide.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchChecks {
     steps: Vec<Step>,
     /// Steps that are conditions of checks.
@@ -22,7 +24,7 @@ pub struct LaunchChecks {
 }
 
 /// One operator; operands are numbers of steps before.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Step {
     op: Op,
     args: Vec<usize>,
@@ -34,6 +36,11 @@ impl LaunchChecks {
         self.conditions.is_empty()
     }
 
+    /// Whether it can be evaluated: all that [`launch_checks`] gives can.
+    pub(crate) fn is_sound(&self) -> bool {
+        is_sound(&self.steps, self.conditions.iter().copied())
+    }
+
     /// Whether no invocation of a launch can fail any of the checks.
     ///
     /// False is no proof of the contrary.
@@ -41,6 +48,12 @@ impl LaunchChecks {
         let ranges = run(&self.steps, launch);
         self.conditions.iter().all(|condition| ranges[*condition] == Range::exactly(0))
     }
+}
+
+/// Whether operands stand before the steps that take them, and what is asked for is there.
+fn is_sound(steps: &[Step], mut asked: impl Iterator<Item = usize>) -> bool {
+    let are_before = |(number, step): (usize, &Step)| step.args.iter().all(|arg| *arg < number);
+    steps.iter().enumerate().all(are_before) && asked.all(|step| step < steps.len())
 }
 
 /// What the host knows of a launch.
@@ -65,7 +78,7 @@ fn run(steps: &[Step], launch: &LaunchState<'_>) -> Vec<Range> {
 }
 
 /// The part of linear memory that a kernel can reach, as the host finds it before a launch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LinearReach {
     steps: Vec<Step>,
     /// Steps that are indices of accessed words, where all of linear memory is bound.
@@ -109,6 +122,11 @@ impl LinearReach {
             let apart = |address: u64| address + 4 <= stored.low * 4 || address >= (stored.high + 1) * 4;
             words.iter().all(|address| apart((*address).into()))
         })
+    }
+
+    /// Whether it can be evaluated: all that [`linear_reach`] gives can.
+    pub(crate) fn is_sound(&self) -> bool {
+        is_sound(&self.steps, self.words.iter().chain(&self.stored).copied())
     }
 
     /// The ranges of all steps, where all of linear memory is bound.

@@ -1,10 +1,12 @@
 //! Atomic accesses of memory.
 
+use serde::{Deserialize, Serialize};
+
 use super::operator::MemoryAccess;
 use super::{Const, Type};
 
 /// What an atomic access does with the number in memory, in one step that no other access of it comes between.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum AtomicOp {
     /// Gives it.
     Load,

@@ -3,13 +3,14 @@
 //! Their meaning here is that of the crate `libm`, a port of musl's: the same words on every machine that lifts.
 
 use rspirv::spirv::GlslStd450Op;
+use serde::{Deserialize, Serialize};
 
 use super::Type;
 
 macro_rules! math_operators {
     ($($name:ident = $text:literal : $arity:literal, $glsl:expr, |$args:ident| $value:expr;)*) => {
         /// A function of C's mathematical library. Operands and result are `F32`.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum MathOp {
             $(#[doc = concat!("`", $text, "`")] $name,)*
         }

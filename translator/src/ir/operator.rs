@@ -1,10 +1,12 @@
 //! The operator table.
 
+use serde::{Deserialize, Serialize};
+
 use super::{AtomicOp, Const, MathOp, Type, Var, VectorOp};
 use crate::options::Input;
 
 /// An operator of a statement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Op {
     /// A constant. No operands.
     Const(Const),
@@ -54,7 +56,7 @@ pub enum Op {
 }
 
 /// How a load or store reaches memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MemoryAccess {
     /// Type of the value loaded or stored.
     pub ty: Type,
@@ -81,7 +83,7 @@ impl MemoryAccess {
 macro_rules! wasm_operators {
     ($($name:ident = $text:literal : ($($param:ident),*) -> $result:ident;)*) => {
         /// A numeric operator of Wasm, of the same name.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum WasmOp {
             $(#[doc = concat!("`", $text, "`")] $name,)*
         }
@@ -283,7 +285,7 @@ impl WasmOp {
 
 /// An operator of the lowered form. Integer operators work on `I32` and `I64`, float operators on `F32` and `F64`;
 /// both operands have one type. None traps; what is undefined in SPIR-V is the lowering's duty to avoid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum LowOp {
     /// Wrapping sum.
     IAdd,

@@ -1,11 +1,13 @@
 //! The vector operators of Wasm: a division of 128 bits into lanes, and what is done with the lanes.
 
+use serde::{Deserialize, Serialize};
+
 use std::fmt;
 
 use super::{Type, WasmOp};
 
 /// What 128 bits are divided into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Lane {
     /// 16 integers of 8 bits.
     I8,
@@ -97,7 +99,7 @@ impl Lane {
 macro_rules! named {
     ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal,)* }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         pub enum $name {
             $(#[doc = concat!("`", $text, "`")] $variant,)*
         }
@@ -164,7 +166,7 @@ named! {
 
 /// A vector operator. Operands and results are `V128` where nothing else is said. That of a relaxed operator which is
 /// another one in the deterministic profile is that one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum VectorOp {
     /// Each lane is the operand, of the lane's type.
     Splat(Lane),

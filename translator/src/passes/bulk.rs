@@ -19,6 +19,7 @@ use crate::ir::operator::MemoryAccess;
 use crate::ir::{Const, Exit, Function, Op, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 use crate::module::Module;
 use crate::options::Shape;
+use crate::work;
 
 /// Most bytes that are moved without a loop.
 const MAX_UNROLLED: u32 = 64;
@@ -99,12 +100,19 @@ impl Expander<'_> {
     fn region(&mut self, id: RegionId) -> Result<()> {
         for stmt in std::mem::take(&mut self.function.region_mut(id).stmts) {
             self.list.at = stmt.at;
+            let before = self.list.stmts.len();
             match bulk_operands(&stmt) {
                 Some((Op::MemoryFill, [to, value, length])) => self.fill(to, value, length),
                 Some((Op::MemoryCopy, [to, from, length])) => self.copy(to, from, length),
                 Some((Op::MemoryInit(segment), operands)) => self.init(segment, operands)?,
-                _ => self.list.stmts.push(stmt),
+                _ => {
+                    self.list.stmts.push(stmt);
+                    continue;
+                }
             }
+            // An operator becomes dozens.
+            work::spend(self.list.stmts.len() - before);
+            work::check(&self.function.name)?;
         }
         self.function.region_mut(id).stmts = std::mem::take(&mut self.list.stmts);
         Ok(())

@@ -32,6 +32,7 @@ use crate::module::{ConstInit, Module};
 use crate::options::{FloatMode, Input, Options, Profile, Shape, immediate};
 use crate::passes::rebase::rebase;
 use crate::passes::stack_slots::unproved;
+use crate::work;
 
 use control::Uses;
 use guard::StackGuard;
@@ -88,6 +89,9 @@ pub fn lower(
     lowerer.function.region_mut(body).stmts.splice(0..0, lowerer.prologue.stmts);
     Ok(lowerer.function)
 }
+
+/// As how many steps a statement counts that lowering makes: about as many passes as look at it later.
+const LATER_PASSES: usize = 16;
 
 /// How a statement was lowered.
 enum Flow {
@@ -161,11 +165,15 @@ impl Lowerer<'_> {
         let mut exit = self.function.region(id).exit.clone();
         for stmt in stmts {
             self.list.at = stmt.at;
+            let before = self.function.values.len();
             if let Flow::Traps(kind) = self.stmt(stmt)? {
                 exit = Exit::Trap(kind);
                 self.function.region_mut(id).exit_at = self.list.at;
                 break;
             }
+            // One access may become thousands of statements, which all later passes look at.
+            work::spend(LATER_PASSES * (self.function.values.len() - before));
+            work::check(&self.function.name)?;
         }
         exit.values_mut().iter_mut().for_each(|value| *value = self.resolve(*value));
         let stmts = std::mem::take(&mut self.list.stmts);
