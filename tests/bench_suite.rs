@@ -115,7 +115,9 @@ fn on_gpu(kernel: Kernel) -> Result<(), Failed> {
         let wgsl = Wgsl::new(&device, &kernel, &recording, &mut lifted.context, Shaders { checked, tuned });
         shaders.push(entry("WGSL", Box::new(wgsl.map_err(failed)?), false));
     }
-    verify(&mut entry("lifted", Box::new(lifted), true), &recording, kernel.tolerance).map_err(failed)?;
+    // The shaders run on its buffers, as long as it lives.
+    let mut lifted = entry("lifted", Box::new(lifted), true);
+    verify(&mut lifted, &recording, kernel.tolerance).map_err(failed)?;
     shaders.iter_mut().try_for_each(|shader| verify(shader, &recording, kernel.tolerance).map_err(failed))
 }
 

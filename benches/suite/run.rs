@@ -8,7 +8,7 @@ use wavelift::device::{Device, cpu};
 use wavelift::translator::{FloatMode, Profile};
 use wavelift::{Config, DeviceChoice, Module, Runtime};
 
-use crate::engines::{Library, Lifted, Native, Shaders, Twins, Wgsl};
+use crate::engines::{Edited, Library, Lifted, Native, Shaders, Twins, Wgsl};
 use crate::kernels::{Kernel, Size};
 use crate::measure::{Entry, measure};
 use crate::record::{Recording, record};
@@ -149,6 +149,11 @@ impl Bench<'_> {
                     entries.push(entry("WGSL, tuned".into(), Box::new(shader(false, true)?), false, threads));
                 }
                 wgsl = Some(shader(true, false)?);
+                for path in &self.arguments.edited {
+                    let name = format!("edited: {}", path.file_stem().unwrap_or_default().to_string_lossy());
+                    let edited = Edited::new(&gpu.device, recording, path)?;
+                    entries.push(entry(name, Box::new(edited), false, threads));
+                }
             }
             entries.push(entry(name, Box::new(lifted), gpu.float == FloatMode::Strict, threads));
         }
