@@ -78,7 +78,7 @@ fn failed(error: anyhow::Error) -> Failed {
 }
 
 fn entry<'a>(name: &str, engine: Box<dyn Engine + 'a>, exact: bool) -> Entry<'a> {
-    Entry { name: name.into(), engine, exact, threads: 1, times: Vec::new(), refused: None }
+    Entry { name: name.into(), engine, exact, threads: 1, times: Vec::new(), is_slow: false, refused: None }
 }
 
 fn require(right: bool, what: String) -> Result<(), Failed> {
