@@ -78,7 +78,7 @@ fn failed(error: anyhow::Error) -> Failed {
 }
 
 fn entry<'a>(name: &str, engine: Box<dyn Engine + 'a>, exact: bool) -> Entry<'a> {
-    Entry { name: name.into(), engine, exact, threads: 1, times: Vec::new(), refused: None }
+    Entry { name: name.into(), engine, exact, threads: 1, times: Vec::new(), is_slow: false, refused: None }
 }
 
 fn require(right: bool, what: String) -> Result<(), Failed> {
@@ -115,7 +115,9 @@ fn on_gpu(kernel: Kernel) -> Result<(), Failed> {
         let wgsl = Wgsl::new(&device, &kernel, &recording, &mut lifted.context, Shaders { checked, tuned });
         shaders.push(entry("WGSL", Box::new(wgsl.map_err(failed)?), false));
     }
-    verify(&mut entry("lifted", Box::new(lifted), true), &recording, kernel.tolerance).map_err(failed)?;
+    // The shaders run on its buffers, as long as it lives.
+    let mut lifted = entry("lifted", Box::new(lifted), true);
+    verify(&mut lifted, &recording, kernel.tolerance).map_err(failed)?;
     shaders.iter_mut().try_for_each(|shader| verify(shader, &recording, kernel.tolerance).map_err(failed))
 }
 

@@ -18,6 +18,8 @@ static uint32_t rotate(uint32_t x, int by) { return x >> by | x << (32 - by); }
 /* One block; the schedule is kept as its last 16 words. */
 static void compress(uint32_t state[8], uint32_t w[16]) {
     uint32_t a = state[0], b = state[1], c = state[2], d = state[3], e = state[4], f = state[5], g = state[6], h = state[7];
+    /* Written out, the schedule's places are constants. */
+#pragma unroll
     for (int t = 0; t < 64; t++) {
         if (t >= 16) {
             uint32_t x = w[(t + 1) & 15], y = w[(t + 14) & 15];

@@ -1,4 +1,4 @@
-//! Tables: the same one for the terminal and for Markdown, and their numbers as JSON.
+//! Tables: the same one for the terminal and for Markdown.
 
 use std::fmt::Write;
 
@@ -30,15 +30,6 @@ impl Cell {
             Cell::Share(share) => format!("{:.1}%", share * 100.0),
             Cell::Count(count) => count.to_string(),
             Cell::Nothing => "-".into(),
-        }
-    }
-
-    fn json(&self) -> String {
-        match self {
-            Cell::Text(text) => quoted(text),
-            Cell::Seconds(x) | Cell::Ratio(x) | Cell::Share(x) if x.is_finite() => format!("{x:e}"),
-            Cell::Seconds(_) | Cell::Ratio(_) | Cell::Share(_) | Cell::Nothing => "null".into(),
-            Cell::Count(count) => count.to_string(),
         }
     }
 }
@@ -84,31 +75,4 @@ impl Table {
         }
         text
     }
-}
-
-/// All tables as one JSON object: facts of the run by name, and a list of rows for each table.
-pub fn json(facts: &[(&str, String)], tables: &[Table]) -> String {
-    let mut members: Vec<String> =
-        facts.iter().map(|(name, value)| format!("  {}: {}", quoted(name), quoted(value))).collect();
-    for table in tables {
-        let row = |row: &Vec<Cell>| {
-            let cells = table.columns.iter().zip(row).map(|(name, cell)| format!("{}: {}", quoted(name), cell.json()));
-            format!("    {{{}}}", cells.collect::<Vec<_>>().join(", "))
-        };
-        let rows: Vec<String> = table.rows.iter().map(row).collect();
-        members.push(format!("  {}: [\n{}\n  ]", quoted(&table.title), rows.join(",\n")));
-    }
-    format!("{{\n{}\n}}\n", members.join(",\n"))
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c < ' ' => out.push_str(&format!("\\u{:04x}", c as u32)),
-            c => out.push(c),
-        }
-    }
-    out + "\""
 }

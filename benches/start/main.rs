@@ -11,9 +11,9 @@ use clap::Parser;
 #[path = "../shared/arguments.rs"]
 mod arguments;
 #[allow(dead_code)]
-#[path = "../kernels/output.rs"]
+#[path = "../shared/output.rs"]
 mod output;
-#[path = "../kernels/stats.rs"]
+#[path = "../shared/stats.rs"]
 mod stats;
 
 use arguments::Shared;

@@ -1,13 +1,15 @@
 //! What runs a recorded round: a device of Wavelift's, hand-written shaders on one, or native code.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use wavelift::device::gpu::raw::{WgslBinding, WgslBuffer, WgslKernel, WgslLaunch};
-use wavelift::device::gpu::{GpuContext, GpuDevice};
+use wavelift::device::gpu::{self, GpuContext, GpuDevice};
 use wavelift::device::{Access, BufferId, Context, Device, LaunchError, Launched};
 use wavelift::memory::AddressSpace;
+use wavelift::translator::{BufferParam, Options, Shape, translate};
 use wavelift_twins as twins;
 
 use crate::kernels::Kernel;
@@ -128,6 +130,52 @@ impl<C: Context + ?Sized> Engine for Lifted<C> {
         let mut bytes = vec![0; size];
         self.context.read_buffer(id, 0, &mut bytes)?;
         Ok(bytes)
+    }
+}
+
+/// A file of SPIR-V words in place of those that a kernel is lifted to, on the same bindings.
+pub struct Edited {
+    lifted: Lifted<GpuContext>,
+    kernel: Arc<gpu::Kernel>,
+}
+
+impl Edited {
+    /// Compiles a file for a kernel of one launch that reads no linear memory.
+    ///
+    /// # Errors
+    /// It is no such kernel, or the file is no SPIR-V.
+    pub fn new(device: &GpuDevice, recording: &Recording, path: &Path) -> Result<Edited> {
+        let [Step { launch, .. }] = recording.steps.as_slice() else {
+            bail!("Only kernels of one launch can be edited.")
+        };
+        let bytes = std::fs::read(path).with_context(|| format!("`{}` can't be read", path.display()))?;
+        ensure!(bytes.len() % 4 == 0, "`{}` is no SPIR-V.", path.display());
+        let buffers = (0..).zip(&launch.buffers).map(|(slot, spec)| BufferParam { slot, access: spec.access });
+        let options = Options { workgroup_size: GROUP, ..*device.options() };
+        let mut shader = translate(&launch.module.wasm, launch.function, &Shape::of(buffers.collect()), &options)?;
+        shader.words = words(&bytes, usize::MAX);
+        // SAFETY: whoever names a file here vouches for it, as the option's description says.
+        let kernel = unsafe { device.prepare(shader) }?;
+        Ok(Edited { lifted: Lifted::on_gpu(device, recording)?, kernel })
+    }
+}
+
+impl Engine for Edited {
+    fn restore(&mut self, recording: &Recording) -> Result<()> {
+        self.lifted.restore(recording)
+    }
+
+    fn round(&mut self) -> Result<f64> {
+        // One submission, as the shader's.
+        self.kernel.set_pace(u64::MAX);
+        let Lifted { context, steps, .. } = &mut self.lifted;
+        let launch = &steps[0].launch;
+        let times = context.time_runs(&self.kernel, launch.iterations, launch.block_size, &launch.buffers, 1)?;
+        Ok(times.iter().map(std::time::Duration::as_secs_f64).sum())
+    }
+
+    fn read(&mut self, index: usize) -> Result<Vec<u8>> {
+        self.lifted.read(index)
     }
 }
 

@@ -391,7 +391,7 @@ pub fn all() -> Vec<Kernel> {
             name: "fft",
             folder: BENCHES,
             sizes: [&[10], &[20], &[22]],
-            work: |n| computed(16 * n[0] << n[0], 5 * n[0] << n[0], Kind::F32),
+            work: |n| computed((16 * n[0]) << n[0], (5 * n[0]) << n[0], Kind::F32),
             // Of the largest amplitude, 1, in each stage.
             tolerance: Tolerance::F32(3e-5, 1e-5),
             tuned: &[],

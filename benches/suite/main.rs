@@ -64,6 +64,12 @@ pub struct Arguments {
     /// Write the charts: ratios.svg, roofline.svg.
     #[arg(long, value_name = "FOLDER")]
     svg: Option<PathBuf>,
+    /// Measure this edited form of a lifted kernel, too (SPIR-V of the same bindings; it is trusted). With a FILTER.
+    #[arg(long, value_name = "FILE.spv", requires = "filter")]
+    edited: Vec<PathBuf>,
+    /// Measure nothing: report a run that was kept.
+    #[arg(long, value_name = "OLD.json")]
+    from: Option<PathBuf>,
     /// Say what is faster or slower than in a run that was kept.
     #[arg(long, value_name = "OLD.json")]
     compare: Option<PathBuf>,
@@ -156,7 +162,10 @@ fn main() -> Result<()> {
     kernels.retain(|kernel| arguments.filter.as_ref().is_none_or(|filter| kernel.name.contains(filter.as_str())));
     ensure!(!kernels.is_empty(), "No kernel's name contains `{}`.", arguments.filter.as_deref().unwrap_or_default());
     let old = arguments.compare.as_deref().map(Results::read).transpose()?;
-    let results = run::run(&arguments, &kernels)?;
+    let results = match &arguments.from {
+        Some(path) => Results::read(path)?,
+        None => run::run(&arguments, &kernels)?,
+    };
     let text = report::markdown(&results, old.as_ref());
     println!("{text}");
     let write = |path: &Option<PathBuf>, text: &str| match path {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
 use wavelift::device::{
-    Access, BufferId, BufferSpec, Caller, Context, Device, DeviceError, DeviceInfo, GlobalValue, GuestModule, Launch,
+    BufferId, BufferSpec, Caller, Context, Device, DeviceError, DeviceInfo, GlobalValue, GuestModule, Launch,
     LaunchError, LaunchTimes, TableEntry, cpu,
 };
 use wavelift::memory::AddressSpace;

@@ -258,13 +258,14 @@ fn all(results: &Results) -> Table {
                 Cell::Seconds(*seconds),
                 Cell::Share(*spread),
                 Cell::Count(*runs as u64),
+                ratio(engine.faster_than.get("WGSL").copied()),
             ]
         })
     });
     Table {
         title: "All times".into(),
         note: "Medians of rounds with all data in place; spread is half the distance between the quartiles.".into(),
-        columns: vec!["kernel", "engine", "time", "spread", "rounds"],
+        columns: vec!["kernel", "engine", "time", "spread", "rounds", "WGSL / it"],
         rows: rows.collect(),
     }
 }

@@ -12,6 +12,8 @@ const RUNS: usize = 12;
 /// Invocations that compute, rounds of their loops, steps of a round, and chains of which each step has a multiplication and an
 /// addition (of whole numbers: an addition and an exclusive or) that do not depend on each other.
 const INVOCATIONS: u32 = 64 * 4096;
+/// The same of large sizes.
+const MANY_INVOCATIONS: u32 = 64 * 65_535;
 const ROUNDS: u32 = 64;
 const STEPS: u32 = 16;
 const CHAINS: u32 = 8;
@@ -37,16 +39,18 @@ impl Roofline {
             Size::Medium => 64 << 20,
             Size::Large => 512 << 20,
         };
+        let invocations = if size == Size::Large { MANY_INVOCATIONS } else { INVOCATIONS };
+        let compute = |ty, a, b, step| compute(device, invocations, [ty, a, b, step]);
         let f64 = match device.options().features.float64 {
-            true => compute(device, "f64", "f64(1.0000001)", "f64(0.25)", "X * a + b")?,
+            true => compute("f64", "f64(1.0000001)", "f64(0.25)", "X * a + b")?,
             false => 0.0,
         };
-        let f32 = |with| compute(device, "f32", "1.0000001", "0.25", with);
+        let f32 = |with| compute("f32", "1.0000001", "0.25", with);
         Ok(Roofline {
             copy: copy(device, bytes)?,
             f32: f32("X * a + b")?.max(f32("fma(X, a, b)")?),
             f64,
-            i32: compute(device, "u32", "1664525u", "1013904223u", "(X + a) ^ b")?,
+            i32: compute("u32", "1664525u", "1013904223u", "(X + a) ^ b")?,
         })
     }
 
@@ -91,7 +95,7 @@ fn copy(device: &GpuDevice, bytes: u32) -> Result<f64> {
 }
 
 /// Operations a second, a multiplication and an addition being two.
-fn compute(device: &GpuDevice, ty: &str, a: &str, b: &str, step: &str) -> Result<f64> {
+fn compute(device: &GpuDevice, invocations: u32, [ty, a, b, step]: [&str; 4]) -> Result<f64> {
     let each = |text: &dyn Fn(u32) -> String| (0..CHAINS).map(text).collect::<String>();
     let declare = each(&|chain| format!("var x{chain} = {ty}(id.x + {chain}u);\n"));
     let step = |chain: u32| format!("x{chain} = {};\n", step.replace('X', &format!("x{chain}")));
@@ -109,7 +113,7 @@ fn compute(device: &GpuDevice, ty: &str, a: &str, b: &str, step: &str) -> Result
         }}"
     );
     let kernel = WgslKernel::new(device, &source)?;
-    let out = kernel.buffer(&vec![0; INVOCATIONS as usize * 4])?;
-    let seconds = best(&kernel, &[WgslBinding::Storage(&out)], [INVOCATIONS / 64, 1, 1])?;
-    Ok(2.0 * f64::from(INVOCATIONS) * f64::from(ROUNDS * CHAINS * STEPS) / seconds)
+    let out = kernel.buffer(&vec![0; invocations as usize * 4])?;
+    let seconds = best(&kernel, &[WgslBinding::Storage(&out)], [invocations / 64, 1, 1])?;
+    Ok(2.0 * f64::from(invocations) * f64::from(ROUNDS * CHAINS * STEPS) / seconds)
 }

@@ -8,7 +8,7 @@ use wavelift::device::{Device, cpu};
 use wavelift::translator::{FloatMode, Profile};
 use wavelift::{Config, DeviceChoice, Module, Runtime};
 
-use crate::engines::{Library, Lifted, Native, Shaders, Twins, Wgsl};
+use crate::engines::{Edited, Library, Lifted, Native, Shaders, Twins, Wgsl};
 use crate::kernels::{Kernel, Size};
 use crate::measure::{Entry, measure};
 use crate::record::{Recording, record};
@@ -72,6 +72,10 @@ pub fn run(arguments: &Arguments, kernels: &[Kernel]) -> Result<Results> {
             measured.failure = Some(format!("{error:#}"));
         }
         results.kernels.push(measured);
+        // A run that is cut off has measured something, too.
+        if let Some(path) = &arguments.json {
+            std::fs::write(path, results.json()?).with_context(|| format!("`{}` can't be written", path.display()))?;
+        }
     }
     results.facts.push(("load at the end (1, 5, 15 minutes)".into(), facts::load()));
     Ok(results)
@@ -100,9 +104,13 @@ impl Bench<'_> {
         step("recording the guest");
         let arguments = kernel.arguments(size, true);
         let recording = record(&kernel.module(false), &arguments)?;
-        let simd = record(&kernel.module(true), &arguments).context("built with vector instructions")?;
+        let simd = match self.arguments.device {
+            Part::Gpu => None,
+            _ => Some(record(&kernel.module(true), &arguments).context("built with vector instructions")?),
+        };
         step("engines in turns");
-        let (mut entries, wgsl) = self.entries(kernel, &recording, &simd)?;
+        let (mut entries, wgsl) = self.entries(kernel, &recording, simd.as_ref())?;
+        drop(simd);
         measure(&mut entries, &recording, size, clock, kernel.tolerance)?;
         measured.add_resident(&entries, &BASELINES);
         if !self.arguments.skips(Skip::EndToEnd) {
@@ -122,7 +130,7 @@ impl Bench<'_> {
         &self,
         kernel: &Kernel,
         recording: &Recording,
-        simd: &Recording,
+        simd: Option<&Recording>,
     ) -> Result<(Vec<Entry<'_>>, Option<Wgsl>)> {
         let entry = |name: String, engine, exact, threads| Entry {
             name,
@@ -130,6 +138,7 @@ impl Bench<'_> {
             exact,
             threads,
             times: Vec::new(),
+            is_slow: false,
             refused: None,
         };
         let (mut entries, mut wgsl) = (Vec::new(), None);
@@ -149,18 +158,20 @@ impl Bench<'_> {
                     entries.push(entry("WGSL, tuned".into(), Box::new(shader(false, true)?), false, threads));
                 }
                 wgsl = Some(shader(true, false)?);
+                for path in &self.arguments.edited {
+                    let name = format!("edited: {}", path.file_stem().unwrap_or_default().to_string_lossy());
+                    let edited = Edited::new(&gpu.device, recording, path)?;
+                    entries.push(entry(name, Box::new(edited), false, threads));
+                }
             }
             entries.push(entry(name, Box::new(lifted), gpu.float == FloatMode::Strict, threads));
         }
-        if self.arguments.device != Part::Gpu {
+        if let Some(simd) = simd {
             let cpu = |device: &Arc<dyn Device>, of: &Recording| Lifted::on_cpu(device.as_ref(), of).map(Box::new);
             entries.push(entry("CPU".into(), cpu(&self.cpu, recording)?, true, threads));
             entries.push(entry("CPU, simd128".into(), cpu(&self.cpu, simd)?, true, threads));
             entries.push(entry("sequential".into(), cpu(&self.sequential, recording)?, true, 1));
-        }
-        if self.arguments.device != Part::Gpu {
             for (name, twins) in &self.twins {
-                // The engine lives as long as the kernel is measured, the twins as long as the run.
                 let native = Native::new(twins, kernel, recording);
                 entries.push(entry(name.to_string(), Box::new(native), false, threads));
             }
@@ -173,7 +184,7 @@ impl Bench<'_> {
         let runs = match self.arguments.size {
             Size::Small => 2,
             Size::Medium => 5,
-            Size::Large => 3,
+            Size::Large => 2,
         };
         let mut ways = Vec::new();
         if let Some(adapter) = &self.adapter {

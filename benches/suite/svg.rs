@@ -170,7 +170,7 @@ pub fn roofline(results: &Results) -> Option<String> {
         points.iter().map(of).fold((f64::INFINITY, 0f64), |(low, high), value| (low.min(value), high.max(value)))
     };
     let ((low_x, high_x), (low_y, high_y)) = (range(|point| point.2), range(|point| point.3));
-    let top_y = roofline.f32.max(roofline.i32).max(high_y) * 2.0;
+    let top_y = roofline.f32.max(roofline.i32).max(roofline.f64).max(high_y) * 2.0;
     let x = Axis { values: (low_x * 0.6, high_x * 1.6), pixels: (left, width - 30.0) };
     let y = Axis { values: (low_y * 0.5, top_y), pixels: (bottom, 80.0) };
     let mut canvas = Canvas::new(width, height);
@@ -193,7 +193,7 @@ pub fn roofline(results: &Results) -> Option<String> {
     canvas.text((width / 2.0, height - 20.0), "middle", 12.0, "operations / byte");
     canvas.text((20.0, 76.0), "start", 12.0, "Gops/s");
     let kinds = [(Kind::F32, "f32", COLOURS[0]), (Kind::I32, "i32", COLOURS[3]), (Kind::F64, "f64", COLOURS[2])];
-    for (kind, name, colour) in kinds {
+    for (place, (kind, name, colour)) in kinds.into_iter().enumerate() {
         let most = roofline.operations(kind);
         if most <= 0.0 || !points.iter().any(|(kernel, ..)| kernel.kind == kind) {
             continue;
@@ -203,10 +203,22 @@ pub fn roofline(results: &Results) -> Option<String> {
         let start = low / roofline.copy;
         canvas.line((x.at(start), y.at(low)), (x.at(ridge), y.at(ridge * roofline.copy)), TEXT, 1.5);
         canvas.line((x.at(ridge), y.at(most)), (width - 30.0, y.at(most)), colour, 1.5);
-        canvas.text((width - 34.0, y.at(most) - 5.0), "end", 11.0, &format!("{name}, {:.0} Gops/s", most * 1e-9));
+        // Beside each other, as ceilings may be equal.
+        canvas.text(
+            (width - 34.0 - 120.0 * place as f64, y.at(most) - 5.0),
+            "end",
+            11.0,
+            &format!("{name}, {:.0} Gops/s", most * 1e-9),
+        );
     }
     let slope = (low_x * roofline.copy * 1.5).clamp(y.values.0, y.values.1);
     canvas.text((x.at(low_x), y.at(slope) - 8.0), "start", 11.0, &format!("copying, {:.0} GB/s", roofline.copy * 1e-9));
+    for (kernel, hollow, intensity, rate) in &points {
+        let lifted = points.iter().find(|point| point.0.kernel == kernel.kernel && !point.1);
+        if let (true, Some(lifted)) = (hollow, lifted) {
+            canvas.line((x.at(*intensity), y.at(*rate)), (x.at(*intensity), y.at(lifted.3)), "#999", 1.0);
+        }
+    }
     let mut labels: Vec<(f64, f64)> = Vec::new();
     for (kernel, hollow, intensity, rate) in &points {
         let colour = kinds.iter().find(|(kind, ..)| *kind == kernel.kind).map_or(TEXT, |(.., colour)| colour);

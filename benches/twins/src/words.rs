@@ -99,7 +99,7 @@ const ROUND: [u32; 64] = [
 const START: [u32; 8] =
     [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
 /// Messages that are hashed at once: vectors for a compiler.
-const LANES: usize = 8;
+const LANES: usize = if cfg!(target_feature = "avx2") { 8 } else { 4 };
 type Lanes = [u32; LANES];
 
 /// The hash of many messages of 64 bytes.
@@ -122,37 +122,46 @@ pub fn sha256(buffers: &mut Buffers<'_>) {
     });
 }
 
-fn compress(state: &mut [Lanes; 8], mut w: [Lanes; 16]) {
-    let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
-    for (t, constant) in ROUND.iter().enumerate() {
-        let (mut first, mut second) = ([0; LANES], [0; LANES]);
-        for lane in 0..LANES {
-            if t >= 16 {
-                let (x, y) = (w[(t + 1) & 15][lane], w[(t + 14) & 15][lane]);
-                w[t & 15][lane] = w[t & 15][lane]
-                    .wrapping_add(x.rotate_right(7) ^ x.rotate_right(18) ^ (x >> 3))
-                    .wrapping_add(w[(t + 9) & 15][lane])
-                    .wrapping_add(y.rotate_right(17) ^ y.rotate_right(19) ^ (y >> 10));
-            }
-            let (e, a) = (e[lane], a[lane]);
-            first[lane] = h[lane]
-                .wrapping_add(e.rotate_right(6) ^ e.rotate_right(11) ^ e.rotate_right(25))
-                .wrapping_add(g[lane] ^ (e & (f[lane] ^ g[lane])))
-                .wrapping_add(*constant)
-                .wrapping_add(w[t & 15][lane]);
-            second[lane] = (a.rotate_right(2) ^ a.rotate_right(13) ^ a.rotate_right(22))
-                .wrapping_add((a & b[lane]) | (c[lane] & (a | b[lane])));
-        }
-        h = g;
-        g = f;
-        f = e;
-        e = std::array::from_fn(|lane| d[lane].wrapping_add(first[lane]));
-        d = c;
-        c = b;
-        b = a;
-        a = std::array::from_fn(|lane| first[lane].wrapping_add(second[lane]));
+/// Each lane's value: a vector's, for a compiler.
+#[inline(always)]
+fn each(value: impl Fn(usize) -> u32) -> Lanes {
+    let mut lanes = [0; LANES];
+    for (lane, out) in lanes.iter_mut().enumerate() {
+        *out = value(lane);
     }
-    for (state, words) in state.iter_mut().zip([a, b, c, d, e, f, g, h]) {
-        state.iter_mut().zip(words).for_each(|(state, word)| *state = state.wrapping_add(word));
+    lanes
+}
+
+fn compress(state: &mut [Lanes; 8], mut w: [Lanes; 16]) {
+    let mut v = *state;
+    for (first, constants) in ROUND.chunks_exact(16).enumerate() {
+        // Sixteen rounds are written out by the compiler: places in the schedule are constants.
+        for t in 0..16 {
+            if first > 0 {
+                let (x, y, z, old) = (w[(t + 1) & 15], w[(t + 14) & 15], w[(t + 9) & 15], w[t]);
+                w[t] = each(|k| {
+                    old[k]
+                        .wrapping_add(x[k].rotate_right(7) ^ x[k].rotate_right(18) ^ (x[k] >> 3))
+                        .wrapping_add(z[k])
+                        .wrapping_add(y[k].rotate_right(17) ^ y[k].rotate_right(19) ^ (y[k] >> 10))
+                });
+            }
+            let ([a, b, c, d, e, f, g, h], word) = (v, w[t]);
+            let first = each(|k| {
+                h[k].wrapping_add(e[k].rotate_right(6) ^ e[k].rotate_right(11) ^ e[k].rotate_right(25))
+                    .wrapping_add(g[k] ^ (e[k] & (f[k] ^ g[k])))
+                    .wrapping_add(constants[t])
+                    .wrapping_add(word[k])
+            });
+            let second = each(|k| {
+                (a[k].rotate_right(2) ^ a[k].rotate_right(13) ^ a[k].rotate_right(22))
+                    .wrapping_add((a[k] & b[k]) | (c[k] & (a[k] | b[k])))
+            });
+            let (new_e, new_a) = (each(|k| d[k].wrapping_add(first[k])), each(|k| first[k].wrapping_add(second[k])));
+            v = [new_a, a, b, c, new_e, e, f, g];
+        }
+    }
+    for (state, words) in state.iter_mut().zip(v) {
+        *state = each(|k| state[k].wrapping_add(words[k]));
     }
 }
