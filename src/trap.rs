@@ -2,7 +2,7 @@
 
 use wasmparser::Operator;
 use wasmtime::{Trap, WasmBacktrace};
-use wavelift_translator as translator;
+use wavelift_translator::{self as translator, SourceLine};
 
 use crate::device::{KernelTrap, Launch, Location, TrapKind};
 use crate::runtime::Module;
@@ -10,10 +10,11 @@ use crate::runtime::Module;
 /// An invocation of a kernel trapped; the guest that launched it is stopped with this.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "The kernel `{kernel}` trapped: {kind}, in function `{function}` (index {}) at byte offset {:#x}. The lowest \
+    "The kernel `{kernel}` trapped: {kind}, in function `{function}` (index {}) at byte offset {:#x}{}. The lowest \
      iteration that trapped is {iteration}.",
     at.function,
-    at.offset
+    at.offset,
+    in_parentheses(line)
 )]
 pub struct KernelFault {
     /// The kernel's name.
@@ -22,6 +23,8 @@ pub struct KernelFault {
     pub function: String,
     /// That operator.
     pub at: Location,
+    /// Its line of source, where the module has DWARF that says so.
+    pub line: Option<Box<SourceLine>>,
     /// What happened.
     pub kind: TrapKind,
     /// The lowest trapping iteration id.
@@ -40,10 +43,16 @@ impl KernelFault {
             kernel: wasm.function_name(launch.function),
             function: wasm.function_name(trap.at.function),
             at,
+            line: wasm.source_line(at.offset).map(Box::new),
             kind: trap.kind,
             iteration: trap.iteration,
         }
     }
+}
+
+/// What follows a byte offset where its line of source is known.
+pub(crate) fn in_parentheses(line: &Option<Box<SourceLine>>) -> String {
+    line.as_ref().map(|line| format!(" ({line})")).unwrap_or_default()
 }
 
 /// The trap of a kernel that ran in the caller's own instance; `None` if `error` is something else, such as the end

@@ -29,6 +29,7 @@ pub mod ir;
 pub mod layout;
 #[doc(hidden)]
 pub mod libm;
+mod lines;
 pub mod module;
 pub mod options;
 #[doc(hidden)]
@@ -46,6 +47,7 @@ pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, PlainUpdate, Resolution, inspect};
 pub use layout::Layout;
 pub use libm::{How, LibraryCall, Recognition};
+pub use lines::SourceLine;
 pub use module::Module;
 pub use options::{
     Access, Binding, BufferParam, Emulate, Environment, Features, FloatMode, FloatSupport, Input, Interface, LINEAR,

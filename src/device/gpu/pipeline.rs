@@ -288,7 +288,7 @@ impl KernelCache {
                     .map(|shader| Answer::Shader(Box::new(shader))),
             };
             took = start.elapsed();
-            match lifted.map_err(refusal)? {
+            match lifted.map_err(|error| refusal(&error, &module.wasm))? {
                 Answer::Shader(shader) => {
                     dump(&shader.words, options.profile);
                     Ok(Lifting::Kernel(Arc::new(Kernel::new(*shader)?)))
@@ -302,12 +302,12 @@ impl KernelCache {
 }
 
 /// What a translator's error means for a launch.
-fn refusal(error: translator::Error) -> LaunchError {
+fn refusal(error: &translator::Error, module: &translator::Module) -> LaunchError {
     match error {
         translator::Error::Internal(_) => LaunchError::Internal(error.to_string()),
         translator::Error::Unsupported { .. }
         | translator::Error::NotAKernel(_)
-        | translator::Error::Invalid { .. } => LaunchError::Unsupported(error.to_string()),
+        | translator::Error::Invalid { .. } => LaunchError::Unsupported(error.sentence(module)),
     }
 }
 
@@ -330,6 +330,8 @@ mod tests {
 
     #[test]
     fn only_defects_of_the_translator_are_internal() {
+        let wasm = translator::Module::parse(wat::parse_str("(module)").unwrap()).unwrap();
+        let refusal = |error| refusal(&error, &wasm);
         let unsupported = translator::Error::Unsupported {
             what: "`memory.grow`".into(),
             function_name: "f".into(),
