@@ -136,6 +136,10 @@ pub(crate) struct Shared {
 const MAX_ACCESSES: u32 = 20_000;
 const MAX_ACCESSES_SOFTWARE: u32 = 2_000;
 
+/// How much longer than a processor an invocation on a GPU takes, roughly: one that does nothing but wait for memory, or divides 64-bit
+/// integers, has few operators each microsecond.
+const SLOWER: u32 = 8;
+
 /// Largest private stack of a kernel for Mesa's software driver, in bytes: it compiles 16 KiB in 4 s, and 256 KiB in 79.
 const MAX_STACK_SOFTWARE: u32 = 32 << 10;
 
@@ -206,7 +210,7 @@ impl GpuDevice {
             profile,
             float: options.float,
             libm: options.libm,
-            fuel: options.fuel,
+            fuel: options.fuel.map(|fuel| if is_software { fuel } else { (fuel / SLOWER).max(1) }),
             features,
             emulate: options.emulate,
             workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),
