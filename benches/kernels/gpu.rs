@@ -198,6 +198,11 @@ impl<'a> Bench<'a> {
         Ok(())
     }
 
+    /// Adds a kernel that was made in another way, of the same interface.
+    pub fn add_kernel(&mut self, name: String, context: usize, kernel: Arc<Kernel>) {
+        self.variants.push(Variant { name, context, way: Way::Lifted(kernel) });
+    }
+
     /// Adds the lifted kernel as a guest launches it, in the float mode of the context's device.
     pub fn add_launched(&mut self, name: String, context: usize) -> Result<()> {
         let (module, function) = self.case.kernel()?;

@@ -17,6 +17,7 @@ mod instance;
 mod mathematics;
 mod modes;
 mod output;
+mod safety;
 mod stats;
 
 use cases::{Case, root};
@@ -63,6 +64,8 @@ enum Part {
     All,
     Gpu,
     Cpu,
+    /// What fuel and bounds checks cost, on the GPU and on the CPU device.
+    Safety,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -129,7 +132,7 @@ fn main() -> Result<()> {
     );
     let mut facts = vec![("date", date()), ("revision", revision()), ("processor", processor())];
     let mut tables = Vec::new();
-    if arguments.device != Part::Cpu {
+    if matches!(arguments.device, Part::All | Part::Gpu) {
         let adapter = arguments.adapter()?;
         let device = GpuDevice::open(&adapter, &GpuOptions { profile, ..GpuOptions::default() })?;
         let info = adapter.info();
@@ -151,8 +154,15 @@ fn main() -> Result<()> {
         tables.push(costs::lifting(&device, &adapter, &cases, floats[0])?);
         tables.push(costs::empty_launches(&device)?);
     }
-    if arguments.device != Part::Gpu {
+    if matches!(arguments.device, Part::All | Part::Cpu) {
         tables.push(cpu::measure(&cases)?);
+    }
+    if arguments.device == Part::Safety {
+        let adapter = arguments.adapter()?;
+        let info = adapter.info();
+        facts.push(("GPU", format!("{}, {}, {}", info.name, info.backend, info.driver)));
+        tables.push(safety::measure_gpu(&adapter, profile, &guests, arguments.clock)?);
+        tables.push(safety::measure_cpu(&guests)?);
     }
     // A filter may leave nothing of a part.
     tables.retain(|table| !table.rows.is_empty());
