@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use wasmtime::WasmBacktrace;
-use wavelift_translator as translator;
+use wavelift_translator::{self as translator, SourceLine};
 
 use crate::device::{DeviceError, Location};
 use crate::host::{HostFault, PARALLEL_FOR, PARALLEL_FOR_MODULE};
 use crate::interrupt::Interruption;
 use crate::kernel::Mismatch;
 use crate::runtime::Module;
-use crate::trap::{KernelFault, unreachable_at};
+use crate::trap::{KernelFault, in_parentheses, unreachable_at};
 
 /// The library's result type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -128,7 +128,7 @@ pub enum Error {
         ty: String,
     },
     /// The guest trapped.
-    #[error("The guest trapped: {what}{}.", place_phrase(function, offset))]
+    #[error("The guest trapped: {what}{}{}.", place_phrase(function, offset), in_parentheses(line))]
     Trap {
         /// What happened.
         what: String,
@@ -136,6 +136,8 @@ pub enum Error {
         function: Option<String>,
         /// The byte offset in the guest's module, where that is known.
         offset: Option<usize>,
+        /// The line of source, where the module has DWARF that says so.
+        line: Option<Box<SourceLine>>,
     },
     /// A kernel trapped.
     #[error(transparent)]
@@ -197,6 +199,7 @@ impl Error {
             what: trap.to_string().trim_start_matches("wasm trap: ").to_string(),
             function: frame.map(|f| module.wasm().function_name(f.func_index())),
             offset,
+            line: offset.and_then(|offset| module.wasm().source_line(offset as u32)).map(Box::new),
         }
     }
 

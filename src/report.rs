@@ -111,11 +111,11 @@ pub(crate) fn assumption(assumed: Speculation) -> Option<String> {
 /// That a launch was undone, and why, as a sentence.
 pub(crate) fn bail_out(module: &Module, trap: &KernelTrap) -> String {
     format!(
-        "A form of the kernel was undone: {} in iteration {} (function `{}`, byte offset {:#x}).",
+        "A form of the kernel was undone: {} in iteration {} (function `{}`, {}).",
         trap.kind,
         trap.iteration,
         module.function_name(trap.at.function),
-        trap.at.offset
+        module.place(trap.at.offset)
     )
 }
 

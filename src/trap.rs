@@ -2,7 +2,7 @@
 
 use wasmparser::Operator;
 use wasmtime::{Trap, WasmBacktrace};
-use wavelift_translator as translator;
+use wavelift_translator::{self as translator, SourceLine};
 
 use crate::device::{KernelTrap, Launch, Location, TrapKind};
 use crate::runtime::Module;
@@ -10,10 +10,11 @@ use crate::runtime::Module;
 /// An invocation of a kernel trapped; the guest that launched it is stopped with this.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "The kernel `{kernel}` trapped: {kind}, in function `{function}` (index {}) at byte offset {:#x}. The lowest \
+    "The kernel `{kernel}` trapped: {kind}, in function `{function}` (index {}) at byte offset {:#x}{}. The lowest \
      iteration that trapped is {iteration}.",
     at.function,
-    at.offset
+    at.offset,
+    in_parentheses(line)
 )]
 pub struct KernelFault {
     /// The kernel's name.
@@ -22,6 +23,8 @@ pub struct KernelFault {
     pub function: String,
     /// That operator.
     pub at: Location,
+    /// Its line of source, where the module has DWARF that says so.
+    pub line: Option<Box<SourceLine>>,
     /// What happened.
     pub kind: TrapKind,
     /// The lowest trapping iteration id.
@@ -34,16 +37,23 @@ impl KernelFault {
         let wasm = &launch.module.wasm;
         let at = match trap.kind {
             TrapKind::Unreachable => unreachable_at(wasm, trap.at),
+            TrapKind::OutOfFuel => out_of_fuel_at(wasm, trap.at),
             _ => trap.at,
         };
         KernelFault {
             kernel: wasm.function_name(launch.function),
             function: wasm.function_name(trap.at.function),
             at,
+            line: wasm.source_line(at.offset).map(Box::new),
             kind: trap.kind,
             iteration: trap.iteration,
         }
     }
+}
+
+/// What follows a byte offset where its line of source is known.
+pub(crate) fn in_parentheses(line: &Option<Box<SourceLine>>) -> String {
+    line.as_ref().map(|line| format!(" ({line})")).unwrap_or_default()
 }
 
 /// The trap of a kernel that ran in the caller's own instance; `None` if `error` is something else, such as the end
@@ -81,6 +91,37 @@ pub(crate) fn kind_of(trap: Trap) -> Option<TrapKind> {
 pub(crate) fn unreachable_at(module: &translator::Module, at: Location) -> Location {
     let found = branch_to_unreachable(module, at).map(|offset| Location { offset: offset as u32, ..at });
     found.unwrap_or(at)
+}
+
+/// Where the outermost loop begins that `at` is in or ends; else where its function does. Devices take fuel at different places, and
+/// which loop of a nest finds too little differs, too.
+fn out_of_fuel_at(module: &translator::Module, at: Location) -> Location {
+    let found = outermost_loop(module, at);
+    found.map_or(at, |offset| Location { offset: offset as u32, ..at })
+}
+
+fn outermost_loop(module: &translator::Module, at: Location) -> Option<usize> {
+    let body = module.body(at.function)?;
+    let reader = body.get_operators_reader().ok()?;
+    let first = reader.original_position();
+    // Where the outermost loop begins, and how many blocks are open in it.
+    let (mut start, mut open) = (first, 0);
+    for operator in reader.into_iter_with_offsets() {
+        let (operator, offset) = operator.ok()?;
+        if open == 0 {
+            start = if matches!(operator, Operator::Loop { .. }) { offset } else { first };
+        }
+        if offset >= at.offset as usize {
+            return Some(start);
+        }
+        match operator {
+            Operator::End if open > 0 => open -= 1,
+            Operator::Loop { .. } => open += 1,
+            other if open > 0 && opens(&other) => open += 1,
+            _ => {}
+        }
+    }
+    None
 }
 
 fn branch_to_unreachable(module: &translator::Module, at: Location) -> Option<usize> {
@@ -155,6 +196,18 @@ mod tests {
         let at = Location { function: 0, offset: offset as u32 };
         let place = unreachable_at(&module, at);
         (place != at).then(|| bytes[place.offset as usize])
+    }
+
+    #[test]
+    fn fuel_ends_where_the_outermost_loop_begins() {
+        let text = "(module (func nop (loop (block (loop nop) nop)) nop (loop nop)))";
+        let module = translator::Module::parse(wat::parse_str(text).unwrap()).unwrap();
+        let reader = module.body(0).unwrap().get_operators_reader().unwrap();
+        let offsets: Vec<u32> = reader.into_iter_with_offsets().map(|found| found.unwrap().1 as u32).collect();
+        // nop, loop, block, loop, nop, end, nop, end, end, nop, loop, nop, end, end
+        let starts = [0, 1, 1, 1, 1, 1, 1, 1, 1, 0, 10, 10, 10, 0];
+        let found = |offset: &u32| out_of_fuel_at(&module, Location { function: 0, offset: *offset }).offset;
+        assert_eq!(offsets.iter().map(found).collect::<Vec<_>>(), starts.map(|index: usize| offsets[index]));
     }
 
     #[test]

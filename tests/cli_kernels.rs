@@ -201,3 +201,16 @@ fn emulate_takes_64_bit_types_out_of_a_kernel() {
     let output = wavelift(&["translate", &module, "--kernel", "wide", "--emulate", "f32", "-o", "-"]);
     assert!(!output.status.success() && text(&output.stderr).contains("f32"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn refusals_name_the_line_of_source() {
+    let module = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/host/lines/lines.O2.wasm");
+    let source = include_str!("host/lines/lines.c");
+    let line = 1 + source.lines().position(|line| line.contains("__builtin_wasm_memory_grow")).unwrap();
+    let place = format!(", lines.c:{line}).");
+    let said = text(&wavelift(&["inspect", module]).stdout);
+    assert!(said.trim_end().ends_with(&place), "{said}");
+    let output = wavelift(&["translate", module, "--kernel", "grows", "-o", "-"]);
+    assert!(!output.status.success());
+    assert!(text(&output.stderr).trim_end().ends_with(&place), "{}", text(&output.stderr));
+}

@@ -28,7 +28,7 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
             Some(_) => format!("{} [{}]", kernel.lifts, notes.len() + 1),
         };
         notes.extend(kernel.note);
-        hints.extend(kernel.updates.iter().map(|update| hint(&module.function_name(function), update)));
+        hints.extend(kernel.updates.iter().map(|update| hint(&module, &module.function_name(function), update)));
         table.add_row([
             function.to_string(),
             module.function_name(function),
@@ -72,7 +72,7 @@ fn inspect(module: &Module, function: u32) -> anyhow::Result<Findings> {
     needs.extend(found.int64.then_some("i64"));
     needs.extend(found.float64.then_some("f64"));
     needs.extend(found.int64_atomics.then_some("64-bit atomics"));
-    let reason = found.verdict.err().map(|error| error.to_string());
+    let reason = found.verdict.err().map(|error| error.sentence(module));
     let (lifts, note) = match (found.words, reason) {
         (0, None) => ("yes", None),
         (0, reason) => ("no", reason),
@@ -102,16 +102,17 @@ fn at_launch(kernel: &str, words: usize, reason: Option<String>) -> String {
 }
 
 /// What to think of when the source says atomic.
-fn hint(kernel: &str, update: &PlainUpdate) -> String {
+fn hint(module: &Module, kernel: &str, update: &PlainUpdate) -> String {
     let which = match update.same_place {
         true => "one place for all invocations",
         false => "a place that data decides",
     };
     format!(
-        "Note: `{kernel}` loads {which}, computes, and stores it again, with plain accesses (function {}, byte offset {:#x}). \
+        "Note: `{kernel}` loads {which}, computes, and stores it again, with plain accesses (function {}, {}). \
          Where invocations meet, updates are lost. If they are atomic in the source, build it with atomics: clang's \
          `-matomics`, rustc's `-C target-feature=+atomics`.",
-        update.at.function, update.at.offset
+        update.at.function,
+        module.place(update.at.offset)
     )
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow, bail};
 use rspirv::binary::Disassemble;
 use wavelift::text::{self, Language};
-use wavelift::translator::{self, Options, Profile, Shape, Speculation};
+use wavelift::translator::{self, Options, Profile, Shader, Shape, Speculation};
 
 use crate::cli::{Emit, TranslateArguments, check_libm};
 
@@ -31,13 +31,15 @@ pub fn run(arguments: &TranslateArguments) -> Result<i32> {
     };
     let shape = translator::initial_shape(&module, function, &options);
     let output = match arguments.emit {
-        Emit::Ir => translator::emit_ir(&module, function, &shape, &options)?.into_bytes(),
+        Emit::Ir => {
+            translator::emit_ir(&module, function, &shape, &options).map_err(|e| with_line(e, &module))?.into_bytes()
+        }
         Emit::Spirv => {
-            let shader = translator::translate(&module, function, &shape, &options)?;
+            let shader = lift(&module, function, &shape, &options)?;
             shader.words.iter().flat_map(|word| word.to_le_bytes()).collect()
         }
         Emit::SpirvAsm => {
-            let shader = translator::translate(&module, function, &shape, &options)?;
+            let shader = lift(&module, function, &shape, &options)?;
             let parsed = rspirv::dr::load_words(&shader.words)
                 .map_err(|error| anyhow!("The SPIR-V that was made can't be read back: {error}."))?;
             format!("{}\n", parsed.disassemble()).into_bytes()
@@ -50,6 +52,15 @@ pub fn run(arguments: &TranslateArguments) -> Result<i32> {
     Ok(0)
 }
 
+fn lift(module: &translator::Module, function: u32, shape: &Shape, options: &Options) -> Result<Shader> {
+    translator::translate(module, function, shape, options).map_err(|error| with_line(error, module))
+}
+
+/// An error that names the source line, too, where it is known.
+fn with_line(error: translator::Error, module: &translator::Module) -> anyhow::Error {
+    anyhow!(error.sentence(module))
+}
+
 /// The kernel as text, which is made from the portable profile whatever the profile asked for.
 fn write_text(
     module: &translator::Module,
@@ -59,7 +70,7 @@ fn write_text(
     language: Language,
 ) -> Result<Vec<u8>> {
     let options = Options { profile: Profile::Portable, features: language.features(), ..options };
-    let shader = translator::translate(module, function, shape, &options)?;
+    let shader = lift(module, function, shape, &options)?;
     Ok(text::write(&shader, language)?.into_bytes())
 }
 

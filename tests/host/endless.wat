@@ -6,7 +6,7 @@
   (table (export "table") 24 funcref)
   (type $step (func (param i32) (result i32)))
   (elem (i32.const 1) $all $one $called $behind_results $tail_calls $tail_called $nested $left $table $long $finite
-    $doubles $recurses $fills)
+    $doubles $recurses $fills $divides $roots $stores $counts $called_in_loop)
 
   ;; Every invocation.
   (func $all (param i32 i32 i32) (loop $again (br $again)))
@@ -92,6 +92,38 @@ DOUBLES
     (loop $again
       (memory.fill (i32.const 32768) (i32.const 0) (i32.const 32768))
       (br $again)))
+
+  ;; Operators that take long.
+  (func $divides (param $i i32) (param i32 i32) (local $a i64)
+    (local.set $a (i64.extend_i32_u (local.get $i)))
+    (loop $again
+      (local.set $a (i64.rem_u (i64.add (local.get $a) (i64.const 0x7fffffffffffffff)) (i64.const 1000000007)))
+      (local.set $a (i64.div_s (i64.const -0x7fffffffffff) (i64.add (local.get $a) (i64.const 1))))
+      (br_if $again (i64.ne (local.get $a) (i64.const 0x123456789)))))
+  (func $roots (param $i i32) (param i32 i32) (local $a f64) (local $b f32)
+    (loop $again
+      (local.set $a (f64.sqrt (f64.div (f64.const 1e9) (f64.add (local.get $a) (f64.const 1)))))
+      (local.set $b (f32.sqrt (f32.div (f32.const 1e9) (f32.add (local.get $b) (f32.const 1)))))
+      (br_if $again (f64.ne (local.get $a) (f64.promote_f32 (f32.neg (local.get $b)))))))
+  (func $stores (param $i i32) (param i32 i32)
+    (loop $again
+      (i32.store offset=1024 (i32.and (local.get $i) (i32.const 0xfff0))
+        (i32.add (i32.const 1) (i32.load8_u offset=1025 (i32.and (local.get $i) (i32.const 0xfff0)))))
+      (i32.store16 offset=1025 (i32.and (local.get $i) (i32.const 0xfff0)) (local.get $i))
+      (br $again)))
+  (func $counts (param $i i32) (param i32 i32)
+    (loop $again
+      (drop (i32.atomic.rmw.add offset=1024 (i32.const 0) (i32.const 1)))
+      (br $again)))
+  ;; A function whose loops end, called in one that does not.
+  (func $sums (param $n i32) (result i32) (local $sum i32)
+    (loop $again
+      (local.set $sum (i32.add (i32.mul (local.get $sum) (i32.const 5)) (local.get $n)))
+      (br_if $again (local.tee $n (i32.sub (local.get $n) (i32.const 1)))))
+    (local.get $sum))
+  (func $called_in_loop (param $i i32) (param i32 i32)
+    (loop $again
+      (br_if $again (i32.ne (call $sums (i32.add (i32.and (local.get $i) (i32.const 7)) (i32.const 100))) (i32.const -1)))))
 
   (func (export "load") (param i32) (result i32) (i32.load (local.get 0)))
   (func (export "launch") (param $kernel i32) (param $n i32) (result i32)

@@ -9,6 +9,7 @@ mod hostile;
 mod imports;
 mod launches;
 mod limits;
+mod lines;
 mod linker;
 #[cfg(target_os = "linux")]
 mod load;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::module::Module;
 use crate::speculation::Assumption;
 
 /// A place in the guest's bytecode.
@@ -115,6 +116,19 @@ pub enum Error {
     /// A pass broke its own rules: a defect in the translator.
     #[error("The translator broke its own rule and gave up: {0}. Please report this with the module.")]
     Internal(String),
+}
+
+impl Error {
+    /// The error as a sentence that names the source line, too, where the module has DWARF that does.
+    pub fn sentence(&self, module: &Module) -> String {
+        match self {
+            Error::Unsupported { what, function_name, at: Some(at) } => {
+                let place = module.place(at.offset);
+                format!("Kernels can't be lifted with {what} (function `{function_name}`, {place}).")
+            }
+            other => other.to_string(),
+        }
+    }
 }
 
 fn unsupported_sentence(what: &str, name: &str, at: &Option<Location>) -> String {

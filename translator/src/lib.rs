@@ -29,6 +29,7 @@ pub mod ir;
 pub mod layout;
 #[doc(hidden)]
 pub mod libm;
+mod lines;
 pub mod module;
 pub mod options;
 #[doc(hidden)]
@@ -48,6 +49,7 @@ pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, PlainUpdate, Resolution, inspect};
 pub use layout::Layout;
 pub use libm::{How, LibraryCall, Recognition};
+pub use lines::SourceLine;
 pub use module::Module;
 pub use options::{
     Access, Binding, BufferParam, DEFAULT_WORK, Emulate, Environment, Features, FloatMode, FloatSupport, Input,
@@ -152,8 +154,11 @@ pub fn translate_or_ask(module: &Module, function: u32, shape: &Shape, options: 
 }
 
 fn shader(module: &Module, simplified: Simplified, shape: &Shape, options: &Options) -> Result<Shader> {
-    let Strict { function, operators, accesses, launch_checks, linear } =
-        strict_form(module, simplified, shape, options)?;
+    emit(strict_form(module, simplified, shape, options)?, shape, options)
+}
+
+fn emit(strict: Strict, shape: &Shape, options: &Options) -> Result<Shader> {
+    let Strict { function, operators, accesses, launch_checks, linear } = strict;
     work::check(&function.name)?;
     let (words, interface) = backend::emit(&function, shape, options)?;
     let stack_bytes = 4 * function.stack_words;
@@ -185,6 +190,17 @@ struct Strict {
 
 /// The second half of the pipeline but for the backend.
 fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: &Options) -> Result<Strict> {
+    strict_form_changed(module, simplified, shape, options, |_| {})
+}
+
+/// The same, of lowered code that was changed.
+fn strict_form_changed(
+    module: &Module,
+    simplified: Simplified,
+    shape: &Shape,
+    options: &Options,
+    change: impl FnOnce(&mut Function),
+) -> Result<Strict> {
     let Simplified { mut kernel, frames, operators } = simplified;
     let emulated = options.emulated();
     if passes::emulate::emulate(&mut kernel, emulated, options.max_operators)? {
@@ -197,6 +213,7 @@ fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: 
         passes::words::split(&mut lowered, options)?;
         lowered = checked(lowered, Stage::Lowered)?;
     }
+    change(&mut lowered);
     passes::simplify::simplify(&mut lowered);
     let (mut launch_checks, conditions) = analysis::launch_checks::launch_checks(&lowered);
     if options.checks_proved {

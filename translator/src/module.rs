@@ -11,6 +11,7 @@ use wasmparser::{
 
 use crate::error::{Error, Result};
 use crate::libm::Recognised;
+use crate::lines::Lines;
 use crate::reach::Reached;
 
 /// A validated module.
@@ -31,6 +32,7 @@ pub struct Module {
     names: HashMap<u32, String>,
     stack_pointer: Option<u32>,
     code_section_start: usize,
+    pub(crate) lines: Lines,
     pub(crate) reached: Reached,
     pub(crate) recognised: Recognised,
 }
@@ -162,6 +164,7 @@ impl Module {
             names: HashMap::new(),
             stack_pointer: None,
             code_section_start: 0,
+            lines: Lines::default(),
             reached: Reached::default(),
             recognised: Recognised::default(),
         };
@@ -245,6 +248,8 @@ impl Module {
             Payload::CodeSectionStart { range, .. } => self.code_section_start = range.start,
             Payload::CodeSectionEntry(body) => self.bodies.push(body.range()),
             Payload::CustomSection(section) => {
+                let start = section.data_offset();
+                self.lines.note_section(section.name(), start..start + section.data().len());
                 if let KnownCustom::Name(reader) = section.as_known() {
                     self.read_names(reader);
                 }

@@ -1,11 +1,13 @@
-//! The pipeline's stages one by one, for the tests that compare them.
+//! The pipeline's stages one by one, for the tests that compare them, and a kernel without its checks, for the benchmark that
+//! measures what they cost.
 
 use std::collections::HashMap;
 
+use crate::analysis::dataflow;
 use crate::call_graph::Slice;
-use crate::ir::Function;
+use crate::ir::{Exit, Function, StmtKind, Value};
 use crate::targets::Targets;
-use crate::{Module, Options, Result, Shape, passes};
+use crate::{Module, Options, Result, Shader, Shape, TrapKind, passes};
 
 /// What the pipeline makes of a kernel on its way.
 #[derive(Debug)]
@@ -75,4 +77,33 @@ pub fn work(module: &Module, kernel: u32, shape: &Shape, options: &Options) -> R
         crate::translate_here(module, kernel, shape, options)?;
         Ok(crate::work::done())
     })
+}
+
+/// The kernel without the checks that keep it within its buffers: **what it does outside of them is anybody's guess**. For
+/// measuring what the checks cost, on kernels that stay within; nothing that runs guests calls this.
+///
+/// # Errors
+/// Those of [`translate`](crate::translate).
+pub fn translate_unchecked(module: &Module, kernel: u32, shape: &Shape, options: &Options) -> Result<Shader> {
+    crate::on_deep_stack(options, || {
+        let (simplified, shape) = crate::simplified_knowing(module, kernel, shape, options)?;
+        let strict = crate::strict_form_changed(module, simplified, &shape, options, drop_checks)?;
+        crate::emit(strict, &shape, options)
+    })
+}
+
+/// Takes the conditions for false under which lowered code traps for an access out of bounds.
+fn drop_checks(function: &mut Function) {
+    let traps = |id| {
+        let region = function.region(id);
+        region.stmts.is_empty() && matches!(region.exit, Exit::Trap(TrapKind::OutOfBounds))
+    };
+    let stmts = dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
+    let failed: Vec<Value> = stmts
+        .filter_map(|stmt| match stmt.kind {
+            StmtKind::If { cond, then, .. } if traps(then) => Some(cond),
+            _ => None,
+        })
+        .collect();
+    passes::simplify::simplify_knowing(function, &failed);
 }

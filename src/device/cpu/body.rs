@@ -37,6 +37,10 @@ pub struct FunctionMap {
     rejected: HashMap<u32, String>,
     /// What traps where there is no fuel left, ascending.
     fuel: Vec<Range<u32>>,
+    /// Loops that are in no other, by where they begin and end in the guest's module, ascending.
+    loops: Vec<Range<u32>>,
+    /// How many blocks are open in the last of these, which is not at its end.
+    open: u32,
 }
 
 impl FunctionMap {
@@ -56,6 +60,29 @@ impl FunctionMap {
     /// Why the operator at `offset` needs the caller.
     pub fn rejected(&self, offset: u32) -> Option<&str> {
         self.rejected.get(&offset).map(String::as_str)
+    }
+
+    /// Notes where loops begin and end, given all operators of the guest's function.
+    fn note_loops(&mut self, operator: &Operator<'_>, offset: u32) {
+        match operator {
+            Operator::Loop { .. } if self.open == 0 => {
+                self.loops.push(offset..u32::MAX);
+                self.open = 1;
+            }
+            Operator::Loop { .. } | Operator::Block { .. } | Operator::If { .. } if self.open > 0 => self.open += 1,
+            Operator::End if self.open > 0 => {
+                self.open -= 1;
+                if let Some(last) = self.loops.last_mut().filter(|_| self.open == 0) {
+                    last.end = offset;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Where the outermost loop begins that holds what stands at an offset of the guest's module.
+    pub fn outermost_loop(&self, original: u32) -> Option<u32> {
+        self.loops.iter().find(|range| range.contains(&original)).map(|range| range.start)
     }
 
     /// Notes that what stands in this range traps where there is no fuel left.
@@ -352,6 +379,7 @@ impl<'w, 'm> Writer<'w, 'm> {
             let dies =
                 matches!(operator, Operator::Call { function_index } if self.indices.module.dies(function_index));
             self.map.offsets.push((self.code.byte_len() as u32, offset as u32));
+            self.map.note_loops(&operator, offset as u32);
             if cut || dies || matches!(operator, Operator::Unreachable) {
                 self.trap(offset as u32);
             } else if let Some(reason) = self.reason_against(&operator, offset as u32) {

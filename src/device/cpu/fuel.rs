@@ -21,7 +21,11 @@ use crate::device::TableEntry;
 /// Operators that a function may come to without a loop, its callees' included, before entering it takes fuel.
 const FREE: u64 = 1 << 12;
 /// One in so many operators of a callee counts: most code of functions that stay functions is for rare cases.
-const RARE: u64 = 16;
+const RARE: u64 = 12;
+/// The same where functions do much without a loop, or call each other: all of such a program may be what is rare elsewhere.
+const RARE_IN_CALLS: u64 = 4;
+/// What being called counts besides, in operators.
+const CALL: u64 = 8;
 /// Bytes that `memory.fill` and its like move for as much fuel as an operator takes, as a power of two.
 const BULK_SHIFT: i32 = 5;
 
@@ -121,7 +125,7 @@ impl Costs {
         while let Some(function) = ready.pop().or_else(|| waiting.keys().next().copied()) {
             let is_cut = waiting.remove(&function).is_some_and(|callees| callees > 0);
             let Some(body) = bodies.get(&function) else { continue };
-            let cost = self.cost(body, is_cut || targets.contains(&function));
+            let cost = self.cost(body, is_cut, targets.contains(&function));
             self.functions.insert(function, cost);
             for caller in callers.get(&function).into_iter().flatten() {
                 let Some(callees) = waiting.get_mut(caller) else { continue };
@@ -133,17 +137,18 @@ impl Costs {
         }
     }
 
-    fn cost(&self, body: &Body, pays: bool) -> Cost {
+    fn cost(&self, body: &Body, is_cut: bool, is_target: bool) -> Cost {
         let free = |function: &u32| self.of(*function).map_or(0, |cost| cost.free);
         let called = |piece: &Piece| piece.calls.iter().map(free).fold(0, u64::saturating_add);
         let (outside, loops) = body
             .pieces
             .split_first()
             .map_or((0, &[][..]), |(outside, loops)| (outside.operators.saturating_add(called(outside)), loops));
-        let pays = pays || outside > FREE;
+        let is_all = is_cut || outside > FREE;
+        let (pays, rare) = (is_all || is_target, if is_all { RARE_IN_CALLS } else { RARE });
         let of_loop = |piece: &Piece| (piece.offset, amount(piece.operators.saturating_add(called(piece) / RARE)));
         Cost {
-            entry: if pays { amount(outside / RARE) } else { 0 },
+            entry: if pays { amount(outside.saturating_add(CALL) / rare) } else { 0 },
             loops: loops.iter().map(of_loop).collect(),
             burns: pays || body.burns || body.callees().any(|callee| self.burns(callee)),
             free: if pays { 0 } else { outside },

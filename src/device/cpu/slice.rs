@@ -186,8 +186,9 @@ impl Walk<'_> {
 /// The sentence for what only the caller's own instance can run.
 pub fn needs_caller(module: &Module, function: u32, what: &str, offset: u32) -> String {
     format!(
-        "The function `{}` {what} at byte offset {offset:#x}, so the kernel runs in order on the calling thread.",
-        module.function_name(function)
+        "The function `{}` {what} at {}, so the kernel runs in order on the calling thread.",
+        module.function_name(function),
+        module.place(offset)
     )
 }
 

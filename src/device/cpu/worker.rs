@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wasmtime::{Engine, Func, Global, Instance, Store, Trap, Val, WasmBacktrace};
+use wasmtime::{Engine, FrameInfo, Func, Global, Instance, Store, Trap, Val, WasmBacktrace};
 use wavelift_translator::Location;
 
 use super::encode;
@@ -129,8 +129,21 @@ fn event(kernel: &Kernel, error: &wasmtime::Error, iteration: u32) -> Result<Eve
             break;
         }
     }
+    if kind == Some(TrapKind::OutOfFuel) {
+        at = outermost_loop(kernel, frames).unwrap_or(at);
+    }
     let kind = kind.ok_or_else(|| format!("A kernel ended with a trap that kernels can't have: {trap}."))?;
     Ok(Event::Trap(KernelTrap { at, kind, iteration }))
+}
+
+/// Where an invocation that ran out of fuel is said to have done so: in the outermost of the loops that it is in, its callers'
+/// included, as on a GPU. In which loop of a nest the fuel ends differs from device to device.
+fn outermost_loop(kernel: &Kernel, frames: &[FrameInfo]) -> Option<Location> {
+    frames.iter().rev().find_map(|frame| {
+        let map = kernel.functions.get(frame.func_index() as usize)?;
+        let offset = map.outermost_loop(map.original(frame.func_offset()? as u32))?;
+        Some(Location { function: map.function?, offset })
+    })
 }
 
 /// A worker's view and what it shows at present.

@@ -179,6 +179,10 @@ const MAX_ACCESSES: u32 = 2_000;
 /// driver keeps it for every invocation that can be under way, a quarter of a million on large ones.
 const MAX_STACK: u32 = 32 << 10;
 
+/// How much longer than a processor an invocation on a GPU takes, roughly: one that does nothing but wait for memory, or divides 64-bit
+/// integers, has few operators each microsecond.
+const SLOWER: u32 = 8;
+
 /// Deepest nesting of branches in kernels for Mesa's software driver, which keeps 80 levels and no more: beyond that it gives
 /// wrong results or crashes.
 const MAX_NESTING_SOFTWARE: u32 = 76;
@@ -261,7 +265,7 @@ impl GpuDevice {
             profile,
             float: options.float,
             libm: options.libm,
-            fuel: options.fuel,
+            fuel: options.fuel.map(|fuel| if connection.software { fuel } else { (fuel / SLOWER).max(1) }),
             max_work: options.lift_work,
             features,
             emulate: options.emulate,

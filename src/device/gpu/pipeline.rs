@@ -330,7 +330,7 @@ impl KernelCache {
     }
 
     fn lifted(&self, question: &Question<'_>) -> Result<Lifting, LaunchError> {
-        let lifted = question.lift().map_err(refusal);
+        let lifted = question.lift().map_err(|error| refusal(&error, question.module));
         match (&self.kept, &lifted) {
             (Some(kept), Ok(answer)) => kept.keep_answer(question, &Ok(answer)),
             (Some(kept), Err(LaunchError::Unsupported(refusal))) => kept.keep_answer(question, &Err(refusal.clone())),
@@ -353,7 +353,7 @@ impl KernelCache {
 }
 
 /// What a translator's error means for a launch.
-fn refusal(error: translator::Error) -> LaunchError {
+fn refusal(error: &translator::Error, module: &translator::Module) -> LaunchError {
     match error {
         translator::Error::Internal(_) => LaunchError::Internal(error.to_string()),
         translator::Error::TooMuchWork { .. } => {
@@ -361,7 +361,7 @@ fn refusal(error: translator::Error) -> LaunchError {
         }
         translator::Error::Unsupported { .. }
         | translator::Error::NotAKernel(_)
-        | translator::Error::Invalid { .. } => LaunchError::Unsupported(error.to_string()),
+        | translator::Error::Invalid { .. } => LaunchError::Unsupported(error.sentence(module)),
     }
 }
 
@@ -384,6 +384,8 @@ mod tests {
 
     #[test]
     fn only_defects_of_the_translator_are_internal() {
+        let wasm = translator::Module::parse(wat::parse_str("(module)").unwrap()).unwrap();
+        let refusal = |error| refusal(&error, &wasm);
         let unsupported = translator::Error::Unsupported {
             what: "`memory.grow`".into(),
             function_name: "f".into(),

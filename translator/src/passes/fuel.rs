@@ -1,6 +1,7 @@
 //! A limit on what an invocation may do, so that none runs for ever.
 //!
-//! Each way back to the start of a loop takes fuel, as much as the loop has operators. A counted loop takes it in front, for
+//! Each way back to the start of a loop takes fuel, as much as the loop has operators, of which those that take long count
+//! several times, and those that take the fuel count, too. A counted loop takes it in front, for
 //! as many iterations as its count says and the fuel allows, and is given a nearer end if those are fewer: a test in each
 //! iteration would cost the more, and drivers do better with loops of one exit. Where it is left early, it gives back what
 //! it did not need; where it came to the nearer end, the invocation traps behind it. A loop with a small constant number
@@ -25,6 +26,9 @@ pub const MOST: u32 = 1 << 31;
 const INSTALLMENT: u32 = 1 << 16;
 /// The first installment, so that invocations of a launch that one has stopped end soon.
 const FIRST: u32 = 1 << 10;
+/// What taking fuel in an iteration counts, and what taking it in front of a counted loop does: about their operators.
+const TESTED: u64 = 6;
+const TAKEN: u64 = 16;
 /// A loop whose iterations have no more operators than this altogether takes no fuel of its own.
 const SMALL: u64 = 1 << 12;
 
@@ -76,24 +80,26 @@ impl Burner {
                 StmtKind::Loop { label, inits, body, .. } => {
                     1 + self.looped(function, (*label, *body), inits, around.unwrap_or(stmt.at))
                 }
+                StmtKind::Op { op: Op::Low(op), .. } => weight(*op),
                 kind => 1 + kind.regions().iter().map(|below| self.region(function, *below, around)).sum::<u64>(),
             };
         }
         cost
     }
 
-    /// The same of a loop, 0 where it takes its fuel itself.
+    /// The same of a loop; where it takes its fuel itself, what it takes to do so in front of it.
     fn looped(&mut self, function: &Function, (label, body): (Label, RegionId), inits: &[Value], at: Location) -> u64 {
-        let cost = self.region(function, body, Some(at)).clamp(1, MOST.into()) as u32;
+        let operators = self.region(function, body, Some(at)).clamp(1, u64::from(MOST) - TESTED);
         let below = below(function, body);
         let looking = Looking { function, definitions: &self.definitions, label, body, below: &below };
         let count = looking.count();
         if let Some(count) = &count
             && let Some(times) = count.constant(&self.definitions, inits[count.number])
-            && (u64::from(times) + 1) * u64::from(cost) <= SMALL
+            && (u64::from(times) + 1) * operators <= SMALL
         {
-            return (u64::from(times) + 1) * u64::from(cost);
+            return (u64::from(times) + 1) * operators;
         }
+        let (cost, in_front) = if count.is_some() { (operators, TAKEN) } else { (operators + TESTED, 0) };
         let inside: Vec<Label> = labels(function, &below);
         let leaves = |id: &&RegionId| match &function.region(**id).exit {
             Exit::Break(to, _) | Exit::Continue(to, _) => *to != label && !inside.contains(to),
@@ -108,8 +114,19 @@ impl Burner {
             early.push(arm);
         }
         let shares = inside.iter().any(|inner| self.plans.contains_key(inner));
-        self.plans.insert(label, Plan { at, cost, count, shares, early });
-        0
+        self.plans.insert(label, Plan { at, cost: cost as u32, count, shares, early });
+        in_front
+    }
+}
+
+/// How many sums of integers take as long as an operator, roughly, on devices where it takes longest.
+fn weight(op: LowOp) -> u64 {
+    match op {
+        LowOp::UDiv | LowOp::SDiv | LowOp::URem | LowOp::SRem => 16,
+        LowOp::Atomic { .. } | LowOp::AndWord { .. } | LowOp::OrWord { .. } => 16,
+        LowOp::FDiv | LowOp::FSqrt | LowOp::Math(_) => 8,
+        LowOp::LoadWord { .. } | LowOp::LoadLane { .. } | LowOp::StoreWord { .. } | LowOp::StorePart { .. } => 4,
+        _ => 1,
     }
 }
 
