@@ -11,6 +11,12 @@ use crate::cli::{RunArguments, check_libm};
 pub fn run(arguments: &RunArguments) -> Result<i32> {
     check_libm(arguments.float_mode, arguments.libm)?;
     let runtime = Runtime::new(config(arguments))?;
+    if let (Some(folder), None) = (&arguments.cache_dir, runtime.cache_statistics()) {
+        super::say(&format!(
+            "wavelift: `{}` can't be used as a cache, so nothing is kept; WAVELIFT_LOG=warn says why",
+            folder.display()
+        ));
+    }
     let module = Module::from_file(&runtime, &arguments.module)?;
     let mut instance = Instance::new(&runtime, &module, wasi(arguments)?)?;
     let outcome = match &arguments.invoke {

@@ -76,7 +76,7 @@ struct AnswerKey<'a> {
 /// Everything that a pipeline depends on.
 #[derive(Serialize)]
 struct PipelineKey<'a> {
-    /// It names the versions of wgpu and naga as well.
+    /// It changes with the versions of wgpu and naga as well, if the workspace's lock file was found.
     translator: &'a str,
     device: &'a str,
     profile: Profile,
