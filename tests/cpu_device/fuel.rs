@@ -70,8 +70,8 @@ fn each_loop_takes_what_its_operators_are() {
         ("(call $returns (i32.const 10)) drop drop", 11 * 13),
         ("(drop (call $branches (i32.const 10)))", 10 * 9),
         ("(call $goes_on (i32.const 10)) (loop nop)", 60 + 30 + 2),
-        // A quarter of eight operators and a call, eleven times.
-        ("(call $down (i32.const 10))", 11 * 4),
+        // Half of eight operators and a call, eleven times.
+        ("(call $down (i32.const 10))", 11 * 8),
         ("(return_call $loops (i32.const 10))", 60),
         ("(memory.fill (i32.const 4096) (i32.const 1) (i32.const 3200))", 100),
         ("(memory.copy (i32.const 4096) (i32.const 0) (i32.const 3200)) (loop nop)", 102),

@@ -10,23 +10,14 @@ use std::time::{Duration, Instant};
 use arbtest::arbitrary::Unstructured;
 use libtest_mimic::Failed;
 use wasm_smith::Config;
-use wavelift_translator::{Error, Module, Options, Shape, translate};
+use wavelift_translator::Module;
 
+use crate::lifting::{Counts, MOST_KERNELS, try_module};
 use crate::values::Random;
 use crate::{smith, wrap};
 
-/// Kernels of one module.
-const MOST_KERNELS: usize = 4;
 /// Longest code of a module that is changed: long ones take their time, and have no more to offer.
 const MOST_BYTES: u64 = 30 << 10;
-
-/// What became of kernels.
-#[derive(Debug, Default)]
-struct Counts {
-    invalid: u32,
-    lifted: u32,
-    refused: u32,
-}
 
 fn budget() -> Duration {
     let seconds = std::env::var("WAVELIFT_FUZZ_BYTES_SECONDS").ok().and_then(|text| text.parse().ok());
@@ -123,25 +114,4 @@ fn guests(folder: &Path) -> Result<Vec<PathBuf>, Failed> {
     // The same seeds everywhere.
     found.sort();
     Ok(found)
-}
-
-/// Lifts the first kernels of a module, and a function that is none.
-fn try_module(bytes: &[u8], what: &str, counts: &mut Counts) -> Result<(), Failed> {
-    let parsed = catch_unwind(|| Module::parse(bytes)).map_err(|_| format!("parsing panics: {what}"))?;
-    let Ok(module) = parsed else {
-        counts.invalid += 1;
-        return Ok(());
-    };
-    let functions = module.function_count();
-    let kernels = (0..functions).filter(|function| module.kernel_buffers(*function).is_some()).take(MOST_KERNELS);
-    for function in kernels.chain([functions, functions.saturating_sub(1)]) {
-        let shape = Shape::distinct(module.kernel_buffers(function).unwrap_or(1));
-        let lifted = catch_unwind(AssertUnwindSafe(|| translate(&module, function, &shape, &Options::default())));
-        match lifted.map_err(|_| format!("lifting function {function} panics: {what}"))? {
-            Ok(_) => counts.lifted += 1,
-            Err(Error::Internal(message)) => return Err(format!("function {function} of {what}: {message}").into()),
-            Err(_) => counts.refused += 1,
-        }
-    }
-    Ok(())
 }

@@ -51,6 +51,7 @@ mod campaign;
 mod generate;
 mod inputs;
 mod judge;
+mod lifting;
 mod long;
 mod planted;
 mod print;

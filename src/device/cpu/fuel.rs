@@ -23,7 +23,7 @@ const FREE: u64 = 1 << 12;
 /// One in so many operators of a callee counts: most code of functions that stay functions is for rare cases.
 const RARE: u64 = 12;
 /// The same where functions do much without a loop, or call each other: all of such a program may be what is rare elsewhere.
-const RARE_IN_CALLS: u64 = 4;
+const RARE_IN_CALLS: u64 = 2;
 /// What being called counts besides, in operators.
 const CALL: u64 = 8;
 /// Bytes that `memory.fill` and its like move for as much fuel as an operator takes, as a power of two.
