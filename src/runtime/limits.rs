@@ -11,7 +11,7 @@ pub struct Limits {
     pub time: Option<Duration>,
     /// What one invocation of a kernel may do before it traps: about as many operators in loops, of the kernel as it was
     /// lifted or, on a CPU device, as it is written, slow ones counted several times; 2^30 by default, at most 2^31 - 1,
-    /// `None` for any number. On a GPU, but for one in software, where each takes several times as long, an eighth of it. The
+    /// `None` for any number. On a GPU, but for one in software, where each may take longer, half of it. The
     /// default is a second or two on every device. Code without loops or recursion is free. A kernel that runs in order in the guest's own instance, because it calls the host, say,
     /// does not count: that it ends only [`Limits::time`] or an [`Interrupt`](crate::Interrupt) can see to.
     pub fuel: Option<u32>,

@@ -207,10 +207,10 @@ fn an_internal_error_is_not_hidden_by_a_fallback() {
 #[test]
 fn a_devices_trap_gets_names() {
     let at = Location { function: 18, offset: 0x123 };
-    let trap = KernelTrap { at, kind: TrapKind::OutOfFuel, iteration: 3 };
+    let trap = KernelTrap { at, kind: TrapKind::DivideByZero, iteration: 3 };
     let mut guest = failing(Config::default(), LaunchError::Trap(trap));
     let buffer = guest.buffer(40, 2);
     let error = guest.launch(table::FILL, 9, &[], &[buffer]).unwrap_err().to_string();
-    assert!(error.starts_with("The kernel `fill` trapped: the invocation ran past its limit"), "{error}");
+    assert!(error.starts_with("The kernel `fill` trapped: an integer was divided by zero"), "{error}");
     assert!(error.contains("byte offset 0x123") && error.ends_with("trapped is 3."), "{error}");
 }

@@ -100,6 +100,12 @@ pub struct Features {
     pub subnormals_f32: bool,
     /// The device's `f64` arithmetic keeps subnormals, whether or not that may be declared.
     pub subnormals_f64: bool,
+    /// The device's `f32` comparisons keep subnormals. NVIDIA's do not, even where its arithmetic does.
+    pub compares_subnormals_f32: bool,
+    /// The device's `f64` comparisons keep subnormals.
+    pub compares_subnormals_f64: bool,
+    /// Conversions between the float types keep subnormals.
+    pub converts_subnormals: bool,
     /// Sums and products of normal `f32` numbers, where they are normal, are correctly rounded.
     pub exact_arithmetic_f32: bool,
     /// Sums and products of normal `f64` numbers, where they are normal, are correctly rounded.
@@ -145,7 +151,7 @@ impl Features {
             F32Add | F32Sub | F32Mul | F64Add | F64Sub | F64Mul => {
                 subnormals && pick(self.exact_arithmetic_f32, self.exact_arithmetic_f64)
             }
-            F32DemoteF64 | F64PromoteF32 => self.subnormals_f32 && self.subnormals_f64,
+            F32DemoteF64 | F64PromoteF32 => self.subnormals_f32 && self.subnormals_f64 && self.converts_subnormals,
             F32Ceil | F32Floor | F32Trunc | F32Nearest | F64Ceil | F64Floor | F64Trunc | F64Nearest => subnormals,
             F32ConvertI32S | F32ConvertI32U => self.exact_conversions_f32,
             F32ConvertI64S | F32ConvertI64U | F64ConvertI64S | F64ConvertI64U => self.exact_conversions_i64,
@@ -171,6 +177,9 @@ impl Features {
             rounding_rte_f64: true,
             subnormals_f32: true,
             subnormals_f64: true,
+            compares_subnormals_f32: true,
+            compares_subnormals_f64: true,
+            converts_subnormals: true,
             exact_arithmetic_f32: true,
             exact_arithmetic_f64: true,
             exact_conversions_f32: true,

@@ -179,9 +179,9 @@ const MAX_ACCESSES: u32 = 2_000;
 /// driver keeps it for every invocation that can be under way, a quarter of a million on large ones.
 const MAX_STACK: u32 = 32 << 10;
 
-/// How much longer than a processor an invocation on a GPU takes, roughly: one that does nothing but wait for memory, or divides 64-bit
-/// integers, has few operators each microsecond.
-const SLOWER: u32 = 8;
+/// By how much less fuel an invocation has on a GPU than on a processor: an H200 runs about as many operators of a loop each second,
+/// and fewer where they wait for memory.
+const SLOWER: u32 = 2;
 
 /// Deepest nesting of branches in kernels for Mesa's software driver, which keeps 80 levels and no more: beyond that it gives
 /// wrong results or crashes.

@@ -49,18 +49,35 @@ pub struct Findings {
     pub conversions: bool,
     /// Conversions of 64-bit integers to floats are correctly rounded.
     pub wide_conversions: bool,
+    /// Comparisons of 32-bit floats are right.
+    pub comparisons: bool,
+    /// Comparisons of 64-bit floats are right.
+    pub wide_comparisons: bool,
+    /// Conversions between the float types are correctly rounded.
+    pub float_conversions: bool,
 }
 
 impl Findings {
     /// Everything is exact.
-    pub const ALL: Findings =
-        Findings { f32: Exactness::ALL, f64: Exactness::ALL, conversions: true, wide_conversions: true };
+    pub const ALL: Findings = Findings {
+        f32: Exactness::ALL,
+        f64: Exactness::ALL,
+        conversions: true,
+        wide_conversions: true,
+        comparisons: true,
+        wide_comparisons: true,
+        float_conversions: true,
+    };
 }
 
 /// Products and sums are judged together with quotients and roots: what one kernel computes of each pair.
 const OPERATORS: [[WasmOp; 4]; 2] = [
     [WasmOp::F32Div, WasmOp::F32Sqrt, WasmOp::F32Mul, WasmOp::F32Add],
     [WasmOp::F64Div, WasmOp::F64Sqrt, WasmOp::F64Mul, WasmOp::F64Add],
+];
+const COMPARISONS: [[WasmOp; 4]; 2] = [
+    [WasmOp::F32Eq, WasmOp::F32Ne, WasmOp::F32Lt, WasmOp::F32Le],
+    [WasmOp::F64Eq, WasmOp::F64Ne, WasmOp::F64Lt, WasmOp::F64Le],
 ];
 const CONVERSIONS: [WasmOp; 2] = [WasmOp::F32ConvertI32U, WasmOp::F32ConvertI32S];
 const WIDE_CONVERSIONS: [WasmOp; 4] =
@@ -105,7 +122,15 @@ pub(crate) fn run(device: &GpuDevice) -> Result<Findings, DeviceError> {
     };
     let conversions = are_right(device, &CONVERSIONS)?;
     let wide_conversions = !wide.is_empty() && are_right(device, wide)?;
-    Ok(Findings { f32, f64, conversions, wide_conversions })
+    let comparisons = are_right(device, &COMPARISONS[0])?;
+    let (wide_comparisons, float_conversions) = match features.float64 {
+        true => (
+            are_right(device, &COMPARISONS[1])?,
+            are_right(device, &[WasmOp::F64PromoteF32])? && are_right(device, &[WasmOp::F32DemoteF64])?,
+        ),
+        false => (false, false),
+    };
+    Ok(Findings { f32, f64, conversions, wide_conversions, comparisons, wide_comparisons, float_conversions })
 }
 
 /// What the device makes of each pair.

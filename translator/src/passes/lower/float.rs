@@ -285,7 +285,10 @@ impl Lowerer<'_> {
     pub(super) fn float_test(&mut self, op: LowOp, a: Value, b: Value) -> Value {
         let format = Format::of(self.function.ty(a));
         let features = self.options.features;
-        let keeps = if format.ty == Type::F64 { features.subnormals_f64 } else { features.subnormals_f32 };
+        let keeps = match format.ty {
+            Type::F64 => features.subnormals_f64 && features.compares_subnormals_f64,
+            _ => features.subnormals_f32 && features.compares_subnormals_f32,
+        };
         let flushes = self.is_strict() && !keeps;
         if !self.is_rewritten(format.ty) && !flushes {
             return self.bool(op, &[a, b]);
