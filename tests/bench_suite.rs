@@ -15,6 +15,9 @@ mod check;
 #[path = "../benches/suite/engines.rs"]
 mod engines;
 #[allow(dead_code)]
+#[path = "../benches/suite/facts.rs"]
+mod facts;
+#[allow(dead_code)]
 #[path = "../benches/suite/guests.rs"]
 mod guests;
 #[path = "../benches/shared/instance.rs"]
@@ -29,13 +32,32 @@ mod measure;
 #[path = "../benches/suite/record.rs"]
 mod record;
 
+#[path = "../benches/shared/output.rs"]
+mod output;
+#[allow(dead_code)]
+#[path = "../benches/suite/report.rs"]
+mod report;
+#[allow(dead_code)]
+#[path = "../benches/suite/results.rs"]
+mod results;
+#[allow(dead_code)]
+#[path = "../benches/suite/roofline.rs"]
+mod roofline;
+#[path = "../benches/shared/stats.rs"]
+mod stats;
+#[path = "../benches/suite/svg.rs"]
+mod svg;
+
 use engines::{Engine, Lifted, Native, Shaders, Twins, Wgsl};
 use kernels::{Kernel, Size, Tolerance};
-use measure::{Entry, verify};
+use measure::{Clock, Entry, verify};
 use record::{Recording, record};
+use results::{Measured, Results};
+use roofline::Roofline;
 
 /// Kernels that GPUs run here: of one launch and of many, with atomics, bytes, tuned shaders, and 64-bit floats.
-const ON_GPU: [&str; 9] = ["saxpy", "transpose", "gemm_f32", "gemm_f64", "p2p", "reduce", "histogram", "sobel", "scan"];
+const ON_GPU: [&str; 10] =
+    ["saxpy", "nstream", "transpose", "gemm_f32", "gemm_f64", "p2p", "reduce", "histogram", "sobel", "scan"];
 
 /// The repository, as the suite's modules ask for it.
 pub fn root() -> &'static Path {
@@ -57,6 +79,26 @@ fn main() {
     trials.push(Trial::test("planted::wrong_outputs_are_found", planted_output));
     trials.push(Trial::test("planted::tolerances_are_kept", planted_error));
     trials.push(Trial::test("planted::guests_check_themselves", planted_guest));
+    trials.push(Trial::test("report::a_kept_run_gives_the_same_report", || {
+        let results = invented(1.0)?;
+        let kept: Results = serde_json::from_str(&results.json().map_err(failed)?)?;
+        let (text, again) = (report::markdown(&results, None), report::markdown(&kept, None));
+        require(text == again && text.contains("| saxpy"), format!("{text}\n\n{again}"))?;
+        // The shader takes 2 ms, the lifted kernel 4.
+        require(text.contains("saxpy: vulkan, strict 0.50"), format!("the slow kernel is not named: {text}"))?;
+        let charts = [svg::ratios(&kept), svg::roofline(&kept)].map(Option::unwrap_or_default);
+        require(charts.iter().all(|chart| chart.ends_with("</svg>\n") && chart.contains("saxpy")), charts.concat())
+    }));
+    trials.push(Trial::test("report::changes_are_listed", || {
+        let (old, new) = (invented(1.0)?, invented(2.0)?);
+        let heading = "## What has changed";
+        require(report::markdown(&new, Some(&old)).contains(heading), "a kernel half as fast is no change".into())?;
+        require(!report::markdown(&old, Some(&old)).contains(heading), "an equal run is a change".into())
+    }));
+    trials.push(Trial::test("report::dates", || {
+        let right = facts::civil(0) == (1970, 1, 1) && facts::civil(19_782) == (2024, 2, 29);
+        require(right && facts::civil(20_783) == (2026, 11, 26), "a date is wrong".into())
+    }));
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
@@ -205,4 +247,25 @@ fn planted_guest() -> Result<(), Failed> {
     let outcome = record(wrong.path(), &kernel.arguments(Size::Small, true));
     let found = outcome.is_err_and(|error| format!("{error:#}").contains("own check failed"));
     require(found, "a wrong kernel passes the guest's check".into())
+}
+
+/// A run of one kernel whose lifted form takes `factor` times 4 ms, and the shader 2.
+fn invented(factor: f64) -> Result<Results, Failed> {
+    let kernel = find("saxpy")?;
+    let recording = recording(&kernel, false)?;
+    let twins = Twins::Baseline;
+    let timed = |name: &str, seconds: f64| {
+        let engine = Box::new(Native::new(&twins, &kernel, &recording));
+        Entry { times: vec![seconds; 5], ..entry(name, engine, false) }
+    };
+    let entries = [timed("WGSL", 2e-3), timed("lifted, vulkan, strict", 4e-3 * factor), timed("native", 1e-3)];
+    let mut measured = Measured::new(&kernel, Size::Small);
+    measured.add_resident(&entries, &["WGSL", "native"]);
+    Ok(Results {
+        facts: vec![("GPU".into(), "invented".into())],
+        size: Size::Small,
+        clock: Clock::Device,
+        roofline: Some(Roofline { copy: 1e10, f32: 1e11, f64: 0.0, i32: 1e11 }),
+        kernels: vec![measured],
+    })
 }

@@ -12,13 +12,11 @@ use wavelift::memory::AddressSpace;
 use wavelift::translator::{BufferParam, Options, Shape, translate};
 use wavelift_twins as twins;
 
-use crate::kernels::Kernel;
+use crate::kernels::{self, Kernel};
 use crate::record::{Recording, Step};
 
 /// Invocations of a shader's workgroup.
 const GROUP: u32 = 64;
-/// Groups of one row of a dispatch.
-const ROW: u32 = 65_535;
 
 /// Runs rounds on buffers of its own, or on those of another engine.
 pub trait Engine {
@@ -265,12 +263,7 @@ fn is_uniform(source: &str, binding: usize) -> bool {
 /// The dispatch of a plain shader: an invocation for each iteration, but those on bytes take four at once.
 fn groups(function: &str, iterations: u32) -> [u32; 3] {
     let invocations = if function == "sobel" { iterations.div_ceil(4) } else { iterations };
-    let groups = invocations.div_ceil(GROUP);
-    if groups <= ROW {
-        return [groups, 1, 1];
-    }
-    let rows = groups.div_ceil(ROW);
-    [groups.div_ceil(rows), rows, 1]
+    kernels::rows(invocations.div_ceil(GROUP))
 }
 
 impl Engine for Wgsl {

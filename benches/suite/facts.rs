@@ -11,7 +11,7 @@ pub fn date() -> String {
 }
 
 /// Year, month and day of a number of days since 1970: Howard Hinnant's `civil_from_days`.
-fn civil(days: u64) -> (u64, u64, u64) {
+pub fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;

@@ -129,6 +129,8 @@ const RANDOM: &str = "Updates go to places all over memory, and 1,024 streams ar
 const TRIPS: &str = "How often points stay in the loop is counted as an average; neighbours wait for each other.";
 const ROW: &str =
     "Invocations beside each other read rows that lie apart, so that of each line of memory little is used at once.";
+const WORDS: &str =
+    "Invocations load single words; the device copies vectors of four faster, or a round is too short to fill it.";
 const GEMM: &str =
     "Each multiplication and addition takes two loads from the cache. The tuned one keeps tiles in shared memory.";
 const CACHE: &str = "Every element is loaded many times, from the cache: its bandwidth is the limit.";
@@ -139,9 +141,18 @@ const INTEGERS: &str = "Rotations and logical operators are counted as written; 
 const CONVERT: &str =
     "Bytes are unpacked and packed, roots are taken: more instructions than the operations that are counted.";
 
-/// Groups of a one-dimensional grid of that many invocations of 256.
+/// Square tiles.
 fn tiles(n: u32, tile: u32) -> [u32; 3] {
     [n.div_ceil(tile), n.div_ceil(tile), 1]
+}
+
+/// Groups of one row of a dispatch.
+const MOST_GROUPS: u32 = 65_535;
+
+/// So many groups, in rows.
+pub fn rows(groups: u32) -> [u32; 3] {
+    let rows = groups.div_ceil(MOST_GROUPS).max(1);
+    [groups.div_ceil(rows), rows, 1]
 }
 
 /// All of them.
@@ -153,9 +164,9 @@ pub fn all() -> Vec<Kernel> {
             sizes: [&[1, 1 << 16], &[1, 8 << 20], &[1, 64 << 20]],
             work: |n| moved(16 * n[1], 3 * n[1]),
             tolerance: Tolerance::F32(0.0, 1e-6),
-            tuned: &[],
+            tuned: &[Tuned { function: "nstream", shader: "nstream_tuned", groups: |_, n| rows(n.div_ceil(256)) }],
             mathematics: false,
-            bound: "",
+            bound: WORDS,
         },
         Kernel {
             name: "transpose",
@@ -180,7 +191,7 @@ pub fn all() -> Vec<Kernel> {
             tolerance: Tolerance::F32(1e-3, 1e-5),
             tuned: &[],
             mathematics: false,
-            bound: "",
+            bound: WORDS,
         },
         Kernel {
             name: "gemm_f32",
@@ -235,7 +246,7 @@ pub fn all() -> Vec<Kernel> {
             tolerance: Tolerance::Exact,
             tuned: &[Tuned { function: "reduce", shader: "reduce_tuned", groups: |p, _| [p[0].div_ceil(64), 16, 1] }],
             mathematics: false,
-            bound: "",
+            bound: WORDS,
         },
         Kernel {
             name: "random",
@@ -280,9 +291,9 @@ pub fn all() -> Vec<Kernel> {
             sizes: [&[1 << 16], &[8 << 20], &[64 << 20]],
             work: |n| moved(12 * n[0], 2 * n[0]),
             tolerance: Tolerance::F32(0.0, 1e-6),
-            tuned: &[],
+            tuned: &[Tuned { function: "saxpy", shader: "saxpy_tuned", groups: |_, n| rows(n.div_ceil(256)) }],
             mathematics: false,
-            bound: "",
+            bound: WORDS,
         },
         Kernel {
             name: "mandelbrot",

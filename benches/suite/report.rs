@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use crate::kernels;
 use crate::measure::Clock;
 use crate::output::{Cell, Table};
 use crate::results::{Measured, Results, Timed};
@@ -57,7 +58,7 @@ pub fn markdown(results: &Results, old: Option<&Results>) -> String {
     for table in tables.iter().filter(|table| !table.rows.is_empty()) {
         let _ = write!(text, "\n{}", table.markdown());
     }
-    text + &slow(results) + &skipped(results)
+    text + &slow(results) + &reasons(results) + &skipped(results)
 }
 
 fn text(value: impl Into<String>) -> Cell {
@@ -150,10 +151,9 @@ fn ceilings(results: &Results) -> Table {
             text(if by_bytes { "copying".into() } else { format!("{:?}", kernel.kind).to_lowercase() }),
             Cell::Share(share),
             lifted.map_or(Cell::Nothing, |lifted| of(&lifted.time)),
-            text(if share >= NEEDS_REASON { "" } else { &kernel.bound }),
         ])
     };
-    let columns = vec!["kernel", "unit", "WGSL", "lifted, strict", "ceiling", "WGSL's share", "lifted's share", "why"];
+    let columns = vec!["kernel", "unit", "WGSL", "lifted, strict", "ceiling", "WGSL's share", "lifted's share"];
     Table {
         title: "Rates and ceilings".into(),
         note: "The kernels' own rates; those of the Parallel Research Kernels are the published ones. The ceiling is the lower one of \
@@ -327,6 +327,22 @@ fn slow(results: &Results) -> String {
         }
     }
     if text.is_empty() { text } else { format!("\n## Lifted kernels below {SLOW} of their WGSL twins\n\n{text}") }
+}
+
+/// Shaders that are far from what the device could do, and why.
+fn reasons(results: &Results) -> String {
+    let mut text = String::new();
+    let known = kernels::all();
+    for kernel in &results.kernels {
+        let (Some(roofline), Some(shader)) = (&results.roofline, fastest(kernel)) else { continue };
+        let (share, _) = roofline.share(&kernel.work(), shader.seconds);
+        let reason = known.iter().find(|of| of.name == kernel.kernel).map(|of| of.bound);
+        if let (true, Some(reason)) = (share < NEEDS_REASON, reason) {
+            let _ = writeln!(text, "- {}, {:.0}%: {reason}", kernel.kernel, share * 100.0);
+        }
+    }
+    let heading = format!("\n## Shaders below {:.0}% of their ceilings\n\n", NEEDS_REASON * 100.0);
+    if text.is_empty() { text } else { heading + &text }
 }
 
 /// Engines that did not run a kernel.

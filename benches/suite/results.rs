@@ -44,8 +44,6 @@ pub struct Measured {
     pub skipped: Vec<(String, String)>,
     /// What went wrong.
     pub failure: Option<String>,
-    /// Why the hand-written shader is under 70% of its roofline, where it is.
-    pub bound: String,
 }
 
 /// Seconds of something, the median of several runs.
@@ -92,7 +90,6 @@ impl Measured {
             cold: Vec::new(),
             skipped: Vec::new(),
             failure: None,
-            bound: kernel.bound.into(),
         }
     }
 

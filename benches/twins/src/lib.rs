@@ -52,6 +52,7 @@ pub fn run(kernel: &str, buffers: &mut Buffers<'_>) -> bool {
 }
 
 /// Whether this processor has what this build takes for granted; the answer itself needs none of it.
+#[cfg(target_arch = "x86_64")]
 macro_rules! has_all {
     ($($feature:tt)*) => {
         $(!cfg!(target_feature = $feature) || std::is_x86_feature_detected!($feature))&&*
