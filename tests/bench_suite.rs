@@ -95,6 +95,13 @@ fn main() {
         require(report::markdown(&new, Some(&old)).contains(heading), "a kernel half as fast is no change".into())?;
         require(!report::markdown(&old, Some(&old)).contains(heading), "an equal run is a change".into())
     }));
+    trials.push(Trial::test("report::of_two_runs_the_later_one_counts", || {
+        let (old, new) = (invented(1.0)?, invented(2.0)?);
+        let joined = old.joined(new.clone());
+        let of =
+            |results: &Results| results.kernels[0].engine("lifted, vulkan, strict").map(|engine| engine.time.seconds);
+        require(joined.kernels.len() == 1 && of(&joined) == of(&new), "the earlier times stay".into())
+    }));
     trials.push(Trial::test("report::dates", || {
         let right = facts::civil(0) == (1970, 1, 1) && facts::civil(19_782) == (2024, 2, 29);
         require(right && facts::civil(20_783) == (2026, 11, 26), "a date is wrong".into())

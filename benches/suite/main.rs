@@ -67,9 +67,9 @@ pub struct Arguments {
     /// Measure this edited form of a lifted kernel, too (SPIR-V of the same bindings; it is trusted). With a FILTER.
     #[arg(long, value_name = "FILE.spv", requires = "filter")]
     edited: Vec<PathBuf>,
-    /// Measure nothing: report a run that was kept.
+    /// Measure nothing: report runs that were kept, of several the latest times of each kernel.
     #[arg(long, value_name = "OLD.json")]
-    from: Option<PathBuf>,
+    from: Vec<PathBuf>,
     /// Say what is faster or slower than in a run that was kept.
     #[arg(long, value_name = "OLD.json")]
     compare: Option<PathBuf>,
@@ -162,8 +162,9 @@ fn main() -> Result<()> {
     kernels.retain(|kernel| arguments.filter.as_ref().is_none_or(|filter| kernel.name.contains(filter.as_str())));
     ensure!(!kernels.is_empty(), "No kernel's name contains `{}`.", arguments.filter.as_deref().unwrap_or_default());
     let old = arguments.compare.as_deref().map(Results::read).transpose()?;
-    let results = match &arguments.from {
-        Some(path) => Results::read(path)?,
+    let kept = arguments.from.iter().map(|path| Results::read(path)).collect::<Result<Vec<_>>>()?;
+    let results = match kept.into_iter().reduce(Results::joined) {
+        Some(results) => results,
         None => run::run(&arguments, &kernels)?,
     };
     let text = report::markdown(&results, old.as_ref());

@@ -104,7 +104,7 @@ pub fn measure(
         for place in 0..count {
             let entry = &mut entries[(turn + place) % count];
             if entry.refused.is_none() && !plan.is_enough(&entry.times) {
-                entry.times.push(timed(entry.engine.as_mut(), clock, entry.threads)?);
+                entry.times.push(timed(clock, entry.threads, || entry.engine.round())?);
                 any = true;
             }
         }
@@ -118,13 +118,16 @@ pub fn measure(
     Ok(())
 }
 
-/// Seconds of a round.
-fn timed(engine: &mut dyn Engine, clock: Clock, threads: usize) -> Result<f64> {
+/// Seconds of something by a clock: what it says itself, or this process's time on the CPU divided by threads.
+///
+/// # Errors
+/// It fails, or there are no such times on this system.
+pub fn timed(clock: Clock, threads: usize, run: impl FnOnce() -> Result<f64>) -> Result<f64> {
     match clock {
-        Clock::Device => engine.round(),
+        Clock::Device => run(),
         Clock::Cpu => {
             let before = cpu_seconds()?;
-            engine.round()?;
+            run()?;
             Ok((cpu_seconds()? - before) / threads as f64)
         }
     }

@@ -137,6 +137,19 @@ impl Results {
         serde_json::from_str(&text).with_context(|| format!("`{}` is no result of this suite", path.display()))
     }
 
+    /// This run and a later one of the same device and sizes, whose kernels and ceilings count where both have them.
+    pub fn joined(mut self, later: Results) -> Results {
+        for kernel in later.kernels {
+            match self.kernels.iter_mut().find(|of| of.kernel == kernel.kernel) {
+                Some(of) => *of = kernel,
+                None => self.kernels.push(kernel),
+            }
+        }
+        let date = later.facts.into_iter().filter(|(name, _)| name == "date" || name == "revision");
+        self.facts.extend(date.map(|(name, value)| (format!("{name} of a later run, joined"), value)));
+        Results { roofline: later.roofline.or(self.roofline), ..self }
+    }
+
     /// The run as JSON.
     ///
     /// # Errors

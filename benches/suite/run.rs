@@ -52,7 +52,8 @@ pub fn run(arguments: &Arguments, kernels: &[Kernel]) -> Result<Results> {
         about.push(("GPU".into(), format!("{}, {}, {}", info.name, info.backend, info.driver)));
         gpus = open(adapter, &arguments.floats(true))?;
     }
-    let roofline = gpus.first().map(|gpu| Roofline::measure(&gpu.device, arguments.size)).transpose()?;
+    let roofline =
+        gpus.first().map(|gpu| Roofline::measure(&gpu.device, arguments.size, arguments.clock)).transpose()?;
     let mut twins = vec![("native", Twins::Baseline)];
     let library =
         format!("target/native/{}wavelift_twins{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);

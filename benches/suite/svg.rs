@@ -191,7 +191,7 @@ pub fn roofline(results: &Results) -> Option<String> {
         canvas.text((left - 6.0, y.at(value) + 4.0), "end", 11.0, &format!("{}", value * 1e-9));
     }
     canvas.text((width / 2.0, height - 20.0), "middle", 12.0, "operations / byte");
-    canvas.text((20.0, 76.0), "start", 12.0, "Gops/s");
+    canvas.text((left - 6.0, 72.0), "end", 11.0, "Gops/s");
     let kinds = [(Kind::F32, "f32", COLOURS[0]), (Kind::I32, "i32", COLOURS[3]), (Kind::F64, "f64", COLOURS[2])];
     for (place, (kind, name, colour)) in kinds.into_iter().enumerate() {
         let most = roofline.operations(kind);
