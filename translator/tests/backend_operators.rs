@@ -57,7 +57,8 @@ fn expected(op: LowOp) -> Becomes {
         LowOp::UDiv => Core(Spv::UDiv, false),
         LowOp::SDiv => Core(Spv::SDiv, true),
         LowOp::URem => Core(Spv::UMod, false),
-        LowOp::SRem => Core(Spv::SRem, true),
+        // The remainder of the magnitudes, with the sign put back.
+        LowOp::SRem => Core(Spv::UMod, false),
         LowOp::And => Core(Spv::BitwiseAnd, false),
         LowOp::Or => Core(Spv::BitwiseOr, false),
         LowOp::Xor => Core(Spv::BitwiseXor, false),
