@@ -44,11 +44,11 @@ impl Emitter<'_> {
             let ty = self.ty(ty);
             return self.inst(opcode, ty, &[a, b]);
         }
+        if op == LowOp::SRem && (self.options.profile == Profile::Vulkan || self.is_unsigned_only(ty)) {
+            return self.emit_signed_remainder(ty, a, b);
+        }
         if self.is_unsigned_only(ty) {
             return self.emit_wide_arithmetic(op, a, b);
-        }
-        if op == LowOp::SRem && self.options.profile == Profile::Vulkan {
-            return self.emit_signed_remainder(ty, a, b);
         }
         let signed_ty = self.signed_ty(ty);
         let (a, b) = (self.cast_signed(ty, a)?, self.cast_signed(ty, b)?);
@@ -68,6 +68,9 @@ impl Emitter<'_> {
 
     /// All ones for a negative value, else zero.
     fn sign_mask(&mut self, ty: Type, value: Word) -> Result<Word> {
+        if self.is_unsigned_only(ty) {
+            return self.wide_sign(value);
+        }
         let (signed_ty, amount) = (self.signed_ty(ty), self.u32_constant(ty.bits() - 1));
         let value = self.cast_signed(ty, value)?;
         let mask = self.inst(Op::ShiftRightArithmetic, signed_ty, &[value, amount])?;

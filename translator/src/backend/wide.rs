@@ -23,13 +23,13 @@ impl Emitter<'_> {
     }
 
     /// All ones for a negative value, else zero.
-    fn wide_sign(&mut self, value: Word) -> Result<Word> {
+    pub(super) fn wide_sign(&mut self, value: Word) -> Result<Word> {
         let (amount, zero) = (self.u32_constant(63), self.constant(Const::I64(0)));
         let bit = self.wide(Op::ShiftRightLogical, &[value, amount])?;
         self.wide(Op::ISub, &[zero, bit])
     }
 
-    /// Arithmetic operators that depend on the sign; a shift's amount is a word.
+    /// Arithmetic operators that depend on the sign, but for the remainder; a shift's amount is a word.
     pub(super) fn emit_wide_arithmetic(&mut self, op: LowOp, a: Word, b: Word) -> Result<Word> {
         let sign = self.wide_sign(a)?;
         match op {
@@ -38,13 +38,9 @@ impl Emitter<'_> {
                 let shifted = self.wide(Op::ShiftRightLogical, &[flipped, b])?;
                 self.wide(Op::BitwiseXor, &[shifted, sign])
             }
-            LowOp::SDiv | LowOp::SRem => {
+            LowOp::SDiv => {
                 let other_sign = self.wide_sign(b)?;
                 let (a, b) = (self.negate_if(Type::I64, a, sign)?, self.negate_if(Type::I64, b, other_sign)?);
-                if op == LowOp::SRem {
-                    let rest = self.wide(Op::UMod, &[a, b])?;
-                    return self.negate_if(Type::I64, rest, sign);
-                }
                 let quotient = self.wide(Op::UDiv, &[a, b])?;
                 let sign = self.wide(Op::BitwiseXor, &[sign, other_sign])?;
                 self.negate_if(Type::I64, quotient, sign)
