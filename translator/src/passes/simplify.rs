@@ -199,8 +199,11 @@ impl Simplifier<'_> {
         }
     }
 
-    /// The one region of these that comes out of the branch.
+    /// The one way that comes out of a branch.
     fn only_way_out(&self, kind: &StmtKind) -> Option<RegionId> {
+        if !matches!(kind, StmtKind::If { .. } | StmtKind::Switch { .. }) {
+            return None;
+        }
         let comes_out = |way: &RegionId| matches!(self.function.region(*way).exit, Exit::Yield(_));
         let mut ways = kind.each_region().filter(comes_out);
         let way = ways.next()?;
@@ -211,16 +214,13 @@ impl Simplifier<'_> {
     /// branch decides and what the way decides is known from there on. (NVIDIA's compiler moves loads in front of stores to
     /// the same place where it has to find out by itself that a check repeats one in such a way.)
     fn take_only_way_out(&mut self, kind: &mut StmtKind) -> Option<RegionId> {
-        if !matches!(kind, StmtKind::If { .. } | StmtKind::Switch { .. }) {
-            return None;
-        }
         let way = self.only_way_out(kind)?;
         let region = self.function.region(way);
-        let (is_empty, location) = (region.stmts.is_empty(), region.exit_at);
-        if is_empty && region.exit.values().is_empty() {
+        if region.stmts.is_empty() && region.exit.values().is_empty() {
             return None;
         }
-        let empty = Region { params: Vec::new(), stmts: Vec::new(), exit: Exit::Yield(Vec::new()), exit_at: location };
+        let (exit, exit_at) = (Exit::Yield(Vec::new()), region.exit_at);
+        let empty = Region { params: Vec::new(), stmts: Vec::new(), exit, exit_at };
         let empty = self.function.new_region(empty);
         let replace = |region: &mut RegionId| {
             if *region == way {
