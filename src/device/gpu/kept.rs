@@ -130,20 +130,9 @@ impl Kept {
         })
     }
 
-    /// What the translator answered to this question in some process before: an answer, or the sentence of its refusal.
-    pub fn answer(&self, question: &Question<'_>) -> Option<Result<Answer, String>> {
-        let key = self.answer_key(question);
-        let bytes = self.cache.get(Sort::Kernel, &key)?;
-        read(&bytes, question).inspect_err(|why| self.cache.reject(Sort::Kernel, &key, why)).ok()
-    }
-
-    /// Keeps an answer or a refusal, which must not be the translator's own failure.
-    pub fn keep_answer(&self, question: &Question<'_>, answer: &Result<&Answer, String>) {
-        let suits = |answer: &Answer| answer.suits(question.module, question.shape, question.options);
-        debug_assert!(answer.as_ref().is_ok_and(|answer| suits(answer)) || answer.is_err(), "{answer:?}");
-        if let Ok(bytes) = postcard::to_allocvec(answer) {
-            self.cache.put(Sort::Kernel, &self.answer_key(question), &bytes);
-        }
+    /// The place of the answer to a question.
+    pub fn answer<'a>(&'a self, question: Question<'a>) -> KeptAnswer<'a> {
+        KeptAnswer { cache: &self.cache, key: self.answer_key(&question), question }
     }
 
     /// The driver's cache for one pipeline, filled with what was kept; `None` where the driver has none.
@@ -177,6 +166,30 @@ impl Kept {
         let keeps_empty = self.keeps_empty.load(Ordering::Relaxed);
         let empty = if keeps_empty { 0 } else { driver.get_data().map_or(0, |data| data.len()) };
         Some(KeptPipeline { kept: self, key, found, driver, empty })
+    }
+}
+
+/// The place of one answer of the translator's.
+pub(crate) struct KeptAnswer<'a> {
+    cache: &'a DiskCache,
+    key: Key,
+    question: Question<'a>,
+}
+
+impl KeptAnswer<'_> {
+    /// What the translator answered in some process before: an answer, or the sentence of its refusal.
+    pub fn read(&self) -> Option<Result<Answer, String>> {
+        let bytes = self.cache.get(Sort::Kernel, &self.key)?;
+        read(&bytes, &self.question).inspect_err(|why| self.cache.reject(Sort::Kernel, &self.key, why)).ok()
+    }
+
+    /// Keeps an answer or a refusal, which must not be the translator's own failure.
+    pub fn keep(&self, answer: &Result<&Answer, String>) {
+        let Question { module, shape, options, .. } = self.question;
+        debug_assert!(answer.as_ref().map_or(true, |answer| answer.suits(module, shape, options)), "{answer:?}");
+        if let Ok(bytes) = postcard::to_allocvec(answer) {
+            self.cache.put(Sort::Kernel, &self.key, &bytes);
+        }
     }
 }
 

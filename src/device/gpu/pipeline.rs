@@ -14,7 +14,7 @@ use wavelift_translator::{
 use crate::device::gpu::bindings;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::dump::dump;
-use crate::device::gpu::kept::{Kept, Lift, Question};
+use crate::device::gpu::kept::{Kept, KeptAnswer, Lift, Question};
 use crate::device::gpu::layout::Limits;
 use crate::device::gpu::pace::Pace;
 use crate::device::gpu::shader_module;
@@ -310,9 +310,10 @@ impl KernelCache {
         let lifting = entry.lifting.get_or_init(|| {
             let start = Instant::now();
             let question = Question { module: &module.wasm, function, shape: &shape, options, may_ask };
-            let found = self.found(&question);
+            let kept = self.kept.as_ref().map(|kept| kept.answer(question));
+            let found = kept.as_ref().and_then(|kept| self.found(kept, &question));
             (lift.found, lift.lifted) = (found.is_some(), found.is_none());
-            let lifting = found.unwrap_or_else(|| self.lifted(&question));
+            let lifting = found.unwrap_or_else(|| self.lifted(kept.as_ref(), &question));
             lift.took = start.elapsed();
             lifting
         });
@@ -320,20 +321,19 @@ impl KernelCache {
     }
 
     /// What was kept in a disk cache.
-    fn found(&self, question: &Question<'_>) -> Option<Result<Lifting, LaunchError>> {
-        let answer = self.kept.as_ref()?.answer(question)?;
-        match answer {
+    fn found(&self, kept: &KeptAnswer<'_>, question: &Question<'_>) -> Option<Result<Lifting, LaunchError>> {
+        match kept.read()? {
             Err(refusal) => Some(Err(LaunchError::Unsupported(refusal))),
             // What can't be prepared is lifted again.
             Ok(answer) => self.prepared(answer, question).ok().map(Ok),
         }
     }
 
-    fn lifted(&self, question: &Question<'_>) -> Result<Lifting, LaunchError> {
+    fn lifted(&self, kept: Option<&KeptAnswer<'_>>, question: &Question<'_>) -> Result<Lifting, LaunchError> {
         let lifted = question.lift().map_err(|error| refusal(&error, question.module));
-        match (&self.kept, &lifted) {
-            (Some(kept), Ok(answer)) => kept.keep_answer(question, &Ok(answer)),
-            (Some(kept), Err(LaunchError::Unsupported(refusal))) => kept.keep_answer(question, &Err(refusal.clone())),
+        match (kept, &lifted) {
+            (Some(kept), Ok(answer)) => kept.keep(&Ok(answer)),
+            (Some(kept), Err(LaunchError::Unsupported(refusal))) => kept.keep(&Err(refusal.clone())),
             // A defect may be repaired.
             _ => {}
         }

@@ -66,9 +66,9 @@ fn what_is_found_is_what_was_lifted() {
             let (shape, options) = (shape([0, 1]), Options::default());
             let question = Question { module: &module.wasm, function: 0, shape: &shape, options: &options, may_ask };
             let lifted = question.lift().map_err(|error| error.to_string());
-            assert!(kept.answer(&question).is_none());
-            kept.keep_answer(&question, &lifted.as_ref().map_err(String::clone));
-            let found = kept.answer(&question).unwrap();
+            assert!(kept.answer(question).read().is_none());
+            kept.answer(question).keep(&lifted.as_ref().map_err(String::clone));
+            let found = kept.answer(question).read().unwrap();
             assert_eq!(format!("{found:?}"), format!("{lifted:?}"));
             sorts[match found {
                 Ok(Answer::Shader(_)) => 0,
@@ -278,9 +278,9 @@ fn forged_entries_are_refused_or_harmless_to_the_host() {
         }
     }
     // A refused one is counted as not found.
-    kept.keep_answer(&question, &lifted.as_ref().map_err(String::clone));
+    kept.answer(question).keep(&lifted.as_ref().map_err(String::clone));
     kept.cache.forge(|payload| payload.truncate(payload.len() - 1)).unwrap();
-    assert!(kept.answer(&question).is_none());
+    assert!(kept.answer(question).read().is_none());
     assert_eq!(kept.cache.statistics().kernels, CacheUses { misses: 1, ignored: 1, stored: 1, ..Default::default() });
     assert!(refused > 100 && taken > 100, "{refused} refused, {taken} taken");
 }
