@@ -1,4 +1,4 @@
-//! Arguments that small benchmarks have in common.
+//! Arguments that benchmarks have in common.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,11 @@ use wavelift::device::gpu::{self, Adapter};
 #[derive(Args)]
 pub struct Shared {
     /// Only kernels whose name contains this.
-    filter: Option<String>,
+    pub filter: Option<String>,
     /// A GPU by index or a part of its name; by default the best one.
     #[arg(long, value_name = "NAME|INDEX")]
     adapter: Option<String>,
-    /// Write the tables as Markdown.
+    /// Write the report as Markdown.
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
     /// What `cargo bench` passes.

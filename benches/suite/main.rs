@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, ValueEnum};
-use wavelift::device::gpu::{self, Adapter};
+use wavelift::device::gpu::Adapter;
 use wavelift::translator::{FloatMode, Profile};
 
+#[path = "../shared/arguments.rs"]
+mod arguments;
 mod check;
 mod cold;
 mod engines;
@@ -28,6 +30,7 @@ mod run;
 mod stats;
 mod svg;
 
+use arguments::Shared;
 use kernels::Size;
 use measure::Clock;
 use results::Results;
@@ -35,14 +38,11 @@ use results::Results;
 #[derive(Parser)]
 #[command(about = "Measures the kernels of the suite; see benches/README.md.")]
 pub struct Arguments {
-    /// Only kernels whose name contains this.
-    filter: Option<String>,
+    #[command(flatten)]
+    shared: Shared,
     /// What to measure.
     #[arg(long, value_enum, default_value_t = Part::All)]
     device: Part,
-    /// A GPU by index or a part of its name; by default the best one.
-    #[arg(long, value_name = "NAME|INDEX")]
-    adapter: Option<String>,
     /// One float mode only; by default strict and relaxed, and fast for kernels with mathematical functions.
     #[arg(long, value_enum)]
     float: Option<Float>,
@@ -58,9 +58,6 @@ pub struct Arguments {
     /// Write all numbers as JSON, times in seconds.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write the report as Markdown.
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
     /// Write the charts: ratios.svg, roofline.svg.
     #[arg(long, value_name = "FOLDER")]
     svg: Option<PathBuf>,
@@ -79,9 +76,6 @@ pub struct Arguments {
     /// Start one kernel cold and print how long that took.
     #[arg(long, hide = true, value_name = "KERNEL")]
     cold: Option<String>,
-    /// What `cargo bench` passes.
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -120,13 +114,10 @@ impl Arguments {
         if self.device == Part::Cpu {
             return Ok(None);
         }
-        match &self.adapter {
-            Some(name) => Ok(Some(gpu::find(name)?)),
-            None => Ok(Some(gpu::adapters().into_iter().next().context(
-                "This machine has no GPU driver. `source scripts/driver` installs a software one; `--device cpu` \
-                 measures the CPU only.",
-            )?)),
-        }
+        let found = self.shared.adapter()?.context(
+            "This machine has no GPU driver. `source scripts/driver` installs a software one; `--device cpu` measures the CPU only.",
+        );
+        found.map(Some)
     }
 
     fn skips(&self, part: Skip) -> bool {
@@ -159,8 +150,9 @@ fn main() -> Result<()> {
         return cold::child(&arguments, name);
     }
     let mut kernels = kernels::all();
-    kernels.retain(|kernel| arguments.filter.as_ref().is_none_or(|filter| kernel.name.contains(filter.as_str())));
-    ensure!(!kernels.is_empty(), "No kernel's name contains `{}`.", arguments.filter.as_deref().unwrap_or_default());
+    let shared = &arguments.shared;
+    kernels.retain(|kernel| shared.wants(kernel.name));
+    ensure!(!kernels.is_empty(), "No kernel's name contains `{}`.", shared.filter.as_deref().unwrap_or_default());
     let old = arguments.compare.as_deref().map(Results::read).transpose()?;
     let kept = arguments.from.iter().map(|path| Results::read(path)).collect::<Result<Vec<_>>>()?;
     let results = match kept.into_iter().reduce(Results::joined) {
@@ -168,12 +160,11 @@ fn main() -> Result<()> {
         None => run::run(&arguments, &kernels)?,
     };
     let text = report::markdown(&results, old.as_ref());
-    println!("{text}");
+    arguments.shared.publish(&text)?;
     let write = |path: &Option<PathBuf>, text: &str| match path {
         Some(path) => std::fs::write(path, text).with_context(|| format!("`{}` can't be written", path.display())),
         None => Ok(()),
     };
-    write(&arguments.markdown, &text)?;
     write(&arguments.json, &results.json()?)?;
     if let Some(folder) = &arguments.svg {
         std::fs::create_dir_all(folder).with_context(|| format!("`{}` can't be made", folder.display()))?;
