@@ -9,7 +9,7 @@ use wavelift::device::gpu::raw::{WgslBinding, WgslBuffer, WgslKernel, WgslLaunch
 use wavelift::device::gpu::{self, GpuContext, GpuDevice};
 use wavelift::device::{Access, BufferId, Context, Device, LaunchError, Launched};
 use wavelift::memory::AddressSpace;
-use wavelift::translator::{BufferParam, Options, Shape, translate};
+use wavelift::translator::{BufferParam, Interface, LINEAR, Options, Shader, Shape, testing, translate};
 use wavelift_twins as twins;
 
 use crate::kernels::{self, Kernel};
@@ -131,28 +131,47 @@ impl<C: Context + ?Sized> Engine for Lifted<C> {
     }
 }
 
-/// A file of SPIR-V words in place of those that a kernel is lifted to, on the same bindings.
+/// What stands in place of the words that a kernel is lifted to, on the same bindings.
+pub enum Form<'a> {
+    /// A file of SPIR-V.
+    File(&'a Path),
+    /// The kernel without checks of bounds.
+    Unchecked,
+}
+
+/// A kernel in another form.
 pub struct Edited {
     lifted: Lifted<GpuContext>,
     kernel: Arc<gpu::Kernel>,
 }
 
 impl Edited {
-    /// Compiles a file for a kernel of one launch that reads no linear memory.
+    /// Compiles a form of a kernel of one launch that reads no linear memory.
     ///
     /// # Errors
-    /// It is no such kernel, or the file is no SPIR-V.
-    pub fn new(device: &GpuDevice, recording: &Recording, path: &Path) -> Result<Edited> {
+    /// [`Refused`] if it is no such kernel; the file is no SPIR-V.
+    pub fn new(device: &GpuDevice, recording: &Recording, form: Form<'_>) -> Result<Edited> {
         let [Step { launch, .. }] = recording.steps.as_slice() else {
-            bail!("Only kernels of one launch can be edited.")
+            bail!(Refused("only kernels of one launch have other forms".into()))
         };
-        let bytes = std::fs::read(path).with_context(|| format!("`{}` can't be read", path.display()))?;
-        ensure!(bytes.len() % 4 == 0, "`{}` is no SPIR-V.", path.display());
         let buffers = (0..).zip(&launch.buffers).map(|(slot, spec)| BufferParam { slot, access: spec.access });
         let options = Options { workgroup_size: GROUP, ..*device.options() };
-        let mut shader = translate(&launch.module.wasm, launch.function, &Shape::of(buffers.collect()), &options)?;
-        shader.words = words(&bytes, usize::MAX);
-        // SAFETY: whoever names a file here vouches for it, as the option's description says.
+        let (module, shape) = (&launch.module.wasm, Shape::of(buffers.collect()));
+        let shader = match form {
+            Form::File(path) => {
+                let bytes = std::fs::read(path).with_context(|| format!("`{}` can't be read", path.display()))?;
+                ensure!(bytes.len() % 4 == 0, "`{}` is no SPIR-V.", path.display());
+                let lifted = translate(module, launch.function, &shape, &options)?;
+                Shader { words: words(&bytes, usize::MAX), ..lifted }
+            }
+            Form::Unchecked => testing::translate_unchecked(module, launch.function, &shape, &options)?,
+        };
+        let Interface { bindings, inputs, .. } = &shader.interface;
+        if !inputs.is_empty() || bindings.iter().any(|binding| binding.slot == LINEAR) {
+            bail!(Refused("only kernels that need nothing but their buffers have other forms".into()))
+        }
+        // SAFETY: whoever names a file vouches for it, as the option's description says. Without its checks a kernel does what it
+        // does with them in a launch in which none traps, and only the guest's own launch is repeated, which did not trap.
         let kernel = unsafe { device.prepare(shader) }?;
         Ok(Edited { lifted: Lifted::on_gpu(device, recording)?, kernel })
     }

@@ -61,6 +61,9 @@ pub struct Arguments {
     /// Write the charts: ratios.svg, roofline.svg.
     #[arg(long, value_name = "FOLDER")]
     svg: Option<PathBuf>,
+    /// Measure lifted kernels without fuel, and those that need nothing but their buffers without checks of bounds, too.
+    #[arg(long)]
+    safety: bool,
     /// Measure this edited form of a lifted kernel, too (SPIR-V of the same bindings; it is trusted). With a FILTER.
     #[arg(long, value_name = "FILE.spv", requires = "filter")]
     edited: Vec<PathBuf>,

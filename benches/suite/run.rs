@@ -8,7 +8,7 @@ use wavelift::device::{Device, cpu};
 use wavelift::translator::{FloatMode, Profile};
 use wavelift::{Config, DeviceChoice, Module, Runtime};
 
-use crate::engines::{Edited, Library, Lifted, Native, Shaders, Twins, Wgsl};
+use crate::engines::{Edited, Form, Library, Lifted, Native, Refused, Shaders, Twins, Wgsl};
 use crate::kernels::{Kernel, Size};
 use crate::measure::{Entry, measure};
 use crate::record::{Recording, record};
@@ -17,13 +17,20 @@ use crate::roofline::Roofline;
 use crate::{Arguments, Part, Skip, cold, facts, float_name, guests, profile_name};
 
 /// What other engines are compared with.
-pub const BASELINES: [&str; 5] = ["WGSL", "WGSL, unchecked", "WGSL, tuned", "native", "native, this processor"];
+pub const BASELINES: [&str; 7] =
+    ["WGSL", "WGSL, unchecked", "WGSL, tuned", NO_FUEL, NO_CHECKS, "native", "native, this processor"];
+
+/// What `--safety` adds.
+const NO_FUEL: &str = "lifted, no fuel";
+const NO_CHECKS: &str = "lifted, no bounds checks";
 
 /// What a run has open.
 struct Bench<'a> {
     arguments: &'a Arguments,
     adapter: Option<Adapter>,
     gpus: Vec<Gpu>,
+    /// A GPU on which nothing takes fuel.
+    unlimited: Option<GpuDevice>,
     cpu: Arc<dyn Device>,
     sequential: Arc<dyn Device>,
     twins: Vec<(&'static str, Twins)>,
@@ -62,7 +69,15 @@ pub fn run(arguments: &Arguments, kernels: &[Kernel]) -> Result<Results> {
         Err(error) => about.push(("native code for this processor".into(), format!("not measured. {error}"))),
     }
     let (cpu, sequential) = (cpu::all_cores(), cpu::sequential());
-    let bench = Bench { arguments, adapter, gpus, cpu, sequential, twins };
+    let unlimited = match (&adapter, arguments.safety) {
+        (Some(adapter), true) => {
+            let float = arguments.floats(false)[0];
+            let options = GpuOptions { float, fuel: None, timed: true, ..GpuOptions::default() };
+            Some(GpuDevice::open(adapter, &options)?)
+        }
+        _ => None,
+    };
+    let bench = Bench { arguments, adapter, gpus, unlimited, cpu, sequential, twins };
     let mut results =
         Results { facts: about, size: arguments.size, clock: arguments.clock, roofline, kernels: Vec::new() };
     for (index, kernel) in kernels.iter().enumerate() {
@@ -161,8 +176,18 @@ impl Bench<'_> {
                 wgsl = Some(shader(true, false)?);
                 for path in &self.arguments.edited {
                     let name = format!("edited: {}", path.file_stem().unwrap_or_default().to_string_lossy());
-                    let edited = Edited::new(&gpu.device, recording, path)?;
+                    let edited = Edited::new(&gpu.device, recording, Form::File(path))?;
                     entries.push(entry(name, Box::new(edited), false, threads));
+                }
+                if let Some(unlimited) = &self.unlimited {
+                    let free = Lifted::on_gpu(unlimited, recording)?;
+                    let exact = gpu.float == FloatMode::Strict;
+                    entries.push(entry(NO_FUEL.into(), Box::new(free), exact, threads));
+                    match Edited::new(&gpu.device, recording, Form::Unchecked) {
+                        Ok(unchecked) => entries.push(entry(NO_CHECKS.into(), Box::new(unchecked), exact, threads)),
+                        Err(error) if error.is::<Refused>() => {}
+                        Err(error) => return Err(error),
+                    }
                 }
             }
             entries.push(entry(name, Box::new(lifted), gpu.float == FloatMode::Strict, threads));
