@@ -317,3 +317,53 @@ fn large_functions_take_linear_time() {
     space.linear = vec![0; 4];
     check(&function, &shape, &Options::default(), &space, 6);
 }
+
+/// `from[i - width]`, the width being loaded, is of `from`.
+#[test]
+fn what_is_loaded_and_taken_off_a_pointer_is_an_index() {
+    let shape = Shape::distinct(3);
+    let mut k = Kernel::new(&shape);
+    let (at, to, settings) = (k.pointer(0), k.pointer(1), k.pointer(2));
+    let at = k.wasm(WasmOp::I32Add, &[at, k.iteration()]);
+    let [width, other] = [0, 4].map(|offset| k.load(access(Type::I32, offset), settings));
+    let above = k.wasm(WasmOp::I32Sub, &[at, width]);
+    let eight = k.i32(8);
+    let beside = k.wasm(WasmOp::I32Add, &[above, eight]);
+    let further = k.wasm(WasmOp::I32Sub, &[above, other]);
+    for (address, offset) in [(above, 0), (beside, 4), (further, 8)] {
+        let value = k.load(access(Type::I32, 0), address);
+        k.store(access(Type::I32, offset), to, value);
+    }
+    let function = k.finish();
+    let found = roots(&function, &shape, None);
+    for address in [above, beside, further] {
+        assert_eq!(found.root_of(address), Root::Slot(0));
+    }
+    for pair in [[4, 8], [8, 0], [0, 0], [0, 16]] {
+        let settings = pair.iter().flat_map(|word: &u32| word.to_le_bytes()).collect();
+        let space = space(&shape, &[words(16), vec![0; 64], settings]);
+        check(&function, &shape, &Options::default(), &space, 12);
+    }
+}
+
+/// `other + (from - pointer)`: a pointer into what `pointer` or `other` points into, or into `from`.
+#[test]
+fn the_difference_of_a_pointer_and_a_loaded_one_becomes_a_pointer_again() {
+    let shape = Shape::distinct(3);
+    let mut k = Kernel::new(&shape);
+    let (from, settings) = (k.pointer(0), k.pointer(2));
+    let at = k.wasm(WasmOp::I32Add, &[from, k.iteration()]);
+    let [pointer, other] = [0, 4].map(|offset| k.load(access(Type::I32, offset), settings));
+    let distance = k.wasm(WasmOp::I32Sub, &[at, pointer]);
+    let again = k.wasm(WasmOp::I32Add, &[distance, other]);
+    k.store(access(Type::I32, 0), again, distance);
+    let function = k.finish();
+    let found = roots(&function, &shape, None).root_of(again);
+    assert!(matches!(found, Root::Among(set) if set.has_slot(0) && set.has_slot(1) && set.has_linear()), "{found:?}");
+    let address = |slot: usize| space(&shape, &[words(16), vec![0; 64], vec![0; 8]]).buffers[slot].address();
+    for pair in [[address(0), address(1)], [address(1), address(1)], [0, 0]] {
+        let settings = pair.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let space = space(&shape, &[words(16), vec![0; 64], settings]);
+        check(&function, &shape, &Options::default(), &space, 12);
+    }
+}
