@@ -3,6 +3,7 @@
 pub mod alignment;
 pub mod dataflow;
 pub(crate) mod entries;
+pub mod fitting;
 pub mod frames;
 pub mod launch_checks;
 pub mod offsets;

@@ -20,12 +20,13 @@ mod store;
 
 use crate::analysis::alignment::{Alignment, alignment};
 use crate::analysis::dataflow;
+use crate::analysis::fitting::fitting;
 use crate::analysis::frames::Frames;
 use crate::analysis::roots::{Roots, roots};
 use crate::analysis::stack_offsets::{StackOffsets, stack_offsets};
 use crate::error::{Error, Result, TrapKind};
 use crate::frontend::type_of;
-use crate::hash::{HashMap, HashMapExt};
+use crate::hash::{HashMap, HashMapExt, HashSet};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Args, Const, Exit, Function, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 use crate::module::{ConstInit, Module};
@@ -74,6 +75,7 @@ pub fn lower(
         alignment,
         constants: constants.iter().enumerate().filter_map(known).collect(),
         uses: Uses::new(&rebased, &regions, &constants),
+        fitting: fitting(&rebased),
         bools: HashMap::new(),
         sums: HashMap::new(),
         alias: HashMap::new(),
@@ -145,6 +147,8 @@ struct Lowerer<'a> {
     function: Function,
     constants: HashMap<Value, Const>,
     uses: Uses,
+    /// Truncations that can't trap.
+    fitting: HashSet<Value>,
     /// The `Bool` form of an `I32` that is 0 or 1.
     bools: HashMap<Value, Value>,
     /// The summands of sums, where floats are not strict.
@@ -226,6 +230,7 @@ impl Lowerer<'_> {
             }
             Op::Wasm(op) => match result {
                 Some(result) if self.uses.is_condition(result) => return self.define_condition(op, args, result),
+                Some(result) if self.fitting.contains(&result) => self.truncate_fitting(op, args[0])?,
                 _ => self.wasm(op, args)?,
             },
             Op::Math(op) => self.math(op, args),

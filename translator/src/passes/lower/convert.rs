@@ -2,7 +2,7 @@
 
 use super::Lowerer;
 use super::float::Format;
-use crate::error::{Result, TrapKind};
+use crate::error::{Error, Result, TrapKind};
 use crate::ir::{Const, LowOp, Type, Value, WasmOp};
 
 /// A truncation of a float to an integer.
@@ -88,6 +88,12 @@ impl Lowerer<'_> {
         let overflows = self.bool(LowOp::BNot, &[fits]);
         self.trap_if(overflows, TrapKind::IntegerOverflow);
         self.truncate(truncation, value)
+    }
+
+    /// A truncation of a float that is known to fit.
+    pub(super) fn truncate_fitting(&mut self, op: WasmOp, value: Value) -> Result<Value> {
+        let truncation = truncation(op).ok_or_else(|| Error::Internal(format!("`{}` truncates nothing", op.text())))?;
+        Ok(self.truncate(truncation, value))
     }
 
     fn truncate_saturating(&mut self, truncation: Truncation, value: Value) -> Value {
