@@ -82,6 +82,10 @@ pub struct RunArguments {
     #[arg(long, value_enum, default_value_t = Speculate::Auto)]
     pub speculate: Speculate,
 
+    /// Whether GPUs run four invocations of a kernel as one, for wider accesses of memory.
+    #[arg(long, value_enum, default_value_t = Coarsen::Auto)]
+    pub coarsen: Coarsen,
+
     /// What becomes of calls of C's mathematical library, recognised by name and type or by body: the guest's own code, or
     /// the device's functions. By default the device's with `--float fast` only; never with `--float strict`.
     #[arg(long, value_enum)]
@@ -224,6 +228,10 @@ pub struct TranslateArguments {
     #[arg(long)]
     pub speculate: bool,
 
+    /// Write the form that runs four invocations as one, where there is one.
+    #[arg(long)]
+    pub coarsen: bool,
+
     /// Compute these types on smaller integers, as where there are none; the results are the same.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "TYPE,...")]
     pub emulate: Vec<Wide>,
@@ -323,6 +331,26 @@ impl From<Speculate> for wavelift::translator::Speculate {
             Speculate::Auto => wavelift::translator::Speculate::Auto,
             Speculate::Never => wavelift::translator::Speculate::Never,
             Speculate::Always => wavelift::translator::Speculate::Always,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Coarsen {
+    /// Where that saves accesses, in launches of many invocations.
+    Auto,
+    /// Never.
+    Never,
+    /// Where it saves accesses, however few invocations there are. For tests.
+    Always,
+}
+
+impl From<Coarsen> for wavelift::translator::Coarsen {
+    fn from(coarsen: Coarsen) -> Self {
+        match coarsen {
+            Coarsen::Auto => wavelift::translator::Coarsen::Auto,
+            Coarsen::Never => wavelift::translator::Coarsen::Never,
+            Coarsen::Always => wavelift::translator::Coarsen::Always,
         }
     }
 }

@@ -51,6 +51,7 @@ fn config(arguments: &RunArguments) -> Config {
         libm: arguments.libm.map(Into::into),
         limits: (&arguments.limits).into(),
         speculate: arguments.speculate.into(),
+        coarsen: arguments.coarsen.into(),
         emulate: crate::cli::emulate(&arguments.emulate),
         cache_dir: match arguments.no_cache {
             true => None,

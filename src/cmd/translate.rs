@@ -25,6 +25,7 @@ pub fn run(arguments: &TranslateArguments) -> Result<i32> {
         profile: arguments.profile.into(),
         float: arguments.float_mode.into(),
         libm: arguments.libm.map(Into::into),
+        coarsen: arguments.coarsen,
         speculation: if arguments.speculate { Speculation::ALL } else { Speculation::NONE },
         emulate: crate::cli::emulate(&arguments.emulate),
         ..Options::default()

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wavelift_translator::{Emulate, FloatMode, Libm, Profile, Speculate};
+use wavelift_translator::{Coarsen, Emulate, FloatMode, Libm, Profile, Speculate};
 
 use super::Limits;
 
@@ -75,6 +75,9 @@ pub struct Config {
     /// When GPUs get a form of a kernel that assumes what holds in all sane programs, checks it, and is undone and run in
     /// another way where it does not hold. Results are the same.
     pub speculate: Speculate,
+    /// When an invocation of a shader on a GPU runs four of the kernel's, so that its accesses of memory are wider. Results are
+    /// the same.
+    pub coarsen: Coarsen,
     /// Which 64-bit types GPUs compute on smaller integers though they may have them, with the same results. What a GPU does
     /// not have is computed so in any case.
     pub emulate: Emulate,
@@ -117,6 +120,7 @@ impl Default for Config {
             float: FloatMode::default(),
             libm: None,
             speculate: Speculate::default(),
+            coarsen: Coarsen::default(),
             emulate: Emulate::default(),
             allow_fallback: true,
             threads: None,

@@ -61,6 +61,7 @@ impl Devices {
                 float: config.float,
                 emulate: config.emulate,
                 speculate: config.speculate,
+                coarsen: config.coarsen,
                 libm: config.libm,
                 timed: config.timed,
                 fuel: config.limits.fuel,

@@ -9,8 +9,8 @@ use wavelift_translator::ir::{Const, Function};
 use wavelift_translator::module::ConstInit;
 use wavelift_translator::pointers::{LaunchMemory, Resolved};
 use wavelift_translator::{
-    Answer, Emulate, Input, LINEAR, LaunchState, Options, Shape, Source, TableEntry, immediate, testing, translate,
-    translate_or_ask,
+    Answer, Emulate, Input, LINEAR, LaunchState, Options, Shape, Source, TableEntry, TrapKind, immediate, testing,
+    translate, translate_or_ask,
 };
 
 use crate::case::{BufferShape, End, LINEAR_MEMORY, Program};
@@ -32,6 +32,8 @@ pub struct Interpreter {
     form: Form,
     kernel: Function,
     others: HashMap<u32, Function>,
+    /// What does four invocations of it at once, where it is coarsened. It has to come to the same.
+    coarse: Option<Function>,
     addresses: Vec<u32>,
     buffers: Vec<BufferShape>,
     linear: Option<Vec<u8>>,
@@ -122,7 +124,18 @@ impl Interpreter {
         let (module, shape) = (&program.module.wasm, program.shape());
         let asking = Asking::new(program, options)?;
         let strict = testing::strict(module, program.kernel, &shape, &options).map_err(|error| error.to_string())?;
-        Ok(Interpreter { asking, ..Interpreter::of(program, Form::Strict, strict, HashMap::new()) })
+        Interpreter { asking, ..Interpreter::of(program, Form::Strict, strict, HashMap::new()) }
+            .coarsened(program, &options)
+    }
+
+    /// The same, with what is coarsened beside it.
+    pub fn coarsened(self, program: &Program, options: &Options) -> Result<Interpreter, String> {
+        let coarse = match self.asking {
+            Some(_) => None,
+            None => testing::coarse(&program.module.wasm, program.kernel, &program.shape(), options)
+                .map_err(|error| error.to_string())?,
+        };
+        Ok(Interpreter { coarse, ..self })
     }
 
     pub fn new(program: &Program, form: Form) -> Result<Interpreter, String> {
@@ -139,7 +152,8 @@ impl Interpreter {
             }
         };
         let asking = if form == Form::Strict { Asking::new(program, Options::default())? } else { None };
-        Ok(Interpreter { asking, ..Interpreter::of(program, form, kernel, others) })
+        let interpreter = Interpreter { asking, ..Interpreter::of(program, form, kernel, others) };
+        if form == Form::Strict { interpreter.coarsened(program, &Options::default()) } else { Ok(interpreter) }
     }
 
     /// The same with the function at hand.
@@ -157,6 +171,7 @@ impl Interpreter {
             form,
             kernel,
             others,
+            coarse: None,
             addresses: program.addresses(),
             buffers: program.buffers.clone(),
             linear,
@@ -179,14 +194,99 @@ impl Interpreter {
     }
 }
 
+/// The words and bytes that invocations of a launch are given.
+struct Given<'a> {
+    immediates: Vec<u32>,
+    pointers: &'a [u32],
+    data: Vec<&'a [u8]>,
+}
+
+/// Invocations that run as one.
+const LANES: u32 = 4;
+
+impl Interpreter {
+    fn invocation<'a>(&'a self, given: &'a Given<'_>, iteration: u32) -> Invocation<'a> {
+        Invocation {
+            immediates: &given.immediates,
+            iteration,
+            globals: &self.globals,
+            tables: &self.tables,
+            pointers: given.pointers,
+            data: &given.data,
+            ..Invocation::default()
+        }
+    }
+
+    /// One invocation; the trap in which it ends.
+    fn run_one(
+        &self,
+        kernel: &Function,
+        given: &Given<'_>,
+        space: &mut Space,
+        iteration: u32,
+    ) -> Result<Option<KernelTrap>, String> {
+        let mut args = Vec::new();
+        if self.form == Form::Lifted {
+            let pairs = &given.immediates[immediate::SLOTS as usize..];
+            let iterations = given.immediates[immediate::ITERATIONS as usize];
+            args.extend([iteration, iterations, BLOCK_SIZE].iter().chain(pairs).map(|x| Const::I32(*x)));
+        }
+        let others = |callee| self.others.get(&callee);
+        match interpret::run(kernel, &args, &self.invocation(given, iteration), space, &others) {
+            Ok(_) => Ok(None),
+            Err(Stop::Trap { kind, at }) => Ok(Some(KernelTrap { at, kind, iteration })),
+            Err(other) => Err(format!("iteration {iteration}: {other}\n{kernel}")),
+        }
+    }
+
+    /// All invocations in order, four at once where `coarse` does that and does not give it up.
+    fn run_all(
+        &self,
+        (kernel, coarse): (&Function, Option<&Function>),
+        given: &Given<'_>,
+        space: &mut Space,
+        iterations: u32,
+    ) -> Result<End, String> {
+        let mut iteration = 0;
+        while iteration < iterations {
+            if let Some(coarse) = coarse.filter(|_| iteration % LANES == 0 && iterations - iteration >= LANES) {
+                let before = space.clone();
+                match self.run_one(coarse, given, space, iteration)? {
+                    None => {
+                        iteration += LANES;
+                        continue;
+                    }
+                    Some(trap) if trap.kind != TrapKind::OneByOne => return Ok(End::Trapped(trap)),
+                    Some(_) if *space != before => return Err(format!("gave up behind a store\n{coarse}")),
+                    Some(_) => {}
+                }
+            }
+            for iteration in iteration..iterations.min((iteration / LANES + 1) * LANES) {
+                if let Some(trap) = self.run_one(kernel, given, space, iteration)? {
+                    return Ok(End::Trapped(trap));
+                }
+            }
+            iteration = (iteration / LANES + 1) * LANES;
+        }
+        let mut all: Vec<Vec<u8>> = space.buffers.iter().map(|buffer| buffer.bytes().to_vec()).collect();
+        if self.linear.is_some() {
+            let mut linear = space.linear.clone();
+            linear[..STACK_POINTER as usize].fill(0);
+            all.push(linear);
+        } else if space.linear.iter().any(|byte| *byte != 0) {
+            return Err("linear memory was written".into());
+        }
+        Ok(End::Done(all))
+    }
+}
+
 impl Session for Interpreter {
     fn run(&mut self, contents: &[Vec<u8>], iterations: u32) -> Result<End, String> {
         let mut space = self.space(contents);
         let pairs = self.addresses.iter().zip(&self.buffers).flat_map(|(address, b)| [*address, b.size]);
-        let pairs: Vec<u32> = pairs.collect();
         let mut immediates = vec![0, iterations, iterations, BLOCK_SIZE, 0];
         assert_eq!(immediates.len(), immediate::SLOTS as usize);
-        immediates.extend(&pairs);
+        immediates.extend(pairs);
         let data: Vec<&[u8]> = self.data.iter().map(Vec::as_slice).collect();
         let for_launch = match &self.asking {
             Some(asking) => {
@@ -199,34 +299,14 @@ impl Session for Interpreter {
             Some((function, pointers)) => (function, &pointers[..]),
             None => (&self.kernel, &[][..]),
         };
-        for iteration in 0..iterations {
-            let mut args = Vec::new();
-            if self.form == Form::Lifted {
-                args.extend([iteration, iterations, BLOCK_SIZE].iter().chain(&pairs).map(|x| Const::I32(*x)));
-            }
-            let invocation = Invocation {
-                immediates: &immediates,
-                iteration,
-                globals: &self.globals,
-                tables: &self.tables,
-                pointers,
-                data: &data,
-                ..Invocation::default()
-            };
-            let others = |callee| self.others.get(&callee);
-            match interpret::run(kernel, &args, &invocation, &mut space, &others) {
-                Ok(_) => {}
-                Err(Stop::Trap { kind, at }) => return Ok(End::Trapped(KernelTrap { at, kind, iteration })),
-                Err(other) => return Err(format!("iteration {iteration}: {other}\n{kernel}")),
+        let given = Given { immediates, pointers, data };
+        let end = self.run_all((kernel, None), &given, &mut space, iterations)?;
+        if let Some(coarse) = &self.coarse {
+            let at_once = self.run_all((kernel, Some(coarse)), &given, &mut self.space(contents), iterations)?;
+            if at_once != end {
+                return Err(format!("four at once: {at_once:?}\none by one: {end:?}\n{coarse}"));
             }
         }
-        let mut all: Vec<Vec<u8>> = space.buffers.iter().map(|buffer| buffer.bytes().to_vec()).collect();
-        if self.linear.is_some() {
-            space.linear[..STACK_POINTER as usize].fill(0);
-            all.push(space.linear);
-        } else if space.linear.iter().any(|byte| *byte != 0) {
-            return Err("linear memory was written".into());
-        }
-        Ok(End::Done(all))
+        Ok(end)
     }
 }

@@ -197,8 +197,10 @@ fn lifted(program: &Program) -> Result<Interpreter, Failure> {
 }
 
 fn strict(program: &Program, check: Check) -> Result<Interpreter, Failure> {
-    let strict = testing::strict(&program.module.wasm, program.kernel, &program.shape(), &options(check))?;
-    Ok(Interpreter::of(program, Form::Strict, strict, HashMap::new()))
+    let options = options(check);
+    let strict = testing::strict(&program.module.wasm, program.kernel, &program.shape(), &options)?;
+    let interpreter = Interpreter::of(program, Form::Strict, strict, HashMap::new());
+    interpreter.coarsened(program, &options).map_err(Failure::Defect)
 }
 
 fn validate(program: &Program, check: Check) -> Result<(), Failure> {

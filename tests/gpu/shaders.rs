@@ -46,6 +46,7 @@ pub const SLOW: Source = Source {
     slots: 1,
     sites: &[],
     workgroup_size: 64,
+    lanes: 1,
     declarations: "@group(0) @binding(1) var<storage, read_write> x: array<atomic<u32>>;",
     statements: "var seed = id;
         for (var i = 0u; i < 600u; i++) { seed = seed * 1664525u + 1013904223u; }
@@ -57,6 +58,7 @@ pub const ARGUMENTS: Source = Source {
     slots: 2,
     sites: &[],
     workgroup_size: 64,
+    lanes: 1,
     declarations: "@group(0) @binding(1) var<storage, read_write> x: array<atomic<u32>>;
         @group(0) @binding(2) var<storage, read_write> unused: array<u32>;",
     statements: "atomicStore(&x[0], args.iterations);
@@ -77,6 +79,7 @@ pub const TRAP: Source = Source {
         TrapSite { at: Location { function: 1, offset: 22 }, kind: TrapKind::DivideByZero },
     ],
     workgroup_size: 64,
+    lanes: 1,
     declarations: "@group(0) @binding(0) var<storage, read_write> traps: array<atomic<u32>>;
         @group(0) @binding(1) var<storage, read_write> x: array<u32>;",
     statements: "if id >= x[1] { atomicMin(&traps[1], id); }
@@ -115,6 +118,7 @@ pub fn compile(source: &Source) -> Result<Shader, Failed> {
         (0..source.slots).map(|slot| Binding { binding: slot + 1, slot, slice: 0, writable: true }).collect();
     let interface = Interface {
         workgroup_size: source.workgroup_size,
+        lanes: 1,
         bindings,
         immediates_size: 20 + 8 * source.slots,
         parameters_size: 0,

@@ -3,8 +3,9 @@
 //! # The shader
 //! Two functions. The *kernel* takes the iteration id and holds the body; where the body can trap it returns 0 when it
 //! is done and `site + 1` when it trapped, so that `return` and traps may leave from any depth. `main` finds the iteration
-//! id, runs the kernel if the invocation is one of those that are to run, and records a trap. What is bound in slices is
-//! accessed through functions of its own (`slices.rs`).
+//! id, runs the kernel if the invocation is one of those that are to run, and records a trap (`entry.rs`). A kernel that was
+//! coarsened has a third one, for four invocations at once. What is bound in slices is accessed through functions of its
+//! own (`slices.rs`).
 //!
 //! # Rules
 //! - Integers are unsigned; what depends on a sign is done on values of the signed type, bit-cast there and back,
@@ -21,6 +22,7 @@
 
 mod atomic;
 mod control;
+mod entry;
 mod failure;
 mod float;
 mod integer;
@@ -43,7 +45,7 @@ use crate::hash::{HashMap, HashMapExt};
 use crate::ir::{Function, Value};
 use crate::options::{FloatMode, Interface, Options, Profile, Shape, TrapSite};
 use types::Types;
-use usage::Usage;
+use usage::{Flow, Usage};
 
 /// Most ids a module may have (SPIR-V's universal limit).
 const MAX_IDS: u32 = 4_194_303;
@@ -60,16 +62,34 @@ const MAX_NAME: usize = 200;
 /// [`Error::Unsupported`] for a type that `options.features` lacks, for control flow nested deeper than 1,023 levels
 /// and for a module beyond SPIR-V's number of ids; [`Error::Internal`] for a function that is not in strict form.
 pub fn emit(function: &Function, shape: &Shape, options: &Options) -> Result<(Vec<u32>, Interface)> {
+    emit_coarse(function, None, shape, options)
+}
+
+/// The same with a function that does what the kernel does for four iteration ids, of which its own is the first; or it ends
+/// in [`TrapKind::OneByOne`](crate::TrapKind::OneByOne) before it stored anything.
+///
+/// # Errors
+/// Those of [`emit`].
+pub fn emit_coarse(
+    function: &Function,
+    coarse: Option<&Function>,
+    shape: &Shape,
+    options: &Options,
+) -> Result<(Vec<u32>, Interface)> {
     if !function.params.is_empty() || !function.results.is_empty() {
         return Err(Error::Internal(format!("the kernel `{}` kept parameters or results", function.name)));
     }
     if options.workgroup_size == 0 {
         return Err(Error::Internal("the workgroup size is 0".to_string()));
     }
-    let usage = usage::scan(function, shape, options)?;
-    let mut emitter = Emitter::new(function, shape, options, &usage);
+    let functions: Vec<&Function> = [function].into_iter().chain(coarse).collect();
+    let (usage, flows) = usage::scan(&functions, shape, options)?;
+    let mut emitter = Emitter::new(&functions, &flows, shape, options, &usage);
     emitter.declare_interface(shape);
-    emitter.emit_kernel()?;
+    for number in (0..functions.len()).rev() {
+        emitter.begin(number);
+        emitter.emit_kernel()?;
+    }
     emitter.emit_main()?;
     emitter.emit_accessors()?;
     emitter.finish(shape)
@@ -78,7 +98,12 @@ pub fn emit(function: &Function, shape: &Shape, options: &Options) -> Result<(Ve
 /// The state of one emission.
 struct Emitter<'a> {
     b: Builder,
+    /// The kernel and, where it was coarsened, what does four invocations at once.
+    functions: &'a [&'a Function],
+    flows: &'a [Flow],
+    /// The one of them that is being emitted.
     function: &'a Function,
+    flow: &'a Flow,
     shape: &'a Shape,
     options: &'a Options,
     usage: &'a Usage,
@@ -90,9 +115,11 @@ struct Emitter<'a> {
     /// The import of GLSL.std.450, once something needs it.
     glsl: Option<Word>,
     globals: interface::Globals,
-    /// The kernel's function id.
+    /// The ids of `functions`.
+    kernels: Vec<Word>,
+    /// The id of the one that is being emitted.
     kernel: Word,
-    /// The kernel's parameter.
+    /// Its parameter.
     iteration: Word,
     /// The variable that says how the kernel ends, where it can end inside nested loops: 0: it does not, so far.
     ending: Word,
@@ -100,6 +127,8 @@ struct Emitter<'a> {
     quads: HashMap<(u32, Word), Word>,
     /// Their slots and indices, those loaded last behind the others.
     loaded_quads: Vec<(u32, Word)>,
+    /// The same of slots that are stored to: what was loaded since the last store, in this region alone.
+    fresh_quads: HashMap<(u32, Word), Word>,
     /// Functions that access what is bound in slices.
     accessors: BTreeMap<slices::Accessor, Word>,
     trap_sites: Vec<TrapSite>,
@@ -107,31 +136,63 @@ struct Emitter<'a> {
 }
 
 impl<'a> Emitter<'a> {
-    fn new(function: &'a Function, shape: &'a Shape, options: &'a Options, usage: &'a Usage) -> Self {
+    fn new(
+        functions: &'a [&'a Function],
+        flows: &'a [Flow],
+        shape: &'a Shape,
+        options: &'a Options,
+        usage: &'a Usage,
+    ) -> Self {
         let mut b = Builder::new();
         b.set_version(1, 3);
         b.memory_model(spirv::AddressingModel::Logical, spirv::MemoryModel::GLSL450);
-        let kernel = b.id();
+        let kernels: Vec<Word> = functions.iter().map(|_| b.id()).collect();
         Emitter {
             b,
-            function,
+            functions,
+            flows,
+            function: functions[0],
+            flow: &flows[0],
             shape,
             options,
             usage,
             types: Types::default(),
-            values: vec![0; function.values.len()],
-            vars: vec![0; function.vars.len()],
+            values: Vec::new(),
+            vars: Vec::new(),
             glsl: None,
             globals: interface::Globals::default(),
-            kernel,
+            kernel: kernels[0],
+            kernels,
             iteration: 0,
             ending: 0,
             quads: HashMap::new(),
             loaded_quads: Vec::new(),
+            fresh_quads: HashMap::new(),
             accessors: BTreeMap::new(),
             trap_sites: Vec::new(),
             site_numbers: HashMap::new(),
         }
+    }
+
+    /// Makes ready for one of the functions.
+    fn begin(&mut self, number: usize) {
+        (self.function, self.flow, self.kernel) = (self.functions[number], &self.flows[number], self.kernels[number]);
+        self.values = vec![0; self.function.values.len()];
+        self.vars = vec![0; self.function.vars.len()];
+        self.globals.loaded.clear();
+        self.quads.clear();
+        self.loaded_quads.clear();
+        self.fresh_quads.clear();
+    }
+
+    /// Whether there is a function for four invocations at once.
+    fn is_coarse(&self) -> bool {
+        self.functions.len() > 1
+    }
+
+    /// Whether the functions return how they ended.
+    fn has_outcome(&self) -> bool {
+        self.usage.traps || self.is_coarse()
     }
 
     /// Appends an instruction with a result to the current block.

@@ -50,6 +50,9 @@ pub enum TrapKind {
     /// No trap of the kernel's: an assumption of its speculative form does not hold, and the launch is to be undone and run
     /// in another way.
     BailedOut(Assumption),
+    /// No trap of the kernel's, and in no shader's list of sites: four invocations that ran as one part, and are to be run one
+    /// by one.
+    OneByOne,
 }
 
 impl TrapKind {
@@ -76,6 +79,7 @@ impl fmt::Display for TrapKind {
             TrapKind::IndirectCallType => "an indirect call's function had another type",
             TrapKind::StackOverflow => "the call stack was used up",
             TrapKind::OutOfFuel => "the invocation ran past its limit of loop iterations",
+            TrapKind::OneByOne => "invocations that ran as one parted",
             TrapKind::BailedOut(assumption) => return write!(f, "it does not hold that {assumption}"),
         })
     }

@@ -52,8 +52,8 @@ pub use libm::{How, LibraryCall, Recognition};
 pub use lines::SourceLine;
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, DEFAULT_WORK, Emulate, Environment, Features, FloatMode, FloatSupport, Input,
-    Interface, LINEAR, Libm, MAX_GUESS_ERROR, Options, Profile, Shape, TRAP_BINDING, TableEntry, TrapSite,
+    Access, Binding, BufferParam, Coarsen, DEFAULT_WORK, Emulate, Environment, Features, FloatMode, FloatSupport,
+    Input, Interface, LINEAR, Libm, MAX_GUESS_ERROR, Options, Profile, Shape, TRAP_BINDING, TableEntry, TrapSite,
     WINDOW_ALIGNMENT, immediate,
 };
 pub use pointers::{Pointer, Source};
@@ -68,6 +68,7 @@ use serde::{Deserialize, Serialize};
 use analysis::frames::Frames;
 use ir::Function;
 use ir::verify::{Stage, verify};
+use passes::widen::Wide;
 use targets::{Narrowed, Targets};
 
 /// Names this build of the translator: its version, and a hash of its sources and of the versions of the crates that it is
@@ -92,13 +93,24 @@ pub struct Shader {
     pub linear: Option<LinearReach>,
     /// Bytes below the stack pointer at the launch that each invocation has of its own.
     pub stack_bytes: u32,
+    /// Whether it is worth trying to have four invocations run as one ([`Options::coarsen`]).
+    pub may_coarsen: bool,
 }
 
 impl Shader {
     /// A shader that was not lifted: nothing is known of it but what the host binds.
     pub fn new(words: Vec<u32>, interface: Interface) -> Shader {
         let launch_checks = LaunchChecks::default();
-        Shader { words, interface, operators: 0, accesses: 0, launch_checks, linear: None, stack_bytes: 0 }
+        Shader {
+            words,
+            interface,
+            operators: 0,
+            accesses: 0,
+            launch_checks,
+            linear: None,
+            stack_bytes: 0,
+            may_coarsen: false,
+        }
     }
 }
 
@@ -154,15 +166,15 @@ pub fn translate_or_ask(module: &Module, function: u32, shape: &Shape, options: 
 }
 
 fn shader(module: &Module, simplified: Simplified, shape: &Shape, options: &Options) -> Result<Shader> {
-    emit(strict_form(module, simplified, shape, options)?, shape, options)
+    emit(strict_form(module, simplified, shape, options)?.where_it_pays(), shape, options)
 }
 
 fn emit(strict: Strict, shape: &Shape, options: &Options) -> Result<Shader> {
-    let Strict { function, operators, accesses, launch_checks, linear } = strict;
+    let Strict { function, coarse, operators, accesses, launch_checks, linear, may_coarsen } = strict;
     work::check(&function.name)?;
-    let (words, interface) = backend::emit(&function, shape, options)?;
+    let (words, interface) = backend::emit_coarse(&function, coarse.as_ref(), shape, options)?;
     let stack_bytes = 4 * function.stack_words;
-    Ok(Shader { words, interface, operators, accesses, launch_checks, linear, stack_bytes })
+    Ok(Shader { words, interface, operators, accesses, launch_checks, linear, stack_bytes, may_coarsen })
 }
 
 /// The kernel in strict form, as text: what `--emit ir` shows.
@@ -170,22 +182,37 @@ fn emit(strict: Strict, shape: &Shape, options: &Options) -> Result<Shader> {
 /// # Errors
 /// Those of [`translate`].
 pub fn emit_ir(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<String> {
-    on_deep_stack(options, || Ok(strict_function(module, function, shape, options)?.to_string()))
+    on_deep_stack(options, || {
+        let Strict { function, coarse, .. } = strict(module, function, shape, options)?.where_it_pays();
+        Ok(coarse.iter().chain([&function]).map(Function::to_string).collect())
+    })
 }
 
-fn strict_function(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Function> {
+fn strict(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Strict> {
     let (simplified, shape) = simplified_knowing(module, function, shape, options)?;
-    Ok(strict_form(module, simplified, &shape, options)?.function)
+    strict_form(module, simplified, &shape, options)
 }
 
 /// What the backend takes, and what is known besides.
 struct Strict {
     function: Function,
+    /// What does four invocations at once.
+    coarse: Option<Function>,
+    may_coarsen: bool,
     /// Operators before simplification.
     operators: u32,
     accesses: u32,
     launch_checks: LaunchChecks,
     linear: Option<LinearReach>,
+}
+
+impl Strict {
+    /// Without what does four invocations at once where that is not worth having.
+    fn where_it_pays(self) -> Strict {
+        let Strict { coarse, function, .. } = self;
+        let coarse = coarse.filter(|coarse| passes::coarsen::pays(coarse, &function));
+        Strict { coarse, function, ..self }
+    }
 }
 
 /// The second half of the pipeline but for the backend.
@@ -221,12 +248,43 @@ fn strict_form_changed(
         launch_checks = LaunchChecks::default();
     }
     passes::dead_code::remove(&mut lowered);
+    let coarse = passes::coarsen::coarsen(&lowered);
+    let may_coarsen = coarse.is_some();
     passes::forward::forward(&mut lowered);
     work::check(&lowered.name)?;
     let linear = analysis::launch_checks::linear_reach(&lowered);
-    passes::widen::widen(&mut lowered);
+    let function = finish(lowered, options, Wide::Loaded)?;
+    let accesses = count_accesses(&function, options)?;
+    check_nesting(&function, options)?;
+    let coarse = coarse.filter(|_| options.coarsen);
+    let coarse = coarse.map(|coarse| finish_coarse(coarse, &function, options)).transpose()?;
+    let fits = |coarse: &Function| count_accesses(coarse, options).is_ok() && check_nesting(coarse, options).is_ok();
+    let coarse = coarse.filter(fits);
+    Ok(Strict { function, coarse, operators, accesses, launch_checks, linear, may_coarsen })
+}
+
+/// What comes of a function for four invocations of a kernel at once.
+fn finish_coarse(coarse: Function, kernel: &Function, options: &Options) -> Result<Function> {
+    let mut coarse = checked(coarse, Stage::Lowered)?;
+    passes::simplify::simplify(&mut coarse);
+    passes::low_bits::low_bits(&mut coarse);
+    passes::simplify::simplify(&mut coarse);
+    passes::dead_code::remove(&mut coarse);
+    passes::forward::forward(&mut coarse);
+    // Four may do what each of them may.
+    let fuel = options.fuel.map(|fuel| fuel.saturating_mul(passes::coarsen::LANES).min(passes::fuel::MOST - 1));
+    let parted = passes::widen::parted_slots(kernel);
+    finish(coarse, &Options { fuel, ..*options }, Wide::AnyBut(&parted))
+}
+
+/// From lowered to strict form.
+fn finish(mut lowered: Function, options: &Options, wide: Wide<'_>) -> Result<Function> {
+    passes::widen::widen(&mut lowered, wide);
     passes::dead_code::remove(&mut lowered);
     passes::merge_checks::merge_checks(&mut lowered);
+    if let Wide::AnyBut(_) = wide {
+        passes::coarsen::forget_reasons(&mut lowered);
+    }
     // Checks from several places meet in one list now: what they compute alike is one value.
     passes::simplify::simplify(&mut lowered);
     passes::dead_code::remove(&mut lowered);
@@ -243,9 +301,7 @@ fn strict_form_changed(
         passes::fuel::expand(&mut strict, fuel);
         strict = checked(strict, Stage::Strict)?;
     }
-    let accesses = count_accesses(&strict, options)?;
-    check_nesting(&strict, options)?;
-    Ok(Strict { function: strict, operators, accesses, launch_checks, linear })
+    Ok(strict)
 }
 
 /// Refuses a private stack with which the driver would take too long.

@@ -55,6 +55,18 @@ pub enum FloatMode {
     Fast,
 }
 
+/// When an invocation of a shader runs four of the kernel's ([`Options::coarsen`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Coarsen {
+    /// Where that saves accesses of memory, in launches of so many invocations that a quarter of them keeps the device busy.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+    /// Where it saves accesses, however few invocations there are. For tests.
+    Always,
+}
+
 /// What becomes of calls of C's mathematical library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Libm {
@@ -248,6 +260,9 @@ pub struct Options {
     pub fuel: Option<u32>,
     /// What is assumed, and checked when the kernel runs.
     pub speculation: Speculation,
+    /// Have an invocation of the shader run four of the kernel's, where that saves accesses of memory
+    /// ([`Interface::lanes`]).
+    pub coarsen: bool,
 }
 
 /// How much work lifting may be by default ([`Options::max_work`]): ten to twenty seconds, and four times what any of the kernels
@@ -271,6 +286,7 @@ impl Default for Options {
             max_nesting: u32::MAX,
             max_work: DEFAULT_WORK,
             fuel: None,
+            coarsen: false,
         }
     }
 }
@@ -414,6 +430,10 @@ impl Shape {
 pub struct Interface {
     /// Invocations of a group, in x; y and z are 1.
     pub workgroup_size: u32,
+    /// How many invocations of the kernel each of the shader's runs: 1, or 4 where it is coarsened. In the latter case
+    /// [`immediate::FIRST`] is a multiple of it, and so many fewer are dispatched; [`immediate::COUNT`] is still a number of the
+    /// kernel's.
+    pub lanes: u32,
     /// Storage buffers of descriptor set 0, sorted by binding number. The trap record is not among them.
     pub bindings: Vec<Binding>,
     /// Size of the immediates (push constants) in bytes; layout in [`immediate`].

@@ -1,6 +1,7 @@
 //! Transformations of the IR, one file each. Each takes and leaves IR that [`verify`](crate::ir::verify) accepts.
 
 pub mod bulk;
+pub mod coarsen;
 pub mod data_drop;
 pub mod dead_code;
 pub mod emulate;
@@ -8,6 +9,7 @@ pub mod forward;
 pub mod fuel;
 pub mod hoist_loads;
 pub mod inline;
+pub mod low_bits;
 pub mod lower;
 pub mod merge_checks;
 pub mod part_stores;

@@ -4,6 +4,7 @@
 
 use crate::layout::{DATA, PARAMETERS, POOL_READ, POOL_WRITTEN};
 use crate::options::{Input, LINEAR};
+use crate::passes::coarsen::LANES;
 use crate::{Answer, Interface, Module, Options, Shader, Shape, Source};
 
 /// The first word of every SPIR-V module.
@@ -64,7 +65,9 @@ impl Interface {
             Input::GlobalWord { global, word } => is_global(global) && word < 4,
             Input::Pointer { number, .. } => (number as usize) < shape.pointers.len(),
         };
-        self.workgroup_size == options.workgroup_size
+        let lanes = if options.coarsen { self.lanes == 1 || self.lanes == LANES } else { self.lanes == 1 };
+        lanes
+            && self.workgroup_size == options.workgroup_size
             && self.layout == shape.layout
             && self.immediates_size.is_multiple_of(4)
             && self.parameters_size.is_multiple_of(4)

@@ -48,7 +48,7 @@ pub fn stages(module: &Module, kernel: u32) -> Result<Stages> {
     let inlined = passes::inline::inline(&mut slice, kernel, &Targets::default(), options.max_operators)?;
     let crate::Simplified { kernel: simplified, frames, .. } = crate::simplified(module, kernel, &shape, &options)?;
     let lowered = passes::lower::lower(&simplified, module, &shape, &options, frames)?;
-    let strict = crate::strict_function(module, kernel, &shape, &options)?;
+    let strict = crate::strict(module, kernel, &shape, &options)?.function;
     Ok(Stages { lifted: slice.into_functions(), inlined, simplified, lowered, strict })
 }
 
@@ -65,7 +65,17 @@ pub fn simplified(module: &Module, kernel: u32, shape: &Shape) -> Result<Functio
 /// # Errors
 /// Those of [`translate`](crate::translate).
 pub fn strict(module: &Module, kernel: u32, shape: &Shape, options: &Options) -> Result<Function> {
-    crate::on_deep_stack(options, || crate::strict_function(module, kernel, shape, options))
+    crate::on_deep_stack(options, || Ok(crate::strict(module, kernel, shape, options)?.function))
+}
+
+/// What does four invocations of the kernel at once, as the backend takes it, whether or not that is worth having; `None` where
+/// the kernel can't be coarsened.
+///
+/// # Errors
+/// Those of [`translate`](crate::translate).
+pub fn coarse(module: &Module, kernel: u32, shape: &Shape, options: &Options) -> Result<Option<Function>> {
+    let options = Options { coarsen: true, ..*options };
+    crate::on_deep_stack(&options, || Ok(crate::strict(module, kernel, shape, &options)?.coarse))
 }
 
 /// The work of lifting a kernel, as [`Options::max_work`] limits it.

@@ -70,6 +70,7 @@ mod tests {
         let trap_sites = if traps { vec![site] } else { vec![] };
         let interface = Interface {
             workgroup_size: 1,
+            lanes: 1,
             bindings: bindings.collect(),
             immediates_size: 20,
             parameters_size: 0,

@@ -41,9 +41,9 @@ struct Ready {
     bind_group: wgpu::BindGroup,
     /// The immediates; the first two words are each dispatch's own.
     words: Vec<u32>,
-    /// Most invocations of one dispatch, a multiple of the group size.
+    /// Most invocations of one dispatch, a multiple of `group`.
     dispatch: u64,
-    /// Invocations of a group.
+    /// Invocations of the kernel that a group runs.
     group: u32,
     sites: Arc<[TrapSite]>,
     pace: Arc<Pace>,
@@ -170,7 +170,7 @@ impl GpuContext {
         });
         let (pipeline, mut compile) = kernel.pipeline(&connection, self.shared.options.profile)?;
         let places = self.pooled(&connection, &interface.layout, &slots)?;
-        let group = interface.workgroup_size;
+        let group = interface.workgroup_size * interface.lanes;
         let budget = kernel.pace.budget().next_multiple_of(group.into());
         let at_once = u64::from(arguments.iterations) <= budget;
         // A first launch waits for the driver's compiler in any case, and shows how fast the kernel is.
@@ -489,7 +489,7 @@ fn dispatches(first: u64, count: u64, most: u64) -> impl Iterator<Item = (u32, u
     (0..pieces).map(move |piece| ((first + piece * most) as u32, most.min(count - piece * most) as u32))
 }
 
-/// Most invocations of one dispatch, a multiple of the group size.
+/// Most invocations of one dispatch, a multiple of those of a group.
 fn dispatch_limit(connection: &Connection, group: u32) -> u64 {
     let groups = u64::from(connection.device.limits().max_compute_workgroups_per_dimension);
     let group = u64::from(group);
@@ -519,6 +519,7 @@ mod tests {
         let inputs = vec![Input::MemorySize];
         let interface = Interface {
             workgroup_size: 64,
+            lanes: 1,
             bindings: vec![],
             immediates_size: 40,
             parameters_size: 0,

@@ -206,6 +206,7 @@ mod tests {
         let bindings = (0..slots).map(|slot| Binding { binding: slot + 1, slot, slice: 0, writable: slot % 2 == 1 });
         Interface {
             workgroup_size: 64,
+            lanes: 1,
             bindings: bindings.collect(),
             immediates_size: 4 * (immediate::SLOTS + 2 * slots),
             parameters_size: 0,

@@ -36,7 +36,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use wavelift_translator as translator;
-use wavelift_translator::{Emulate, Features, FloatMode, Libm, Profile, Speculate};
+use wavelift_translator::{Coarsen, Emulate, Features, FloatMode, Libm, Profile, Speculate};
 
 use crate::device::{Context, Device, DeviceError, DeviceInfo, LaunchError};
 use crate::disk_cache::DiskCache;
@@ -68,6 +68,8 @@ pub struct GpuOptions {
     pub libm: Option<Libm>,
     /// When kernels are lifted in a form that assumes what holds in all sane programs, and checks it.
     pub speculate: Speculate,
+    /// When an invocation of a shader runs four of the kernel's.
+    pub coarsen: Coarsen,
     /// Which 64-bit types are computed on smaller integers even where the adapter has them.
     pub emulate: Emulate,
     /// Invocations of a group; 64 where it is `None`. Cut down to the device's limit.
@@ -87,6 +89,7 @@ impl Default for GpuOptions {
             float: FloatMode::default(),
             libm: None,
             speculate: Speculate::default(),
+            coarsen: Coarsen::default(),
             emulate: Emulate::default(),
             workgroup_size: None,
             timed: false,
@@ -141,6 +144,7 @@ pub(crate) struct Shared {
     /// How kernels are lifted for this device, its features included.
     options: translator::Options,
     speculate: Speculate,
+    coarsen: Coarsen,
     /// A bug that tests plant: what a form that bailed out wrote stays.
     forgets_restoring: AtomicBool,
     kernels: KernelCache,
@@ -163,6 +167,7 @@ impl Shared {
             limits,
             options,
             speculate: Speculate::default(),
+            coarsen: Coarsen::default(),
             forgets_restoring: AtomicBool::new(false),
             kernels: KernelCache::new(None),
             faults: connection.faults.clone(),
@@ -276,8 +281,8 @@ impl GpuDevice {
             ..translator::Options::default()
         };
         let shared = Shared::new(adapter, (connection, transfers), limits, lifting);
-        let shared =
-            Shared { timed: options.timed, speculate: options.speculate, kernels: KernelCache::new(kept), ..shared };
+        let GpuOptions { timed, speculate, coarsen, .. } = *options;
+        let shared = Shared { timed, speculate, coarsen, kernels: KernelCache::new(kept), ..shared };
         Ok(GpuDevice { shared: Arc::new(shared) })
     }
 

@@ -189,6 +189,7 @@ struct Key {
     function: u32,
     shape: Shape,
     checks_proved: bool,
+    coarsen: bool,
     speculation: Speculation,
     /// Whether the translator may ask for pointers instead.
     may_ask: bool,
@@ -196,8 +197,8 @@ struct Key {
 
 impl Key {
     fn new(module: &GuestModule, function: u32, shape: Shape, options: &translator::Options, may_ask: bool) -> Key {
-        let translator::Options { checks_proved, speculation, .. } = *options;
-        Key { module: module.id, function, shape, checks_proved, speculation, may_ask }
+        let translator::Options { checks_proved, coarsen, speculation, .. } = *options;
+        Key { module: module.id, function, shape, checks_proved, coarsen, speculation, may_ask }
     }
 }
 

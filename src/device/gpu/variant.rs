@@ -8,7 +8,9 @@ use std::sync::Arc;
 use wavelift_translator::layout::DATA;
 use wavelift_translator::pointers::{LaunchMemory, Resolved};
 use wavelift_translator::speculation::{is_large, is_worth};
-use wavelift_translator::{Environment, Input, LINEAR, LaunchState, Layout, Options, Shape, Speculate, Speculation};
+use wavelift_translator::{
+    Coarsen, Environment, Input, LINEAR, LaunchState, Layout, Options, Shape, Speculate, Speculation,
+};
 
 use crate::device::gpu::Shared;
 use crate::device::gpu::connection::Connection;
@@ -158,6 +160,14 @@ impl GpuContext {
             lifter.options.checks_proved = true;
             kernel = lifter.get(&shape)?;
         }
+        if kernel.shader.may_coarsen && self.is_to_coarsen(connection, launch.iterations) {
+            lifter.options.coarsen = true;
+            let coarse = lifter.get(&shape)?;
+            match coarse.interface().lanes {
+                1 => lifter.options.coarsen = false,
+                _ => kernel = coarse,
+            }
+        }
         let reach = kernel.shader.linear.as_ref();
         let (window, stores) = (reach.map(|reach| state.window(reach, &known)), reach.is_some_and(|r| r.stores));
         if let (Some(window), Some((_, word))) = (window, words.iter_mut().find(|(i, _)| *i == Input::WindowStart)) {
@@ -178,6 +188,22 @@ impl GpuContext {
         let used = |(input, word): &(Input, u32)| kernel.interface().inputs.contains(input).then_some(*word);
         let inputs = words.iter().filter_map(used).collect();
         Ok(Lifted { kernel, lift: lifter.lift, inputs, window, stores })
+    }
+}
+
+/// So many invocations are run four at once: a quarter of them keeps a large GPU busy, or pays for compiling the longer
+/// shader.
+const MANY: u32 = 1 << 18;
+/// The same of GPUs that are software.
+const MANY_IN_SOFTWARE: u32 = 1 << 13;
+
+impl GpuContext {
+    fn is_to_coarsen(&self, connection: &Connection, iterations: u32) -> bool {
+        match self.shared.coarsen {
+            Coarsen::Never => false,
+            Coarsen::Always => true,
+            Coarsen::Auto => iterations >= if connection.software { MANY_IN_SOFTWARE } else { MANY },
+        }
     }
 }
 

@@ -92,6 +92,8 @@ impl TrailingZeros<'_> {
             LowOp::UMin | LowOp::UMax | LowOp::SMin | LowOp::SMax => zeros(0).min(zeros(1)),
             LowOp::IMul => (zeros(0) + zeros(1)).min(bits),
             LowOp::And => zeros(0).max(zeros(1)),
+            // A multiple of both, less a multiple of one.
+            LowOp::URem | LowOp::SRem => zeros(0).min(zeros(1)),
             LowOp::Shl => (zeros(0) + amount().unwrap_or(0)).min(bits),
             LowOp::ShrU | LowOp::ShrS if zeros(0) >= bits => bits,
             LowOp::ShrU | LowOp::ShrS => amount().map_or(0, |amount| zeros(0).saturating_sub(amount)),

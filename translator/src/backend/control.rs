@@ -11,6 +11,9 @@ use crate::error::{Error, Location, Result, TrapKind};
 use crate::ir::{Const, Exit, RegionId, StmtKind, Type, Value};
 use crate::options::{Profile, TrapSite};
 
+/// What a function returns whose invocations are to be run one by one. Not the largest number, so that there is one more.
+pub(super) const ONE_BY_ONE: u32 = u32::MAX >> 1;
+
 /// Where a region's exits lead.
 #[derive(Clone, Copy)]
 struct Targets {
@@ -30,29 +33,30 @@ struct LoopBlocks {
 }
 
 impl Emitter<'_> {
-    /// The function that holds the body.
+    /// The function that holds the body of the kernel, or that of four invocations at once.
     pub(super) fn emit_kernel(&mut self) -> Result<()> {
         let word = self.ty(Type::I32);
-        let result = if self.usage.traps { word } else { self.b.type_void() };
+        let result = if self.has_outcome() { word } else { self.b.type_void() };
         let ty = self.b.type_function(result, [word]);
         self.b.begin_function(result, Some(self.kernel), FunctionControl::NONE, ty).map_err(defect)?;
-        self.b.name(self.kernel, spirv_name(&self.function.name));
+        let name = if self.kernel == self.kernels[0] { "" } else { "_by_fours" };
+        self.b.name(self.kernel, spirv_name(&self.function.name) + name);
         self.iteration = self.b.function_parameter(word).map_err(defect)?;
         self.b.begin_block(None).map_err(defect)?;
-        let usage = self.usage;
-        for &var in &usage.vars {
+        let (usage, flow) = (self.usage, self.flow);
+        for &var in &flow.vars {
             let ty = self.function.vars[var as usize];
             let ty_id = self.ty(ty);
             let pointer = self.pointer_ty(StorageClass::Function, ty_id);
             let zero = self.constant(Const::zero(ty));
             self.vars[var as usize] = self.b.variable(pointer, None, StorageClass::Function, Some(zero));
         }
-        if !usage.left_inside.is_empty() {
+        if !flow.left_inside.is_empty() {
             let pointer = self.pointer_ty(StorageClass::Function, word);
             let zero = self.u32_constant(0);
             self.ending = self.b.variable(pointer, None, StorageClass::Function, Some(zero));
         }
-        let counter = if usage.stack { self.declare_stack()? } else { None };
+        let counter = if flow.stack { self.declare_stack()? } else { None };
         for &immediate in &usage.immediates {
             let id = self.load_immediate(immediate)?;
             self.globals.loaded.insert(immediate, id);
@@ -72,8 +76,8 @@ impl Emitter<'_> {
             let outcome = self.emit_failure(id)?;
             return self.emit_end(outcome, targets);
         }
-        for (index, stmt) in region.stmts[..self.usage.reached_stmts(id)].iter().enumerate() {
-            let gets_past = self.usage.gets_past(id, index);
+        for (index, stmt) in region.stmts[..self.flow.reached_stmts(id)].iter().enumerate() {
+            let gets_past = self.flow.gets_past(id, index);
             match &stmt.kind {
                 StmtKind::Op { op, args, result } => self.emit_op(op, args, *result, stmt.at)?,
                 StmtKind::If { cond, then, otherwise, .. } => {
@@ -81,7 +85,7 @@ impl Emitter<'_> {
                 }
                 StmtKind::Loop { body, .. } => {
                     self.emit_loop(*body, targets.innermost.is_some())?;
-                    if self.usage.left_inside.contains(body) {
+                    if self.flow.left_inside.contains(body) {
                         self.emit_ending(targets)?;
                     }
                 }
@@ -112,7 +116,7 @@ impl Emitter<'_> {
                 self.b.store(self.ending, ending, None, []).map_err(defect)?;
                 self.b.branch(nested.merge).map_err(defect)
             }
-            _ if self.usage.traps => self.b.ret_value(outcome).map_err(defect),
+            _ if self.has_outcome() => self.b.ret_value(outcome).map_err(defect),
             _ => self.b.ret().map_err(defect),
         }
     }
@@ -144,8 +148,7 @@ impl Emitter<'_> {
             Exit::Continue(..) => targets.innermost.map(|innermost| innermost.next),
             Exit::Return(_) => None,
             Exit::Trap(kind) => {
-                let site = self.trap_site(at, *kind);
-                let outcome = self.u32_constant(site + 1);
+                let outcome = self.trap_outcome(at, *kind);
                 return self.emit_end(outcome, targets);
             }
         };
@@ -160,12 +163,21 @@ impl Emitter<'_> {
 
     /// Leaves the kernel; `outcome` is 0 or the number of a trap site plus one.
     fn emit_return(&mut self, outcome: u32) -> Result<()> {
-        if self.usage.traps {
+        if self.has_outcome() {
             let outcome = self.u32_constant(outcome);
             self.b.ret_value(outcome).map_err(defect)
         } else {
             self.b.ret().map_err(defect)
         }
+    }
+
+    /// What a function returns that ends in a trap.
+    pub(super) fn trap_outcome(&mut self, at: Location, kind: TrapKind) -> Word {
+        let outcome = match kind {
+            TrapKind::OneByOne => ONE_BY_ONE,
+            kind => self.trap_site(at, kind) + 1,
+        };
+        self.u32_constant(outcome)
     }
 
     pub(super) fn trap_site(&mut self, at: Location, kind: TrapKind) -> u32 {
@@ -203,10 +215,12 @@ impl Emitter<'_> {
             if label != merge {
                 self.b.begin_block(Some(label)).map_err(defect)?;
                 let loaded = self.loaded_quads.len();
+                self.fresh_quads.clear();
                 self.emit_region(region, Targets { after: Some(merge), innermost })?;
                 self.forget_quads(loaded);
             }
         }
+        self.fresh_quads.clear();
         self.b.begin_block(Some(merge)).map_err(defect)?;
         Ok(())
     }
@@ -220,8 +234,10 @@ impl Emitter<'_> {
         self.b.branch(first).map_err(defect)?;
         self.b.begin_block(Some(first)).map_err(defect)?;
         let loaded = self.loaded_quads.len();
+        self.fresh_quads.clear();
         self.emit_region(body, Targets { after: None, innermost: Some(LoopBlocks { merge, next, is_nested }) })?;
         self.forget_quads(loaded);
+        self.fresh_quads.clear();
         self.b.begin_block(Some(next)).map_err(defect)?;
         self.b.branch(header).map_err(defect)?;
         self.b.begin_block(Some(merge)).map_err(defect)?;

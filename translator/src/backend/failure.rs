@@ -38,10 +38,7 @@ impl Emitter<'_> {
             }
         }
         let mut outcome = match &region.exit {
-            Exit::Trap(kind) => {
-                let site = self.trap_site(region.exit_at, *kind);
-                self.u32_constant(site + 1)
-            }
+            Exit::Trap(kind) => self.trap_outcome(region.exit_at, *kind),
             _ => self.u32_constant(0),
         };
         let word = self.ty(Type::I32);

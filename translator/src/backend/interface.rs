@@ -1,19 +1,17 @@
-//! What the host sees: buffers, immediates, the trap record, the entry point.
+//! What the host sees: buffers, immediates, the trap record.
 
 use std::collections::BTreeMap;
 
 use rspirv::dr::Operand;
-use rspirv::spirv::{
-    BuiltIn, Capability, Decoration, ExecutionMode, ExecutionModel, FunctionControl, MemorySemantics, Op, Scope,
-    SelectionControl, StorageClass, Word,
-};
+use rspirv::spirv::{BuiltIn, Capability, Decoration, Op, StorageClass, Word};
 
+use super::Emitter;
 use super::usage::{Holder, Usage};
-use super::{Emitter, defect};
-use crate::error::{Error, Location, Result, TrapKind};
+use crate::error::Result;
 use crate::ir::Type;
 use crate::layout::{DATA, PARAMETERS, POOL_READ, POOL_WRITTEN};
 use crate::options::{Binding, Interface, LINEAR, Profile, Shape, TRAP_BINDING, immediate};
+use crate::passes::coarsen::LANES;
 
 /// Ids of the module's global variables.
 #[derive(Default)]
@@ -36,8 +34,8 @@ pub(super) struct Globals {
     /// The private stack, where there is one.
     pub stack: Word,
     /// The trap record; declared only where there is a trap.
-    trap_record: Option<Word>,
-    invocation_id: Word,
+    pub trap_record: Option<Word>,
+    pub invocation_id: Word,
 }
 
 impl Emitter<'_> {
@@ -159,114 +157,11 @@ impl Emitter<'_> {
         self.inst(Op::Load, ty, &[pointer])
     }
 
-    /// The entry point.
-    pub(super) fn emit_main(&mut self) -> Result<()> {
-        let void = self.b.type_void();
-        let main_ty = self.b.type_function(void, []);
-        let main = self.b.begin_function(void, None, FunctionControl::NONE, main_ty).map_err(defect)?;
-        self.declare_entry_point(main);
-        self.b.begin_block(None).map_err(defect)?;
-        let word = self.ty(Type::I32);
-        let vector = self.words_ty(3);
-        let ids = self.inst(Op::Load, vector, &[self.globals.invocation_id])?;
-        let operands = vec![Operand::IdRef(ids), Operand::LiteralBit32(0)];
-        let index = self.inst_of(Op::CompositeExtract, word, operands)?;
-        let count = self.load_immediate(immediate::COUNT)?;
-        let bool_ty = self.ty(Type::Bool);
-        let runs = self.inst(Op::ULessThan, bool_ty, &[index, count])?;
-        let (run, end) = (self.b.id(), self.b.id());
-        self.b.selection_merge(end, SelectionControl::NONE).map_err(defect)?;
-        self.b.branch_conditional(runs, run, end, []).map_err(defect)?;
-
-        self.b.begin_block(Some(run)).map_err(defect)?;
-        let first = self.load_immediate(immediate::FIRST)?;
-        let iteration = self.inst(Op::IAdd, word, &[first, index])?;
-        let outcome_ty = if self.usage.traps { word } else { void };
-        let outcome = self.b.function_call(outcome_ty, None, self.kernel, [iteration]).map_err(defect)?;
-        if let Some(record) = self.globals.trap_record {
-            self.record_trap(record, outcome, iteration)?;
-        }
-        self.b.branch(end).map_err(defect)?;
-
-        self.b.begin_block(Some(end)).map_err(defect)?;
-        self.b.ret().map_err(defect)?;
-        self.b.end_function().map_err(defect)
-    }
-
-    /// Lowers the site's word of the trap record to the iteration id, if the kernel trapped.
-    fn record_trap(&mut self, record: Word, outcome: Word, iteration: Word) -> Result<()> {
-        let (word, bool_ty) = (self.ty(Type::I32), self.ty(Type::Bool));
-        let (zero, one) = (self.u32_constant(0), self.u32_constant(1));
-        let trapped = self.inst(Op::INotEqual, bool_ty, &[outcome, zero])?;
-        let (trap, done) = (self.b.id(), self.b.id());
-        self.b.selection_merge(done, SelectionControl::NONE).map_err(defect)?;
-        self.b.branch_conditional(trapped, trap, done, []).map_err(defect)?;
-
-        self.b.begin_block(Some(trap)).map_err(defect)?;
-        let site = self.inst(Op::ISub, word, &[outcome, one])?;
-        let pointer = self.word_pointer(record, site)?;
-        let scope = self.u32_constant(Scope::Device as u32);
-        let semantics = self.u32_constant(MemorySemantics::RELAXED.bits());
-        self.b.atomic_u_min(word, None, pointer, scope, semantics, iteration).map_err(defect)?;
-        self.b.branch(done).map_err(defect)?;
-        self.b.begin_block(Some(done)).map_err(defect)?;
-        Ok(())
-    }
-
-    /// Whether an invocation of a lower id has entered that it ran out of fuel at this place.
-    pub(super) fn overtaken(&mut self, at: Location) -> Result<Word> {
-        let record = self
-            .globals
-            .trap_record
-            .ok_or_else(|| Error::Internal("a kernel without traps asks for the record".into()))?;
-        let (word, bool_ty) = (self.ty(Type::I32), self.ty(Type::Bool));
-        let site = self.trap_site(at, TrapKind::OutOfFuel);
-        let site = self.u32_constant(site);
-        let pointer = self.word_pointer(record, site)?;
-        let scope = self.u32_constant(Scope::Device as u32);
-        let semantics = self.u32_constant(MemorySemantics::RELAXED.bits());
-        let lowest = self.b.atomic_load(word, None, pointer, scope, semantics).map_err(defect)?;
-        self.inst(Op::ULessThan, bool_ty, &[lowest, self.iteration])
-    }
-
-    fn declare_entry_point(&mut self, main: Word) {
-        self.b.entry_point(ExecutionModel::GLCompute, main, "main", [self.globals.invocation_id]);
-        self.b.execution_mode(main, ExecutionMode::LocalSize, [self.options.workgroup_size, 1, 1]);
-        if !self.declares_strict_floats() {
-            return;
-        }
-        let f = &self.options.features;
-        let (f32, f64) = (self.types.has(Type::F32), self.types.has(Type::F64));
-        let modes = [
-            (
-                Capability::SignedZeroInfNanPreserve,
-                ExecutionMode::SignedZeroInfNanPreserve,
-                f.preserve_f32,
-                f.preserve_f64,
-            ),
-            (Capability::DenormPreserve, ExecutionMode::DenormPreserve, f.denorm_preserve_f32, f.denorm_preserve_f64),
-            (Capability::RoundingModeRTE, ExecutionMode::RoundingModeRTE, f.rounding_rte_f32, f.rounding_rte_f64),
-        ];
-        let mut declared = false;
-        for (capability, mode, has_f32, has_f64) in modes {
-            let widths = [(32, f32 && has_f32), (64, f64 && has_f64)];
-            if widths.iter().any(|(_, on)| *on) {
-                self.b.capability(capability);
-                declared = true;
-            }
-            for (width, _) in widths.iter().filter(|(_, on)| *on) {
-                self.b.execution_mode(main, mode, [*width]);
-            }
-        }
-        if declared {
-            self.b.extension("SPV_KHR_float_controls");
-        }
-    }
-
     /// What the host binds and sets.
     pub(super) fn interface(&self, shape: &Shape) -> Interface {
         Interface {
             workgroup_size: self.options.workgroup_size,
+            lanes: if self.is_coarse() { LANES } else { 1 },
             bindings: bindings(self.usage, shape),
             immediates_size: 4 * self.globals.immediate_words,
             parameters_size: parameter_words(self.usage, shape) * 4,

@@ -46,33 +46,58 @@ impl Emitter<'_> {
         self.access_slot(Access::LoadWord, slot, index, &[])?.ok_or_else(no_result)
     }
 
-    /// A word of a slot that is loaded four words at a time. The four are loaded once in a region and those below it:
-    /// nothing stores to such a slot.
+    /// A word of a slot that is loaded four words at a time. Where nothing stores to the slot, the four are loaded once in a
+    /// region and those below it; else once between two stores of one region.
     pub(super) fn load_lane(&mut self, slot: u32, args: &[Value], lane: u32) -> Result<Word> {
         let [quad] = self.operands(args)?;
         if self.shape.layout.pooled.contains_key(&slot) {
             return self.load_pooled_lane(slot, quad, lane);
         }
         let word = self.ty(Type::I32);
-        let vector = match self.quads.get(&(slot, quad)) {
+        let is_stored = self.usage.slots.get(&slot).copied().unwrap_or(false);
+        let known = if is_stored { &self.fresh_quads } else { &self.quads };
+        let vector = match known.get(&(slot, quad)) {
             Some(vector) => *vector,
             None => {
                 let accessor = Accessor { holder: slot, kind: Access::LoadQuad };
                 let vector = self.access(accessor, quad, &[])?.ok_or_else(no_result)?;
-                self.quads.insert((slot, quad), vector);
-                self.loaded_quads.push((slot, quad));
+                if is_stored {
+                    self.fresh_quads.insert((slot, quad), vector);
+                } else {
+                    self.quads.insert((slot, quad), vector);
+                    self.loaded_quads.push((slot, quad));
+                }
                 vector
             }
         };
         self.inst_of(Op::CompositeExtract, word, vec![Operand::IdRef(vector), Operand::LiteralBit32(lane)])
     }
 
-    /// Pools are declared as words.
-    fn load_pooled_lane(&mut self, slot: u32, quad: Word, lane: u32) -> Result<Word> {
+    /// Stores four words of a buffer.
+    pub(super) fn store_quad(&mut self, slot: u32, quad: Word, words: [Word; 4]) -> Result<()> {
+        self.fresh_quads.clear();
+        if self.shape.layout.pooled.contains_key(&slot) {
+            return (0..).zip(words).try_for_each(|(lane, value)| {
+                let index = self.word_of_quad(quad, lane)?;
+                self.store_word(slot, index, value)
+            });
+        }
+        let ty = self.words_ty(4);
+        let vector = self.inst(Op::CompositeConstruct, ty, &words)?;
+        self.access(Accessor { holder: slot, kind: Access::StoreQuad }, quad, &[vector]).map(drop)
+    }
+
+    /// The index of a word of four.
+    fn word_of_quad(&mut self, quad: Word, lane: u32) -> Result<Word> {
         let word = self.ty(Type::I32);
         let (amount, lane) = (self.u32_constant(2), self.u32_constant(lane));
         let first = self.inst(Op::ShiftLeftLogical, word, &[quad, amount])?;
-        let index = self.inst(Op::BitwiseOr, word, &[first, lane])?;
+        self.inst(Op::BitwiseOr, word, &[first, lane])
+    }
+
+    /// Pools are declared as words.
+    fn load_pooled_lane(&mut self, slot: u32, quad: Word, lane: u32) -> Result<Word> {
+        let index = self.word_of_quad(quad, lane)?;
         self.load_word(slot, index)
     }
 
@@ -120,6 +145,7 @@ impl Emitter<'_> {
 
     /// Stores a word of a buffer.
     pub(super) fn store_word(&mut self, slot: u32, index: Word, value: Word) -> Result<()> {
+        self.fresh_quads.clear();
         self.access_slot(Access::StoreWord, slot, index, &[value]).map(drop)
     }
 

@@ -89,6 +89,11 @@ impl Emitter<'_> {
                 self.store_word(slot, index, value)?;
                 return Ok(None);
             }
+            StoreQuad { slot } => {
+                let [quad, words @ ..] = self.operands::<5>(args)?;
+                self.store_quad(slot, quad, words)?;
+                return Ok(None);
+            }
             AndWord { slot } | OrWord { slot } => {
                 let [index, value] = self.operands(args)?;
                 self.change_word(op, slot, index, value)?;

@@ -17,6 +17,7 @@ pub(super) enum Access {
     LoadWord,
     LoadQuad,
     StoreWord,
+    StoreQuad,
     /// Clears bits; nothing is ordered by it.
     AndWord,
     /// Sets bits; nothing is ordered by it.
@@ -40,6 +41,7 @@ impl Access {
             Access::LoadWord => "load".to_string(),
             Access::LoadQuad => "load_quad".to_string(),
             Access::StoreWord => "store".to_string(),
+            Access::StoreQuad => "store_quad".to_string(),
             Access::AndWord => "and".to_string(),
             Access::OrWord => "or".to_string(),
             Access::Atomic(op) => format!("atomic_{}", op.name()),
@@ -50,7 +52,7 @@ impl Access {
     /// The type of what is accessed at once; `None` for four words.
     fn element(self) -> Option<Type> {
         match self {
-            Access::LoadQuad => None,
+            Access::LoadQuad | Access::StoreQuad => None,
             Access::AtomicDouble(_) => Some(Type::I64),
             _ => Some(Type::I32),
         }
@@ -59,7 +61,7 @@ impl Access {
     fn has_result(self) -> bool {
         match self {
             Access::LoadWord | Access::LoadQuad => true,
-            Access::StoreWord | Access::AndWord | Access::OrWord => false,
+            Access::StoreWord | Access::StoreQuad | Access::AndWord | Access::OrWord => false,
             Access::Atomic(op) | Access::AtomicDouble(op) => op.has_result(),
         }
     }
@@ -68,7 +70,7 @@ impl Access {
     fn operands(self) -> usize {
         match self {
             Access::LoadWord | Access::LoadQuad => 0,
-            Access::StoreWord | Access::AndWord | Access::OrWord => 1,
+            Access::StoreWord | Access::StoreQuad | Access::AndWord | Access::OrWord => 1,
             Access::Atomic(op) | Access::AtomicDouble(op) => op.operands(),
         }
     }
@@ -79,7 +81,7 @@ impl Emitter<'_> {
     pub(super) fn access(&mut self, accessor: Accessor, index: Word, operands: &[Word]) -> Result<Option<Word>> {
         let accessor = Accessor { kind: self.plain_where_nothing_is_stored(accessor), ..accessor };
         match self.slices(accessor)? {
-            [variable] => self.access_in(accessor.kind, *variable, index, operands),
+            [variable] => self.access_in(accessor, *variable, index, operands),
             _ => {
                 let fresh = self.b.id();
                 let function = *self.accessors.entry(accessor).or_insert(fresh);
@@ -121,21 +123,22 @@ impl Emitter<'_> {
     }
 
     /// The access of one variable.
-    fn access_in(&mut self, kind: Access, variable: Word, index: Word, operands: &[Word]) -> Result<Option<Word>> {
+    fn access_in(
+        &mut self,
+        accessor: Accessor,
+        variable: Word,
+        index: Word,
+        operands: &[Word],
+    ) -> Result<Option<Word>> {
+        let kind = accessor.kind;
         let element = self.element_ty(kind);
         let pointer_ty = self.pointer_ty(StorageClass::StorageBuffer, element);
-        let member = self.u32_constant(0);
-        let index = match kind {
-            Access::AtomicDouble(_) => {
-                let (word, one) = (self.ty(Type::I32), self.u32_constant(1));
-                self.inst(Op::ShiftRightLogical, word, &[index, one])?
-            }
-            _ => index,
-        };
-        let pointer = self.inst(Op::AccessChain, pointer_ty, &[variable, member, index])?;
+        let mut indices = vec![variable, self.u32_constant(0)];
+        indices.extend(self.element_indices(accessor, index)?);
+        let pointer = self.inst(Op::AccessChain, pointer_ty, &indices)?;
         match (kind, operands) {
             (Access::LoadWord | Access::LoadQuad, []) => self.inst(Op::Load, element, &[pointer]).map(Some),
-            (Access::StoreWord, [value]) => {
+            (Access::StoreWord | Access::StoreQuad, [value]) => {
                 self.b.store(pointer, *value, None, []).map_err(defect)?;
                 Ok(None)
             }
@@ -150,6 +153,24 @@ impl Emitter<'_> {
                 self.atomic_in(op, element, pointer, order, operands)
             }
             _ => Err(Error::Internal(format!("{kind:?} has {} operands", operands.len()))),
+        }
+    }
+
+    /// Where an element lies in its array: a word of what is declared as vectors is a component of one.
+    fn element_indices(&mut self, Accessor { holder, kind }: Accessor, index: Word) -> Result<Vec<Word>> {
+        let word = self.ty(Type::I32);
+        let is_wide = self.usage.holders.get(&holder).is_some_and(|holder| holder.wide);
+        match kind {
+            Access::AtomicDouble(_) => {
+                let one = self.u32_constant(1);
+                Ok(vec![self.inst(Op::ShiftRightLogical, word, &[index, one])?])
+            }
+            Access::LoadWord | Access::StoreWord if is_wide => {
+                let (amount, mask) = (self.u32_constant(2), self.u32_constant(3));
+                let vector = self.inst(Op::ShiftRightLogical, word, &[index, amount])?;
+                Ok(vec![vector, self.inst(Op::BitwiseAnd, word, &[index, mask])?])
+            }
+            _ => Ok(vec![index]),
         }
     }
 
@@ -173,7 +194,7 @@ impl Emitter<'_> {
         let operands = (0..kind.operands()).map(|_| self.b.function_parameter(operand_ty).map_err(defect));
         let operands = operands.collect::<Result<Vec<_>>>()?;
         self.b.begin_block(None).map_err(defect)?;
-        let element_bits = if kind == Access::LoadQuad { 4 } else { 2 };
+        let element_bits = if kind.element().is_none() { 4 } else { 2 };
         let bits = self.shape.layout.slice_bits - element_bits;
         let (amount, mask) = (self.u32_constant(bits), self.u32_constant((1 << bits) - 1));
         let slice = self.inst(Op::ShiftRightLogical, word, &[index, amount])?;
@@ -187,15 +208,21 @@ impl Emitter<'_> {
             self.b.selection_merge(next, SelectionControl::NONE).map_err(defect)?;
             self.b.branch_conditional(here, arm, next, []).map_err(defect)?;
             self.b.begin_block(Some(arm)).map_err(defect)?;
-            self.emit_access_and_return(kind, *variable, inside, &operands)?;
+            self.emit_access_and_return(accessor, *variable, inside, &operands)?;
             self.b.begin_block(Some(next)).map_err(defect)?;
         }
-        self.emit_access_and_return(kind, *last, inside, &operands)?;
+        self.emit_access_and_return(accessor, *last, inside, &operands)?;
         self.b.end_function().map_err(defect)
     }
 
-    fn emit_access_and_return(&mut self, kind: Access, variable: Word, index: Word, operands: &[Word]) -> Result<()> {
-        match self.access_in(kind, variable, index, operands)? {
+    fn emit_access_and_return(
+        &mut self,
+        accessor: Accessor,
+        variable: Word,
+        index: Word,
+        operands: &[Word],
+    ) -> Result<()> {
+        match self.access_in(accessor, variable, index, operands)? {
             Some(loaded) => self.b.ret_value(loaded).map_err(defect),
             None => self.b.ret().map_err(defect),
         }

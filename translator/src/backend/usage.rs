@@ -1,9 +1,9 @@
-//! What a function uses and which of its code can be reached: found before anything is emitted.
+//! What a shader's functions use and which of their code can be reached: found before anything is emitted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::unsupported;
-use crate::error::{Error, Location, Result};
+use crate::error::{Error, Location, Result, TrapKind};
 use crate::ir::{AtomicOp, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
 use crate::layout::{DATA, Layout, POOL_READ};
 use crate::options::{Access, Input, LINEAR, Options, Profile, Shape, immediate};
@@ -13,15 +13,13 @@ const MAX_DEPTH: u32 = 1023;
 /// Logarithm of the size in bytes of the smallest slice: four words are never cut.
 const SMALLEST_SLICE: u32 = 4;
 
-/// What a function in strict form uses.
+/// What the functions of a shader, in strict form, use.
 #[derive(Debug, Default)]
 pub(super) struct Usage {
     /// Slots that are loaded or stored, and whether one is stored.
     pub slots: BTreeMap<u32, bool>,
     /// Slots that are loaded four words at a time.
     wide: BTreeSet<u32>,
-    /// Slots that are accessed word by word.
-    narrow: BTreeSet<u32>,
     /// Slots with words that are changed in part, in atomic steps.
     atomic: BTreeSet<u32>,
     /// Slots of which two words are accessed atomically at once.
@@ -36,16 +34,21 @@ pub(super) struct Usage {
     pub holders: BTreeMap<u32, Holder>,
     /// Whether words of data segments are loaded.
     data: bool,
-    /// Whether the private stack is used.
-    pub stack: bool,
-    /// Words of the launch's state that the body reads.
+    /// Words of the launch's state that are read.
     pub inputs: BTreeSet<Input>,
-    /// Words of the immediates that the body reads, those of `inputs` among them.
+    /// Words of the immediates that are read, those of `inputs` among them.
     pub immediates: BTreeSet<u32>,
-    /// Variables that are read or set.
-    pub vars: BTreeSet<u32>,
     /// Whether a trap can be reached.
     pub traps: bool,
+}
+
+/// What one of the functions has for itself.
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    /// Whether the private stack is used.
+    pub stack: bool,
+    /// Variables that are read or set.
+    pub vars: BTreeSet<u32>,
     /// Bodies of loops inside others in which the kernel can end.
     pub left_inside: BTreeSet<RegionId>,
     /// How much of each region can be reached.
@@ -76,7 +79,7 @@ struct Reached {
     exit: bool,
 }
 
-impl Usage {
+impl Flow {
     /// Number of statements of a region that can be reached.
     pub fn reached_stmts(&self, region: RegionId) -> usize {
         self.reached[region.index()].stmts
@@ -89,22 +92,29 @@ impl Usage {
     }
 }
 
-/// Finds what `function` uses.
+/// Finds what `functions` use, and what each has for itself.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for missing types and too deep nesting, [`Error::Internal`] for what is not strict form.
-pub(super) fn scan(function: &Function, shape: &Shape, options: &Options) -> Result<Usage> {
-    let usage = Usage { reached: vec![Reached::default(); function.regions.len()], ..Usage::default() };
-    let mut scanner = Scanner { function, shape, options, usage, loops: Vec::new(), reads: Reads::default() };
-    scanner.region(function.body, Place::Body, 0)?;
-    let observes = scanner.reads.observe(&scanner.usage.slots);
-    let mut usage = Usage { observes, ..scanner.usage };
+pub(super) fn scan(functions: &[&Function], shape: &Shape, options: &Options) -> Result<(Usage, Vec<Flow>)> {
+    let (mut usage, mut flows, mut reads) = (Usage::default(), Vec::new(), Reads::default());
+    for function in functions {
+        let flow = Flow { reached: vec![Reached::default(); function.regions.len()], ..Flow::default() };
+        reads.round = Round::default();
+        // Values are numbered for each function.
+        reads.note_used_updates();
+        let mut scanner = Scanner { function, shape, options, usage, flow, loops: Vec::new(), reads };
+        scanner.region(function.body, Place::Body, 0)?;
+        flows.push(scanner.flow);
+        (usage, reads) = (scanner.usage, scanner.reads);
+    }
+    usage.observes = reads.observe(&usage.slots);
     let first = immediate::SLOTS + 2 * shape.slots();
     usage.immediates.extend((first..).take(usage.inputs.len()));
     let starts = first + usage.inputs.len() as u32;
     usage.immediates.extend(usage.slots.keys().filter_map(|s| shape.layout.place_in_pools(*s)).map(|at| starts + at));
     usage.holders = holders(&usage, &shape.layout)?;
-    Ok(usage)
+    Ok((usage, flows))
 }
 
 fn holders(usage: &Usage, layout: &Layout) -> Result<BTreeMap<u32, Holder>> {
@@ -121,6 +131,10 @@ fn holders(usage: &Usage, layout: &Layout) -> Result<BTreeMap<u32, Holder>> {
         holder.reloaded |= usage.reloaded.contains(&slot);
         // A pool holds slots of both kinds.
         holder.wide |= number == slot && usage.wide.contains(&slot);
+        let in_parts = holder.atomic || holder.doubles || usage.parts.iter().any(|(parted, _)| *parted == slot);
+        if holder.wide && in_parts {
+            return Err(Error::Internal(format!("slot {slot} is accessed both by parts of words and by four of them")));
+        }
         holder.slices = layout.slices_of(number).max(1);
     }
     if usage.data {
@@ -150,6 +164,8 @@ struct Reads {
     /// The results of atomic updates.
     updates: Vec<Value>,
     used: BTreeSet<Value>,
+    /// Whether one of a function that was scanned before was used.
+    uses_updates: bool,
     /// Slots that are stored and loaded in the innermost loop, or outside of all.
     round: Round,
 }
@@ -165,7 +181,18 @@ impl Reads {
     /// Whether something that the kernel changes is read.
     fn observe(&self, slots: &BTreeMap<u32, bool>) -> bool {
         let changes = |slot: &u32| slots.get(slot).is_some_and(|stores| *stores);
-        self.slots.iter().any(changes) || self.updates.iter().any(|value| self.used.contains(value))
+        self.slots.iter().any(changes) || self.uses_updates || self.are_updates_used()
+    }
+
+    fn are_updates_used(&self) -> bool {
+        self.updates.iter().any(|value| self.used.contains(value))
+    }
+
+    /// Forgets a function's values.
+    fn note_used_updates(&mut self) {
+        self.uses_updates |= self.are_updates_used();
+        self.updates.clear();
+        self.used.clear();
     }
 }
 
@@ -183,6 +210,7 @@ struct Scanner<'a> {
     shape: &'a Shape,
     options: &'a Options,
     usage: Usage,
+    flow: Flow,
     /// The loops around.
     loops: Vec<OpenLoop>,
     reads: Reads,
@@ -199,12 +227,12 @@ impl Scanner<'_> {
             return Err(not_strict(&format!("region {id} has parameters")));
         }
         for (index, stmt) in region.stmts.iter().enumerate() {
-            self.usage.reached[id.index()].stmts = index + 1;
+            self.flow.reached[id.index()].stmts = index + 1;
             if !self.stmt(stmt, depth)? {
                 return Ok(false);
             }
         }
-        self.usage.reached[id.index()].exit = true;
+        self.flow.reached[id.index()].exit = true;
         self.exit(&region.exit, place)
     }
 
@@ -220,7 +248,7 @@ impl Scanner<'_> {
                 _ => return Err(not_strict(&format!("an exit names {label}, which is not the innermost loop"))),
             },
             Exit::Return(_) | Exit::Trap(_) => {
-                self.usage.traps |= matches!(exit, Exit::Trap(_));
+                self.usage.traps |= matches!(exit, Exit::Trap(kind) if *kind != TrapKind::OneByOne);
                 self.loops.iter_mut().skip(1).for_each(|nested| nested.leaves = true);
             }
         }
@@ -269,7 +297,7 @@ impl Scanner<'_> {
                 self.round_ends(around);
                 let Some(scanned) = self.loops.pop() else { return Ok(false) };
                 if scanned.leaves {
-                    self.usage.left_inside.insert(*body);
+                    self.flow.left_inside.insert(*body);
                 }
                 Ok(scanned.breaks)
             }
@@ -330,6 +358,7 @@ impl Scanner<'_> {
             Op::Low(LowOp::LoadWord { slot }) => self.slot(slot, false, false)?,
             Op::Low(LowOp::LoadLane { slot, .. }) => self.slot(slot, false, true)?,
             Op::Low(LowOp::StoreWord { slot }) => self.slot(slot, true, false)?,
+            Op::Low(LowOp::StoreQuad { slot }) => self.slot(slot, true, true)?,
             Op::Low(LowOp::AndWord { slot } | LowOp::OrWord { slot }) => {
                 self.slot(slot, true, false)?;
                 self.usage.atomic.insert(slot);
@@ -359,7 +388,7 @@ impl Scanner<'_> {
             }
             Op::Low(LowOp::LoadData) => self.usage.data = true,
             Op::Low(LowOp::Overtaken) => self.usage.traps = true,
-            Op::Low(LowOp::LoadStack | LowOp::StoreStack) if self.function.stack_words > 0 => self.usage.stack = true,
+            Op::Low(LowOp::LoadStack | LowOp::StoreStack) if self.function.stack_words > 0 => self.flow.stack = true,
             Op::Low(LowOp::LoadStack | LowOp::StoreStack) => {
                 return Err(not_strict("an access to a stack of no words"));
             }
@@ -374,7 +403,7 @@ impl Scanner<'_> {
                 if var.index() >= self.function.vars.len() {
                     return Err(Error::Internal(format!("there is no variable {var}")));
                 }
-                self.usage.vars.insert(var.0);
+                self.flow.vars.insert(var.0);
             }
             Op::Low(_) => {}
             _ => return Err(not_strict(&format!("the operator {op:?} is not lowered"))),
@@ -398,13 +427,8 @@ impl Scanner<'_> {
             return Err(Error::Internal(format!("a store to the read-only buffer slot {slot} did not become a trap")));
         }
         *self.usage.slots.entry(slot).or_insert(false) |= stores;
-        let (these, others) = match wide {
-            true => (&mut self.usage.wide, &self.usage.narrow),
-            false => (&mut self.usage.narrow, &self.usage.wide),
-        };
-        these.insert(slot);
-        if others.contains(&slot) {
-            return Err(Error::Internal(format!("slot {slot} is accessed both by words and by four of them")));
+        if wide {
+            self.usage.wide.insert(slot);
         }
         Ok(())
     }

@@ -76,6 +76,7 @@ impl fmt::Display for LowOp {
             LowOp::LoadWord { slot } => write!(f, "low.load_word slot={slot}"),
             LowOp::LoadLane { slot, lane } => write!(f, "low.load_lane slot={slot} lane={lane}"),
             LowOp::StoreWord { slot } => write!(f, "low.store_word slot={slot}"),
+            LowOp::StoreQuad { slot } => write!(f, "low.store_quad slot={slot}"),
             LowOp::AndWord { slot } => write!(f, "low.and_word slot={slot}"),
             LowOp::OrWord { slot } => write!(f, "low.or_word slot={slot}"),
             LowOp::StorePart { slot, bytes } => write!(f, "low.store_part slot={slot} bytes={bytes}"),

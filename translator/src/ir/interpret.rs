@@ -453,8 +453,8 @@ impl<'f> Machine<'_, 'f> {
         args: &[Value],
         at: Location,
     ) -> Result<Option<Const>, Stop> {
-        // No operator has more than three operands.
-        let mut operands = [Const::I32(0); 3];
+        // No operator has more than five operands.
+        let mut operands = [Const::I32(0); 5];
         let operands = operands.get_mut(..args.len()).ok_or_else(|| undefined(format!("{op:?} got {args:?}")))?;
         for (operand, arg) in operands.iter_mut().zip(args) {
             *operand = frame.get(*arg);

@@ -408,7 +408,7 @@ pub enum LowOp {
         slot: u32,
     },
     /// Word `lane` of four adjacent ones of a buffer's slot. Operand: the index of the four, in units of four words; the
-    /// word lies within the buffer. A slot is accessed in this way only, or not at all, and then it is not stored to.
+    /// word lies within the buffer. Such a slot has no atomic accesses, and no parts of words are stored in it.
     LoadLane {
         /// Which of the launch's distinct buffers.
         slot: u32,
@@ -417,6 +417,12 @@ pub enum LowOp {
     },
     /// Stores a word. Operands: index in words, within the buffer; the value `I32`.
     StoreWord {
+        /// Which of the launch's distinct buffers.
+        slot: u32,
+    },
+    /// Stores four adjacent words. Operands: the index of the four, in units of four words, all within the buffer; the values,
+    /// the lowest first, `I32`.
+    StoreQuad {
         /// Which of the launch's distinct buffers.
         slot: u32,
     },
@@ -538,7 +544,14 @@ impl LowOp {
         use LowOp::*;
         let stores = matches!(
             self,
-            StoreWord { .. } | AndWord { .. } | OrWord { .. } | StorePart { .. } | StoreStack | VarSet(_) | SetCell(_)
+            StoreWord { .. }
+                | StoreQuad { .. }
+                | AndWord { .. }
+                | OrWord { .. }
+                | StorePart { .. }
+                | StoreStack
+                | VarSet(_)
+                | SetCell(_)
         );
         stores || self.orders() || matches!(self, Burn | Take { .. } | Refund)
     }
@@ -560,8 +573,18 @@ impl LowOp {
     pub fn stored_slot(&self) -> Option<u32> {
         use LowOp::*;
         match self {
-            StoreWord { slot } | AndWord { slot } | OrWord { slot } | StorePart { slot, .. } => Some(*slot),
+            StoreWord { slot } | StoreQuad { slot } | AndWord { slot } | OrWord { slot } | StorePart { slot, .. } => {
+                Some(*slot)
+            }
             Atomic { slot, op, .. } if op.stores() => Some(*slot),
+            _ => None,
+        }
+    }
+
+    /// The slot of an atomic access.
+    pub fn atomic_slot(&self) -> Option<u32> {
+        match self {
+            LowOp::Atomic { slot, .. } => Some(*slot),
             _ => None,
         }
     }

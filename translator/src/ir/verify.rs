@@ -515,6 +515,7 @@ impl LowOp {
             (L::Fence, []) => return Some(None),
             (L::LoadData | L::LoadStack, [I32]) => I32,
             (L::StorePart { bytes: 1 | 2, .. }, [I32, I32]) => return Some(None),
+            (L::StoreQuad { .. }, [I32, I32, I32, I32, I32]) => return Some(None),
             (L::StoreWord { .. } | L::AndWord { .. } | L::OrWord { .. } | L::StoreStack, [I32, I32]) => {
                 return Some(None);
             }

@@ -125,7 +125,11 @@ fn weight(op: LowOp) -> u64 {
         LowOp::UDiv | LowOp::SDiv | LowOp::URem | LowOp::SRem => 16,
         LowOp::Atomic { .. } | LowOp::AndWord { .. } | LowOp::OrWord { .. } => 16,
         LowOp::FDiv | LowOp::FSqrt | LowOp::Math(_) => 8,
-        LowOp::LoadWord { .. } | LowOp::LoadLane { .. } | LowOp::StoreWord { .. } | LowOp::StorePart { .. } => 4,
+        LowOp::LoadWord { .. }
+        | LowOp::LoadLane { .. }
+        | LowOp::StoreWord { .. }
+        | LowOp::StoreQuad { .. }
+        | LowOp::StorePart { .. } => 4,
         _ => 1,
     }
 }

@@ -1,31 +1,59 @@
-//! Four words at a time: loads of adjacent words become lanes of one wide load.
+//! Four words at a time: loads of adjacent words become lanes of one wide load, and stores of four adjacent words one.
 //!
 //! A buffer that a kernel only loads, always words whose place among four aligned ones is known, and mostly several of
 //! the same four, is declared as an array of vectors. Structures of floats (points, bodies, pixels) are of that kind.
-//! Buffers are padded to whole vectors, so the words beside those that were checked can be loaded too.
+//! Buffers are padded to whole vectors, so the words beside those that were checked can be loaded too. Where four invocations
+//! run as one, it pays for more: buffers that are stored to, and those of which some words' places are not known.
 
 use crate::analysis::dataflow;
 use crate::analysis::offsets::Offsets;
 use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Function, LowOp, Op, RegionId, StmtKind, Type, Value};
+use crate::ir::{Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
 use crate::options::LINEAR;
 
 /// Bytes of four words, and their logarithm.
 const QUAD: u32 = 16;
 const QUAD_BITS: u32 = 4;
 
-/// Widens the loads of lowered code.
-pub fn widen(function: &mut Function) {
+/// What may be widened.
+#[derive(Clone, Copy, Debug)]
+pub enum Wide<'a> {
+    /// Slots that are only loaded, by words whose places are all known.
+    Loaded,
+    /// Any slot but these, of whose words parts are stored by themselves, or which are accessed atomically.
+    AnyBut(&'a HashSet<u32>),
+}
+
+/// Widens the accesses of lowered code.
+pub fn widen(function: &mut Function, wide: Wide<'_>) {
     let facts = Facts { offsets: Offsets::new(function) };
     let regions = dataflow::regions(function);
-    let slots = facts.slots(function, &regions);
+    let slots = facts.slots(function, &regions, wide);
     if slots.is_empty() {
         return;
     }
     for id in regions {
         widen_region(function, &facts, &slots, id);
+        if matches!(wide, Wide::AnyBut(_)) {
+            store_quads(function, &facts, &slots, id);
+        }
     }
+}
+
+/// The slots of whose words parts are stored by themselves, or which are accessed atomically.
+pub fn parted_slots(function: &Function) -> HashSet<u32> {
+    let stmts = dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
+    stmts
+        .filter_map(|stmt| match &stmt.kind {
+            StmtKind::Op { op: Op::Low(op), .. } if is_parted(*op) => op.stored_slot().or(op.atomic_slot()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn is_parted(op: LowOp) -> bool {
+    matches!(op, LowOp::AndWord { .. } | LowOp::OrWord { .. } | LowOp::StorePart { .. } | LowOp::Atomic { .. })
 }
 
 /// Where four words lie: a value that is a multiple of 16 bytes, or none, plus a constant multiple of 16 bytes.
@@ -45,14 +73,18 @@ impl Facts {
     fn place(&self, index: Value) -> Option<(Quad, u32)> {
         let (base, offset) = match self.offsets.constant(index) {
             Some(words) => (None, words.checked_mul(4)?),
-            None => match self.offsets.def(index)? {
-                (LowOp::ShrU, [bytes, amount]) if self.offsets.constant(amount) == Some(2) => {
-                    // The check was on the sum, which wraps as this one does.
-                    let (base, offset) = self.offsets.sum(bytes);
-                    (Some(base), offset)
+            None => {
+                let (first, words) = self.offsets.sum(index);
+                match self.offsets.def(first)? {
+                    (LowOp::ShrU, [bytes, amount]) if self.offsets.constant(amount) == Some(2) => {
+                        // The check was on the sum, which wraps as this one does; and an index of words that is within a
+                        // buffer does not wrap.
+                        let (base, offset) = self.offsets.sum(bytes);
+                        (Some(base), offset.wrapping_add(words.wrapping_mul(4)))
+                    }
+                    _ => return None,
                 }
-                _ => return None,
-            },
+            }
         };
         if base.is_some_and(|base| self.offsets.trailing_zeros(base) < QUAD_BITS) {
             return None;
@@ -60,38 +92,59 @@ impl Facts {
         Some((Quad { base, offset: offset & !(QUAD - 1) }, offset % QUAD / 4))
     }
 
-    /// The slots whose loads are all to be widened.
-    fn slots(&self, function: &Function, regions: &[RegionId]) -> HashSet<u32> {
-        let mut loads: HashMap<u32, u32> = HashMap::new();
-        let mut quads: HashMap<u32, HashSet<(RegionId, Quad)>> = HashMap::new();
-        let mut refused = HashSet::new();
+    /// The slots whose accesses are to be widened.
+    fn slots(&self, function: &Function, regions: &[RegionId], wide: Wide<'_>) -> HashSet<u32> {
+        let mut found: HashMap<u32, Found> = HashMap::new();
+        let mut refused = match wide {
+            Wide::Loaded => HashSet::new(),
+            Wide::AnyBut(slots) => slots.clone(),
+        };
         for id in regions {
             for stmt in &function.region(*id).stmts {
                 let StmtKind::Op { op: Op::Low(op), args, .. } = &stmt.kind else { continue };
-                match op {
-                    LowOp::StoreWord { slot }
-                    | LowOp::AndWord { slot }
-                    | LowOp::OrWord { slot }
-                    | LowOp::StorePart { slot, .. }
-                    | LowOp::Atomic { slot, .. } => {
-                        refused.insert(*slot);
-                    }
+                let slot = match op {
                     // What is bound of linear memory may end anywhere.
-                    LowOp::LoadWord { slot: LINEAR } => {}
-                    LowOp::LoadWord { slot } => match self.place(args[0]) {
-                        Some((quad, _)) => {
-                            *loads.entry(*slot).or_default() += 1;
-                            quads.entry(*slot).or_default().insert((*id, quad));
-                        }
-                        None => _ = refused.insert(*slot),
-                    },
-                    _ => {}
+                    LowOp::LoadWord { slot: LINEAR } | LowOp::StoreWord { slot: LINEAR } => continue,
+                    LowOp::LoadWord { slot } => *slot,
+                    LowOp::StoreWord { slot } if matches!(wide, Wide::AnyBut(_)) => *slot,
+                    op => {
+                        refused.extend(op.stored_slot().or(op.atomic_slot()));
+                        continue;
+                    }
+                };
+                match (self.place(args[0]), wide) {
+                    (Some((quad, _)), _) => {
+                        found.entry(slot).or_default().add(*id, quad, matches!(op, LowOp::StoreWord { .. }))
+                    }
+                    (None, Wide::Loaded) => _ = refused.insert(slot),
+                    (None, Wide::AnyBut(_)) => {}
                 }
             }
         }
-        // A wide load for one word of four moves more than it saves.
-        let pays = |slot: &u32| quads.get(slot).is_some_and(|quads| loads[slot] as usize >= 2 * quads.len());
-        loads.keys().copied().filter(|slot| !refused.contains(slot) && pays(slot)).collect()
+        found
+            .into_iter()
+            .filter(|(slot, found)| !refused.contains(slot) && found.pays())
+            .map(|(slot, _)| slot)
+            .collect()
+    }
+}
+
+/// The accesses of a slot whose places are known.
+#[derive(Default)]
+struct Found {
+    accesses: usize,
+    quads: HashSet<(RegionId, Quad, bool)>,
+}
+
+impl Found {
+    fn add(&mut self, region: RegionId, quad: Quad, stores: bool) {
+        self.accesses += 1;
+        self.quads.insert((region, quad, stores));
+    }
+
+    /// A wide load for one word of four moves more than it saves.
+    fn pays(&self) -> bool {
+        self.accesses >= 2 * self.quads.len()
     }
 }
 
@@ -117,6 +170,82 @@ fn widen_region(function: &mut Function, facts: &Facts, slots: &HashSet<u32>, id
         out.push(stmt);
     }
     function.region_mut(id).stmts = out;
+}
+
+/// Puts stores of four adjacent words together that nothing stands between but operators without effect, loads of other
+/// slots, and stores of other words.
+fn store_quads(function: &mut Function, facts: &Facts, slots: &HashSet<u32>, id: RegionId) {
+    let stmts = std::mem::take(&mut function.region_mut(id).stmts);
+    let mut out: Vec<Stmt> = Vec::with_capacity(stmts.len());
+    let mut open: Vec<Open> = Vec::new();
+    for stmt in stmts {
+        if let Some((slot, quad, lane)) = stored(&stmt, facts, slots) {
+            // Of two bases nobody knows how far they are apart.
+            if open.iter().any(|open| open.slot == slot && open.quad.base != quad.base) {
+                out.extend(open.drain(..).flat_map(Open::into_stmts));
+            }
+            let number = open.iter().position(|open| (open.slot, open.quad) == (slot, quad)).unwrap_or_else(|| {
+                open.push(Open { slot, quad, lanes: Default::default() });
+                open.len() - 1
+            });
+            // What is stored again is stored for nothing before.
+            open[number].lanes[lane as usize] = Some(stmt);
+            if let Some(words) = open[number].words() {
+                out.append(&mut store_quad(function, words, &open.swap_remove(number)));
+            }
+            continue;
+        }
+        let ends = match &stmt.kind {
+            StmtKind::Op { op: Op::Low(op), .. } if !op.has_effect() => {
+                open.iter().any(|open| op.loaded_slot() == Some(open.slot))
+            }
+            StmtKind::Op { op, .. } => !op.is_pure(),
+            _ => true,
+        };
+        if ends {
+            out.extend(open.drain(..).flat_map(Open::into_stmts));
+        }
+        out.push(stmt);
+    }
+    out.extend(open.into_iter().flat_map(Open::into_stmts));
+    function.region_mut(id).stmts = out;
+}
+
+/// Stores to words of one four.
+struct Open {
+    slot: u32,
+    quad: Quad,
+    lanes: [Option<Stmt>; 4],
+}
+
+impl Open {
+    /// The words, if all are stored.
+    fn words(&self) -> Option<[Value; 4]> {
+        let mut words = [Value(0); 4];
+        for (word, stmt) in words.iter_mut().zip(&self.lanes) {
+            *word = *stmt.as_ref()?.kind.args().get(1)?;
+        }
+        Some(words)
+    }
+
+    fn into_stmts(self) -> impl Iterator<Item = Stmt> {
+        self.lanes.into_iter().flatten()
+    }
+}
+
+/// The slot of a store to a wide one, and where it stores.
+fn stored(stmt: &Stmt, facts: &Facts, slots: &HashSet<u32>) -> Option<(u32, Quad, u32)> {
+    let StmtKind::Op { op: Op::Low(LowOp::StoreWord { slot }), args, .. } = &stmt.kind else { return None };
+    let (quad, lane) = facts.place(args[0]).filter(|_| slots.contains(slot))?;
+    Some((*slot, quad, lane))
+}
+
+fn store_quad(function: &mut Function, [a, b, c, d]: [Value; 4], from: &Open) -> Vec<Stmt> {
+    let at = from.lanes.iter().flatten().map(|stmt| stmt.at).next().unwrap_or_default();
+    let mut list = ListBuilder::new(at);
+    let index = index(function, &mut list, from.quad);
+    list.effect(Op::Low(LowOp::StoreQuad { slot: from.slot }), &[index, a, b, c, d]);
+    list.stmts
 }
 
 /// Computes the index of four words, in units of four words.

@@ -33,6 +33,13 @@ impl<'f> Machine<'_, 'f> {
                 self.memory.store_word(*slot, *index, *value).ok_or_else(|| outside(slot, index))?;
                 None
             }
+            (LowOp::StoreQuad { slot }, [Const::I32(quad), values @ ..]) => {
+                for (index, value) in (quad.wrapping_mul(4)..).zip(values) {
+                    let Const::I32(value) = value else { return Err(undefined("four words that are none are stored")) };
+                    self.memory.store_word(*slot, index, *value).ok_or_else(|| outside(slot, &index))?;
+                }
+                None
+            }
             (LowOp::AndWord { slot } | LowOp::OrWord { slot }, [Const::I32(index), Const::I32(value)]) => {
                 let word = self.memory.load_word(*slot, *index).ok_or_else(|| outside(slot, index))?;
                 let word = if matches!(op, LowOp::AndWord { .. }) { word & value } else { word | value };
