@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use libtest_mimic::Failed;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wavelift::translator::{Emulate, Profile};
+use wavelift::translator::{Coarsen, Emulate, Profile};
 use wavelift::{Config, DeviceChoice, Instance, LaunchRecord, Module, Runtime, WasiCtxBuilder};
 
 /// More than any guest prints.
@@ -82,7 +82,9 @@ impl Guest {
     /// # Errors
     /// If its exit code is not 0: what it said then.
     pub fn run(&self, way: Way) -> Result<Outcome, Failed> {
-        let config = Config { device: way.device, profile: way.profile, emulate: way.emulate, ..Config::default() };
+        let Way { device, profile, emulate, .. } = way;
+        // What is few invocations here is many elsewhere.
+        let config = Config { device, profile, emulate, coarsen: Coarsen::Always, ..Config::default() };
         let runtime = Runtime::new(config)?;
         let file = format!("{}.{}.wasm", self.name, self.level);
         let module = Module::from_file(&runtime, folder().join(&self.language).join(file))?;

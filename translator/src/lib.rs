@@ -66,9 +66,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use analysis::frames::Frames;
+use hash::HashSet;
 use ir::Function;
 use ir::verify::{Stage, verify};
-use passes::widen::Wide;
 use targets::{Narrowed, Targets};
 
 /// Names this build of the translator: its version, and a hash of its sources and of the versions of the crates that it is
@@ -253,18 +253,19 @@ fn strict_form_changed(
     passes::forward::forward(&mut lowered);
     work::check(&lowered.name)?;
     let linear = analysis::launch_checks::linear_reach(&lowered);
-    let function = finish(lowered, options, Wide::Loaded)?;
+    let parted = passes::widen::parted_slots(&lowered);
+    let function = finish(lowered, options, &parted)?;
     let accesses = count_accesses(&function, options)?;
     check_nesting(&function, options)?;
     let coarse = coarse.filter(|_| options.coarsen);
-    let coarse = coarse.map(|coarse| finish_coarse(coarse, &function, options)).transpose()?;
+    let coarse = coarse.map(|coarse| finish_coarse(coarse, &parted, options)).transpose()?;
     let fits = |coarse: &Function| count_accesses(coarse, options).is_ok() && check_nesting(coarse, options).is_ok();
     let coarse = coarse.filter(fits);
     Ok(Strict { function, coarse, operators, accesses, launch_checks, linear, may_coarsen })
 }
 
-/// What comes of a function for four invocations of a kernel at once.
-fn finish_coarse(coarse: Function, kernel: &Function, options: &Options) -> Result<Function> {
+/// What comes of a function for four invocations of a kernel at once, which accesses words of these slots in parts.
+fn finish_coarse(coarse: Function, parted: &HashSet<u32>, options: &Options) -> Result<Function> {
     let mut coarse = checked(coarse, Stage::Lowered)?;
     passes::simplify::simplify(&mut coarse);
     passes::low_bits::low_bits(&mut coarse);
@@ -273,18 +274,15 @@ fn finish_coarse(coarse: Function, kernel: &Function, options: &Options) -> Resu
     passes::forward::forward(&mut coarse);
     // Four may do what each of them may.
     let fuel = options.fuel.map(|fuel| fuel.saturating_mul(passes::coarsen::LANES).min(passes::fuel::MOST - 1));
-    let parted = passes::widen::parted_slots(kernel);
-    finish(coarse, &Options { fuel, ..*options }, Wide::AnyBut(&parted))
+    finish(coarse, &Options { fuel, ..*options }, parted)
 }
 
 /// From lowered to strict form.
-fn finish(mut lowered: Function, options: &Options, wide: Wide<'_>) -> Result<Function> {
-    passes::widen::widen(&mut lowered, wide);
+fn finish(mut lowered: Function, options: &Options, parted: &HashSet<u32>) -> Result<Function> {
+    passes::widen::widen(&mut lowered, parted);
     passes::dead_code::remove(&mut lowered);
     passes::merge_checks::merge_checks(&mut lowered);
-    if let Wide::AnyBut(_) = wide {
-        passes::coarsen::forget_reasons(&mut lowered);
-    }
+    passes::coarsen::forget_reasons(&mut lowered);
     // Checks from several places meet in one list now: what they compute alike is one value.
     passes::simplify::simplify(&mut lowered);
     passes::dead_code::remove(&mut lowered);

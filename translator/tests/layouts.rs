@@ -169,3 +169,37 @@ fn a_written_slot_in_the_read_pool_is_a_defect() {
     let refused = translate(&module(), 0, &shape(layout), &Options::default()).unwrap_err();
     assert!(refused.to_string().contains("slot 2 is stored to"), "{refused}");
 }
+
+#[test]
+fn four_invocations_at_once_in_every_layout() {
+    let text = r#"(module (memory 1) (func (export "kernel") (param $i i32) (param i32 i32)
+          (param $a i32) (param i32) (param $b i32) (param i32)
+        (local.set $i (i32.shl (local.get $i) (i32.const 2)))
+        (i32.store (i32.add (local.get $b) (local.get $i))
+          (i32.add (i32.load (i32.add (local.get $a) (local.get $i))) (i32.load (i32.add (local.get $b) (local.get $i)))))))"#;
+    let module = Module::parse(wat::parse_str(text).unwrap()).unwrap();
+    let pooled = BTreeMap::from([(0, POOL_READ), (1, POOL_WRITTEN)]);
+    let slices =
+        |of: &[(u32, u32)]| Layout { slice_bits: 10, slices: of.iter().copied().collect(), ..Layout::default() };
+    for (layout, quads) in [
+        (Layout::default(), ["OpCompositeExtract", "OpCompositeConstruct"]),
+        (slices(&[(0, 3), (1, 2)]), ["\"load_quad_buffer_0\"", "\"store_quad_buffer_1\""]),
+        (Layout { pooled, ..Layout::default() }, ["", ""]),
+        (Layout { parameters: true, ..Layout::default() }, ["OpCompositeExtract", "OpCompositeConstruct"]),
+    ] {
+        let buffers = [Access::Read, Access::ReadWrite];
+        let buffers = (0..).zip(buffers).map(|(slot, access)| BufferParam { slot, access }).collect();
+        let shape = Shape { layout, ..Shape::of(buffers) };
+        for profile in [Profile::Vulkan, Profile::Portable] {
+            let shader =
+                translate(&module, 0, &shape, &Options { profile, coarsen: true, ..Options::default() }).unwrap();
+            assert_eq!(shader.interface.lanes, 4, "{:?}", shape.layout);
+            match profile {
+                Profile::Vulkan => assert_valid(&shader.words),
+                Profile::Portable => assert_portable(&shader.words),
+            }
+            let text = disassemble(&shader.words);
+            assert!(quads.iter().all(|part| text.contains(part)), "{:?}\n{text}", shape.layout);
+        }
+    }
+}

@@ -54,7 +54,7 @@ fn run(function: &Function, length: u32) -> (Vec<u8>, Vec<Result<(), Stop>>) {
     let input: Vec<u8> = (0..length).map(|byte| (byte * 7 + 3) as u8).collect();
     let out = vec![0; (INVOCATIONS * 4) as usize];
     let buffers =
-        vec![Buffer::new(ADDRESSES[0], Access::Read, &input), Buffer::new(ADDRESSES[1], Access::ReadWrite, &out)];
+        vec![Buffer::new(ADDRESSES[0], Access::ReadWrite, &input), Buffer::new(ADDRESSES[1], Access::ReadWrite, &out)];
     let mut space = Space { linear: Vec::new(), buffers };
     let immediates = [0, INVOCATIONS, INVOCATIONS, 1, 0, ADDRESSES[0], length, ADDRESSES[1], INVOCATIONS * 4];
     let mut run = |iteration| {
@@ -77,18 +77,45 @@ fn loads_of_one_structure_are_lanes_of_one_wide_load() {
 }
 
 #[test]
-fn a_buffer_that_is_stored_or_whose_structures_are_not_aligned_stays_narrow() {
-    let stored = STRUCTURES.replace(
+fn a_buffer_whose_structures_are_not_aligned_or_that_is_stored_by_bytes_stays_narrow() {
+    let parted = STRUCTURES.replace(
         "(i32.store (i32.add (local.get $out)",
-        "(i32.store (local.get $p) (i32.const 1)) (i32.store (i32.add (local.get $out)",
+        "(i32.store8 (local.get $p) (i32.const 1)) (i32.store (i32.add (local.get $out)",
     );
     let eight = STRUCTURES.replace("(i32.const 4))))", "(i32.const 3))))");
     let sparse =
         STRUCTURES.replace("offset=4", "offset=16").replace("offset=8", "offset=32").replace("offset=12", "offset=48");
-    // What was stored is not loaded.
-    for (text, loads) in [(stored, 3), (eight, 4), (sparse, 4)] {
+    for (text, loads) in [(parted, 4), (eight, 4), (sparse, 4)] {
         let lifted = lift(&text);
         assert_eq!((words(&lifted.after), lanes(&lifted.after)), (loads, 0), "{text}");
+    }
+}
+
+#[test]
+fn members_that_are_stored_one_by_one_are_stored_at_once_if_they_are_all() {
+    let store = |offset: u32| {
+        format!("(i32.store offset={offset} (local.get $p) (i32.add (local.get $i) (i32.const {offset})))")
+    };
+    let quads = |function: &Function| {
+        count(function, |kind| matches!(kind, StmtKind::Op { op: Op::Low(LowOp::StoreQuad { .. }), .. }))
+    };
+    for (offsets, expected) in [(&[0, 4, 8, 12][..], 1), (&[12, 0, 4, 8, 4], 1), (&[0, 4, 8], 0), (&[0, 4, 8, 16], 0)] {
+        let stores: String = offsets.iter().map(|offset| store(*offset)).collect();
+        let stored = STRUCTURES
+            .replace("(i32.store (i32.add (local.get $out)", &format!("{stores} (i32.store (i32.add (local.get $out)"));
+        let behind = STRUCTURES.replace(
+            "(i32.load offset=12 (local.get $p)))))))",
+            &format!("(i32.load offset=12 (local.get $p))))) {stores}))"),
+        );
+        assert!(stored != STRUCTURES && behind != STRUCTURES);
+        for text in [stored, behind] {
+            let module = Module::parse(wat::parse_str(&text).unwrap()).unwrap();
+            // With checks between them they are no run.
+            let options = Options { checks_proved: true, ..Options::default() };
+            let after = testing::strict(&module, 0, &Shape::distinct(2), &options).unwrap();
+            assert_eq!(quads(&after), expected, "{text}");
+            assert_eq!(run(&lift(&text).before, 64), run(&after, 64), "{text}");
+        }
     }
 }
 

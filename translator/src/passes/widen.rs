@@ -1,13 +1,13 @@
 //! Four words at a time: loads of adjacent words become lanes of one wide load, and stores of four adjacent words one.
 //!
-//! A buffer that a kernel only loads, always words whose place among four aligned ones is known, and mostly several of
-//! the same four, is declared as an array of vectors. Structures of floats (points, bodies, pixels) are of that kind.
-//! Buffers are padded to whole vectors, so the words beside those that were checked can be loaded too. Where four invocations
-//! run as one, it pays for more: buffers that are stored to, and those of which some words' places are not known.
+//! A buffer of which a kernel mostly accesses several words of four aligned ones is declared as an array of vectors.
+//! Structures of floats (points, bodies, pixels) are of that kind, and so is everything where four invocations run as one.
+//! Buffers are padded to whole vectors, so the words beside those that were checked can be loaded too. Only stores of all four
+//! words become one. What remains is a component of a vector.
 
 use crate::analysis::dataflow;
 use crate::analysis::offsets::Offsets;
-use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
+use crate::hash::{HashMap, HashMapExt, HashSet};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
 use crate::options::LINEAR;
@@ -16,28 +16,17 @@ use crate::options::LINEAR;
 const QUAD: u32 = 16;
 const QUAD_BITS: u32 = 4;
 
-/// What may be widened.
-#[derive(Clone, Copy, Debug)]
-pub enum Wide<'a> {
-    /// Slots that are only loaded, by words whose places are all known.
-    Loaded,
-    /// Any slot but these, of whose words parts are stored by themselves, or which are accessed atomically.
-    AnyBut(&'a HashSet<u32>),
-}
-
-/// Widens the accesses of lowered code.
-pub fn widen(function: &mut Function, wide: Wide<'_>) {
+/// Widens the accesses of lowered code, but for those of these slots.
+pub fn widen(function: &mut Function, but: &HashSet<u32>) {
     let facts = Facts { offsets: Offsets::new(function) };
     let regions = dataflow::regions(function);
-    let slots = facts.slots(function, &regions, wide);
+    let slots = facts.slots(function, &regions, but);
     if slots.is_empty() {
         return;
     }
     for id in regions {
         widen_region(function, &facts, &slots, id);
-        if matches!(wide, Wide::AnyBut(_)) {
-            store_quads(function, &facts, &slots, id);
-        }
+        store_quads(function, &facts, &slots, id);
     }
 }
 
@@ -93,39 +82,24 @@ impl Facts {
     }
 
     /// The slots whose accesses are to be widened.
-    fn slots(&self, function: &Function, regions: &[RegionId], wide: Wide<'_>) -> HashSet<u32> {
+    fn slots(&self, function: &Function, regions: &[RegionId], but: &HashSet<u32>) -> HashSet<u32> {
         let mut found: HashMap<u32, Found> = HashMap::new();
-        let mut refused = match wide {
-            Wide::Loaded => HashSet::new(),
-            Wide::AnyBut(slots) => slots.clone(),
-        };
         for id in regions {
             for stmt in &function.region(*id).stmts {
                 let StmtKind::Op { op: Op::Low(op), args, .. } = &stmt.kind else { continue };
-                let slot = match op {
+                let (slot, stores) = match op {
                     // What is bound of linear memory may end anywhere.
                     LowOp::LoadWord { slot: LINEAR } | LowOp::StoreWord { slot: LINEAR } => continue,
-                    LowOp::LoadWord { slot } => *slot,
-                    LowOp::StoreWord { slot } if matches!(wide, Wide::AnyBut(_)) => *slot,
-                    op => {
-                        refused.extend(op.stored_slot().or(op.atomic_slot()));
-                        continue;
-                    }
+                    LowOp::LoadWord { slot } => (*slot, false),
+                    LowOp::StoreWord { slot } => (*slot, true),
+                    _ => continue,
                 };
-                match (self.place(args[0]), wide) {
-                    (Some((quad, _)), _) => {
-                        found.entry(slot).or_default().add(*id, quad, matches!(op, LowOp::StoreWord { .. }))
-                    }
-                    (None, Wide::Loaded) => _ = refused.insert(slot),
-                    (None, Wide::AnyBut(_)) => {}
+                if let Some((quad, _)) = self.place(args[0]) {
+                    found.entry(slot).or_default().add(*id, quad, stores);
                 }
             }
         }
-        found
-            .into_iter()
-            .filter(|(slot, found)| !refused.contains(slot) && found.pays())
-            .map(|(slot, _)| slot)
-            .collect()
+        found.into_iter().filter(|(slot, found)| !but.contains(slot) && found.pays()).map(|(slot, _)| slot).collect()
     }
 }
 
