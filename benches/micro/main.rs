@@ -32,7 +32,7 @@ const LEAST_KERNEL: &str = "(module (memory 1) (func $least (param i32 i32 i32 i
 const LEAST_SHADER: &str = "@group(0) @binding(0) var<storage, read_write> x: array<u32>;
     @compute @workgroup_size(64) fn main(@builtin(global_invocation_id) id: vec3<u32>) { if id.x < 1 { x[0] = 1u; } }";
 /// Launches that are recorded together.
-const MANY: usize = 100;
+const MANY: [usize; 2] = [100, 1000];
 
 /// Wasm to SPIR-V, for a full device.
 fn lifting(criterion: &mut Criterion) {
@@ -84,22 +84,24 @@ fn launches(criterion: &mut Criterion) {
         group.bench_function("GPU, wgpu alone", |bencher| {
             bencher.iter(|| raw.dispatch_untimed([1, 1, 1]).expect("it is launched"));
         });
-        group.bench_function(format!("GPU, {MANY} lifted"), |bencher| {
-            bencher.iter(|| many(&mut context, &kernel, &[spec]));
-        });
-        group.bench_function(format!("GPU, wgpu alone, {MANY} in one pass"), |bencher| {
-            bencher.iter(|| raw.dispatch_many([1, 1, 1], MANY).expect("they are launched"));
-        });
+        for count in MANY {
+            group.bench_function(format!("GPU, {count} lifted"), |bencher| {
+                bencher.iter(|| many(&mut context, &kernel, &[spec], count));
+            });
+            group.bench_function(format!("GPU, wgpu alone, {count} in one pass"), |bencher| {
+                bencher.iter(|| raw.dispatch_many([1, 1, 1], count).expect("they are launched"));
+            });
+        }
     }
     group.finish();
 }
 
-fn many(context: &mut GpuContext, kernel: &Kernel, buffers: &[BufferSpec]) {
-    for _ in 0..MANY {
+fn many(context: &mut GpuContext, kernel: &Kernel, buffers: &[BufferSpec], count: usize) {
+    for _ in 0..count {
         context.run_deferred(kernel, 1, 1, buffers).expect("it is launched");
     }
     let ended = context.finish();
-    assert!(ended.len() == MANY && ended.iter().all(Result::is_ok), "not all launches ended");
+    assert!(ended.len() == count && ended.iter().all(Result::is_ok), "not all launches ended");
 }
 
 criterion_group!(benches, lifting, launches);

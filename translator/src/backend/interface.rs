@@ -109,9 +109,10 @@ impl Emitter<'_> {
         id
     }
 
-    /// The immediates up to the last word that is used (`main` uses the first two): one member a word, which every writer of naga's can name.
+    /// The immediates up to the last word that is used (`main` uses the first ones): one member a word, which every writer
+    /// of naga's can name.
     fn declare_immediates(&mut self) {
-        let mut last = immediate::COUNT;
+        let mut last = if self.usage.traps { immediate::TRAPS } else { immediate::COUNT };
         if !self.shape.layout.parameters {
             last = last.max(self.usage.immediates.last().copied().unwrap_or(0));
         }
@@ -148,7 +149,7 @@ impl Emitter<'_> {
     /// Loads a word of the immediates in the current block.
     pub(super) fn load_immediate(&mut self, word: u32) -> Result<Word> {
         let ty = self.ty(Type::I32);
-        if let Some(parameters) = self.globals.parameters.filter(|_| word > immediate::COUNT) {
+        if let Some(parameters) = self.globals.parameters.filter(|_| word > immediate::TRAPS) {
             let index = self.u32_constant(word);
             let pointer = self.word_pointer(parameters, index)?;
             return self.inst(Op::Load, ty, &[pointer]);
@@ -204,13 +205,22 @@ impl Emitter<'_> {
 
         self.b.begin_block(Some(trap)).map_err(defect)?;
         let site = self.inst(Op::ISub, word, &[outcome, one])?;
-        let pointer = self.word_pointer(record, site)?;
+        let pointer = self.site_pointer(record, site)?;
         let scope = self.u32_constant(Scope::Device as u32);
         let semantics = self.u32_constant(MemorySemantics::RELAXED.bits());
         self.b.atomic_u_min(word, None, pointer, scope, semantics, iteration).map_err(defect)?;
         self.b.branch(done).map_err(defect)?;
         self.b.begin_block(Some(done)).map_err(defect)?;
         Ok(())
+    }
+
+    /// The word of a trap site in the launch's part of the record. A part has no binding of its own: lavapipe copies a set of
+    /// bindings for each offset that it is bound with.
+    fn site_pointer(&mut self, record: Word, site: Word) -> Result<Word> {
+        let word = self.ty(Type::I32);
+        let first = self.load_immediate(immediate::TRAPS)?;
+        let index = self.inst(Op::IAdd, word, &[first, site])?;
+        self.word_pointer(record, index)
     }
 
     /// Whether an invocation of a lower id has entered that it ran out of fuel at this place.
@@ -222,7 +232,7 @@ impl Emitter<'_> {
         let (word, bool_ty) = (self.ty(Type::I32), self.ty(Type::Bool));
         let site = self.trap_site(at, TrapKind::OutOfFuel);
         let site = self.u32_constant(site);
-        let pointer = self.word_pointer(record, site)?;
+        let pointer = self.site_pointer(record, site)?;
         let scope = self.u32_constant(Scope::Device as u32);
         let semantics = self.u32_constant(MemorySemantics::RELAXED.bits());
         let lowest = self.b.atomic_load(word, None, pointer, scope, semantics).map_err(defect)?;
@@ -281,7 +291,7 @@ impl Emitter<'_> {
 /// Words of the buffer of arguments; 0 where there is none.
 fn parameter_words(usage: &Usage, shape: &Shape) -> u32 {
     match usage.immediates.last() {
-        Some(&last) if shape.layout.parameters && last > immediate::COUNT => last + 1,
+        Some(&last) if shape.layout.parameters && last > immediate::TRAPS => last + 1,
         _ => 0,
     }
 }
