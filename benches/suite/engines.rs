@@ -12,8 +12,9 @@ use wavelift::memory::AddressSpace;
 use wavelift::translator::{BufferParam, Interface, LINEAR, Options, Shader, Shape, testing, translate};
 use wavelift_twins as twins;
 
+use crate::instance::Attached;
 use crate::kernels::{self, Kernel};
-use crate::record::{Recording, Step};
+use crate::record::{Recording, State, Step};
 
 /// Invocations of a shader's workgroup.
 const GROUP: u32 = 64;
@@ -35,6 +36,23 @@ pub struct Lifted<C: ?Sized> {
     ids: Vec<(BufferId, usize)>,
     /// Whether the device's own times count, and not the host's.
     own_clock: bool,
+    memory: Option<Shown>,
+}
+
+/// Linear memory for a device that works in it, and what it was set to last.
+struct Shown {
+    memory: Attached,
+    bytes: Option<Arc<Vec<u8>>>,
+}
+
+impl Shown {
+    /// Sets it to a launch's, unless it is that of the launch before, after which the guest changed nothing.
+    fn show(&mut self, state: &State) {
+        if self.bytes.as_ref().is_none_or(|shown| !Arc::ptr_eq(shown, state.bytes())) {
+            self.memory.bytes()[..state.bytes().len()].copy_from_slice(state.bytes());
+            self.bytes = Some(state.bytes().clone());
+        }
+    }
 }
 
 impl Lifted<GpuContext> {
@@ -48,14 +66,17 @@ impl Lifted<GpuContext> {
 }
 
 impl Lifted<dyn Context> {
-    /// The CPU, in an address space of its own.
+    /// The CPU, in an address space with a linear memory like the guest's.
     ///
     /// # Errors
     /// The device has no memory left.
     pub fn on_cpu(device: &dyn Device, recording: &Recording) -> Result<Lifted<dyn Context>> {
-        let space = AddressSpace::detached()?;
+        let bytes = recording.steps.iter().map(|step| step.state.memory()).max().unwrap_or_default();
+        let memory = Attached::new(bytes)?;
+        let space = memory.space()?;
         let context = device.new_context(space.clone())?;
-        Lifted::new(context, recording, Some(&space), false)
+        let lifted = Lifted::new(context, recording, Some(&space), false)?;
+        Ok(Lifted { memory: Some(Shown { memory, bytes: None }), ..lifted })
     }
 }
 
@@ -78,7 +99,7 @@ impl<C: Context + ?Sized> Lifted<C> {
             launches.filter(|of| of.id == spec.id).for_each(|of| *of = spec);
         }
         let ids = recording.buffers.iter().map(|buffer| (buffer.spec.id, buffer.spec.size as usize)).collect();
-        let mut engine = Lifted { context, steps, ids, own_clock };
+        let mut engine = Lifted { context, steps, ids, own_clock, memory: None };
         engine.write_all(recording, |_| true)?;
         Ok(engine)
     }
@@ -112,6 +133,9 @@ impl<C: Context + ?Sized> Engine for Lifted<C> {
         let start = Instant::now();
         let mut own = 0.0;
         for Step { launch, state } in &mut self.steps {
+            if let Some(memory) = &mut self.memory {
+                memory.show(state);
+            }
             match self.context.enqueue(launch, state).map_err(launch_error)? {
                 Launched::Done(times) => own += times.run.as_secs_f64(),
                 Launched::Deferred => {}
