@@ -10,6 +10,7 @@ use wavelift::translator::{BufferParam, Module, Options, Shape, translate};
 
 #[path = "../shared/instance.rs"]
 mod instance;
+mod stencil;
 
 use instance::{Attached, Instance, create, file};
 
@@ -131,5 +132,5 @@ fn million(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, lifting, launches, million);
+criterion_group!(benches, lifting, launches, million, stencil::stencil);
 criterion_main!(benches);

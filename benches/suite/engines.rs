@@ -14,7 +14,7 @@ use wavelift_twins as twins;
 
 use crate::instance::Attached;
 use crate::kernels::{self, Kernel};
-use crate::record::{Recording, State, Step};
+use crate::record::{Recording, Step};
 
 /// Invocations of a shader's workgroup.
 const GROUP: u32 = 64;
@@ -39,20 +39,40 @@ pub struct Lifted<C: ?Sized> {
     memory: Option<Shown>,
 }
 
-/// Linear memory for a device that works in it, and what it was set to last.
+/// Linear memory for a device that works in it.
 struct Shown {
     memory: Attached,
-    bytes: Option<Arc<Vec<u8>>>,
+    /// What each launch finds changed since the one before, or since the last one of a round: places, and their bytes.
+    changes: Vec<Vec<(usize, Vec<u8>)>>,
 }
 
+/// Linear memory is compared in pieces of this size.
+const PIECE: usize = 256;
+
 impl Shown {
-    /// Sets it to a launch's, unless it is that of the launch before, after which the guest changed nothing.
-    fn show(&mut self, state: &State) {
-        if self.bytes.as_ref().is_none_or(|shown| !Arc::ptr_eq(shown, state.bytes())) {
-            self.memory.bytes()[..state.bytes().len()].copy_from_slice(state.bytes());
-            self.bytes = Some(state.bytes().clone());
+    fn new(mut memory: Attached, steps: &[Step]) -> Shown {
+        let before = steps.iter().cycle().skip(steps.len().saturating_sub(1));
+        let changes =
+            before.zip(steps).map(|(before, step)| changes(before.state.bytes(), step.state.bytes())).collect();
+        if let Some(last) = steps.last() {
+            memory.bytes()[..last.state.bytes().len()].copy_from_slice(last.state.bytes());
+        }
+        Shown { memory, changes }
+    }
+
+    /// Sets it to what a launch found, where it is what the launch before found and left.
+    fn show(&mut self, step: usize) {
+        let memory = self.memory.bytes();
+        for (at, bytes) in &self.changes[step] {
+            memory[*at..*at + bytes.len()].copy_from_slice(bytes);
         }
     }
+}
+
+fn changes(old: &[u8], new: &[u8]) -> Vec<(usize, Vec<u8>)> {
+    let pieces = new.chunks(PIECE).enumerate().map(|(index, piece)| (index * PIECE, piece));
+    let changed = pieces.filter(|(at, piece)| old.get(*at..*at + piece.len()) != Some(*piece));
+    changed.map(|(at, piece)| (at, piece.to_vec())).collect()
 }
 
 impl Lifted<GpuContext> {
@@ -76,7 +96,7 @@ impl Lifted<dyn Context> {
         let space = memory.space()?;
         let context = device.new_context(space.clone())?;
         let lifted = Lifted::new(context, recording, Some(&space), false)?;
-        Ok(Lifted { memory: Some(Shown { memory, bytes: None }), ..lifted })
+        Ok(Lifted { memory: Some(Shown::new(memory, &recording.steps)), ..lifted })
     }
 }
 
@@ -132,9 +152,9 @@ impl<C: Context + ?Sized> Engine for Lifted<C> {
     fn round(&mut self) -> Result<f64> {
         let start = Instant::now();
         let mut own = 0.0;
-        for Step { launch, state } in &mut self.steps {
+        for (index, Step { launch, state }) in self.steps.iter_mut().enumerate() {
             if let Some(memory) = &mut self.memory {
-                memory.show(state);
+                memory.show(index);
             }
             match self.context.enqueue(launch, state).map_err(launch_error)? {
                 Launched::Done(times) => own += times.run.as_secs_f64(),

@@ -80,8 +80,8 @@ impl State {
         State { memory, globals, table: caller.table(0) }
     }
 
-    /// Linear memory's bytes; the same allocation at launches between which they did not change.
-    pub fn bytes(&self) -> &Arc<Vec<u8>> {
+    /// Linear memory's bytes.
+    pub fn bytes(&self) -> &[u8] {
         &self.memory
     }
 
