@@ -139,8 +139,8 @@ impl Job {
         self.is_alone() && self.plan.workers.len() > 1 && self.started.get_or_init(Instant::now).elapsed() > ALONE
     }
 
-    /// The next iterations to run; none where the job must be shared first. Claims only rise, so that when an invocation has an event, every lower one is
-    /// claimed by someone and runs: the lowest event is the same from run to run.
+    /// The next iterations to run; none where the job must be shared first. Claims only rise, so that when an invocation has
+    /// an event, every lower one is claimed by someone and runs: the lowest event is the same from run to run.
     pub fn claim(&self) -> Option<Range<u32>> {
         if let Some(interruption) = self.plan.interrupt.pending() {
             self.end.store(0, Ordering::Relaxed);
