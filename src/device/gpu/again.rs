@@ -1,12 +1,12 @@
 //! Launches that equal one before in all that they depend on: they are recorded once more, and nothing is looked up, checked
 //! or bound anew.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::device::gpu::context::GpuContext;
 use crate::device::gpu::launch::Ready;
 use crate::device::gpu::variant::Lifted;
-use crate::device::{BufferId, BufferSpec, Launch, LaunchError, Launched};
+use crate::device::{BufferId, BufferSpec, GuestModule, Launch, LaunchError, Launched};
 
 /// All that a launch depends on whose kernel reads nothing of its caller's state.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -23,7 +23,12 @@ pub(super) struct Known {
     pub ready: Ready,
     /// Buffers that it may store to.
     pub written: Vec<BufferId>,
+    /// Of which the pipeline is.
+    pub module: Weak<GuestModule>,
 }
+
+/// So many launches are kept before those are dropped whose modules are gone.
+const BETWEEN_PURGES: usize = 64;
 
 impl LaunchKey {
     fn new(launch: &Launch) -> LaunchKey {
@@ -31,16 +36,16 @@ impl LaunchKey {
         LaunchKey { module: module.id, function, iterations, block_size, buffers: buffers.clone() }
     }
 
-    /// The key of a launch, if every launch that has it takes this form of its kernel with these arguments.
-    pub fn of(launch: &Launch, lifted: &Lifted) -> Option<LaunchKey> {
-        let wasm = &launch.module.wasm;
+    /// The key of a launch, if every launch that has it takes this form of its kernel with these arguments; and its module.
+    pub fn of(launch: &Launch, lifted: &Lifted) -> Option<(LaunchKey, Weak<GuestModule>)> {
+        let (module, wasm) = (&launch.module, &launch.module.wasm);
         let reads_state = !wasm.tables_reached(launch.function).is_empty()
             || !wasm.droppable_reached(launch.function).is_empty()
             || lifted.asked
             || lifted.window.is_some()
             || !lifted.kernel.interface().inputs.is_empty();
         // One that assumes something may have to be undone.
-        (!reads_state && !lifted.kernel.assumed().any()).then(|| LaunchKey::new(launch))
+        (!reads_state && !lifted.kernel.assumed().any()).then(|| (LaunchKey::new(launch), Arc::downgrade(module)))
     }
 }
 
@@ -49,7 +54,7 @@ impl GpuContext {
     pub(super) fn launch_again(&mut self, launch: &Launch) -> Result<Option<Launched>, LaunchError> {
         let connection = self.connection()?;
         let Some(known) = self.known.get(&LaunchKey::new(launch)) else { return Ok(None) };
-        let Known { ready, written } = &*known;
+        let Known { ready, written, .. } = &*known;
         let budget = ready.budget();
         let full = self.scratch.as_ref().is_none_or(|scratch| self.batch.is_full(scratch, ready.sites()));
         if full || u64::from(launch.iterations) > budget {
@@ -60,8 +65,11 @@ impl GpuContext {
         Ok(Some(Launched::Deferred))
     }
 
-    /// Keeps a launch for those that equal it.
+    /// Keeps a launch for those that equal it, as long as there is its module.
     pub(super) fn keep_launch(&mut self, key: LaunchKey, known: Known) {
+        if self.known.len().is_multiple_of(BETWEEN_PURGES) {
+            self.known.retain(|_, known| known.module.strong_count() > 0);
+        }
         self.known.insert(key, Arc::new(known));
     }
 }

@@ -153,8 +153,8 @@ impl GpuContext {
     /// Forgets those that have a freed buffer.
     fn forget_freed(&mut self) {
         let freed = std::mem::take(&mut self.freed);
-        self.bind_groups.retain(|key| key.buffers.iter().flatten().all(|id| !freed.contains(id)));
-        self.known.retain(|key| key.buffers.iter().all(|spec| !freed.contains(&spec.id)));
+        self.bind_groups.retain(|key, _| key.buffers.iter().flatten().all(|id| !freed.contains(id)));
+        self.known.retain(|key, _| key.buffers.iter().all(|spec| !freed.contains(&spec.id)));
     }
 
     fn write_on_device(&mut self, buffer: BufferId, offset: u32, data: &[u8]) -> Result<(), DeviceError> {

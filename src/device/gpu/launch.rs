@@ -1,8 +1,8 @@
 //! Launches: a kernel's invocations as dispatches, their time and their traps.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use wavelift_translator::layout::{DATA, PARAMETERS};
@@ -18,7 +18,9 @@ use crate::device::gpu::linear::CallerState;
 use crate::device::gpu::pace::Pace;
 use crate::device::gpu::pipeline::{Kernel, Pipeline, binding_refusal};
 use crate::device::gpu::scratch::Scratch;
-use crate::device::{BufferId, BufferSpec, Caller, KernelTrap, Launch, LaunchError, LaunchTimes, Launched};
+use crate::device::{
+    BufferId, BufferSpec, Caller, GuestModule, KernelTrap, Launch, LaunchError, LaunchTimes, Launched,
+};
 use crate::report;
 
 /// Invocations of one dispatch stay below this, so that ids of the last group's idle invocations don't wrap around.
@@ -35,7 +37,7 @@ struct Arguments<'a> {
     /// What lifting took.
     lift: Lift,
     /// What equal launches are known by that need not be made ready again.
-    key: Option<LaunchKey>,
+    key: Option<(LaunchKey, Weak<GuestModule>)>,
 }
 
 /// A launch made ready: what stays the same over its submissions.
@@ -210,8 +212,8 @@ impl GpuContext {
         let iterations = u64::from(arguments.iterations);
         if defer {
             self.record_deferred(&connection, &ready, iterations, budget)?;
-            if let Some(key) = arguments.key.clone() {
-                self.keep_launch(key, Known { ready: Ready { lift: Lift::default(), ..ready }, written });
+            if let Some((key, module)) = arguments.key.clone() {
+                self.keep_launch(key, Known { ready: Ready { lift: Lift::default(), ..ready }, written, module });
             }
             return Ok(Launched::Deferred);
         }

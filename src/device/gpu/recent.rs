@@ -37,10 +37,15 @@ impl<K: Eq + Hash, V: Clone> Recent<K, V> {
         self.young.insert(key, value);
     }
 
-    /// Keeps only what `keep` says of.
-    pub fn retain(&mut self, mut keep: impl FnMut(&K) -> bool) {
-        self.young.retain(|key, _| keep(key));
-        self.old.retain(|key, _| keep(key));
+    /// Number of entries.
+    pub fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    /// Keeps only the entries that `keep` says so of.
+    pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
+        self.young.retain(|key, value| keep(key, value));
+        self.old.retain(|key, value| keep(key, value));
     }
 
     /// Forgets all.
@@ -75,7 +80,8 @@ mod tests {
     fn forgets_what_it_is_told_to() {
         let mut recent = Recent::new(2);
         (0..4).for_each(|key| recent.insert(key, key));
-        recent.retain(|key| key % 2 == 0);
+        recent.retain(|key, value| key == value && key % 2 == 0);
+        assert_eq!(recent.len(), 2);
         assert_eq!((0..4).map(|key| recent.get(&key)).collect::<Vec<_>>(), [Some(0), None, Some(2), None]);
         recent.clear();
         assert_eq!(recent.get(&2), None);
