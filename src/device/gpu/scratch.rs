@@ -33,7 +33,9 @@ impl Scratch {
     /// Buffers for launches of up to that many trap sites.
     pub fn new(connection: &Connection, sites: usize) -> Result<Scratch, DeviceError> {
         use wgpu::BufferUsages as Usage;
-        let trap_bytes = Scratch::part(sites).max(SMALLEST_RECORD);
+        // All of it is bound.
+        let most = connection.device.limits().max_storage_buffer_binding_size / 4 * 4;
+        let trap_bytes = Scratch::part(sites).max(SMALLEST_RECORD.min(most));
         let device = &connection.device;
         let buffer = |label, size, usage| {
             let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
