@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use wasmparser::{DataKind, Operator, Parser, Payload};
 use wavelift::device::{Access, BufferId, BufferSpec, Caller, Context, GlobalValue, GuestModule, TableEntry};
-use wavelift::memory::AddressSpace;
+use wavelift::memory::{self, AddressSpace};
+use wavelift::wasmtime::{Config, Engine, Module, Store};
 
 /// A new instance of a kernel's module.
 pub struct Instance {
@@ -35,6 +36,37 @@ impl Caller for Instance {
 
     fn table(&mut self, index: u32) -> Vec<TableEntry> {
         self.module.wasm.initial_table(index)
+    }
+}
+
+/// A linear memory as guests of the runtime have it: at the bottom of the device address space, so that no launch copies it.
+pub struct Attached {
+    store: Store<()>,
+    memory: wavelift::wasmtime::Memory,
+}
+
+impl Attached {
+    /// A memory of zeroes, of at least this many bytes.
+    pub fn new(bytes: u64) -> Result<Attached> {
+        let failed = |error: wavelift::wasmtime::Error| anyhow!("a memory can't be made: {error:#}");
+        let engine = Engine::new(memory::configure(&mut Config::new())).map_err(failed)?;
+        // Only an instance's memory is made as the engine is set up.
+        let text = format!(r#"(module (memory (export "memory") {}))"#, bytes.div_ceil(1 << 16));
+        let module = Module::new(&engine, wat::parse_str(text)?).map_err(failed)?;
+        let mut store = Store::new(&engine, ());
+        let instance = wavelift::wasmtime::Instance::new(&mut store, &module, &[]).map_err(failed)?;
+        let memory = instance.get_memory(&mut store, "memory").context("there is no memory")?;
+        Ok(Attached { store, memory })
+    }
+
+    /// The address space that it is in.
+    pub fn space(&self) -> Result<Arc<AddressSpace>> {
+        AddressSpace::of_memory(self.memory.data_ptr(&self.store)).context("the memory is in no address space")
+    }
+
+    /// Its bytes.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        self.memory.data_mut(&mut self.store)
     }
 }
 

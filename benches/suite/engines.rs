@@ -12,6 +12,7 @@ use wavelift::memory::AddressSpace;
 use wavelift::translator::{BufferParam, Interface, LINEAR, Options, Shader, Shape, testing, translate};
 use wavelift_twins as twins;
 
+use crate::instance::Attached;
 use crate::kernels::{self, Kernel};
 use crate::record::{Recording, Step};
 
@@ -35,6 +36,43 @@ pub struct Lifted<C: ?Sized> {
     ids: Vec<(BufferId, usize)>,
     /// Whether the device's own times count, and not the host's.
     own_clock: bool,
+    memory: Option<Shown>,
+}
+
+/// Linear memory for a device that works in it.
+struct Shown {
+    memory: Attached,
+    /// What each launch finds changed since the one before, or since the last one of a round: places, and their bytes.
+    changes: Vec<Vec<(usize, Vec<u8>)>>,
+}
+
+/// Linear memory is compared in pieces of this size.
+const PIECE: usize = 256;
+
+impl Shown {
+    fn new(mut memory: Attached, steps: &[Step]) -> Shown {
+        let before = steps.iter().cycle().skip(steps.len().saturating_sub(1));
+        let changes =
+            before.zip(steps).map(|(before, step)| changes(before.state.bytes(), step.state.bytes())).collect();
+        if let Some(last) = steps.last() {
+            memory.bytes()[..last.state.bytes().len()].copy_from_slice(last.state.bytes());
+        }
+        Shown { memory, changes }
+    }
+
+    /// Sets it to what a launch found, where it is what the launch before found and left.
+    fn show(&mut self, step: usize) {
+        let memory = self.memory.bytes();
+        for (at, bytes) in &self.changes[step] {
+            memory[*at..*at + bytes.len()].copy_from_slice(bytes);
+        }
+    }
+}
+
+fn changes(old: &[u8], new: &[u8]) -> Vec<(usize, Vec<u8>)> {
+    let pieces = new.chunks(PIECE).enumerate().map(|(index, piece)| (index * PIECE, piece));
+    let changed = pieces.filter(|(at, piece)| old.get(*at..*at + piece.len()) != Some(*piece));
+    changed.map(|(at, piece)| (at, piece.to_vec())).collect()
 }
 
 impl Lifted<GpuContext> {
@@ -48,14 +86,17 @@ impl Lifted<GpuContext> {
 }
 
 impl Lifted<dyn Context> {
-    /// The CPU, in an address space of its own.
+    /// The CPU, in an address space with a linear memory like the guest's.
     ///
     /// # Errors
     /// The device has no memory left.
     pub fn on_cpu(device: &dyn Device, recording: &Recording) -> Result<Lifted<dyn Context>> {
-        let space = AddressSpace::detached()?;
+        let bytes = recording.steps.iter().map(|step| step.state.memory()).max().unwrap_or_default();
+        let memory = Attached::new(bytes)?;
+        let space = memory.space()?;
         let context = device.new_context(space.clone())?;
-        Lifted::new(context, recording, Some(&space), false)
+        let lifted = Lifted::new(context, recording, Some(&space), false)?;
+        Ok(Lifted { memory: Some(Shown::new(memory, &recording.steps)), ..lifted })
     }
 }
 
@@ -78,7 +119,7 @@ impl<C: Context + ?Sized> Lifted<C> {
             launches.filter(|of| of.id == spec.id).for_each(|of| *of = spec);
         }
         let ids = recording.buffers.iter().map(|buffer| (buffer.spec.id, buffer.spec.size as usize)).collect();
-        let mut engine = Lifted { context, steps, ids, own_clock };
+        let mut engine = Lifted { context, steps, ids, own_clock, memory: None };
         engine.write_all(recording, |_| true)?;
         Ok(engine)
     }
@@ -111,7 +152,10 @@ impl<C: Context + ?Sized> Engine for Lifted<C> {
     fn round(&mut self) -> Result<f64> {
         let start = Instant::now();
         let mut own = 0.0;
-        for Step { launch, state } in &mut self.steps {
+        for (index, Step { launch, state }) in self.steps.iter_mut().enumerate() {
+            if let Some(memory) = &mut self.memory {
+                memory.show(index);
+            }
             match self.context.enqueue(launch, state).map_err(launch_error)? {
                 Launched::Done(times) => own += times.run.as_secs_f64(),
                 Launched::Deferred => {}

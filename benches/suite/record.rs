@@ -80,6 +80,11 @@ impl State {
         State { memory, globals, table: caller.table(0) }
     }
 
+    /// Linear memory's bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.memory
+    }
+
     /// Bytes of linear memory.
     pub fn memory(&self) -> u64 {
         self.memory.len() as u64

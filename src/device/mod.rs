@@ -70,7 +70,7 @@ pub struct DeviceInfo {
 pub struct BufferId(pub u64);
 
 /// A buffer as the guest created it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BufferSpec {
     /// Its identity.
     pub id: BufferId,

@@ -78,7 +78,7 @@ impl<'a, 'c, T: 'static> ModuleCaller<'a, 'c, T> {
         let mut store = Store::new(module.compiled().engine(), ());
         launch.1.watch(&mut store);
         let instance = instantiate(&mut store, &module, &[])?;
-        if let Some(memory) = instance.get_memory(&mut store, &module.names().memory()) {
+        if let Some(memory) = instance.get_memory(&mut store, module.names().memory()) {
             let exposed = match AddressSpace::of_memory(memory.data_ptr(&store)) {
                 Some(own) => own.expose_those_of(&self.space, &launch.0.buffers),
                 None => Err(MemoryError::Detached),

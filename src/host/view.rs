@@ -158,7 +158,7 @@ impl<'a, 'c, T: 'static> View<'a, 'c, T> {
 
 /// Linear memory 0 of the calling instance; `None` if its module has none.
 pub(crate) fn memory_of<T: 'static>(caller: &mut wasmtime::Caller<'_, T>, module: &Module) -> Option<Memory> {
-    caller.get_export(&module.names().memory()).and_then(Extern::into_memory)
+    caller.get_export(module.names().memory()).and_then(Extern::into_memory)
 }
 
 impl<T: 'static> Caller for View<'_, '_, T> {

@@ -25,6 +25,8 @@ const CODE_SECTION: u8 = 10;
 pub(crate) struct AddedNames {
     /// Starts every added name and none of the guest's own.
     prefix: String,
+    /// Asked for several times at each call of the guest's.
+    memory: String,
 }
 
 impl AddedNames {
@@ -33,12 +35,12 @@ impl AddedNames {
         while module.exports().iter().any(|e| e.name.starts_with(&prefix)) {
             prefix.push(':');
         }
-        AddedNames { prefix }
+        AddedNames { memory: format!("{prefix}memory"), prefix }
     }
 
     /// Of linear memory 0.
-    pub fn memory(&self) -> String {
-        format!("{}memory", self.prefix)
+    pub fn memory(&self) -> &str {
+        &self.memory
     }
 
     /// Of a table.
@@ -228,7 +230,7 @@ fn rename_imports(module: &translator::Module, spliced: &mut [u8]) {
 fn added_exports(module: &translator::Module, names: &AddedNames, functions: &[u32]) -> Vec<(String, ExportKind, u32)> {
     let mut added = Vec::new();
     if !module.memories().is_empty() {
-        added.push((names.memory(), ExportKind::Memory, 0));
+        added.push((names.memory().to_string(), ExportKind::Memory, 0));
     }
     added.extend((0..module.tables().len() as u32).map(|i| (names.table(i), ExportKind::Table, i)));
     added.extend((0..module.globals().len() as u32).map(|i| (names.global(i), ExportKind::Global, i)));

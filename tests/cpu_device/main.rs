@@ -3,5 +3,6 @@
 mod fuel;
 mod launches;
 mod memory;
+mod short;
 mod support;
 mod traps;

@@ -284,7 +284,7 @@ impl Session for Interpreter {
     fn run(&mut self, contents: &[Vec<u8>], iterations: u32) -> Result<End, String> {
         let mut space = self.space(contents);
         let pairs = self.addresses.iter().zip(&self.buffers).flat_map(|(address, b)| [*address, b.size]);
-        let mut immediates = vec![0, iterations, iterations, BLOCK_SIZE, 0];
+        let mut immediates = vec![0, iterations, 0, iterations, BLOCK_SIZE, 0];
         assert_eq!(immediates.len(), immediate::SLOTS as usize);
         immediates.extend(pairs);
         let data: Vec<&[u8]> = self.data.iter().map(Vec::as_slice).collect();

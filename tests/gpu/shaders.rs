@@ -82,8 +82,8 @@ pub const TRAP: Source = Source {
     lanes: 1,
     declarations: "@group(0) @binding(0) var<storage, read_write> traps: array<atomic<u32>>;
         @group(0) @binding(1) var<storage, read_write> x: array<u32>;",
-    statements: "if id >= x[1] { atomicMin(&traps[1], id); }
-        if id >= x[0] { atomicMin(&traps[0], id); }",
+    statements: "if id >= x[1] { atomicMin(&traps[args.traps + 1u], id); }
+        if id >= x[0] { atomicMin(&traps[args.traps], id); }",
 };
 
 /// A shader for the raw interface: `x[i] = 2 * x[i] + add`.
@@ -97,7 +97,7 @@ pub const DOUBLE: &str = "
 /// The SPIR-V of a kernel, with its interface.
 pub fn compile(source: &Source) -> Result<Shader, Failed> {
     let text = format!(
-        "struct Args {{ first: u32, count: u32, iterations: u32, block_size: u32, zero: u32, {} }}
+        "struct Args {{ first: u32, count: u32, traps: u32, iterations: u32, block_size: u32, zero: u32, {} }}
         var<immediate> args: Args;
         {}
         @compute @workgroup_size({}) fn main(@builtin(global_invocation_id) global: vec3<u32>) {{
@@ -120,7 +120,7 @@ pub fn compile(source: &Source) -> Result<Shader, Failed> {
         workgroup_size: source.workgroup_size,
         lanes: 1,
         bindings,
-        immediates_size: 20 + 8 * source.slots,
+        immediates_size: 24 + 8 * source.slots,
         parameters_size: 0,
         data: [].into(),
         trap_sites: source.sites.to_vec(),

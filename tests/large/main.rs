@@ -77,7 +77,7 @@ fn compare(case: &Case, limits: Limits) -> Result<Outcome, Failed> {
 }
 
 fn arguments_come_in_a_buffer() -> Result<(), Failed> {
-    for immediates_size in [8, 16, 40] {
+    for immediates_size in [12, 16, 40] {
         let want = compare(&kernels::work(300), Limits { immediates_size, ..Limits::NONE })?;
         check(want.trap.is_none() && want.changed(), "the kernel does nothing")?;
     }
@@ -94,7 +94,7 @@ fn small_buffers_are_pooled() -> Result<(), Failed> {
     for bindings in [4, 5, 8] {
         check(compare(&kernels::many(13, 100), Limits { bindings, ..Limits::NONE })?.changed(), "nothing changed")?;
     }
-    let limits = Limits { bindings: 4, immediates_size: 8, ..Limits::NONE };
+    let limits = Limits { bindings: 4, immediates_size: 12, ..Limits::NONE };
     check(compare(&kernels::work(300), Limits { bindings: 5, ..limits })?.changed(), "nothing changed")?;
     compare(&kernels::many(13, 100), limits).map(drop)
 }
@@ -108,11 +108,11 @@ fn large_buffers_are_cut() -> Result<(), Failed> {
 }
 
 fn pools_and_memory_are_cut_too() -> Result<(), Failed> {
-    let limits = Limits { binding_size: 1024, bindings: 11, immediates_size: 8, ..Limits::NONE };
+    let limits = Limits { binding_size: 1024, bindings: 11, immediates_size: 12, ..Limits::NONE };
     compare(&kernels::many(13, 100), limits)?;
     // Both pools, of which that of loads is cut.
     compare(&kernels::many(13, 100), Limits { binding_size: 2048, bindings: 7, ..Limits::NONE })?;
-    let limits = Limits { binding_size: 4096, bindings: 14, immediates_size: 8, ..Limits::NONE };
+    let limits = Limits { binding_size: 4096, bindings: 14, immediates_size: 12, ..Limits::NONE };
     compare(&kernels::work(1000), limits).map(drop)
 }
 
@@ -128,7 +128,7 @@ fn any_limits_give_the_same() -> Result<(), Failed> {
         let limits = Limits {
             binding_size: u64::from(256 + 4 * below(700)),
             bindings: 6 + below(10),
-            immediates_size: 8 << below(5),
+            immediates_size: 12 << below(5),
             ..Limits::NONE
         };
         let case = kernels::many(6 + below(8) as usize, 20 + below(100));
@@ -146,7 +146,7 @@ fn any_limits_give_the_same() -> Result<(), Failed> {
 }
 
 fn a_lost_device_makes_its_pools_anew() -> Result<(), Failed> {
-    let limits = Limits { bindings: 4, immediates_size: 8, ..Limits::NONE };
+    let limits = Limits { bindings: 4, immediates_size: 12, ..Limits::NONE };
     let case = kernels::many(9, 50);
     let want = case.run(&*cpu::sequential(), 1)?.remove(0);
     let device = open(DEVICES[0], limits)?;
@@ -164,7 +164,7 @@ fn a_lost_device_makes_its_pools_anew() -> Result<(), Failed> {
 }
 
 fn traps_stay_what_they_are() -> Result<(), Failed> {
-    let limits = Limits { binding_size: 4096, bindings: 14, immediates_size: 8, ..Limits::NONE };
+    let limits = Limits { binding_size: 4096, bindings: 14, immediates_size: 12, ..Limits::NONE };
     // Multiples of 256: the CPU's buffers end at a page's end then.
     for (slot, short) in [(0, 15_360), (1, 2304), (2, 2048), (3, 256), (4, 3840)] {
         let mut case = kernels::work(1000);

@@ -21,7 +21,7 @@ pub const DATA: u32 = LINEAR - 4;
 /// Values do not depend on it: it serves devices whose limits a launch exceeds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Layout {
-    /// The words of the immediates, but for the first two, come in a buffer of their own ([`PARAMETERS`]) at the same
+    /// The words of the immediates, but for those up to [`TRAPS`](crate::immediate::TRAPS), come in a buffer of their own ([`PARAMETERS`]) at the same
     /// word numbers.
     pub parameters: bool,
     /// Slots that lie in a pool, and in which one: [`POOL_READ`], if the kernel does not store to them, or

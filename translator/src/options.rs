@@ -560,13 +560,16 @@ pub mod immediate {
     pub const FIRST: u32 = 0;
     /// Number of invocations of this dispatch that are to run; the rest of the last group returns at once.
     pub const COUNT: u32 = 1;
+    /// Where the launch's part of the trap record starts, in words. The last of those words that stand here even if there
+    /// is a buffer of arguments.
+    pub const TRAPS: u32 = 2;
     /// The kernel's `num_iterations`.
-    pub const ITERATIONS: u32 = 2;
+    pub const ITERATIONS: u32 = 3;
     /// The kernel's `block_size`.
-    pub const BLOCK_SIZE: u32 = 3;
+    pub const BLOCK_SIZE: u32 = 4;
     /// Always 0; the shader uses it where a driver must not know a value at compile time.
-    pub const ZERO: u32 = 4;
+    pub const ZERO: u32 = 5;
     /// Address of slot 0; slot `s` has its address at `SLOTS + 2 * s` and its length in bytes at `SLOTS + 2 * s + 1`.
     /// Behind the last slot's stand the words that [`Interface::inputs`](super::Interface::inputs) lists.
-    pub const SLOTS: u32 = 5;
+    pub const SLOTS: u32 = 6;
 }

@@ -320,7 +320,7 @@ fn the_interface_lists_what_the_shader_declares() {
     common::assert_valid(&words);
     let binding = |slot, writable| Binding { binding: slot + 1, slot, slice: 0, writable };
     assert_eq!(interface.bindings, [binding(0, false), binding(1, false), binding(3, true)]);
-    assert_eq!((interface.workgroup_size, interface.immediates_size), (128, 4 * 8));
+    assert_eq!((interface.workgroup_size, interface.immediates_size), (128, 4 * 9));
     let text = common::disassemble(&words);
     assert_eq!(text.matches("NonWritable").count(), 2);
     assert!(text.contains("LocalSize 128 1 1"), "{text}");

@@ -512,7 +512,7 @@ fn a_function_out_of_strict_form_is_a_defect_not_a_panic() {
             list.low(f, LowOp::LoadWord { slot: 9 }, &[index], Type::I32);
         }),
         ("unknown immediate", |f, list| {
-            list.low(f, LowOp::Immediate(9), &[], Type::I32);
+            list.low(f, LowOp::Immediate(10), &[], Type::I32);
         }),
         ("unknown variable", |f, list| {
             list.low(f, LowOp::VarGet(Var(0)), &[], Type::I32);

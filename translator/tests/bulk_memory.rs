@@ -351,7 +351,7 @@ fn words_go_through_all_stages() {
             for (a, b) in [(0, 0), (1, 7), (2, 3), (10, 2), (11, 8), (50, 1), (75, 0), (76, 0), (0x4000_0000, 1)] {
                 let expected = run(&program.lifted, &program.module, [a, b, 1], &space());
                 let mut after = space();
-                let immediates = [0, 1, b, 1, 0, HIGH, 301, LOW, 203];
+                let immediates = [0, 1, 0, b, 1, 0, HIGH, 301, LOW, 203];
                 let invocation = Invocation { immediates: &immediates, iteration: a, ..Invocation::default() };
                 let end = interpret::run(&strict, &[], &invocation, &mut after, &|_| None).map(|_| after);
                 match (expected, end) {

@@ -58,7 +58,7 @@ fn lift(text: &str) -> Lifted {
 
 /// Runs all invocations; gives the buffers and how each ended.
 fn run(function: &Function, inputs: &Inputs) -> (Vec<Buffer>, Vec<Result<(), Stop>>) {
-    let mut immediates = vec![0, INVOCATIONS, INVOCATIONS, 1, 0];
+    let mut immediates = vec![0, INVOCATIONS, 0, INVOCATIONS, 1, 0];
     let mut space = Space::default();
     for (address, words) in ADDRESSES.into_iter().zip(inputs) {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();

@@ -172,7 +172,7 @@ impl Launch {
     }
 
     fn invoke(&self, function: &Function, space: &mut Space, iteration: u32) -> Result<(), Stop> {
-        let mut immediates = vec![0, self.iterations, self.iterations, 64, 0];
+        let mut immediates = vec![0, self.iterations, 0, self.iterations, 64, 0];
         assert_eq!(immediates.len() as u32, immediate::SLOTS);
         immediates.extend(space.buffers.iter().flat_map(|buffer| [buffer.address(), buffer.bytes().len() as u32]));
         let invocation = Invocation { iteration, immediates: &immediates, fuel: self.fuel, ..Invocation::default() };

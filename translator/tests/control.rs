@@ -23,7 +23,7 @@ fn run(function: &Function, others: &HashMap<u32, Function>, by_slot: bool) -> O
     let mut ends = Vec::new();
     for iteration in 0..INVOCATIONS {
         let args: Vec<Const> = [iteration, INVOCATIONS, 7, ADDRESS, length].map(Const::I32).into();
-        let immediates = [0, INVOCATIONS, INVOCATIONS, 7, 0, ADDRESS, length];
+        let immediates = [0, INVOCATIONS, 0, INVOCATIONS, 7, 0, ADDRESS, length];
         let invocation = Invocation { iteration, immediates: &immediates, ..Invocation::default() };
         let args = if by_slot { &[][..] } else { &args[..] };
         let end = interpret::run(function, args, &invocation, &mut space, &|callee| others.get(&callee));

@@ -115,8 +115,8 @@ fn slices_as_small_as_the_widest_load_and_as_large_as_words_reach() {
 fn pooled_slots_are_one_binding_and_start_where_the_arguments_say() {
     let (text, interface) = lift(&Layout { pooled: pools(), ..Layout::default() });
     assert_eq!(bound(&interface), [(LINEAR, 0, true), (POOL_READ, 0, false), (POOL_WRITTEN, 0, true)]);
-    // Five words at first, two for each slot, the inputs, and where four slots start.
-    let words = 5 + 8 + interface.inputs.len() as u32 + 4;
+    // Six words at first, two for each slot, the inputs, and where four slots start.
+    let words = 6 + 8 + interface.inputs.len() as u32 + 4;
     assert_eq!(interface.immediates_size, 4 * words);
     // Linear memory's words, those of one pool and of the other: nothing is declared as four words.
     assert_eq!(text.matches("OpTypeVector").count(), 1, "that of the invocation's id: {text}");
@@ -138,11 +138,11 @@ fn pools_are_cut_too() {
 fn arguments_come_in_a_buffer() {
     let (_, usual) = lift(&Layout::default());
     let (text, interface) = lift(&Layout { parameters: true, ..Layout::default() });
-    assert_eq!((interface.immediates_size, interface.parameters_size), (8, usual.immediates_size));
+    assert_eq!((interface.immediates_size, interface.parameters_size), (12, usual.immediates_size));
     assert_eq!(bound(&interface).last(), Some(&(PARAMETERS, 0, false)));
     assert!(text.contains("\"parameters\""), "{text}");
     let (_, both) = lift(&Layout { parameters: true, pooled: pools(), ..Layout::default() });
-    assert_eq!((both.immediates_size, both.parameters_size), (8, interface.parameters_size + 16));
+    assert_eq!((both.immediates_size, both.parameters_size), (12, interface.parameters_size + 16));
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_kernel_without_arguments_binds_no_buffer_for_them() {
     let shape = Shape { layout: Layout { parameters: true, ..Layout::default() }, ..Shape::default() };
     let shader = translate(&Module::parse(bytes).unwrap(), 0, &shape, &Options::default()).unwrap();
     assert_valid(&shader.words);
-    assert_eq!((shader.interface.immediates_size, shader.interface.parameters_size), (8, 0));
+    assert_eq!((shader.interface.immediates_size, shader.interface.parameters_size), (12, 0));
     assert!(shader.interface.bindings.is_empty());
 }
 

@@ -56,7 +56,7 @@ fn run(function: &Function, length: u32) -> (Vec<u8>, Vec<Result<(), Stop>>) {
     let buffers =
         vec![Buffer::new(ADDRESSES[0], Access::ReadWrite, &input), Buffer::new(ADDRESSES[1], Access::ReadWrite, &out)];
     let mut space = Space { linear: Vec::new(), buffers };
-    let immediates = [0, INVOCATIONS, INVOCATIONS, 1, 0, ADDRESSES[0], length, ADDRESSES[1], INVOCATIONS * 4];
+    let immediates = [0, INVOCATIONS, 0, INVOCATIONS, 1, 0, ADDRESSES[0], length, ADDRESSES[1], INVOCATIONS * 4];
     let mut run = |iteration| {
         let invocation = Invocation { iteration, immediates: &immediates, ..Invocation::default() };
         interpret::run(function, &[], &invocation, &mut space, &|_| None).map(|_| ())
@@ -159,7 +159,7 @@ fn checks_that_the_host_decides_are_right_at_the_edge() {
     let shape = Shape::distinct(2);
     let checked = translate(&module, kernel, &shape, &Options::default()).unwrap();
     let words =
-        |iterations, input: u32, output: u32| [0, 0, iterations, 1, 0, ADDRESSES[0], input, ADDRESSES[1], output];
+        |iterations, input: u32, output: u32| [0, 0, 0, iterations, 1, 0, ADDRESSES[0], input, ADDRESSES[1], output];
     let holds = |iterations, input, output| {
         let immediates = words(iterations, input, output);
         checked.launch_checks.hold(&LaunchState { immediates: &immediates, inputs: &|_| None, iterations })

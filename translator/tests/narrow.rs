@@ -80,7 +80,7 @@ fn run_on(words: &[(u32, u32)], module: &Module, shape: &Shape, (a, b): (u32, u3
     let bytes = [a.to_le_bytes(), b.to_le_bytes()].concat();
     let mut space = Space { linear, buffers: vec![Buffer::new(ADDRESS, Access::ReadWrite, &bytes)] };
     let globals = [Const::I32(STACK)];
-    let immediates = [0, 1, 1, 7, 0, ADDRESS, 8];
+    let immediates = [0, 1, 0, 1, 7, 0, ADDRESS, 8];
     let tables = &shape.environment.tables;
     let invocation = Invocation { immediates: &immediates, tables, globals: &globals, ..Invocation::default() };
     match interpret::run(&function, &[], &invocation, &mut space, &|_| None) {
@@ -239,7 +239,7 @@ fn stores_to_the_words_are_seen() {
         let (module, shape) = lifted(&body, &[0x1004]);
         let kernel = module.find_function("kernel").unwrap();
         let shader = wavelift_translator::translate(&module, kernel, &shape, &Options::default()).unwrap();
-        let launch = LaunchState { immediates: &[0, 1, 1, 7, 0, ADDRESS, 8], inputs: &|_| None, iterations: 1 };
+        let launch = LaunchState { immediates: &[0, 1, 0, 1, 7, 0, ADDRESS, 8], inputs: &|_| None, iterations: 1 };
         assert_eq!(shader.linear.unwrap().spares(&launch, &[0x1004]), spares, "{at:x}");
     }
 }

@@ -105,7 +105,7 @@ impl Lifted {
 
 fn immediates() -> Vec<u32> {
     let buffers = ADDRESSES.iter().flat_map(|address| [*address, SIZE]);
-    [0, INVOCATIONS, INVOCATIONS, 1, 0].into_iter().chain(buffers).collect()
+    [0, INVOCATIONS, 0, INVOCATIONS, 1, 0].into_iter().chain(buffers).collect()
 }
 
 /// Lifts for what the pointers are in this memory, in both profiles.

@@ -60,7 +60,7 @@ fn text(op: &str, sum: &str, offset: u32) -> String {
 fn run(function: &Function, iteration: u32) -> (Result<(), Stop>, Vec<u8>) {
     let buffers = vec![Buffer::new(ADDRESS, Access::ReadWrite, &[0; LENGTH as usize])];
     let mut space = Space { linear: Vec::new(), buffers };
-    let immediates = [0, LENGTH, LENGTH, 1, 0, ADDRESS, LENGTH];
+    let immediates = [0, LENGTH, 0, LENGTH, 1, 0, ADDRESS, LENGTH];
     let invocation = Invocation { iteration, immediates: &immediates, ..Invocation::default() };
     let end = interpret::run(function, &[], &invocation, &mut space, &|_| None).map(|_| ());
     (end, space.buffers[0].bytes().to_vec())

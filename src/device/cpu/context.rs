@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use wasmtime::{Engine, V128, Val};
+use wasmtime::{Engine, Val};
 
 use super::Shared;
 use super::encode::Source;
@@ -84,30 +84,23 @@ impl CpuContext {
         Ok(self.stack)
     }
 
-    fn globals(&self, kernel: &Kernel, caller: &mut dyn Caller) -> Result<Vec<Val>, LaunchError> {
+    fn globals(&self, kernel: &Kernel, caller: &mut dyn Caller) -> Result<Vec<GlobalValue>, LaunchError> {
         let mut values = Vec::with_capacity(kernel.globals.len());
         for (source, _) in &kernel.globals {
             let global = match source {
                 Source::Global(global) => global,
                 Source::Dropped(segment) => {
-                    values.push(Val::I32(caller.has_dropped(*segment).into()));
+                    values.push(GlobalValue::I32(caller.has_dropped(*segment).into()));
                     continue;
                 }
             };
             if let (true, Some((address, size))) = (kernel.stack_pointer == Some(*global), self.stack) {
-                values.push(Val::I32(address.wrapping_add(size) as i32));
+                values.push(GlobalValue::I32(address.wrapping_add(size) as i32));
                 continue;
             }
-            let value = caller.global(*global).ok_or_else(|| {
+            values.push(caller.global(*global).ok_or_else(|| {
                 LaunchError::Internal(format!("The caller gave no value of the number-typed global {global}."))
-            })?;
-            values.push(match value {
-                GlobalValue::I32(value) => Val::I32(value),
-                GlobalValue::I64(value) => Val::I64(value),
-                GlobalValue::F32(bits) => Val::F32(bits),
-                GlobalValue::F64(bits) => Val::F64(bits),
-                GlobalValue::V128(bits) => Val::V128(V128::from(bits)),
-            });
+            })?);
         }
         Ok(values)
     }
@@ -262,8 +255,9 @@ impl Context for CpuContext {
         }
         let saved = if plan.kernel.may_need_caller { self.save(&plan)? } else { Vec::new() };
         let finished = self.device.pool.run(Job::new(plan));
-        self.empty_own_memory(&(*finished).as_ref().plan);
-        let outcome = (*finished).as_ref().outcome();
+        let job = (*finished).as_ref();
+        self.empty_own_memory(&job.plan);
+        let outcome = job.outcome();
         if let Some(interruption) = outcome.interruption {
             return Err(interruption.into());
         }
@@ -276,10 +270,10 @@ impl Context for CpuContext {
                 for (address, bytes) in &saved {
                     self.space.write(*address, bytes).map_err(failed)?;
                 }
-                self.device.kernels.give_up(launch, &(*finished).as_ref().plan.kernel, &reason);
+                self.device.kernels.give_up(launch, &job.plan.kernel, &reason);
                 return Err(LaunchError::NeedsCaller(reason));
             }
-            None => {}
+            None => job.plan.kernel.cost.learn(launch.iterations, job.busy()),
         }
         if copies {
             self.copy_out(memory_bytes, caller).map_err(failed)?;

@@ -1,15 +1,16 @@
 //! One launch, shared by the workers that run it.
 
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use wasmtime::{Engine, Val};
 
 use super::kernel::Kernel;
 use super::worker::Worker;
-use crate::device::{BufferSpec, KernelTrap};
+use crate::device::{BufferSpec, GlobalValue, KernelTrap};
 use crate::interrupt::{Interrupt, Interruption};
 use crate::memory::{AddressSpace, Backing};
 
@@ -64,7 +65,7 @@ pub struct Plan {
     /// Address and size of the stack that each worker has for itself.
     pub stack: Option<(u32, u32)>,
     /// Values of [`Kernel::globals`].
-    pub globals: Vec<Val>,
+    pub globals: Vec<GlobalValue>,
     /// Arguments of `run`; the first two are each chunk's own.
     pub arguments: Vec<Val>,
     /// Number of invocations.
@@ -80,7 +81,13 @@ pub struct Job {
     /// What to run, and where.
     pub plan: Plan,
     /// Invocations of one chunk.
-    chunk: u32,
+    chunk: AtomicU32,
+    /// Whether the thread that launches works alone.
+    alone: AtomicBool,
+    /// When the first chunk was claimed.
+    started: OnceLock<Instant>,
+    /// How long threads have run invocations, in nanoseconds.
+    busy: AtomicU64,
     /// First iteration that no one has claimed.
     next: AtomicU64,
     /// No iteration from this one on needs to run: the lowest that had an event, or the number of invocations.
@@ -90,33 +97,72 @@ pub struct Job {
 
 /// Chunks per worker: uneven invocations spread well, and claiming costs little against running.
 const CHUNKS: u32 = 32;
+/// Chunks of a launch that one thread begins alone: so often it looks whether it takes longer than expected.
+const CHUNKS_ALONE: u32 = 8;
 /// Largest chunk, for launches of billions.
 const LARGEST: u32 = 1 << 16;
+/// A launch that should take no longer is run by the thread that launches, alone: others would hardly be awake before it ends.
+const ALONE: Duration = Duration::from_micros(30);
 
 impl Job {
     /// A launch of which nothing has run.
     pub fn new(plan: Plan) -> Job {
-        let chunks = plan.workers.len() as u32 * CHUNKS;
-        let chunk = if plan.workers.len() == 1 { LARGEST } else { (plan.iterations / chunks).clamp(1, LARGEST) };
-        let end = AtomicU32::new(plan.iterations);
-        Job { plan, chunk, next: AtomicU64::new(0), end, outcome: Mutex::default() }
+        let is_short = plan.kernel.cost.expected(plan.iterations).is_some_and(|expected| expected <= ALONE);
+        let alone = plan.workers.len() == 1 || plan.iterations == 1 || is_short;
+        let (chunk, end) = (AtomicU32::new(chunk(&plan, plan.iterations, alone)), AtomicU32::new(plan.iterations));
+        Job {
+            plan,
+            chunk,
+            alone: AtomicBool::new(alone),
+            started: OnceLock::new(),
+            busy: AtomicU64::new(0),
+            next: AtomicU64::new(0),
+            end,
+            outcome: Mutex::default(),
+        }
     }
 
-    /// Whether one worker would do it all.
-    pub fn is_one_chunk(&self) -> bool {
-        self.plan.workers.len() == 1 || self.plan.iterations <= self.chunk
+    /// Whether the thread that launches works alone, at least at first.
+    pub fn is_alone(&self) -> bool {
+        self.alone.load(Ordering::Relaxed)
     }
 
-    /// The next iterations to run. Claims only rise, so that when an invocation has an event, every lower one is
-    /// claimed by someone and runs: the lowest event is the same from run to run.
+    /// Divides what is left among all workers.
+    pub fn share(&self) {
+        let left = u64::from(self.plan.iterations).saturating_sub(self.next.load(Ordering::Relaxed));
+        self.chunk.store(chunk(&self.plan, left as u32, false), Ordering::Relaxed);
+        self.alone.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether one that works alone should do so no longer: it takes longer than expected, and there are others.
+    fn needs_help(&self) -> bool {
+        self.is_alone() && self.plan.workers.len() > 1 && self.started.get_or_init(Instant::now).elapsed() > ALONE
+    }
+
+    /// The next iterations to run; none where the job must be shared first. Claims only rise, so that when an invocation has
+    /// an event, every lower one is claimed by someone and runs: the lowest event is the same from run to run.
     pub fn claim(&self) -> Option<Range<u32>> {
         if let Some(interruption) = self.plan.interrupt.pending() {
             self.end.store(0, Ordering::Relaxed);
             self.outcome.lock().interruption = Some(interruption);
         }
-        let start = self.next.fetch_add(self.chunk.into(), Ordering::Relaxed);
-        let end = (start + u64::from(self.chunk)).min(self.end.load(Ordering::Relaxed).into());
+        if self.needs_help() {
+            return None;
+        }
+        let chunk = u64::from(self.chunk.load(Ordering::Relaxed));
+        let start = self.next.fetch_add(chunk, Ordering::Relaxed);
+        let end = (start + chunk).min(self.end.load(Ordering::Relaxed).into());
         (start < end).then_some(start as u32..end as u32)
+    }
+
+    /// Notes how long a worker has run invocations.
+    pub fn note_busy(&self, busy: Duration) {
+        self.busy.fetch_add(busy.as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    /// How long all workers together have run invocations.
+    pub fn busy(&self) -> Duration {
+        Duration::from_nanos(self.busy.load(Ordering::Relaxed))
     }
 
     /// Whether no chunk is left to claim.
@@ -143,4 +189,14 @@ impl Job {
     pub fn outcome(&self) -> Outcome {
         self.outcome.lock().clone()
     }
+}
+
+/// Invocations of a chunk, of so many that are left.
+fn chunk(plan: &Plan, left: u32, alone: bool) -> u32 {
+    let chunk = match (plan.workers.len() as u32, alone) {
+        (1, _) => LARGEST,
+        (_, true) => left.div_ceil(CHUNKS_ALONE),
+        (workers, false) => left / (workers * CHUNKS),
+    };
+    chunk.clamp(1, LARGEST)
 }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use wasmtime::{Config, Engine};
 
 use super::body::FunctionMap;
+use super::cost::Cost;
 use super::encode::{DeviceModule, Source, encode};
 use super::fuel::Costs;
 use super::slice::slice;
@@ -31,6 +32,8 @@ pub struct Kernel {
     pub stack_pointer: Option<u32>,
     /// Whether an invocation may come to an operator that only the caller's own instance can run.
     pub may_need_caller: bool,
+    /// What its invocations take.
+    pub cost: Cost,
 }
 
 /// A kernel, or the sentence that says why it runs in the caller's instance.
@@ -164,8 +167,8 @@ impl Kernels {
         times.compile = start.elapsed();
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let may_need_caller = slice.may_need_caller;
-        Ok(Ok(Arc::new(Kernel { id, module, functions, globals, stack_pointer, may_need_caller })))
+        let (may_need_caller, cost) = (slice.may_need_caller, Cost::default());
+        Ok(Ok(Arc::new(Kernel { id, module, functions, globals, stack_pointer, may_need_caller, cost })))
     }
 
     fn compile_bytes(&self, engine: &Engine, bytes: Vec<u8>) -> wasmtime::Result<wasmtime::Module> {

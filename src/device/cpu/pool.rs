@@ -52,9 +52,12 @@ impl Pool {
     /// Runs a job to its end and gives it back.
     pub fn run(&self, job: Job) -> Arc<impl AsRef<Job> + use<>> {
         let shift = Arc::new(Shift { job, active: AtomicUsize::new(0), lock: Mutex::default(), left: Condvar::new() });
-        if shift.job.is_one_chunk() {
+        if shift.job.is_alone() {
             shift.job.work_as(0);
-            return shift;
+            if shift.job.is_exhausted() {
+                return shift;
+            }
+            shift.job.share();
         }
         self.start_threads();
         self.shared.queue.lock().jobs.push(shift.clone());

@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
-use wasmtime::{Engine, FrameInfo, Func, Global, Instance, Store, Trap, Val, WasmBacktrace};
+use wasmtime::{Engine, FrameInfo, Global, Instance, Store, Trap, V128, Val, WasmBacktrace};
 use wavelift_translator::Location;
 
 use super::encode;
 use super::job::{Event, Job};
 use super::kernel::Kernel;
-use crate::device::{BufferSpec, KernelTrap, TrapKind};
+use super::run::Run;
+use crate::device::{BufferSpec, GlobalValue, KernelTrap, TrapKind};
 use crate::memory::{AddressSpace, Backing, Protection, View, buffer_bytes, protection_of, with_view};
 use crate::trap::kind_of;
 
@@ -27,12 +29,14 @@ const MOST_INSTANCES: usize = 256;
 /// An instance of a kernel. Each has a store of its own: two memories at one address confuse a store.
 struct Loaded {
     store: Store<()>,
-    run: Func,
+    run: Run,
     iteration: Global,
     pages: Global,
     lowest: Global,
     /// In the order of [`Kernel::globals`].
     globals: Vec<Global>,
+    /// What `pages`, `lowest` and `globals` were set to.
+    set: Option<(u32, u32, Vec<GlobalValue>)>,
 }
 
 impl Worker {
@@ -60,15 +64,17 @@ impl Worker {
         };
         loaded.prepare(job)?;
         let mut arguments = job.plan.arguments.clone();
+        let started = Instant::now();
         while let Some(chunk) = job.claim() {
             loaded.set_iteration(chunk.start)?;
             arguments[0] = Val::I32(chunk.start as i32);
             arguments[1] = Val::I32(chunk.end as i32);
-            if let Err(error) = loaded.run.call(&mut loaded.store, &arguments, &mut []) {
+            if let Err(error) = loaded.run.call(&mut loaded.store, &arguments) {
                 let iteration = loaded.iteration.get(&mut loaded.store).i32().unwrap_or_default() as u32;
                 job.record(event(&job.plan.kernel, &error, iteration)?);
             }
         }
+        job.note_busy(started.elapsed());
         Ok(())
     }
 }
@@ -85,19 +91,26 @@ impl Loaded {
         let pages = global(encode::PAGES)?;
         let lowest = global(encode::LOWEST)?;
         let globals = kernel.globals.iter().map(|(_, name)| global(name)).collect::<Result<_, _>>()?;
-        let run = instance.get_func(&mut store, encode::RUN).ok_or("The device module has no `run`.")?;
-        Ok(Loaded { store, run, iteration, pages, lowest, globals })
+        let run = instance.get_func(&mut store, encode::RUN).and_then(|run| Run::new(&store, run));
+        let run = run.ok_or("The device module has no `run`, or one of another type.")?;
+        Ok(Loaded { store, run, iteration, pages, lowest, globals, set: None })
     }
 
     fn prepare(&mut self, job: &Job) -> Result<(), String> {
         let failed = |error: wasmtime::Error| format!("The CPU device could not set a global: {error:#}.");
         let pages = (job.plan.memory_bytes >> 16) as u32;
-        self.pages.set(&mut self.store, Val::I32(pages as i32)).map_err(failed)?;
         let lowest = u32::try_from(job.plan.space.lowest_buffer()).unwrap_or(u32::MAX);
+        let same = |(p, l, globals): &(u32, u32, _)| (*p, *l, globals) == (pages, lowest, &job.plan.globals);
+        if self.set.as_ref().is_some_and(same) {
+            return Ok(());
+        }
+        self.set = None;
+        self.pages.set(&mut self.store, Val::I32(pages as i32)).map_err(failed)?;
         self.lowest.set(&mut self.store, Val::I32(lowest as i32)).map_err(failed)?;
         for (global, value) in self.globals.iter().zip(&job.plan.globals) {
-            global.set(&mut self.store, *value).map_err(failed)?;
+            global.set(&mut self.store, value_of(*value)).map_err(failed)?;
         }
+        self.set = Some((pages, lowest, job.plan.globals.clone()));
         Ok(())
     }
 
@@ -105,6 +118,16 @@ impl Loaded {
     fn set_iteration(&mut self, iteration: u32) -> Result<(), String> {
         let set = self.iteration.set(&mut self.store, Val::I32(iteration as i32));
         set.map_err(|error| format!("The CPU device could not set the iteration: {error:#}."))
+    }
+}
+
+fn value_of(value: GlobalValue) -> Val {
+    match value {
+        GlobalValue::I32(value) => Val::I32(value),
+        GlobalValue::I64(value) => Val::I64(value),
+        GlobalValue::F32(bits) => Val::F32(bits),
+        GlobalValue::F64(bits) => Val::F64(bits),
+        GlobalValue::V128(bits) => Val::V128(V128::from(bits)),
     }
 }
 

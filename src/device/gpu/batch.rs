@@ -18,7 +18,7 @@ use crate::device::gpu::traps;
 use crate::device::{BufferId, DeviceError, LaunchError, LaunchTimes};
 
 /// Most launches of one submission.
-const MOST_RECORDED: usize = 64;
+const MOST_RECORDED: usize = 256;
 /// Most launches that are not known to have ended.
 const MOST_LAUNCHES: usize = 1024;
 /// Most work that is not known to have ended, in submissions as long as a kernel's pace allows: so long may a host that

@@ -1,20 +1,26 @@
 //! What one guest has on a GPU: its buffers, its bind groups, its trap record.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::device::gpu::Shared;
+use crate::device::gpu::again::{Known, LaunchKey};
 use crate::device::gpu::batch::Batch;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::host_copies::HostCopies;
 use crate::device::gpu::pipeline::unknown_buffer;
+use crate::device::gpu::recent::Recent;
 use crate::device::gpu::scratch::Scratch;
 use crate::device::gpu::transfer::GpuBuffer;
 use crate::device::{BufferId, BufferSpec, Caller, Context, DeviceError, Launch, LaunchError, LaunchTimes, Launched};
 use crate::interrupt::Interrupt;
 
-/// Bind groups at which the cache is emptied: a guest that makes new buffers for every launch must not fill memory.
-const MAX_BIND_GROUPS: usize = 256;
+/// Bind groups that are kept at least, and half of the most: a guest that launches with a thousand buffers in turns finds
+/// them all again, and one that makes new buffers for every launch does not fill memory.
+const RECENT_BIND_GROUPS: usize = 1024;
+
+/// Freed buffers whose bind groups are kept at most. The device frees their memory at once in any case.
+const MOST_FREED: usize = 64;
 
 /// Largest write to a buffer, or upload of linear memory, that is queued behind launches under way instead of waiting for
 /// them, in bytes: the device keeps a copy till then.
@@ -27,7 +33,11 @@ pub(crate) const AFTER_FAILURE: &str = "A launch was left out, as one before it 
 pub struct GpuContext {
     pub(crate) shared: Arc<Shared>,
     buffers: HashMap<BufferId, GpuBuffer>,
-    pub(crate) bind_groups: HashMap<BindGroupKey, wgpu::BindGroup>,
+    pub(crate) bind_groups: Recent<BindGroupKey, wgpu::BindGroup>,
+    /// Launches that need not be made ready again, with their bind groups.
+    pub(super) known: Recent<LaunchKey, Arc<Known>>,
+    /// Freed buffers that some of both may still have: all of these go at once, as none is looked for again.
+    freed: HashSet<BufferId>,
     pub(crate) scratch: Option<Scratch>,
     /// Launches under way.
     pub(crate) batch: Batch,
@@ -56,7 +66,9 @@ impl GpuContext {
         GpuContext {
             shared,
             buffers: HashMap::new(),
-            bind_groups: HashMap::new(),
+            bind_groups: Recent::new(RECENT_BIND_GROUPS),
+            known: Recent::new(RECENT_BIND_GROUPS),
+            freed: HashSet::new(),
             scratch: None,
             batch: Batch::default(),
             own: BTreeMap::new(),
@@ -71,7 +83,7 @@ impl GpuContext {
         let connection = self.shared.connection().inspect_err(|error| self.batch.abandon(error))?;
         if self.scratch.as_ref().is_some_and(|s| s.generation != connection.generation) {
             self.scratch = None;
-            self.bind_groups.clear();
+            self.forget_bindings();
             self.batch.abandon(&connection.gone());
         }
         Ok(connection)
@@ -105,7 +117,7 @@ impl GpuContext {
             return Ok(known.clone());
         }
         if let Some(old) = self.own.remove(&number) {
-            self.bind_groups.clear();
+            self.forget_bindings();
             // What is submitted may go on with it.
             self.batch.submit(connection)?;
             old.wgpu.destroy();
@@ -131,6 +143,20 @@ impl GpuContext {
         }
     }
 
+    /// Forgets all bind groups.
+    pub(crate) fn forget_bindings(&mut self) {
+        self.bind_groups.clear();
+        self.known.clear();
+        self.freed.clear();
+    }
+
+    /// Forgets those that have a freed buffer.
+    fn forget_freed(&mut self) {
+        let freed = std::mem::take(&mut self.freed);
+        self.bind_groups.retain(|key, _| key.buffers.iter().flatten().all(|id| !freed.contains(id)));
+        self.known.retain(|key, _| key.buffers.iter().all(|spec| !freed.contains(&spec.id)));
+    }
+
     fn write_on_device(&mut self, buffer: BufferId, offset: u32, data: &[u8]) -> Result<(), DeviceError> {
         let connection = self.connection()?;
         if self.batch.uses(buffer) {
@@ -141,14 +167,6 @@ impl GpuContext {
             self.settle(&connection);
         }
         self.buffer(&connection, buffer)?.write(&connection, offset.into(), data)
-    }
-
-    /// Keeps a bind group for launches to come.
-    pub(crate) fn keep_bind_group(&mut self, key: BindGroupKey, group: wgpu::BindGroup) {
-        if self.bind_groups.len() >= MAX_BIND_GROUPS {
-            self.bind_groups.clear();
-        }
-        self.bind_groups.insert(key, group);
     }
 }
 
@@ -161,6 +179,9 @@ impl Context for GpuContext {
         let connection = self.connection()?;
         let buffer = GpuBuffer::new(&connection, u64::from(spec.size))?;
         self.free_buffer(spec.id);
+        if self.freed.contains(&spec.id) {
+            self.forget_freed();
+        }
         self.buffers.insert(spec.id, buffer);
         Ok(())
     }
@@ -168,7 +189,10 @@ impl Context for GpuContext {
     fn free_buffer(&mut self, buffer: BufferId) {
         self.host_copies.forget(buffer);
         if let Some(freed) = self.buffers.remove(&buffer) {
-            self.bind_groups.retain(|key, _| !key.buffers.contains(&Some(buffer)));
+            self.freed.insert(buffer);
+            if self.freed.len() >= MOST_FREED {
+                self.forget_freed();
+            }
             // What is submitted may go on with it.
             let recorded = self.batch.uses(buffer).then(|| self.shared.connection());
             if let Some(Ok(connection)) = recorded {

@@ -1,13 +1,14 @@
 //! Launches: a kernel's invocations as dispatches, their time and their traps.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use wavelift_translator::layout::{DATA, PARAMETERS};
 use wavelift_translator::{Binding, BufferParam, Environment, Interface, Shape, TRAP_BINDING, TrapSite, immediate};
 
+use crate::device::gpu::again::{Known, LaunchKey};
 use crate::device::gpu::batch::Recorded;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::{AFTER_FAILURE, BindGroupKey, GpuContext, MOST_STAGED};
@@ -17,7 +18,9 @@ use crate::device::gpu::linear::CallerState;
 use crate::device::gpu::pace::Pace;
 use crate::device::gpu::pipeline::{Kernel, Pipeline, binding_refusal};
 use crate::device::gpu::scratch::Scratch;
-use crate::device::{BufferId, BufferSpec, Caller, KernelTrap, Launch, LaunchError, LaunchTimes, Launched};
+use crate::device::{
+    BufferId, BufferSpec, Caller, GuestModule, KernelTrap, Launch, LaunchError, LaunchTimes, Launched,
+};
 use crate::report;
 
 /// Invocations of one dispatch stay below this, so that ids of the last group's idle invocations don't wrap around.
@@ -33,13 +36,15 @@ struct Arguments<'a> {
     inputs: &'a [u32],
     /// What lifting took.
     lift: Lift,
+    /// What equal launches are known by that need not be made ready again.
+    key: Option<(LaunchKey, Weak<GuestModule>)>,
 }
 
 /// A launch made ready: what stays the same over its submissions.
-struct Ready {
+pub(super) struct Ready {
     pipeline: Arc<Pipeline>,
     bind_group: wgpu::BindGroup,
-    /// The immediates; the first two words are each dispatch's own.
+    /// The immediates; the first two words are each dispatch's own, the third each submission's.
     words: Vec<u32>,
     /// Most invocations of one dispatch, a multiple of `group`.
     dispatch: u64,
@@ -61,6 +66,9 @@ impl GpuContext {
         caller: &mut dyn Caller,
         defer: bool,
     ) -> Result<Launched, LaunchError> {
+        if defer && let Some(launched) = self.launch_again(launch)? {
+            return Ok(launched);
+        }
         let (wasm, kernel) = (&launch.module.wasm, launch.function);
         let environment = Environment::with_tables(wasm, kernel, |table| caller.table(table));
         let environment = environment.with_dropped(wasm, kernel, |segment| caller.has_dropped(segment));
@@ -116,6 +124,7 @@ impl GpuContext {
             buffers: &launch.buffers,
             inputs: &lifted.inputs,
             lift: lifted.lift,
+            key: if defer { LaunchKey::of(launch, &lifted) } else { None },
         };
         let launched = self.run_with(&lifted.kernel, &arguments, defer)?;
         let Launched::Done(mut times) = launched else { return Ok(launched) };
@@ -136,7 +145,7 @@ impl GpuContext {
         block_size: u32,
         buffers: &[BufferSpec],
     ) -> Result<LaunchTimes, LaunchError> {
-        let arguments = Arguments { iterations, block_size, buffers, inputs: &[], lift: Lift::default() };
+        let arguments = Arguments { iterations, block_size, buffers, inputs: &[], lift: Lift::default(), key: None };
         match self.run_with(kernel, &arguments, false)? {
             Launched::Done(times) => Ok(times),
             Launched::Deferred => Err(LaunchError::Internal(AFTER_FAILURE.into())),
@@ -152,7 +161,7 @@ impl GpuContext {
         block_size: u32,
         buffers: &[BufferSpec],
     ) -> Result<Launched, LaunchError> {
-        let arguments = Arguments { iterations, block_size, buffers, inputs: &[], lift: Lift::default() };
+        let arguments = Arguments { iterations, block_size, buffers, inputs: &[], lift: Lift::default(), key: None };
         self.run_with(kernel, &arguments, true)
     }
 
@@ -164,14 +173,12 @@ impl GpuContext {
             return Err(LaunchError::Internal("A kernel was not given the state that it reads.".into()));
         }
         let bound = self.check_bindings(&connection, interface, &slots)?;
-        self.host_copies.drop_written(|id| {
-            let slot = (0..).zip(&slots).find(|(_, spec)| spec.id == id).map(|(slot, _)| interface.layout.holder(slot));
-            interface.bindings.iter().any(|binding| binding.writable && Some(binding.slot) == slot)
-        });
+        let written: Vec<BufferId> = written(interface, &slots).collect();
+        self.host_copies.drop_written(|id| written.contains(&id));
         let (pipeline, mut compile) = kernel.pipeline(&connection, self.shared.options.profile)?;
         let places = self.pooled(&connection, &interface.layout, &slots)?;
         let group = interface.workgroup_size * interface.lanes;
-        let budget = kernel.pace.budget().next_multiple_of(group.into());
+        let budget = budget_of(&kernel.pace, group);
         let at_once = u64::from(arguments.iterations) <= budget;
         // A first launch waits for the driver's compiler in any case, and shows how fast the kernel is.
         let defer = defer && at_once && compile.is_zero() && places.is_empty() && interface.parameters_size == 0;
@@ -204,9 +211,10 @@ impl GpuContext {
         };
         let iterations = u64::from(arguments.iterations);
         if defer {
-            self.record(&connection, &ready, 0..iterations, budget)?;
-            // If this fails, that is what becomes of the launch: the batch knows.
-            let _ = self.batch.submit_if_due(&connection);
+            self.record_deferred(&connection, &ready, iterations, budget)?;
+            if let Some((key, module)) = arguments.key.clone() {
+                self.keep_launch(key, Known { ready: Ready { lift: Lift::default(), ..ready }, written, module });
+            }
             return Ok(Launched::Deferred);
         }
         if !compile.is_zero() {
@@ -237,7 +245,7 @@ impl GpuContext {
         let (mut first, mut run) = (0, Duration::ZERO);
         while first < iterations {
             self.interrupt.check()?;
-            let budget = ready.pace.budget().next_multiple_of(ready.group.into());
+            let budget = ready.budget();
             let end = iterations.min(first + budget);
             // Later submissions have higher iteration ids: the least one that traps is in the first that does.
             let took = self.run_part(connection, ready, first..end, budget)?;
@@ -263,6 +271,20 @@ impl GpuContext {
         Ok(outcome?.run)
     }
 
+    /// Records a launch that is not waited for.
+    pub(super) fn record_deferred(
+        &mut self,
+        connection: &Connection,
+        ready: &Ready,
+        iterations: u64,
+        budget: u64,
+    ) -> Result<(), LaunchError> {
+        self.record(connection, ready, 0..iterations, budget)?;
+        // If this fails, that is what becomes of the launch: the batch knows.
+        let _ = self.batch.submit_if_due(connection);
+        Ok(())
+    }
+
     /// Records these invocations behind those that are recorded.
     fn record(
         &mut self,
@@ -284,13 +306,10 @@ impl GpuContext {
             budget,
             traps,
         };
-        // The record is smaller than 4 GiB.
-        let offset = [traps as u32];
-        let offsets = if ready.sites.is_empty() { &[][..] } else { &offset };
         let buffers = ready.buffers.iter().copied();
         Ok(self
             .batch
-            .record(connection, scratch, timed, (launch, buffers), |pass| ready.commands(pass, part, offsets))?)
+            .record(connection, scratch, timed, (launch, buffers), |pass| ready.commands(pass, part, traps))?)
     }
 
     /// Whether the device's clock takes the time of submissions.
@@ -304,7 +323,7 @@ impl GpuContext {
         if !self.batch.settle(connection, self.scratch.as_ref(), timed) {
             // Traps of launches that are over would be taken for those of the next.
             self.scratch = None;
-            self.bind_groups.clear();
+            self.forget_bindings();
         }
         !self.batch.has_failed()
     }
@@ -368,7 +387,7 @@ impl GpuContext {
         }
         if self.scratch.as_ref().is_none_or(|scratch| scratch.traps_size() < Scratch::part(sites)) {
             // Bind groups hold the old trap record.
-            self.bind_groups.clear();
+            self.forget_bindings();
             self.scratch = Some(Scratch::new(connection, sites)?);
         }
         Ok(())
@@ -384,12 +403,12 @@ impl GpuContext {
     ) -> Result<wgpu::BindGroup, LaunchError> {
         let key = BindGroupKey { kernel: kernel.id, buffers };
         if let Some(group) = self.bind_groups.get(&key) {
-            return Ok(group.clone());
+            return Ok(group);
         }
         let interface = kernel.interface();
         let mut entries = Vec::with_capacity(interface.bindings.len() + 1);
         if let (false, Some(scratch)) = (interface.trap_sites.is_empty(), &self.scratch) {
-            let resource = scratch.traps_binding(interface.trap_sites.len());
+            let resource = scratch.traps_binding();
             entries.push(wgpu::BindGroupEntry { binding: TRAP_BINDING, resource });
         }
         for binding in &interface.bindings {
@@ -408,17 +427,29 @@ impl GpuContext {
         }
         let descriptor = wgpu::BindGroupDescriptor { label: None, layout: &pipeline.layout, entries: &entries };
         let group = connection.guarded(0, || Ok(connection.device.create_bind_group(&descriptor)))?;
-        self.keep_bind_group(key, group.clone());
+        self.bind_groups.insert(key, group.clone());
         Ok(group)
     }
 }
 
 impl Ready {
-    /// The dispatches of these invocations; `offsets` has that of the launch's part of the trap record.
-    fn commands(&self, pass: &mut wgpu::ComputePass<'static>, part: Range<u64>, offsets: &[u32]) {
+    /// Most invocations of the next submission.
+    pub(super) fn budget(&self) -> u64 {
+        budget_of(&self.pace, self.group)
+    }
+
+    /// Number of trap sites.
+    pub(super) fn sites(&self) -> usize {
+        self.sites.len()
+    }
+
+    /// The dispatches of these invocations, whose part of the trap record starts at that byte.
+    fn commands(&self, pass: &mut wgpu::ComputePass<'static>, part: Range<u64>, traps: u64) {
         pass.set_pipeline(&self.pipeline.compute);
-        pass.set_bind_group(0, &self.bind_group, offsets);
+        pass.set_bind_group(0, &self.bind_group, &[]);
         let mut words = self.words.clone();
+        // The record is smaller than 4 GiB.
+        set_word(&mut words, immediate::TRAPS, (traps / 4) as u32);
         for (first, count) in dispatches(part.start, part.end - part.start, self.dispatch) {
             set_word(&mut words, immediate::FIRST, first);
             set_word(&mut words, immediate::COUNT, count);
@@ -429,6 +460,19 @@ impl Ready {
             pass.dispatch_workgroups(count.div_ceil(self.group).max(1), 1, 1);
         }
     }
+}
+
+fn budget_of(pace: &Pace, group: u32) -> u64 {
+    pace.budget().next_multiple_of(group.into())
+}
+
+/// The guest's buffers that a kernel may store to.
+fn written<'a>(interface: &'a Interface, slots: &'a [BufferSpec]) -> impl Iterator<Item = BufferId> + 'a {
+    (0..).zip(slots).filter_map(|(slot, spec)| {
+        let holder = interface.layout.holder(slot);
+        let written = interface.bindings.iter().any(|binding| binding.writable && binding.slot == holder);
+        written.then_some(spec.id)
+    })
 }
 
 /// The launch's shape, and its distinct buffers in order of first appearance.
@@ -521,24 +565,30 @@ mod tests {
             workgroup_size: 64,
             lanes: 1,
             bindings: vec![],
-            immediates_size: 40,
+            immediates_size: 44,
             parameters_size: 0,
             data: [].into(),
             trap_sites: vec![],
             inputs,
             layout: Layout::default(),
         };
-        let arguments =
-            |inputs| Arguments { iterations: 100, block_size: 8, buffers: &[], inputs, lift: Lift::default() };
+        let arguments = |inputs| Arguments {
+            iterations: 100,
+            block_size: 8,
+            buffers: &[],
+            inputs,
+            lift: Lift::default(),
+            key: None,
+        };
         let slots = [spec(1, 256), spec(2, 512)];
         let words = immediates(&interface, &arguments(&[65536]), &slots, &[]);
-        assert_eq!(words, [0, 0, 100, 8, 0, 256, 12, 512, 12, 65536]);
+        assert_eq!(words, [0, 0, 0, 100, 8, 0, 256, 12, 512, 12, 65536]);
         let places = [Pooled { slot: 1, pool: POOL_READ, start: 64, size: 16 }];
-        let more = Interface { immediates_size: 8, parameters_size: 44, ..interface.clone() };
+        let more = Interface { immediates_size: 12, parameters_size: 48, ..interface.clone() };
         let words = immediates(&more, &arguments(&[65536]), &slots, &places);
-        assert_eq!(words, [0, 0, 100, 8, 0, 256, 12, 512, 12, 65536, 16]);
-        let short = Interface { immediates_size: 20, ..interface };
-        assert_eq!(immediates(&short, &arguments(&[]), &[spec(1, 256)], &[]), [0, 0, 100, 8, 0]);
+        assert_eq!(words, [0, 0, 0, 100, 8, 0, 256, 12, 512, 12, 65536, 16]);
+        let short = Interface { immediates_size: 24, ..interface };
+        assert_eq!(immediates(&short, &arguments(&[]), &[spec(1, 256)], &[]), [0, 0, 0, 100, 8, 0]);
     }
 
     #[test]

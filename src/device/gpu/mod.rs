@@ -5,6 +5,7 @@
 //! opened anew at the next call; what was on it is gone.
 
 mod adapter;
+mod again;
 mod batch;
 mod bindings;
 mod conformance;
@@ -24,6 +25,7 @@ mod pipeline;
 mod pools;
 mod probe;
 pub mod raw;
+mod recent;
 mod scratch;
 mod shader_module;
 mod speculation;

@@ -144,10 +144,9 @@ fn build(
     };
     let mut entries = Vec::new();
     if !interface.trap_sites.is_empty() {
-        // Each launch under way has its own part of the trap record.
-        entries.push(layout_entry(TRAP_BINDING, true, true));
+        entries.push(layout_entry(TRAP_BINDING, true));
     }
-    entries.extend(interface.bindings.iter().map(|b| layout_entry(b.binding, b.writable, false)));
+    entries.extend(interface.bindings.iter().map(|b| layout_entry(b.binding, b.writable)));
     let device = &connection.device;
     let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -169,13 +168,13 @@ fn build(
     Pipeline { compute, layout, data }
 }
 
-fn layout_entry(binding: u32, writable: bool, has_dynamic_offset: bool) -> wgpu::BindGroupLayoutEntry {
+fn layout_entry(binding: u32, writable: bool) -> wgpu::BindGroupLayoutEntry {
     wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
         ty: wgpu::BindingType::Buffer {
             ty: wgpu::BufferBindingType::Storage { read_only: !writable },
-            has_dynamic_offset,
+            has_dynamic_offset: false,
             min_binding_size: None,
         },
         count: None,

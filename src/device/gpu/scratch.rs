@@ -15,9 +15,6 @@ const TIME_SIZE: u64 = 16;
 const TIMES_SIZE: u64 = MAX_TIMES as u64 * TIME_SIZE;
 /// Smallest trap record, in bytes: room for a thousand launches with up to 64 trap sites each.
 const SMALLEST_RECORD: u64 = 256 << 10;
-/// A launch's part of the record starts at a multiple of this, in bytes: the largest alignment of a binding's offset that
-/// a device may ask for.
-const PART: u64 = 256;
 
 /// See the module.
 pub(crate) struct Scratch {
@@ -36,7 +33,9 @@ impl Scratch {
     /// Buffers for launches of up to that many trap sites.
     pub fn new(connection: &Connection, sites: usize) -> Result<Scratch, DeviceError> {
         use wgpu::BufferUsages as Usage;
-        let trap_bytes = Scratch::part(sites).max(SMALLEST_RECORD);
+        // All of it is bound.
+        let most = connection.device.limits().max_storage_buffer_binding_size / 4 * 4;
+        let trap_bytes = Scratch::part(sites).max(SMALLEST_RECORD.min(most));
         let device = &connection.device;
         let buffer = |label, size, usage| {
             let descriptor = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
@@ -60,7 +59,7 @@ impl Scratch {
 
     /// Bytes of a launch's part of the trap record.
     pub fn part(sites: usize) -> u64 {
-        (sites as u64 * 4).next_multiple_of(PART)
+        sites as u64 * 4
     }
 
     /// Bytes of the whole record.
@@ -68,10 +67,9 @@ impl Scratch {
         self.traps.size()
     }
 
-    /// The first part with that many sites; a launch's own lies at an offset from it.
-    pub fn traps_binding(&self, sites: usize) -> wgpu::BindingResource<'_> {
-        let size = wgpu::BufferSize::new(sites as u64 * 4);
-        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &self.traps, offset: 0, size })
+    /// The whole record: a launch is told where its own part starts.
+    pub fn traps_binding(&self) -> wgpu::BindingResource<'_> {
+        self.traps.as_entire_binding()
     }
 
     /// Clears the whole record.

@@ -32,6 +32,8 @@ pub(super) struct Lifted {
     pub window: Option<Window>,
     /// Whether it may store there.
     pub stores: bool,
+    /// Whether the form depends on words of memory that were read for it.
+    pub asked: bool,
 }
 
 /// Lifts a launch's kernel in this form and that.
@@ -134,6 +136,7 @@ impl GpuContext {
         let mut lifter = Lifter { shared: &shared, launch, options, lift: Lift::default() };
         let immediates = all_immediates(launch, &slots);
         let mut lifting = lifter.get_or_ask(&shape)?;
+        let asked = !matches!(lifting, Lifting::Kernel(_));
         // Each time it asks for words that it does not have, of which there is an end.
         while let Lifting::AsksWords(addresses) = &lifting {
             let words: Option<Vec<u32>> = addresses.iter().map(|address| state.word_at(*address)).collect();
@@ -187,7 +190,7 @@ impl GpuContext {
         // The form without checks may read less of the launch's state.
         let used = |(input, word): &(Input, u32)| kernel.interface().inputs.contains(input).then_some(*word);
         let inputs = words.iter().filter_map(used).collect();
-        Ok(Lifted { kernel, lift: lifter.lift, inputs, window, stores })
+        Ok(Lifted { kernel, lift: lifter.lift, inputs, window, stores, asked })
     }
 }
 

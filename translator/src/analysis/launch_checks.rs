@@ -206,7 +206,7 @@ fn evaluate(op: &Op, args: &[Range], launch: &LaunchState<'_>) -> Range {
 fn is_evaluated(op: &Op) -> bool {
     match op {
         Op::Const(Const::I32(_) | Const::Bool(_)) => true,
-        Op::Low(LowOp::Immediate(word)) => !matches!(*word, immediate::FIRST | immediate::COUNT),
+        Op::Low(LowOp::Immediate(word)) => *word > immediate::TRAPS,
         Op::Low(op) => matches!(
             op,
             LowOp::IterationId

@@ -180,7 +180,7 @@ impl Roots {
     /// Makes `address` known as the absolute form of `value`. It must be the next value that is made.
     pub(crate) fn note_absolute(&mut self, address: Value, value: Value) {
         let fact = match self.facts.get(value.index()) {
-            Some(Fact::Exact(id)) => Fact::Among(self.combinations.provenance_of(*id)),
+            Some(Fact::Exact(id)) => Fact::Among(self.combinations.provenance(self.combinations.terms(*id))),
             Some(other) => *other,
             None => Fact::Unreached,
         };
@@ -270,35 +270,20 @@ const NUMBER: Fact = Fact::Exact(0);
 /// Combinations by number, equal ones once; number 0 is the empty one.
 #[derive(Debug)]
 struct Combinations {
-    list: Vec<Combination>,
-    ids: HashMap<Combination, u32>,
+    list: Vec<Vec<Term>>,
+    ids: HashMap<Vec<Term>, u32>,
     /// For each pointer of the shape the slot that it points into, and where it may point.
     pointers: Vec<(Option<u32>, RootSet)>,
 }
 
-/// A sum of bases' addresses and a number.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Combination {
-    terms: Vec<Term>,
-    /// Whether a number that was loaded was taken off: had that been a pointer, the rest would be a difference, and with
-    /// another pointer a pointer again.
-    less_loaded: bool,
-}
-
 impl Combinations {
     fn new() -> Self {
-        let none = Combination::default();
-        Combinations { list: vec![none.clone()], ids: HashMap::from_iter([(none, 0)]), pointers: Vec::new() }
+        Combinations { list: vec![Vec::new()], ids: HashMap::from_iter([(Vec::new(), 0)]), pointers: Vec::new() }
     }
 
     /// The combination that a pointer of the shape is.
     fn pointer(&mut self, number: u32) -> Fact {
-        self.base(POINTERS + number)
-    }
-
-    /// The address of a base.
-    fn base(&mut self, base: u32) -> Fact {
-        Fact::Exact(self.intern(Combination { terms: vec![(base, 1)], less_loaded: false }))
+        Fact::Exact(self.intern(vec![(POINTERS + number, 1)]))
     }
 
     fn is_pointer(base: u32) -> bool {
@@ -338,44 +323,19 @@ impl Combinations {
         all
     }
 
-    /// The same of a combination.
-    fn provenance_of(&self, id: u32) -> RootSet {
-        let of_terms = self.provenance(self.terms(id));
-        if self.is_less_loaded(id) { of_terms.with(RootSet::LOADED).with(RootSet::LINEAR) } else { of_terms }
-    }
-
     /// Whether all bases, of which there are some, are pointers of the shape: without the host's knowledge it would be a
     /// number that was loaded.
     fn is_loaded(&self, id: u32) -> bool {
         id != 0 && self.terms(id).iter().all(|(base, _)| Self::is_pointer(*base))
     }
 
-    /// Whether no base is a pointer of the shape, and no pointer that was loaded may have been taken off.
+    /// Whether no base is a pointer of the shape.
     fn is_certain(&self, id: u32) -> bool {
-        !self.is_less_loaded(id) && self.terms(id).iter().all(|(base, _)| !Self::is_pointer(*base))
-    }
-
-    fn is_less_loaded(&self, id: u32) -> bool {
-        self.list[id as usize].less_loaded
-    }
-
-    /// A buffer's address less a number that was loaded; `None` for what is no buffer's address.
-    fn less_loaded(&mut self, id: u32) -> Option<u32> {
-        match self.terms(id) {
-            [(base, 1)] if *base < POINTERS => {}
-            _ => return None,
-        }
-        let terms = self.terms(id).to_vec();
-        Some(self.intern(Combination { terms, less_loaded: true }))
-    }
-
-    /// The one of two combinations that is the other less a number that was loaded.
-    fn lesser(&self, a: u32, b: u32) -> Option<u32> {
-        (self.terms(a) == self.terms(b)).then(|| if self.is_less_loaded(a) { a } else { b })
+        self.terms(id).iter().all(|(base, _)| !Self::is_pointer(*base))
     }
 
     fn terms(&self, id: u32) -> &[Term] {
-        &self.list[id as usize].terms
+        &self.list[id as usize]
     }
 
     /// `a + factor * b`
@@ -392,20 +352,16 @@ impl Combinations {
             }
         }
         terms.retain(|t| t.1 != 0);
-        if terms.len() > MAX_TERMS {
-            Fact::Among(self.provenance(&terms))
-        } else {
-            Fact::Exact(self.intern(Combination { terms, less_loaded: false }))
-        }
+        if terms.len() > MAX_TERMS { Fact::Among(self.provenance(&terms)) } else { Fact::Exact(self.intern(terms)) }
     }
 
-    fn intern(&mut self, combination: Combination) -> u32 {
-        if let Some(id) = self.ids.get(&combination) {
+    fn intern(&mut self, terms: Vec<Term>) -> u32 {
+        if let Some(id) = self.ids.get(&terms) {
             return *id;
         }
         let id = self.list.len() as u32;
-        self.list.push(combination.clone());
-        self.ids.insert(combination, id);
+        self.list.push(terms.clone());
+        self.ids.insert(terms, id);
         id
     }
 }
@@ -450,7 +406,7 @@ impl LinearCombinations<'_> {
     fn provenance(&self, fact: Fact) -> RootSet {
         match fact {
             Fact::Unreached => RootSet::default(),
-            Fact::Exact(id) => self.combinations.provenance_of(id),
+            Fact::Exact(id) => self.combinations.provenance(self.combinations.terms(id)),
             Fact::Loaded => RootSet::LOADED,
             Fact::Among(set) => set,
         }
@@ -459,7 +415,6 @@ impl LinearCombinations<'_> {
     fn add(&mut self, a: Fact, b: Fact, factor: u32) -> Fact {
         match (self.beside(a, b), self.beside(b, a)) {
             (Fact::Unreached, _) | (_, Fact::Unreached) => Fact::Unreached,
-            (a, b) if self.is_less_loaded(a) || self.is_less_loaded(b) => self.add_less_loaded(a, b, factor),
             (Fact::Exact(a), Fact::Exact(b)) if factor != u32::MAX && self.is_index(b, a) => Fact::Exact(a),
             (Fact::Exact(a), Fact::Exact(b)) if factor != u32::MAX && self.is_index(a, b) => {
                 self.combinations.sum(0, b, factor)
@@ -473,34 +428,12 @@ impl LinearCombinations<'_> {
                 self.combinations.sum(0, b, factor)
             }
             (Fact::Exact(a), Fact::Loaded) if factor != u32::MAX && self.combinations.is_certain(a) => Fact::Exact(a),
-            // As long as nothing that was loaded is added, it is taken for what it is in sane programs: an index.
-            (Fact::Exact(a), Fact::Loaded)
-                if factor == u32::MAX
-                    && let Some(less) = self.combinations.less_loaded(a) =>
-            {
-                Fact::Exact(less)
-            }
             (a, b) => {
                 let all = self.provenance(a).with(self.provenance(b));
                 // The difference of two pointers may be a plain number, and so an index into linear memory.
                 let is_difference = factor == u32::MAX && b != NUMBER;
                 Fact::Among(if is_difference { all.with(RootSet::LINEAR) } else { all })
             }
-        }
-    }
-
-    fn is_less_loaded(&self, fact: Fact) -> bool {
-        matches!(fact, Fact::Exact(id) if self.combinations.is_less_loaded(id))
-    }
-
-    /// A sum of two of which one is a buffer's address less what was loaded: only numbers leave it that, and what is taken
-    /// off.
-    fn add_less_loaded(&self, a: Fact, b: Fact, factor: u32) -> Fact {
-        match (a, b) {
-            (kept, NUMBER) => kept,
-            (NUMBER, kept) if factor == 1 => kept,
-            (kept, Fact::Loaded) if factor == u32::MAX => kept,
-            (a, b) => Fact::Among(self.provenance(a).with(self.provenance(b))),
         }
     }
 
@@ -574,7 +507,7 @@ impl LinearCombinations<'_> {
 
     fn global(&mut self, global: u32, result: Value) -> Fact {
         if self.stack_pointer == Some(global) {
-            return self.combinations.base(STACK);
+            return Fact::Exact(self.combinations.intern(vec![(STACK, 1)]));
         }
         if self.function.ty(result).is_int() { Fact::Loaded } else { NUMBER }
     }
@@ -594,9 +527,6 @@ impl Analysis for LinearCombinations<'_> {
             (Fact::Unreached, other) | (other, Fact::Unreached) => other,
             (a, b) if a == b => a,
             (NUMBER | Fact::Loaded, NUMBER | Fact::Loaded) => Fact::Loaded,
-            (Fact::Exact(a), Fact::Exact(b)) if let Some(lesser) = self.combinations.lesser(a, b) => {
-                Fact::Exact(lesser)
-            }
             (a, b) => {
                 // A number beside pointers is an address of linear memory, a null pointer for one.
                 let place = |fact| if fact == NUMBER { RootSet::LINEAR } else { self.provenance(fact) };
@@ -643,7 +573,7 @@ impl Analysis for LinearCombinations<'_> {
     fn parameter(&mut self, index: usize) -> Fact {
         let buffer = index.checked_sub(3).filter(|i| i % 2 == 0).and_then(|i| self.shape.buffers.get(i / 2));
         match buffer {
-            Some(buffer) => self.combinations.base(buffer.slot),
+            Some(buffer) => Fact::Exact(self.combinations.intern(vec![(buffer.slot, 1)])),
             None => NUMBER,
         }
     }

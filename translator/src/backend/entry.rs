@@ -145,13 +145,22 @@ impl Emitter<'_> {
 
         self.b.begin_block(Some(trap)).map_err(defect)?;
         let site = self.inst(Op::ISub, word, &[outcome, one])?;
-        let pointer = self.word_pointer(record, site)?;
+        let pointer = self.site_pointer(record, site)?;
         let scope = self.u32_constant(Scope::Device as u32);
         let semantics = self.u32_constant(MemorySemantics::RELAXED.bits());
         self.b.atomic_u_min(word, None, pointer, scope, semantics, iteration).map_err(defect)?;
         self.b.branch(done).map_err(defect)?;
         self.b.begin_block(Some(done)).map_err(defect)?;
         Ok(())
+    }
+
+    /// The word of a trap site in the launch's part of the record. A part has no binding of its own: lavapipe copies a set of
+    /// bindings for each offset that it is bound with.
+    fn site_pointer(&mut self, record: Word, site: Word) -> Result<Word> {
+        let word = self.ty(Type::I32);
+        let first = self.load_immediate(immediate::TRAPS)?;
+        let index = self.inst(Op::IAdd, word, &[first, site])?;
+        self.word_pointer(record, index)
     }
 
     /// Whether an invocation of a lower id has entered that it ran out of fuel at this place.
@@ -163,7 +172,7 @@ impl Emitter<'_> {
         let (word, bool_ty) = (self.ty(Type::I32), self.ty(Type::Bool));
         let site = self.trap_site(at, TrapKind::OutOfFuel);
         let site = self.u32_constant(site);
-        let pointer = self.word_pointer(record, site)?;
+        let pointer = self.site_pointer(record, site)?;
         let scope = self.u32_constant(Scope::Device as u32);
         let semantics = self.u32_constant(MemorySemantics::RELAXED.bits());
         let lowest = self.b.atomic_load(word, None, pointer, scope, semantics).map_err(defect)?;

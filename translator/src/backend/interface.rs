@@ -107,9 +107,10 @@ impl Emitter<'_> {
         id
     }
 
-    /// The immediates up to the last word that is used (`main` uses the first two): one member a word, which every writer of naga's can name.
+    /// The immediates up to the last word that is used (`main` uses the first ones): one member a word, which every writer
+    /// of naga's can name.
     fn declare_immediates(&mut self) {
-        let mut last = immediate::COUNT;
+        let mut last = if self.usage.traps { immediate::TRAPS } else { immediate::COUNT };
         if !self.shape.layout.parameters {
             last = last.max(self.usage.immediates.last().copied().unwrap_or(0));
         }
@@ -146,7 +147,7 @@ impl Emitter<'_> {
     /// Loads a word of the immediates in the current block.
     pub(super) fn load_immediate(&mut self, word: u32) -> Result<Word> {
         let ty = self.ty(Type::I32);
-        if let Some(parameters) = self.globals.parameters.filter(|_| word > immediate::COUNT) {
+        if let Some(parameters) = self.globals.parameters.filter(|_| word > immediate::TRAPS) {
             let index = self.u32_constant(word);
             let pointer = self.word_pointer(parameters, index)?;
             return self.inst(Op::Load, ty, &[pointer]);
@@ -176,7 +177,7 @@ impl Emitter<'_> {
 /// Words of the buffer of arguments; 0 where there is none.
 fn parameter_words(usage: &Usage, shape: &Shape) -> u32 {
     match usage.immediates.last() {
-        Some(&last) if shape.layout.parameters && last > immediate::COUNT => last + 1,
+        Some(&last) if shape.layout.parameters && last > immediate::TRAPS => last + 1,
         _ => 0,
     }
 }

@@ -120,7 +120,7 @@ fn one(
     let bytes = [a.to_le_bytes(), b.to_le_bytes()].concat();
     let mut space = Space { linear: Vec::new(), buffers: vec![Buffer::new(ADDRESS, Access::ReadWrite, &bytes)] };
     let args: Vec<Const> = [0, 1, 7, ADDRESS, 8].map(Const::I32).into();
-    let immediates = [0, 1, 1, 7, 0, ADDRESS, 8];
+    let immediates = [0, 1, 0, 1, 7, 0, ADDRESS, 8];
     let invocation = Invocation { immediates: &immediates, tables, fuel: 1 << 26, ..Invocation::default() };
     let args = if lowered { &[][..] } else { &args[..] };
     interpret::run(function, args, &invocation, &mut space, &|callee| others.get(&callee))?;

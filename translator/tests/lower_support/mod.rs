@@ -182,7 +182,7 @@ pub fn space(shape: &Shape, contents: &[Vec<u8>]) -> Space {
 }
 
 fn immediates(space: &Space) -> Vec<u32> {
-    let mut words = vec![0, 1000, 1000, 64, 0];
+    let mut words = vec![0, 1000, 0, 1000, 64, 0];
     assert_eq!(words.len() as u32, immediate::SLOTS);
     for buffer in &space.buffers {
         words.extend([buffer.address(), buffer.bytes().len() as u32]);

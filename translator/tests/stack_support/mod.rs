@@ -47,7 +47,7 @@ pub fn run(
     let start = 0xffff_0000;
     let words: Vec<u8> = (0..BYTES / 4).flat_map(|i| ((i * 0x0123_4567) ^ 3).to_le_bytes()).collect();
     let mut space = Space { linear: linear(), buffers: vec![Buffer::new(start, Access::ReadWrite, &words)] };
-    let immediates = [0, 16, 16, 64, 0, start, BYTES];
+    let immediates = [0, 16, 0, 16, 64, 0, start, BYTES];
     assert_eq!(immediates.len() as u32, immediate::SLOTS + 2);
     let globals = [Const::I32(STACK_POINTER), Const::I32(5), Const::F64(2.5_f64.to_bits())];
     assert_eq!(module.globals().len(), globals.len());
