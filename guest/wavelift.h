@@ -80,7 +80,7 @@ typedef void (*wl_kernel)(void);
 WL_IMPORT("get_device")
 int32_t wl_get_device(int32_t hint, wl_device *device);
 
-/* Stores in *buffer a new buffer of `size` bytes, all zero, which lives until the guest ends. */
+/* Stores in *buffer a new buffer of `size` bytes, all zero, which lives until the guest ends or frees it. */
 WL_IMPORT("create_buffer")
 int32_t wl_create_buffer(wl_device device, uint32_t size, int32_t access, wl_buffer *buffer);
 
@@ -98,6 +98,27 @@ WL_IMPORT("parallel_for")
 int32_t wl_parallel_for(wl_kernel kernel, uint32_t num_iterations, uint32_t block_size,
                         const wl_buffer *inputs, uint32_t input_count,
                         const wl_buffer *outputs, uint32_t output_count);
+
+/* ---- Our own functions, of the module `wavelift`. Other hosts may not have them. ---- */
+#ifdef __wasm__
+#define WL_OWN_IMPORT(name) __attribute__((import_module("wavelift"), import_name(name)))
+
+/* Gives a buffer's memory back. Launches that were made before go on with it; its handle means nothing any more. */
+WL_OWN_IMPORT("free_buffer")
+int32_t wl_free_buffer(wl_buffer buffer);
+
+/* Copies `size` bytes to the buffer, from byte `offset` on. */
+WL_OWN_IMPORT("buffer_copy_in")
+int32_t wl_buffer_copy_in(wl_buffer buffer, uint32_t offset, const void *data, uint32_t size);
+
+/* Copies `size` bytes of the buffer, from byte `offset` on, after every launch made so far. */
+WL_OWN_IMPORT("buffer_copy_out")
+int32_t wl_buffer_copy_out(wl_buffer buffer, uint32_t offset, void *data, uint32_t size);
+
+/* Waits for every launch made so far. A kernel's trap is raised here. */
+WL_OWN_IMPORT("synchronize")
+int32_t wl_synchronize(wl_device device);
+#endif
 
 /* ---- Kernels that are modules of their own ----
  *

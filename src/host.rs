@@ -1,7 +1,8 @@
-//! The functions that guests import, module `wasi_ephemeral_parallel`.
+//! The functions that guests import, modules `wasi_ephemeral_parallel` and `wavelift`.
 
 mod abi;
 mod calls;
+mod extensions;
 mod guest;
 mod handles;
 mod imports;

@@ -7,7 +7,7 @@ use wasmtime::{Caller, Linker, Result};
 use super::abi::{Hint, decode_access};
 use super::guest::device_error;
 use super::view::{View, memory_of};
-use super::{Core, ErrorCode, GuestState, HostFault, MODULE, launch};
+use super::{Core, ErrorCode, GuestState, HostFault, MODULE, extensions, launch};
 use crate::device::DeviceError;
 use crate::error::Error;
 use crate::runtime::{DeviceSlot, Module};
@@ -21,7 +21,7 @@ pub(super) struct Span {
     pub length: u64,
 }
 
-/// Defines the functions of `wasi_ephemeral_parallel` in a host's own linker. `access` finds the calling instance's
+/// Defines the functions of `wasi_ephemeral_parallel`, and ours of `wavelift`, in a host's own linker. `access` finds the calling instance's
 /// [`GuestState`] in the store's data. Instantiate [`Module::compiled`] with it: modules of all three forms can be, since
 /// there each form has a name of its own.
 ///
@@ -68,7 +68,8 @@ fn define<T: 'static>(
             })
         },
     )?;
-    launch::define(linker, access)
+    launch::define(linker, access)?;
+    extensions::define(linker, access)
 }
 
 /// Takes the state out of the store's data for the time of a call, so that it and the caller can be used at once.

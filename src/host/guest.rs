@@ -233,6 +233,17 @@ impl Core {
         Ok(handle)
     }
 
+    /// Gives a buffer's memory and addresses back; false if there is none of that handle.
+    pub fn free_buffer(&mut self, handle: u32) -> wasmtime::Result<bool> {
+        let Some(Buffer { spec, device, .. }) = self.buffers.remove(handle) else { return Ok(false) };
+        self.buffer_bytes -= u64::from(spec.size);
+        let freed = self.context(device).map(|context| context.free_buffer(spec.id));
+        if let Some(space) = &self.space {
+            space.release(spec.address, spec.size);
+        }
+        freed.map(|()| true)
+    }
+
     /// The sentence that refuses a buffer of that size beyond the limits.
     fn limit_reached(&self, size: u32) -> Option<String> {
         let limits = &self.runtime.config().limits;

@@ -39,6 +39,14 @@ impl<V> HandleTable<V> {
         self.values.get_mut(index)?.as_mut()
     }
 
+    /// Removes a value and gives it.
+    pub fn remove(&mut self, handle: u32) -> Option<V> {
+        let index = self.index(handle)?;
+        let value = self.values.get_mut(index)?.take()?;
+        self.live -= 1;
+        Some(value)
+    }
+
     /// Removes all values for which `remove` is true and gives them.
     pub fn remove_if(&mut self, mut remove: impl FnMut(&V) -> bool) -> Vec<V> {
         let slots = self.values.iter_mut();
@@ -73,8 +81,12 @@ mod tests {
         }
         assert_eq!(table.remove_if(|v| *v == "a"), ["a"]);
         assert_eq!(table.get(a), None);
-        assert!(table.insert("c").unwrap() > b);
-        assert_eq!(table.iter().count(), 2);
-        assert_eq!(table.len(), 2);
+        assert_eq!(table.remove(a), None);
+        let c = table.insert("c").unwrap();
+        assert!(c > b);
+        assert_eq!((table.iter().count(), table.len()), (2, 2));
+        assert_eq!(table.remove(c), Some("c"));
+        assert_eq!(table.remove(c), None);
+        assert_eq!((table.iter().count(), table.len()), (1, 1));
     }
 }

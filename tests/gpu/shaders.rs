@@ -46,7 +46,6 @@ pub const SLOW: Source = Source {
     slots: 1,
     sites: &[],
     workgroup_size: 64,
-    lanes: 1,
     declarations: "@group(0) @binding(1) var<storage, read_write> x: array<atomic<u32>>;",
     statements: "var seed = id;
         for (var i = 0u; i < 600u; i++) { seed = seed * 1664525u + 1013904223u; }
@@ -58,7 +57,6 @@ pub const ARGUMENTS: Source = Source {
     slots: 2,
     sites: &[],
     workgroup_size: 64,
-    lanes: 1,
     declarations: "@group(0) @binding(1) var<storage, read_write> x: array<atomic<u32>>;
         @group(0) @binding(2) var<storage, read_write> unused: array<u32>;",
     statements: "atomicStore(&x[0], args.iterations);
@@ -79,7 +77,6 @@ pub const TRAP: Source = Source {
         TrapSite { at: Location { function: 1, offset: 22 }, kind: TrapKind::DivideByZero },
     ],
     workgroup_size: 64,
-    lanes: 1,
     declarations: "@group(0) @binding(0) var<storage, read_write> traps: array<atomic<u32>>;
         @group(0) @binding(1) var<storage, read_write> x: array<u32>;",
     statements: "if id >= x[1] { atomicMin(&traps[args.traps + 1u], id); }

@@ -4,6 +4,7 @@ mod codes;
 mod deferred;
 mod devices;
 mod endless;
+mod extensions;
 mod faults;
 mod guest;
 mod hostile;
