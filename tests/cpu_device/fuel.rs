@@ -34,7 +34,7 @@ fn ends(operators: &str, fuel: Option<u32>) -> bool {
           (func (export "kernel") (param i32 i32 i32) (local $k i32) (local $j i32) {operators}))"#
     );
     let ended = [cpu::open, cpu::open_sequential].map(|open| {
-        let device = open(&CpuOptions { threads: Some(3), fuel });
+        let device = open(&CpuOptions { threads: Some(3), fuel, ..CpuOptions::default() });
         let mut guest = Guest::new(&device, &text);
         if guest.launch("kernel", 1000, &[]).is_ok() {
             return true;
@@ -85,7 +85,7 @@ fn each_loop_takes_what_its_operators_are() {
 
 #[test]
 fn the_loop_that_ran_out_is_named() {
-    let device = cpu::open(&CpuOptions { threads: Some(2), fuel: Some(100) });
+    let device = cpu::open(&CpuOptions { threads: Some(2), fuel: Some(100), ..CpuOptions::default() });
     let text = format!(
         r#"(module (memory (export "memory") 1) {CALLEES}
           (func (export "own") (param $i i32) (param i32 i32)

@@ -1,6 +1,7 @@
 //! One worker of one context: its view of the address space, and its instances of kernels.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use wasmtime::{Engine, FrameInfo, Func, Global, Instance, Store, Trap, Val, WasmBacktrace};
@@ -28,6 +29,8 @@ const MOST_INSTANCES: usize = 256;
 struct Loaded {
     store: Store<()>,
     run: Func,
+    /// Runs groups of invocations.
+    run_groups: Option<Func>,
     iteration: Global,
     pages: Global,
     lowest: Global,
@@ -61,12 +64,8 @@ impl Worker {
         loaded.prepare(job)?;
         let mut arguments = job.plan.arguments.clone();
         while let Some(chunk) = job.claim() {
-            loaded.set_iteration(chunk.start)?;
-            arguments[0] = Val::I32(chunk.start as i32);
-            arguments[1] = Val::I32(chunk.end as i32);
-            if let Err(error) = loaded.run.call(&mut loaded.store, &arguments, &mut []) {
-                let iteration = loaded.iteration.get(&mut loaded.store).i32().unwrap_or_default() as u32;
-                job.record(event(&job.plan.kernel, &error, iteration)?);
+            if let Some(event) = loaded.run_chunk(&job.plan.kernel, chunk, &mut arguments)? {
+                job.record(event);
             }
         }
         Ok(())
@@ -86,7 +85,67 @@ impl Loaded {
         let lowest = global(encode::LOWEST)?;
         let globals = kernel.globals.iter().map(|(_, name)| global(name)).collect::<Result<_, _>>()?;
         let run = instance.get_func(&mut store, encode::RUN).ok_or("The device module has no `run`.")?;
-        Ok(Loaded { store, run, iteration, pages, lowest, globals })
+        let run_groups = instance.get_func(&mut store, encode::RUN_GROUPS);
+        Ok(Loaded { store, run, run_groups, iteration, pages, lowest, globals })
+    }
+
+    /// Runs a chunk; gives what ended it early. A group that was left in its midst runs again, one invocation after the other,
+    /// which tells what ended it. It may have had enough fuel: a group takes as much as several that part do together.
+    fn run_chunk(&mut self, kernel: &Kernel, chunk: Range<u32>, arguments: &mut [Val]) -> Result<Option<Event>, String> {
+        let grouped = kernel.grouped.as_ref().filter(|grouped| grouped.takes(arguments)).zip(self.run_groups);
+        let Some((grouped, run_groups)) = grouped else { return self.run(kernel, self.run, chunk, arguments) };
+        let mut left = chunk;
+        while !left.is_empty() {
+            let ended = self.call(run_groups, left.clone(), arguments)?;
+            let Some((error, group)) = ended else { return Ok(None) };
+            let place = error.downcast_ref::<WasmBacktrace>().and_then(|backtrace| backtrace.frames().first());
+            let Some(place) = place.filter(|frame| frame.func_index() == grouped.index) else {
+                return event(kernel, &error, group).map(Some);
+            };
+            let offset = place.func_offset().unwrap_or_default() as u32;
+            let map = kernel.functions.get(grouped.index as usize);
+            let may_be_fuel = map.is_some_and(|map| map.is_out_of_fuel(offset));
+            let next = group.saturating_add(grouped.lanes).min(left.end);
+            if let Some(event) = self.run(kernel, self.run, group..next, arguments)? {
+                return Ok(Some(event));
+            }
+            if !may_be_fuel {
+                return Err(format!(
+                    "A group of invocations from {group} on ended with a trap ({error:#}), but none of them does by itself: \
+                     this is a defect of Wavelift."
+                ));
+            }
+            left.start = next;
+        }
+        Ok(None)
+    }
+
+    fn run(
+        &mut self,
+        kernel: &Kernel,
+        function: Func,
+        chunk: Range<u32>,
+        arguments: &mut [Val],
+    ) -> Result<Option<Event>, String> {
+        match self.call(function, chunk, arguments)? {
+            Some((error, iteration)) => event(kernel, &error, iteration).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Calls a form of the kernel; gives what ended it early, and the iteration at which it was.
+    fn call(
+        &mut self,
+        function: Func,
+        chunk: Range<u32>,
+        arguments: &mut [Val],
+    ) -> Result<Option<(wasmtime::Error, u32)>, String> {
+        self.set_iteration(chunk.start)?;
+        arguments[0] = Val::I32(chunk.start as i32);
+        arguments[1] = Val::I32(chunk.end as i32);
+        let Err(error) = function.call(&mut self.store, arguments, &mut []) else { return Ok(None) };
+        let iteration = self.iteration.get(&mut self.store).i32().unwrap_or_default() as u32;
+        Ok(Some((error, iteration)))
     }
 
     fn prepare(&mut self, job: &Job) -> Result<(), String> {
