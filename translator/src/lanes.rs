@@ -15,6 +15,7 @@
 //! ([`again`]); other kernels are refused.
 
 mod again;
+mod atomics;
 mod code;
 mod control;
 mod cost;
@@ -41,7 +42,7 @@ pub struct Host<'a> {
     pub pages: u32,
     /// The global that holds the value of a global of the guest at the launch; `None` for one that is each worker's own.
     pub global: &'a dyn Fn(u32) -> Option<u32>,
-    /// What an invocation starts with of fuel, and what an iteration of the loop at a place takes, if that is limited.
+    /// What an invocation starts with of fuel, and what an iteration of the loop that ends at a place takes, if that is limited.
     pub fuel: Option<(i32, &'a dyn Fn(Location) -> Option<i32>)>,
 }
 
@@ -126,10 +127,16 @@ fn check(kernel: &crate::ir::Function, stack_pointer: Option<u32>, host: &Host<'
                 return Err("It has vectors of its own, or moves much memory at once.".into());
             }
             match op {
-                Op::Const(_) | Op::Wasm(_) | Op::Select | Op::Load(_) | Op::Store(_) | Op::MemorySize => {}
+                Op::Const(_)
+                | Op::Wasm(_)
+                | Op::Select
+                | Op::Load(_)
+                | Op::Store(_)
+                | Op::Atomic(..)
+                | Op::MemorySize => {}
                 Op::GlobalGet(global) if stack_pointer != Some(*global) && (host.global)(*global).is_some() => {}
                 Op::GlobalGet(_) => return Err("It keeps something on the stack.".into()),
-                Op::Atomic(..) | Op::Fence => return Err("It has atomic operators.".into()),
+                Op::Fence => return Err("It orders accesses of memory.".into()),
                 Op::LoadData | Op::MemoryInit(_) | Op::DataDrop(_) => return Err("It reads data segments.".into()),
                 other => return Err(format!("It has the operator {other:?}.")),
             }

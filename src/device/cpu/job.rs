@@ -100,7 +100,8 @@ impl Job {
         let chunk = if plan.workers.len() == 1 { LARGEST } else { (plan.iterations / chunks).clamp(1, LARGEST) };
         // Groups begin at multiples of their size.
         let group = plan.kernel.grouped.as_ref().map_or(1, |grouped| grouped.lanes);
-        let chunk = if plan.iterations / plan.workers.len() as u32 >= group { chunk.next_multiple_of(group) } else { chunk };
+        let chunk =
+            if plan.iterations / plan.workers.len() as u32 >= group { chunk.next_multiple_of(group) } else { chunk };
         let end = AtomicU32::new(plan.iterations);
         Job { plan, chunk, next: AtomicU64::new(0), end, outcome: Mutex::default() }
     }

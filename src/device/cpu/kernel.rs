@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use wasmtime::{Config, Engine};
+use wasmtime::{Config, Engine, Val};
 
 use super::body::FunctionMap;
 use super::encode::{DeviceModule, Source, encode};
@@ -34,6 +34,13 @@ pub struct Kernel {
     pub grouped: Option<Grouped>,
     /// Whether an invocation may come to an operator that only the caller's own instance can run.
     pub may_need_caller: bool,
+}
+
+impl Kernel {
+    /// The form that runs groups of invocations, if it may run with these arguments of `run`.
+    pub fn lanes(&self, arguments: &[Val]) -> Option<&Grouped> {
+        self.grouped.as_ref().filter(|grouped| grouped.takes(arguments))
+    }
 }
 
 /// A kernel, or the sentence that says why it runs in the caller's instance.
@@ -164,7 +171,10 @@ impl Kernels {
         let start = Instant::now();
         let DeviceModule { bytes, functions, globals, grouped } = device;
         if let Err(reason) = &grouped {
-            tracing::debug!("invocations of `{}` run one by one: {reason}", launch.module.wasm.function_name(launch.function));
+            tracing::debug!(
+                "invocations of `{}` run one by one: {reason}",
+                launch.module.wasm.function_name(launch.function)
+            );
         }
         let module = self.compile_bytes(engine, bytes).map_err(|error| {
             LaunchError::Internal(format!("The CPU device's module for the kernel did not compile: {error:#}."))
@@ -173,7 +183,15 @@ impl Kernels {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let may_need_caller = slice.may_need_caller;
-        Ok(Ok(Arc::new(Kernel { id, module, functions, globals, stack_pointer, grouped: grouped.ok(), may_need_caller })))
+        Ok(Ok(Arc::new(Kernel {
+            id,
+            module,
+            functions,
+            globals,
+            stack_pointer,
+            grouped: grouped.ok(),
+            may_need_caller,
+        })))
     }
 
     fn compile_bytes(&self, engine: &Engine, bytes: Vec<u8>) -> wasmtime::Result<wasmtime::Module> {

@@ -95,7 +95,8 @@ pub fn write(
         let kept = indices.resets.iter().find(|(written, _)| written == device).map(|(_, kept)| kept);
         Some(*kept.unwrap_or(device))
     };
-    let cost = |at: wavelift_translator::Location| indices.costs?.of(at.function)?.loops.get(&at.offset).copied();
+    // The translator says of a loop where it ends.
+    let cost = |at: wavelift_translator::Location| indices.costs?.of(at.function)?.loop_ends.get(&at.offset).copied();
     let host = Host {
         one_by_one: 0,
         iteration: ITERATION,

@@ -91,8 +91,13 @@ impl Loaded {
 
     /// Runs a chunk; gives what ended it early. A group that was left in its midst runs again, one invocation after the other,
     /// which tells what ended it. It may have had enough fuel: a group takes as much as several that part do together.
-    fn run_chunk(&mut self, kernel: &Kernel, chunk: Range<u32>, arguments: &mut [Val]) -> Result<Option<Event>, String> {
-        let grouped = kernel.grouped.as_ref().filter(|grouped| grouped.takes(arguments)).zip(self.run_groups);
+    fn run_chunk(
+        &mut self,
+        kernel: &Kernel,
+        chunk: Range<u32>,
+        arguments: &mut [Val],
+    ) -> Result<Option<Event>, String> {
+        let grouped = kernel.lanes(arguments).zip(self.run_groups);
         let Some((grouped, run_groups)) = grouped else { return self.run(kernel, self.run, chunk, arguments) };
         let mut left = chunk;
         while !left.is_empty() {

@@ -22,12 +22,17 @@ struct Places {
 }
 
 impl Places {
-    fn add(&mut self, address: Value, roots: &Roots, buffers: u32) {
+    fn add(&mut self, address: Value, roots: &Roots, buffers: u32, is_lenient: bool) {
         match roots.root_of(address) {
             Root::Slot(slot) => _ = self.buffers.insert(slot),
             Root::Linear => self.linear = true,
             Root::Unreached => {}
             Root::Stack => self.unknown = true,
+            // A buffer's address and numbers that were loaded: an index into that buffer. If it is none, a launch that should trap
+            // fails in another way.
+            Root::Among(set) if is_lenient && (0..buffers).filter(|slot| set.names_slot(*slot)).count() == 1 => {
+                self.buffers.extend((0..buffers).filter(|slot| set.names_slot(*slot)));
+            }
             Root::Among(set) => {
                 self.unknown |= set.is_loaded() || set.has_stack();
                 self.linear |= set.has_linear();
@@ -86,8 +91,8 @@ impl Needs {
 fn all_loop_alike(function: &Function, shapes: &Shapes, region: RegionId, parted: bool) -> bool {
     function.region(region).stmts.iter().all(|stmt| {
         let parts = match &stmt.kind {
-            StmtKind::If { cond, .. } => shapes.parts(*cond),
-            StmtKind::Switch { index, .. } => shapes.parts(*index),
+            StmtKind::If { cond, then, .. } => shapes.parts(*cond, *then),
+            StmtKind::Switch { index, .. } => !shapes.of(*index).is_uniform(),
             StmtKind::Block { label, .. } | StmtKind::Loop { label, .. } => shapes.is_divergent(Target::Label(*label)),
             _ => false,
         };
@@ -112,9 +117,12 @@ pub fn needs(function: &Function, shape: &Shape, stack_pointer: Option<u32>) -> 
                     if op.memory_access().is_some() {
                         todo.push(args[0]);
                         let places = if op.stores() { &mut needs.stored } else { &mut needs.loaded };
-                        places.add(args[0], &roots, buffers);
-                        if let (Some(result), false) = (result, op.stores()) {
+                        places.add(args[0], &roots, buffers, false);
+                        if let Some(result) = result {
                             loads[result.index()] = Some(args[0]);
+                        }
+                        if matches!(op, Op::Atomic(..)) {
+                            needs.loaded.add(args[0], &roots, buffers, false);
                         }
                     }
                     if matches!(op, Op::Wasm(op) if op.can_trap()) {
@@ -133,7 +141,7 @@ pub fn needs(function: &Function, shape: &Shape, stack_pointer: Option<u32>) -> 
             continue;
         }
         if let Some(address) = loads[value.index()] {
-            needs.deciding.add(address, &roots, buffers);
+            needs.deciding.add(address, &roots, buffers, true);
         }
         todo.extend(&sources[value.index()]);
     }

@@ -26,6 +26,11 @@ pub fn write(function: &Function, shapes: &Shapes, lanes: u32, host: &Host<'_>) 
     let mut code = Code::new(params);
     let fuel = host.fuel.map(|_| code.local(ValType::I32));
     let done = code.open_block();
+    // Groups begin at multiples of their size. So do the host's chunks, but for small ones.
+    code.emit(&Instruction::LocalGet(FIRST));
+    code.i32(lanes - 1);
+    code.emit(&Instruction::I32And);
+    code.branch_if(done);
     let groups = code.open_loop();
     code.emit_all(&[
         Instruction::LocalGet(END),
@@ -38,11 +43,6 @@ pub fn write(function: &Function, shapes: &Shapes, lanes: u32, host: &Host<'_>) 
     code.emit_all(&[Instruction::LocalGet(FIRST), Instruction::GlobalSet(host.iteration)]);
     let next = code.open_block();
     let one_by_one = code.open_block();
-    // Groups begin at multiples of their size, so that they lie in one row of most images.
-    code.emit(&Instruction::LocalGet(FIRST));
-    code.i32(lanes - 1);
-    code.emit(&Instruction::I32And);
-    code.branch_if(one_by_one);
     if let (Some(local), Some((limit, _))) = (fuel, host.fuel) {
         code.emit(&Instruction::I32Const(limit));
         code.set(local);
@@ -172,8 +172,8 @@ impl Control<'_> {
         let losing: Vec<bool> = region.stmts.iter().map(loses).collect();
         let end = losing.contains(&true).then(|| self.emitter.code.open_block());
         for (stmt, loses) in region.stmts.iter().zip(losing) {
-            self.stmt(stmt)?;
-            if let (true, Some(end), Some(mask)) = (loses, end, self.emitter.mask) {
+            let asked = self.stmt(stmt, end)?;
+            if let (true, false, Some(end), Some(mask)) = (loses, asked, end, self.emitter.mask) {
                 self.emitter.push_any(mask);
                 self.emitter.code.emit(&Instruction::I32Eqz);
                 self.emitter.code.branch_if(end);
@@ -303,23 +303,27 @@ impl Control<'_> {
         }
     }
 
-    fn stmt(&mut self, stmt: &Stmt) -> Result<(), String> {
+    /// `end` is the end of the region. Gives whether it was branched to where none are left.
+    fn stmt(&mut self, stmt: &Stmt, end: Option<Place>) -> Result<bool, String> {
         match &stmt.kind {
-            StmtKind::Op { op, args, result } => self.operator(op, args, *result),
-            StmtKind::Block { label, body, results } => self.block(*label, *body, results),
+            StmtKind::Op { op, args, result } => self.operator(op, args, *result)?,
+            StmtKind::Block { label, body, results } => self.block(*label, *body, results)?,
             StmtKind::Loop { label, inits, body, results } => {
-                self.r#loop(*label, inits, *body, results, self.cost_of_loop(stmt.at))
+                self.r#loop(*label, inits, *body, results, self.cost_of_loop(stmt.at))?;
             }
             StmtKind::If { cond, then, otherwise, results } => {
-                if self.emitter.shapes.parts(*cond) {
-                    self.parting(*cond, *then, *otherwise, results)
-                } else {
-                    self.branch(*cond, *then, *otherwise, results)
+                if self.emitter.shapes.parts(*cond, *then) {
+                    return self.parting(*cond, *then, *otherwise, results, end);
                 }
+                if self.emitter.shapes.is_checked(*then) && !self.emitter.demand_no_zero(*cond) {
+                    self.emitter.check_all_alike(|emitter, quad| emitter.push_condition(*cond, quad));
+                }
+                self.branch(*cond, *then, *otherwise, results)?;
             }
-            StmtKind::Switch { index, cases, default, results } => self.switch(*index, cases, *default, results),
-            StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => Err("It has a call.".into()),
+            StmtKind::Switch { index, cases, default, results } => self.switch(*index, cases, *default, results)?,
+            StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => return Err("It has a call.".into()),
         }
+        Ok(false)
     }
 
     fn operator(&mut self, op: &Op, args: &[Value], result: Option<Value>) -> Result<(), String> {
@@ -329,6 +333,7 @@ impl Control<'_> {
             (Op::Select, _, Some(result)) => self.emitter.select(args, result),
             (Op::Load(access), [address], Some(result)) => self.emitter.load(access, *address, result)?,
             (Op::Store(access), [address, value], _) => self.emitter.store(access, *address, *value)?,
+            (Op::Atomic(op, access), ..) => self.emitter.atomic(*op, access, args, result)?,
             (Op::MemorySize, _, Some(result)) => self.global(self.emitter.host.pages, result),
             (Op::GlobalGet(global), _, Some(result)) => {
                 let global = (self.emitter.host.global)(*global).ok_or("It keeps something on the stack.")?;
@@ -350,9 +355,20 @@ impl Control<'_> {
         Some(costs(at).unwrap_or(1))
     }
 
-    /// All go one way.
+    /// All go one way. The way that leaves a loop is written as that where the condition holds: Cranelift moves out of the loop
+    /// only what it comes to before it comes to code outside, and it looks at the other way first.
     fn branch(&mut self, cond: Value, then: RegionId, otherwise: RegionId, results: &[Value]) -> Result<(), String> {
+        let exit = |region: RegionId| &self.emitter.function.region(region).exit;
+        let stays = matches!(exit(then), Exit::Continue(..)) && !matches!(exit(otherwise), Exit::Continue(..));
+        let leaves =
+            !matches!(exit(otherwise), Exit::Yield(_) | Exit::Continue(..)) && matches!(exit(then), Exit::Yield(_));
         self.emitter.push_first(cond);
+        let (then, otherwise) = if stays || leaves {
+            self.emitter.code.emit(&Instruction::I32Eqz);
+            (otherwise, then)
+        } else {
+            (then, otherwise)
+        };
         self.emitter.code.open_if();
         self.region(then, &Yields::Branch(results, None))?;
         self.emitter.code.otherwise();
@@ -361,10 +377,31 @@ impl Control<'_> {
         Ok(())
     }
 
-    /// Some may go one way, some the other.
-    fn parting(&mut self, cond: Value, then: RegionId, otherwise: RegionId, results: &[Value]) -> Result<(), String> {
+    /// Some may go one way, some the other. Gives whether the end of the region was branched to where none are left.
+    fn parting(
+        &mut self,
+        cond: Value,
+        then: RegionId,
+        otherwise: RegionId,
+        results: &[Value],
+        end: Option<Place>,
+    ) -> Result<bool, String> {
         let function = self.emitter.function;
         let before = self.emitter.mask;
+        let is_empty = |region: RegionId| {
+            let region = function.region(region);
+            region.stmts.is_empty() && matches!(&region.exit, Exit::Yield(values) if values.is_empty())
+        };
+        let leaves = |region: RegionId| matches!(function.region(region).exit, Exit::Break(..) | Exit::Return(_));
+        if let Some(before) = before {
+            if is_empty(otherwise) && leaves(then) {
+                self.some_leave(cond, true, then, before, end)?;
+                return Ok(true);
+            } else if is_empty(then) && leaves(otherwise) {
+                self.some_leave(cond, false, otherwise, before, end)?;
+                return Ok(true);
+            }
+        }
         let condition = self.emitter.new_mask();
         let (yes, no) = (self.emitter.new_mask(), self.emitter.new_mask());
         for quad in 0..self.emitter.quads() {
@@ -406,6 +443,44 @@ impl Control<'_> {
                 self.add(no, before);
             }
         }
+        Ok(false)
+    }
+
+    /// Those for which a condition holds, or does not, leave; most often there are none.
+    fn some_leave(
+        &mut self,
+        cond: Value,
+        which: bool,
+        way: RegionId,
+        before: Mask,
+        end: Option<Place>,
+    ) -> Result<(), String> {
+        let leaving = self.emitter.new_mask();
+        for quad in 0..self.emitter.quads() {
+            self.emitter.code.get(before.first + quad);
+            self.emitter.push_condition(cond, quad);
+            self.emitter.code.emit(if which { &Instruction::V128And } else { &Instruction::V128AndNot });
+            self.emitter.code.set(leaving.first + quad);
+        }
+        self.emitter.push_any(leaving);
+        self.emitter.code.open_if();
+        for quad in 0..self.emitter.quads() {
+            self.emitter.code.get(before.first + quad);
+            self.emitter.code.get(leaving.first + quad);
+            self.emitter.code.emit(&Instruction::V128AndNot);
+            self.emitter.code.set(before.first + quad);
+        }
+        self.emitter.mask = Some(leaving);
+        self.partings += 1;
+        self.region(way, &Yields::Function)?;
+        self.partings -= 1;
+        self.emitter.mask = Some(before);
+        if let Some(end) = end {
+            self.emitter.push_any(before);
+            self.emitter.code.emit(&Instruction::I32Eqz);
+            self.emitter.code.branch_if(end);
+        }
+        self.emitter.code.close();
         Ok(())
     }
 
@@ -428,7 +503,7 @@ impl Control<'_> {
     }
 
     fn switch(&mut self, index: Value, cases: &[RegionId], default: RegionId, results: &[Value]) -> Result<(), String> {
-        if self.emitter.shapes.parts(index) {
+        if !self.emitter.shapes.of(index).is_uniform() {
             return Err("It has a branch of many ways by what differs from invocation to invocation.".into());
         }
         let mut ways: Vec<RegionId> = cases.iter().copied().chain([default]).collect();

@@ -2,6 +2,7 @@
 
 use super::operators::is_one_by_one;
 use super::shapes::{Shape, Shapes, Target, shapes};
+use crate::analysis::dataflow::regions;
 use crate::ir::{Exit, Function, Op, RegionId, Stmt, StmtKind, Value, WasmOp};
 
 /// Most that code may take which runs whether or not an invocation takes it, rather than asking.
@@ -21,21 +22,22 @@ pub fn runs_for_none(function: &Function, region: RegionId) -> bool {
 fn cost_for_none(function: &Function, region: RegionId) -> Option<u32> {
     let mut sum = 0;
     for stmt in &function.region(region).stmts {
-        sum += match &stmt.kind {
-            StmtKind::Op { op: Op::Wasm(op), args, .. } if !op.can_trap() => {
-                if is_one_by_one(*op, args.len() == 2) { 16 } else { time(*op) }
-            }
-            StmtKind::Op { op: Op::Const(_), .. } => 0,
-            StmtKind::Op { op: Op::Select, .. } => 2,
-            StmtKind::If { then, otherwise, .. } => {
-                let yields = |region: RegionId| matches!(function.region(region).exit, Exit::Yield(_));
-                if !yields(*then) || !yields(*otherwise) {
-                    return None;
+        sum +=
+            match &stmt.kind {
+                StmtKind::Op { op: Op::Wasm(op), args, .. } if !op.can_trap() => {
+                    if is_one_by_one(*op, args.len() == 2) { 16 } else { time(*op) }
                 }
-                2 + cost_for_none(function, *then)? + cost_for_none(function, *otherwise)?
-            }
-            _ => return None,
-        };
+                StmtKind::Op { op: Op::Const(_), .. } => 0,
+                StmtKind::Op { op: Op::Select, .. } => 2,
+                StmtKind::If { then, otherwise, .. } => {
+                    let yields = |region: RegionId| matches!(function.region(region).exit, Exit::Yield(_));
+                    if !yields(*then) || !yields(*otherwise) {
+                        return None;
+                    }
+                    2 + cost_for_none(function, *then)? + cost_for_none(function, *otherwise)?
+                }
+                _ => return None,
+            };
     }
     Some(sum)
 }
@@ -58,20 +60,38 @@ fn time(op: WasmOp) -> u32 {
 /// How often the round of a loop is taken to run.
 const ROUNDS: f64 = 8.0;
 
+/// Invocations of a group: several vectors for each value hide how long the machine takes for one.
+const MOST: u32 = 16;
+/// The same where so many would need too many registers, or touch too many lines of memory at once.
+const FEWER: u32 = 8;
+
+/// Largest stride of an access in bytes of which a group of many touches few lines.
+const NEAR: u32 = 16;
+
+/// Whether no value has 64-bit lanes, and all accesses of a group are near each other.
+fn suits_most(function: &Function, shapes: &Shapes) -> bool {
+    regions(function).into_iter().flat_map(|id| &function.region(id).stmts).all(|stmt| match &stmt.kind {
+        StmtKind::Op { op, args, result } => {
+            let wide = |value: &Value| shapes.of(*value).is_vector() && function.ty(*value).bits() == 64;
+            let near = match (op.memory_access().is_some(), args.first().map(|address| shapes.of(*address))) {
+                (true, Some(Shape::Affine { stride, .. })) => stride <= NEAR,
+                (true, Some(address)) => address.is_uniform(),
+                _ => true,
+            };
+            near && !result.iter().chain(args).any(wide)
+        }
+        _ => true,
+    })
+}
+
 /// How many invocations a group has.
 ///
 /// # Errors
 /// A sentence that says why groups would not be faster.
 pub fn width(function: &Function) -> Result<u32, String> {
-    let mut best = (4, f64::INFINITY);
-    for lanes in [4, 8] {
-        let shapes = shapes(function, lanes);
-        let time = Estimate::of(function, &shapes, lanes);
-        if time < best.1 {
-            best = (lanes, time);
-        }
-    }
-    let (lanes, time) = best;
+    let shapes_of_most = shapes(function, MOST);
+    let lanes = if suits_most(function, &shapes_of_most) { MOST } else { FEWER };
+    let time = Estimate::of(function, &shapes(function, lanes), lanes);
     if time > 0.9 {
         return Err(format!(
             "In groups of {lanes} invocations it would take {:.0}% of the time that it takes one by one.",
@@ -122,7 +142,7 @@ impl Estimate<'_> {
                 self.region(*body, often * ROUNDS, masked || divergent);
             }
             StmtKind::If { cond, then, otherwise, .. } => {
-                let parts = self.shapes.parts(*cond);
+                let parts = self.shapes.parts(*cond, *then);
                 let before = self.single;
                 self.single += often;
                 self.group += often * if parts { self.lanes } else { 1.0 };
@@ -166,6 +186,9 @@ impl Estimate<'_> {
                 address if address.is_uniform() => (1.0, 1.0 + if masked { 0.5 } else { 0.0 }),
                 Shape::Affine { stride, .. } if stride == access.bytes => {
                     (1.0, vectors * if masked { 2.5 } else { 1.0 })
+                }
+                Shape::Affine { stride: 8, .. } if access.bytes == 4 && !wide => {
+                    (1.0, vectors * if masked { 4.0 } else { 3.0 })
                 }
                 Shape::Affine { .. } => (1.0, self.lanes * if masked { 2.0 } else { 1.2 }),
                 _ => (1.0, self.lanes * if masked { 3.5 } else { 2.5 }),

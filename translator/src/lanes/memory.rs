@@ -57,6 +57,16 @@ impl Emitter<'_> {
                     self.code.set(first + quad * parts + part);
                 }
             }
+            // Every second word. The second vector begins so early that it ends with the last word.
+            Shape::Affine { stride: 8, .. } if access.bytes == 4 && size == 4 => {
+                let first = self.local_of(result) + quad;
+                for more in [32 * quad, 32 * quad + 12] {
+                    self.push_first(address);
+                    self.code.emit(&Instruction::V128Load(argument(access, more)));
+                }
+                self.code.emit(&Instruction::I8x16Shuffle([0, 1, 2, 3, 8, 9, 10, 11, 20, 21, 22, 23, 28, 29, 30, 31]));
+                self.code.set(first);
+            }
             _ => {
                 if access.bytes < size {
                     self.clear_four(result, quad);

@@ -75,6 +75,11 @@ impl Shape {
         if stride == 0 { Uniform } else { Affine { stride, zeros: zeros.min(31) } }
     }
 
+    /// Whether it is a line of which the first is a multiple of a power of two.
+    pub fn is_multiple_of(self, power: u32) -> bool {
+        matches!(self, Affine { zeros, .. } if zeros >= power.trailing_zeros())
+    }
+
     /// How much more each next one is, if that is known.
     fn stride(self) -> Option<u32> {
         match self {
@@ -102,12 +107,14 @@ pub struct Shapes {
     pub constants: Vec<Option<Const>>,
     /// Where some invocations of a group come to without the others.
     divergent: BTreeSet<Target>,
-    /// How many exits lead to the end of a block or loop.
+    /// How many exits lead to the end of a block or loop, at least 2 for those that may be taken in several rounds.
     breaks: BTreeMap<Label, u32>,
     /// How many exits lead to the start of a loop.
     continues: BTreeMap<Label, u32>,
     /// Where exits below a region lead that leave it, by region.
     leaves: BTreeMap<RegionId, BTreeSet<Target>>,
+    /// The first ways of branches whose conditions are checked to come out the same for all.
+    checked: BTreeSet<RegionId>,
 }
 
 impl Shapes {
@@ -116,9 +123,14 @@ impl Shapes {
         self.shapes[value.index()]
     }
 
-    /// Whether a condition lets invocations part.
-    pub fn parts(&self, condition: Value) -> bool {
-        !matches!(self.of(condition), Unreached | Flag | Uniform)
+    /// Whether a condition lets invocations part; `way` is the branch's first.
+    pub fn parts(&self, condition: Value, way: RegionId) -> bool {
+        !matches!(self.of(condition), Unreached | Flag | Uniform) && !self.is_checked(way)
+    }
+
+    /// Whether a branch's condition is a line that is checked to be zero for all or for none; `way` is its first.
+    pub fn is_checked(&self, way: RegionId) -> bool {
+        self.checked.contains(&way)
     }
 
     /// Whether some invocations of a group may come there without the others.
@@ -166,6 +178,7 @@ pub fn shapes(function: &Function, lanes: u32) -> Shapes {
             breaks: BTreeMap::new(),
             continues: BTreeMap::new(),
             leaves: BTreeMap::new(),
+            checked: BTreeSet::new(),
         },
         dirty: BTreeMap::new(),
         open: Vec::new(),
@@ -173,8 +186,9 @@ pub fn shapes(function: &Function, lanes: u32) -> Shapes {
         changed: false,
     };
     analysis.count(function.body);
+    let id = Affine { stride: 1, zeros: lanes.trailing_zeros() };
     for (index, param) in function.params.iter().enumerate() {
-        analysis.set(*param, if index == 0 { Affine { stride: 1, zeros: 0 } } else { Uniform });
+        analysis.set(*param, if index == 0 { id } else { Uniform });
     }
     loop {
         analysis.changed = false;
@@ -189,7 +203,12 @@ pub fn shapes(function: &Function, lanes: u32) -> Shapes {
 /// What is open around a place.
 #[derive(Clone, Copy)]
 enum Open<'f> {
-    Construct { label: Label, is_loop: bool, results: &'f [Value], params: &'f [Value] },
+    Construct {
+        label: Label,
+        is_loop: bool,
+        results: &'f [Value],
+        params: &'f [Value],
+    },
     /// A condition by which invocations parted.
     Parting,
 }
@@ -223,6 +242,15 @@ impl<'f> Analysis<'f> {
             }
             if let Some(own) = label_of(&stmt.kind) {
                 below.remove(&own);
+            }
+            if matches!(stmt.kind, StmtKind::Loop { .. }) {
+                // One exit in a loop is as good as several: some may take it in one round, some in another.
+                for target in &below {
+                    if let Target::Label(label) = target {
+                        *self.found.breaks.entry(*label).or_default() += 1;
+                        *self.found.continues.entry(*label).or_default() += 1;
+                    }
+                }
             }
             leaves.extend(below);
         }
@@ -334,14 +362,22 @@ impl<'f> Analysis<'f> {
             StmtKind::Block { label, body, results } => self.block(*label, *body, results, dirty),
             StmtKind::Loop { label, inits, body, results } => self.r#loop(*label, inits, *body, results, dirty),
             StmtKind::If { cond, then, otherwise, results } => {
-                self.branches(*cond, &[*then, *otherwise], results, dirty)
+                let is_line = matches!(self.found.of(*cond), Affine { .. });
+                if is_line && !dirty && self.loops == 0 {
+                    self.found.checked.insert(*then);
+                } else {
+                    self.found.checked.remove(then);
+                }
+                let parts = self.found.parts(*cond, *then);
+                self.branches(parts, &[*then, *otherwise], results, dirty)
             }
             StmtKind::Switch { index, cases, default, results } => {
                 let mut ways = cases.clone();
                 ways.push(*default);
                 ways.sort_unstable();
                 ways.dedup();
-                self.branches(*index, &ways, results, dirty)
+                let parts = !matches!(self.found.of(*index), Unreached | Flag | Uniform);
+                self.branches(parts, &ways, results, dirty)
             }
             StmtKind::Call { results, .. } | StmtKind::CallIndirect { results, .. } => {
                 results.iter().for_each(|result| self.set(*result, Varying));
@@ -373,8 +409,7 @@ impl<'f> Analysis<'f> {
         after || self.stores_below(body)
     }
 
-    fn branches(&mut self, by: Value, ways: &[RegionId], results: &[Value], dirty: bool) -> bool {
-        let parts = self.found.parts(by);
+    fn branches(&mut self, parts: bool, ways: &[RegionId], results: &[Value], dirty: bool) -> bool {
         let comes_out = |region: &RegionId| matches!(self.function.region(*region).exit, Exit::Yield(_));
         let blends = parts && ways.iter().filter(|way| comes_out(way)).count() > 1;
         let mut after = false;
@@ -488,10 +523,25 @@ impl<'f> Analysis<'f> {
             WasmOp::I32RemS | WasmOp::I32RemU if clean && x == 1 && y == 0 => {
                 self.divides(constant).then_some(Shape::affine(1, 0))
             }
-            WasmOp::I32ShrU if clean && x == 1 && constant? < 32 && 1 << constant? >= self.lanes => Some(Uniform),
-            WasmOp::I32And if clean && x == 1 && is_low_mask(constant?) && constant? >= self.lanes - 1 => {
-                Some(Shape::affine(1, 0))
+            WasmOp::I32ShrU | WasmOp::I32ShrS if x == 1 && constant? < 32 && 1 << constant? >= self.lanes => {
+                let checked = clean && op == WasmOp::I32ShrU;
+                (a.is_multiple_of(self.lanes) || checked).then_some(Uniform)
             }
+            WasmOp::I32And if x == 1 && y == 0 => self.masked(a, constant, clean),
+            WasmOp::I32And if x == 0 && y == 1 => self.masked(b, self.constant(first), clean),
+            _ => None,
+        }
+    }
+
+    /// What remains of a line of stride 1 under a mask that is the same for all.
+    fn masked(&self, line: Shape, mask: Option<u32>, clean: bool) -> Option<Shape> {
+        let low = self.lanes - 1;
+        let aligned = line.is_multiple_of(self.lanes);
+        match mask {
+            Some(mask) if aligned && mask & low == low => Some(Shape::affine(1, self.lanes.trailing_zeros())),
+            Some(mask) if aligned && mask & low == 0 => Some(Uniform),
+            Some(mask) if clean && mask >= low && is_low_mask(mask) => Some(Shape::affine(1, 0)),
+            None if clean && aligned => Some(Shape::affine(1, self.lanes.trailing_zeros())),
             _ => None,
         }
     }

@@ -45,18 +45,7 @@ impl<'a> Emitter<'a> {
         one_by_one: Place,
     ) -> Emitter<'a> {
         let locals = vec![None; function.values.len()];
-        Emitter {
-            function,
-            shapes,
-            host,
-            code,
-            lanes,
-            locals,
-            mask: None,
-            one_by_one,
-            fuel: None,
-            scratch: Vec::new(),
-        }
+        Emitter { function, shapes, host, code, lanes, locals, mask: None, one_by_one, fuel: None, scratch: Vec::new() }
     }
 
     /// Says which local a parameter is.
