@@ -4,14 +4,17 @@
 //! which are there; its end gathers those that left. A branch by a condition that differs runs both ways one after the other,
 //! each with the invocations that take it, if there are any.
 
+use std::collections::BTreeMap;
+
 use wasm_encoder::{Instruction, ValType};
 
 use super::Host;
 use super::code::{Code, Place};
 use super::cost;
-use super::shapes::{Shapes, Target};
+use super::shapes::{Shape, Shapes, Target};
 use super::vectors::{Emitter, Mask};
 use crate::error::Location;
+use crate::ir::operator::MemoryAccess;
 use crate::ir::{Exit, Function, Label, Op, RegionId, Stmt, StmtKind, Value};
 
 /// Parameters of the function, as the host's form for one invocation at a time has them.
@@ -121,6 +124,13 @@ enum Yields<'y> {
     Function,
 }
 
+/// Stores of two words beside each other, the lower one first.
+struct Pair<'s> {
+    accesses: [&'s MemoryAccess; 2],
+    address: Value,
+    values: [Value; 2],
+}
+
 struct Control<'a> {
     emitter: Emitter<'a>,
     open: Vec<Construct>,
@@ -171,7 +181,16 @@ impl Control<'_> {
         let loses = |stmt: &Stmt| self.emitter.mask.is_some() && self.emitter.shapes.loses(&stmt.kind);
         let losing: Vec<bool> = region.stmts.iter().map(loses).collect();
         let end = losing.contains(&true).then(|| self.emitter.code.open_block());
-        for (stmt, loses) in region.stmts.iter().zip(losing) {
+        let mut pairs = self.pairs(&region.stmts);
+        for (at, (stmt, loses)) in region.stmts.iter().zip(losing).enumerate() {
+            match pairs.remove(&at) {
+                Some(None) => continue,
+                Some(Some(Pair { accesses, address, values })) => {
+                    self.emitter.store_pairs(accesses, address, values)?;
+                    continue;
+                }
+                None => {}
+            }
             let asked = self.stmt(stmt, end)?;
             if let (true, false, Some(end), Some(mask)) = (loses, asked, end, self.emitter.mask) {
                 self.emitter.push_any(mask);
@@ -184,6 +203,42 @@ impl Control<'_> {
             self.emitter.code.close();
         }
         Ok(())
+    }
+
+    /// Stores that are made together, by the place of the last; `None` for the first of them. In between is nothing that could
+    /// tell.
+    fn pairs<'s>(&self, stmts: &'s [Stmt]) -> BTreeMap<usize, Option<Pair<'s>>> {
+        let store = |stmt: &'s Stmt| match &stmt.kind {
+            StmtKind::Op { op: Op::Store(access), args, .. } if access.bytes == 4 && access.ty.bits() == 32 => {
+                Some((access, args[0], args[1]))
+            }
+            _ => None,
+        };
+        let mut pairs = BTreeMap::new();
+        let mut first: Option<(usize, (&MemoryAccess, Value, Value))> = None;
+        for (at, stmt) in stmts.iter().enumerate() {
+            if let Some(this) = store(stmt) {
+                let (access, address, value) = this;
+                let beside = first.filter(|(_, (other, known, _))| {
+                    *known == address && other.offset.abs_diff(access.offset) == 4
+                });
+                let apart = matches!(self.emitter.shapes.of(address), Shape::Affine { stride: 8, .. });
+                match beside {
+                    Some((before, (other, _, earlier))) if apart => {
+                        let (low, high) = ((other, earlier), (access, value));
+                        let (low, high) = if other.offset < access.offset { (low, high) } else { (high, low) };
+                        pairs.insert(before, None);
+                        let pair = Pair { accesses: [low.0, high.0], address, values: [low.1, high.1] };
+                        pairs.insert(at, Some(pair));
+                        first = None;
+                    }
+                    _ => first = Some((at, this)),
+                }
+            } else if !matches!(&stmt.kind, StmtKind::Op { op, .. } if op.is_pure()) {
+                first = None;
+            }
+        }
+        pairs
     }
 
     fn exit(&mut self, exit: &Exit, yields: &Yields<'_>) {

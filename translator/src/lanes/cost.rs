@@ -191,14 +191,14 @@ impl Estimate<'_> {
                     (1.0, vectors * if masked { 4.0 } else { 3.0 })
                 }
                 Shape::Affine { .. } => (1.0, self.lanes * if masked { 2.0 } else { 1.2 }),
-                _ => (1.0, self.lanes * if masked { 3.5 } else { 2.5 }),
+                _ => (1.0, self.lanes * if masked { 4.5 } else { 3.5 }),
             },
             Op::Store(access) => match self.shapes.of(args[0]) {
                 Shape::Affine { stride, .. } if stride == access.bytes => {
                     (1.0, vectors * if masked { 2.5 } else { 1.0 })
                 }
                 Shape::Affine { .. } => (1.0, self.lanes * if masked { 2.0 } else { 1.2 }),
-                _ => (1.0, self.lanes * if masked { 3.5 } else { 2.5 }),
+                _ => (1.0, self.lanes * if masked { 5.5 } else { 4.5 }),
             },
             _ => (1.0, self.lanes),
         }

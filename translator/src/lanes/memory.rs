@@ -201,6 +201,32 @@ impl Emitter<'_> {
         Ok(())
     }
 
+    /// Two stores to words beside each other, at an address that is 8 more for each invocation. The first access has the lower
+    /// offset.
+    pub fn store_pairs(&mut self, accesses: [&MemoryAccess; 2], address: Value, values: [Value; 2]) -> Result<(), String> {
+        for quad in 0..self.quads() {
+            if let Some(mask) = self.mask {
+                self.code.get(mask.first + quad);
+                self.code.emit(&Instruction::I32x4AllTrue);
+                self.code.open_if();
+            }
+            for (half, words) in [INTERLEAVED_LOW, INTERLEAVED_HIGH].into_iter().enumerate() {
+                self.push_first(address);
+                values.iter().for_each(|value| self.push(*value, quad));
+                let at = argument(accesses[0], 32 * quad + 16 * half as u32);
+                self.code.emit_all(&[Instruction::I8x16Shuffle(words), Instruction::V128Store(at)]);
+            }
+            if let Some(mask) = self.mask {
+                self.code.otherwise();
+                for (access, value) in accesses.into_iter().zip(values) {
+                    self.store_some(access, address, value, quad, mask)?;
+                }
+                self.code.close();
+            }
+        }
+        Ok(())
+    }
+
     fn store_some(
         &mut self,
         access: &MemoryAccess,
@@ -270,6 +296,11 @@ impl Emitter<'_> {
         Ok(())
     }
 }
+
+/// The low words of two vectors in turns.
+const INTERLEAVED_LOW: [u8; 16] = [0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23];
+/// The high words.
+const INTERLEAVED_HIGH: [u8; 16] = [8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31];
 
 fn argument(access: &MemoryAccess, more: u32) -> MemArg {
     MemArg { offset: u64::from(access.offset) + u64::from(more), align: 0, memory_index: 0 }
