@@ -176,7 +176,7 @@ fn structures_of_two_words() {
     let (from, to) = (at(3), at(5));
     let low = format!("(f32.store offset=8 {to} (f32.add (f32.load {from}) (f32.const 1)))");
     let high = format!("(i32.store offset=12 {to} (i32.load offset=4 {from}))");
-    let between = format!("(i32.store offset=8 {from} (i32.load offset=12 {to}))");
+    let between = format!("(i32.store {from} (i32.load offset=12 {to}))");
     let some = "(i32.and (i32.load (i32.add (local.get 7) (i32.shl (local.get 0) (i32.const 2)))) (i32.const 3))";
     for stores in [format!("{low} {high}"), format!("{high} {low}"), format!("{low} {between} {high}")] {
         for condition in ["(i32.const 1)", some] {

@@ -198,9 +198,11 @@ impl Estimate<'_> {
                     (1.0, vectors * if masked { 2.5 } else { 1.0 })
                 }
                 Shape::Affine { .. } => (1.0, self.lanes * if masked { 2.0 } else { 1.2 }),
-                _ => (1.0, self.lanes * if masked { 5.5 } else { 4.5 }),
+                // The lines of memory that it takes are taken from others.
+                _ => (1.0, self.lanes * 16.0),
             },
-            _ => (1.0, self.lanes),
+            // An atomic access takes as long as it did, and its operands are taken apart.
+            _ => (6.0, self.lanes * 8.0),
         }
     }
 }
