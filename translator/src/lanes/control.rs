@@ -181,27 +181,87 @@ impl Control<'_> {
         let loses = |stmt: &Stmt| self.emitter.mask.is_some() && self.emitter.shapes.loses(&stmt.kind);
         let losing: Vec<bool> = region.stmts.iter().map(loses).collect();
         let end = losing.contains(&true).then(|| self.emitter.code.open_block());
-        let mut pairs = self.pairs(&region.stmts);
-        for (at, (stmt, loses)) in region.stmts.iter().zip(losing).enumerate() {
-            match pairs.remove(&at) {
-                Some(None) => continue,
-                Some(Some(Pair { accesses, address, values })) => {
-                    self.emitter.store_pairs(accesses, address, values)?;
-                    continue;
-                }
-                None => {}
+        let pairs = self.pairs(&region.stmts);
+        let mut at = 0;
+        while at < region.stmts.len() {
+            let behind = self.straight(&region.stmts, at);
+            if behind > at {
+                self.by_fours(&region.stmts[at..behind], at, &pairs)?;
+                at = behind;
+                continue;
             }
-            let asked = self.stmt(stmt, end)?;
-            if let (true, false, Some(end), Some(mask)) = (loses, asked, end, self.emitter.mask) {
+            let asked = self.stmt(&region.stmts[at], end)?;
+            if let (true, false, Some(end), Some(mask)) = (losing[at], asked, end, self.emitter.mask) {
                 self.emitter.push_any(mask);
                 self.emitter.code.emit(&Instruction::I32Eqz);
                 self.emitter.code.branch_if(end);
             }
+            at += 1;
         }
         self.exit(&region.exit, yields);
         if end.is_some() {
             self.emitter.code.close();
         }
+        Ok(())
+    }
+
+    /// Whether code for an operator is written for each four invocations.
+    fn is_by_fours(&self, op: &Op, args: &[Value], result: Option<Value>) -> bool {
+        match op {
+            Op::Store(_) => !self.emitter.shapes.of(args[0]).is_uniform(),
+            Op::Wasm(_) | Op::Select | Op::Load(_) => {
+                result.is_some_and(|result| self.emitter.shapes.of(result).is_vector())
+            }
+            _ => false,
+        }
+    }
+
+    /// Behind what stands from a statement on that may be done for one four of invocations after the other: no branches, nor loads
+    /// of what is the same for all behind a store.
+    fn straight(&self, stmts: &[Stmt], from: usize) -> usize {
+        let mut stores = false;
+        let mut goes_on = |stmt: &Stmt| {
+            let StmtKind::Op { op, args, result } = &stmt.kind else { return false };
+            let by_fours = self.is_by_fours(op, args, *result);
+            stores |= by_fours && op.stores();
+            match op {
+                Op::Const(_) | Op::GlobalGet(_) | Op::MemorySize | Op::Wasm(_) | Op::Select => true,
+                Op::Load(_) => by_fours || !stores,
+                Op::Store(_) => by_fours,
+                _ => false,
+            }
+        };
+        from + stmts[from..].iter().take_while(|stmt| goes_on(stmt)).count()
+    }
+
+    /// Straight code: what is no vector first, then the vectors of four invocations after those of four others, so that few
+    /// are needed at a time. Invocations may run in any order.
+    fn by_fours(
+        &mut self,
+        stmts: &[Stmt],
+        from: usize,
+        pairs: &BTreeMap<usize, Option<Pair<'_>>>,
+    ) -> Result<(), String> {
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for (at, stmt) in (from..).zip(stmts) {
+            let StmtKind::Op { op, args, result } = &stmt.kind else { continue };
+            let list = if self.is_by_fours(op, args, *result) { &mut second } else { &mut first };
+            list.push((at, op, args, *result));
+        }
+        for (_, op, args, result) in first {
+            self.operator(op, args, result)?;
+        }
+        for four in 0..self.emitter.quads() {
+            self.emitter.fours = four..four + 1;
+            for (at, op, args, result) in &second {
+                match pairs.get(at) {
+                    Some(None) => {}
+                    Some(Some(pair)) => self.emitter.store_pairs(pair.accesses, pair.address, pair.values)?,
+                    None => self.operator(op, args, *result)?,
+                }
+            }
+        }
+        self.emitter.fours = 0..self.emitter.quads();
         Ok(())
     }
 
@@ -219,9 +279,8 @@ impl Control<'_> {
         for (at, stmt) in stmts.iter().enumerate() {
             if let Some(this) = store(stmt) {
                 let (access, address, value) = this;
-                let beside = first.filter(|(_, (other, known, _))| {
-                    *known == address && other.offset.abs_diff(access.offset) == 4
-                });
+                let beside = first
+                    .filter(|(_, (other, known, _))| *known == address && other.offset.abs_diff(access.offset) == 4);
                 let apart = matches!(self.emitter.shapes.of(address), Shape::Affine { stride: 8, .. });
                 match beside {
                     Some((before, (other, _, earlier))) if apart => {

@@ -22,7 +22,7 @@ impl Emitter<'_> {
             return Ok(());
         }
         load(access)?;
-        for quad in 0..self.quads() {
+        for quad in self.fours.clone() {
             match self.mask {
                 None => self.load_four(access, address, result, quad),
                 Some(mask) => {
@@ -180,7 +180,7 @@ impl Emitter<'_> {
             self.code.emit(&instruction);
             return Ok(());
         }
-        for quad in 0..self.quads() {
+        for quad in self.fours.clone() {
             match self.mask {
                 None => self.store_four(access, address, value, quad)?,
                 Some(mask) => {
@@ -203,8 +203,13 @@ impl Emitter<'_> {
 
     /// Two stores to words beside each other, at an address that is 8 more for each invocation. The first access has the lower
     /// offset.
-    pub fn store_pairs(&mut self, accesses: [&MemoryAccess; 2], address: Value, values: [Value; 2]) -> Result<(), String> {
-        for quad in 0..self.quads() {
+    pub fn store_pairs(
+        &mut self,
+        accesses: [&MemoryAccess; 2],
+        address: Value,
+        values: [Value; 2],
+    ) -> Result<(), String> {
+        for quad in self.fours.clone() {
             if let Some(mask) = self.mask {
                 self.code.get(mask.first + quad);
                 self.code.emit(&Instruction::I32x4AllTrue);

@@ -246,7 +246,7 @@ impl Emitter<'_> {
         let first = self.local_of(result);
         let are_conditions =
             args.iter().all(|arg| matches!(self.shapes.of(*arg), Shape::Flag | Shape::Mask)) && !args.is_empty();
-        for quad in 0..self.quads() {
+        for quad in self.fours.clone() {
             match op {
                 WasmOp::I32And | WasmOp::I32Or | WasmOp::I32Xor => {
                     args.iter().for_each(|arg| self.push_condition(*arg, quad));
@@ -341,7 +341,7 @@ impl Emitter<'_> {
         if is_comparison(op) {
             // A condition that is wanted as a number.
             let first = self.local_of(result);
-            for quad in 0..self.quads() {
+            for quad in self.fours.clone() {
                 self.compare(op, args, quad);
                 self.code.i32(31);
                 self.code.emit(&Instruction::I32x4ShrU);
@@ -368,7 +368,7 @@ impl Emitter<'_> {
     /// Sets each part of a result to what is pushed.
     pub fn each_part(&mut self, result: Value, mut push: impl FnMut(&mut Self, u32)) {
         let first = self.local_of(result);
-        for part in 0..self.parts(result) {
+        for part in self.present_parts(result) {
             push(self, part);
             self.code.set(first + part);
         }
@@ -523,8 +523,8 @@ impl Emitter<'_> {
             W::I32TruncF64S => (-2147483649.0, true, 2147483648.0),
             _ => (-1.0, true, 4294967296.0),
         };
-        let parts = if wide { 2 * self.quads() } else { self.quads() };
-        for part in 0..parts {
+        let fours = self.fours.clone();
+        for part in if wide { 2 * fours.start..2 * fours.end } else { fours } {
             self.push(value, part);
             self.code.emit(&I::V128Const(float(low, wide)));
             self.code.emit(match (wide, above) {
@@ -562,7 +562,7 @@ impl Emitter<'_> {
         let instruction = scalar(op);
         let mask = self.mask.filter(|_| op.can_trap());
         self.clear(result);
-        for lane in 0..self.lanes {
+        for lane in self.present_lanes() {
             if let Some(mask) = mask {
                 self.push_runs(mask, lane);
                 self.code.open_if();
@@ -582,7 +582,7 @@ impl Emitter<'_> {
         let [yes, no, condition] = *args else { return };
         if self.shapes.of(condition).is_uniform() {
             let first = self.local_of(result);
-            for part in 0..self.parts(result) {
+            for part in self.present_parts(result) {
                 self.push_as(yes, result, part);
                 self.push_as(no, result, part);
                 self.push_first(condition);

@@ -1,5 +1,7 @@
 //! Values of a group in locals, and the instructions that bring them to the stack in the form that is wanted.
 
+use std::ops::Range;
+
 use wasm_encoder::{Instruction, ValType};
 
 use super::Host;
@@ -26,6 +28,8 @@ pub struct Emitter<'a> {
     locals: Vec<Option<u32>>,
     /// Those that run, if not all do. There is at least one wherever code stands that could tell.
     pub mask: Option<Mask>,
+    /// The fours of invocations that code is written for at present: all, or one after the other.
+    pub fours: Range<u32>,
     /// Where a group is left to the form for one invocation; nothing was stored before.
     pub one_by_one: Place,
     /// The local that holds the fuel.
@@ -45,7 +49,19 @@ impl<'a> Emitter<'a> {
         one_by_one: Place,
     ) -> Emitter<'a> {
         let locals = vec![None; function.values.len()];
-        Emitter { function, shapes, host, code, lanes, locals, mask: None, one_by_one, fuel: None, scratch: Vec::new() }
+        Emitter {
+            function,
+            shapes,
+            host,
+            code,
+            lanes,
+            locals,
+            mask: None,
+            fours: 0..lanes / 4,
+            one_by_one,
+            fuel: None,
+            scratch: Vec::new(),
+        }
     }
 
     /// Says which local a parameter is.
@@ -70,6 +86,20 @@ impl<'a> Emitter<'a> {
             _ if self.is_wide(value) => 2 * self.quads(),
             _ => self.quads(),
         }
+    }
+
+    /// Those of a value's vectors that code is written for at present; the one local of what is no vector.
+    pub fn present_parts(&self, value: Value) -> Range<u32> {
+        match self.shapes.of(value) {
+            shape if !shape.is_vector() => 0..1,
+            _ if self.is_wide(value) => 2 * self.fours.start..2 * self.fours.end,
+            _ => self.fours.clone(),
+        }
+    }
+
+    /// The invocations that code is written for at present.
+    pub fn present_lanes(&self) -> Range<u32> {
+        4 * self.fours.start..4 * self.fours.end
     }
 
     /// The first local of a value.
@@ -268,10 +298,10 @@ impl<'a> Emitter<'a> {
         self.code.set(local);
     }
 
-    /// Sets all of a result's elements to zero, so that nothing of the last round is taken along.
+    /// Sets a result's elements to zero, so that nothing of the last round is taken along.
     pub fn clear(&mut self, result: Value) {
         let first = self.local_of(result);
-        for part in 0..self.parts(result) {
+        for part in self.present_parts(result) {
             self.code.emit(&Instruction::V128Const(0));
             self.code.set(first + part);
         }
