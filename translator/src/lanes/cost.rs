@@ -190,7 +190,7 @@ impl Estimate<'_> {
                 Shape::Affine { stride: 8, .. } if access.bytes == 4 && !wide => {
                     (1.0, vectors * if masked { 4.0 } else { 3.0 })
                 }
-                Shape::Affine { .. } => (1.0, self.lanes * if masked { 2.0 } else { 1.2 }),
+                Shape::Affine { stride, .. } if stride <= NEAR => (1.0, self.lanes * if masked { 2.0 } else { 1.2 }),
                 _ => (1.0, self.lanes * if masked { 4.5 } else { 3.5 }),
             },
             Op::Store(access) => match self.shapes.of(args[0]) {
@@ -202,7 +202,7 @@ impl Estimate<'_> {
                 _ => (1.0, self.lanes * 16.0),
             },
             // An atomic access takes as long as it did, and its operands are taken apart.
-            _ => (6.0, self.lanes * 8.0),
+            _ => (6.0, self.lanes * 6.5),
         }
     }
 }
