@@ -31,6 +31,9 @@ use crate::ir::{Op, StmtKind, Type};
 use crate::options::{Environment, Options, Shape};
 use crate::{Module, Simplified, on_deep_stack, simplified};
 
+/// What an iteration of the loop that ends at a place takes; `None` for a loop that the guest does not have.
+pub type LoopCosts<'a> = &'a dyn Fn(Location) -> Option<i32>;
+
 /// What the host's module has, into which the function goes.
 pub struct Host<'a> {
     /// Index of the function that runs invocations one by one. Its parameters are the first id, the end, and the kernel's own
@@ -43,7 +46,7 @@ pub struct Host<'a> {
     /// The global that holds the value of a global of the guest at the launch; `None` for one that is each worker's own.
     pub global: &'a dyn Fn(u32) -> Option<u32>,
     /// What an invocation starts with of fuel, and what an iteration of the loop that ends at a place takes, if that is limited.
-    pub fuel: Option<(i32, &'a dyn Fn(Location) -> Option<i32>)>,
+    pub fuel: Option<(i32, LoopCosts<'a>)>,
 }
 
 /// A function that runs a kernel in groups.

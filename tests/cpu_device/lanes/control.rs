@@ -154,13 +154,13 @@ fn loops_that_go_on_from_several_places() {
         note(7), bit(2)
     ));
     // What this round began with is needed by those that leave after others went on.
-    check(&format!(
+    check(
         "(loop $again
            (local.set $i (i32.add (local.get $i) (i32.const 1)))
            (br_if $again (i32.lt_u (local.get $i) (i32.and (local.get $x) (i32.const 7))))
            (local.set $r (i32.add (local.get $i) (i32.const 100))))
-         (local.set $r (i32.add (local.get $r) (local.get $i)))"
-    ));
+         (local.set $r (i32.add (local.get $r) (local.get $i)))",
+    );
 }
 
 /// As many as there are, with ids that are no multiples of groups, and fewer than one group.
