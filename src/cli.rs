@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use wavelift::Lanes;
 
 /// Runs data-parallel WebAssembly kernels on GPUs by lifting them to SPIR-V.
 #[derive(Debug, Parser)]
@@ -53,6 +54,11 @@ pub struct RunArguments {
     /// Run kernels on this GPU: an index of `wavelift devices`, or a part of a name.
     #[arg(long, value_name = "NAME|INDEX")]
     pub adapter: Option<String>,
+
+    /// Whether the CPU runs neighbouring invocations at once, in the lanes of vectors: `auto` where that is faster, `off`, or as
+    /// many as there should be at once: `4`, `8` or `16`.
+    #[arg(long, value_name = "auto|off|4|8|16", default_value = "auto")]
+    pub lanes: Lanes,
 
     /// Print where each launch ran, why, and how long it took.
     #[arg(long)]

@@ -35,6 +35,7 @@ mod runtime;
 pub mod text;
 mod trap;
 
+pub use device::cpu::Lanes;
 pub use disk_cache::{CacheStatistics, CacheUses, DiskCache, default_cache_dir};
 pub use error::{Error, Result};
 pub use host::{ErrorCode, GuestState, HostFault, add_to_linker};

@@ -31,6 +31,8 @@ pub struct LaunchRecord {
     pub verified: u64,
     /// How many of them took their kernel from the disk cache, so that it was not lifted.
     pub from_cache: u64,
+    /// Invocations that ran at once in the lanes of vectors, where the CPU device did that.
+    pub lanes: Option<u32>,
     /// Lifting Wasm to SPIR-V, or rewriting it for CPU workers; reading a kernel that came as a module.
     pub lift: Duration,
     /// Making pipelines, or machine code.
@@ -57,6 +59,7 @@ impl LaunchRecord {
             count: 1,
             verified: 0,
             from_cache: 0,
+            lanes: None,
             lift: Duration::ZERO,
             compile: Duration::ZERO,
             upload: Duration::ZERO,
@@ -70,6 +73,7 @@ impl LaunchRecord {
     pub(crate) fn note_times(&mut self, times: &LaunchTimes) {
         self.lift += times.lift;
         self.from_cache = u64::from(times.from_cache);
+        self.lanes = times.lanes;
         (self.compile, self.run) = (times.compile, times.run);
     }
 
@@ -86,6 +90,7 @@ impl LaunchRecord {
             && self.device == other.device
             && self.invocations == other.invocations
             && self.fallback == other.fallback
+            && self.lanes == other.lanes
             && self.form == other.form
     }
 
@@ -141,6 +146,7 @@ impl Report {
                 last.device = "(several)".to_string();
                 last.fallback = None;
                 last.form = None;
+                last.lanes = None;
                 last.invocations = 0;
             }
             _ => self.groups.push(record),
@@ -184,6 +190,9 @@ impl fmt::Display for Report {
                     notes.len() - 1
                 });
                 marks.push(format!("[{}]", number + 1));
+            }
+            if let Some(lanes) = group.lanes {
+                marks.push(format!("{lanes} at once"));
             }
             if group.from_cache > 0 {
                 marks.push("kernel from the cache".to_string());

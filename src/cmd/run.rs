@@ -48,6 +48,7 @@ fn config(arguments: &RunArguments) -> Config {
         verify: arguments.verify,
         profile: arguments.profile.into(),
         float: arguments.float_mode.into(),
+        lanes: arguments.lanes,
         libm: arguments.libm.map(Into::into),
         limits: (&arguments.limits).into(),
         speculate: arguments.speculate.into(),

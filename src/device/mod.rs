@@ -207,6 +207,8 @@ pub struct LaunchTimes {
     pub compile: Duration,
     /// Submission to completion; from device timestamps where the device has them.
     pub run: Duration,
+    /// Invocations that ran at once in the lanes of vectors, where the CPU device did that.
+    pub lanes: Option<u32>,
     /// What the form that ran assumes.
     pub assumed: translator::Speculation,
     /// Where and why a form that ran before it bailed out, and was undone.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use wavelift_translator::{Coarsen, Emulate, FloatMode, Libm, Profile, Speculate};
 
 use super::Limits;
+use crate::device::cpu::Lanes;
 
 /// Which device launches run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -85,6 +86,9 @@ pub struct Config {
     pub allow_fallback: bool,
     /// Threads of the CPU device; `None` for one per core.
     pub threads: Option<usize>,
+    /// Whether the CPU device runs neighbouring invocations at once, in the lanes of vectors. Results and traps are the same; the
+    /// sequential device never does that.
+    pub lanes: Lanes,
     /// What each guest may use up.
     pub limits: Limits,
     /// A guest's own loops end when an [`Interrupt`](crate::Interrupt) says so, which takes a few percent of its speed. So
@@ -124,6 +128,7 @@ impl Default for Config {
             emulate: Emulate::default(),
             allow_fallback: true,
             threads: None,
+            lanes: Lanes::default(),
             limits: Limits::default(),
             interruptible: false,
             cache_dir: None,

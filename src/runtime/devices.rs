@@ -69,7 +69,7 @@ impl Devices {
                 ..GpuOptions::default()
             },
             cache: open_cache(config),
-            cpu_options: CpuOptions { threads: config.threads, fuel: config.limits.fuel },
+            cpu_options: CpuOptions { threads: config.threads, fuel: config.limits.fuel, lanes: config.lanes },
             notice: config.notice.clone(),
             told: AtomicBool::new(false),
             adapters: OnceLock::new(),

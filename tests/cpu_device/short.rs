@@ -26,7 +26,7 @@ const UNEVEN: &str = r#"(module
 
 #[test]
 fn a_launch_that_takes_longer_than_those_before_gets_help() {
-    let device = cpu::open(&cpu::CpuOptions { threads: Some(3), fuel: None });
+    let device = cpu::open(&cpu::CpuOptions { threads: Some(3), fuel: None, ..cpu::CpuOptions::default() });
     let mut guest = Guest::new(&device, UNEVEN);
     let q = guest.buffer(68, Access::ReadWrite);
     let [nothing, all, some] = [[0, 0], [1, u32::MAX], [1, 5]].map(|words| guest.buffer_of(&words, Access::Read));

@@ -134,8 +134,13 @@ fn cpu_device(engine: Engine) -> Arc<dyn Device> {
     static ONE: OnceLock<Arc<dyn Device>> = OnceLock::new();
     match engine {
         Engine::Sequential => ONE.get_or_init(cpu::sequential).clone(),
-        _ => ALL.get_or_init(|| cpu::all_cores_with(3)).clone(),
+        _ => ALL.get_or_init(|| cpu::open(&in_groups(3))).clone(),
     }
+}
+
+/// Invocations run in groups wherever they can; the sequential device runs them one by one.
+fn in_groups(threads: usize) -> cpu::CpuOptions {
+    cpu::CpuOptions { threads: Some(threads), lanes: wavelift::Lanes::Of(4), ..cpu::CpuOptions::default() }
 }
 
 /// The best adapter of this machine.

@@ -20,7 +20,13 @@ use crate::script::Expectation;
 /// The CPU device of all trials.
 pub fn cpu_engine() -> Result<DeviceEngine, String> {
     static DEVICE: OnceLock<Arc<dyn Device>> = OnceLock::new();
-    DeviceEngine::new(DEVICE.get_or_init(|| cpu::all_cores_with(2)).clone(), None)
+    DeviceEngine::new(DEVICE.get_or_init(in_groups).clone(), None)
+}
+
+/// Invocations run in groups wherever they can.
+fn in_groups() -> Arc<dyn Device> {
+    let lanes = wavelift::Lanes::Of(4);
+    cpu::open(&cpu::CpuOptions { threads: Some(2), lanes, ..cpu::CpuOptions::default() })
 }
 
 /// The first GPU in this profile, or why there is none. One that the runtime refuses is an error.

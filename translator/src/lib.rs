@@ -26,6 +26,7 @@ mod frontend;
 mod hash;
 mod inspect;
 pub mod ir;
+pub mod lanes;
 pub mod layout;
 #[doc(hidden)]
 pub mod libm;

@@ -309,3 +309,23 @@ fn a_planted_bug_is_seen() {
     let launch = Launch::new(16, [512, 512, 512], [0, 0]);
     assert_ne!(launch.run(&kernel, Some(&coarse)).0, launch.run(&kernel, None).0);
 }
+
+/// A look at each block that went down to the innermost one would take for ever.
+#[test]
+fn blocks_that_nest_deeply_take_no_longer_than_others() {
+    let (mut open, mut close) = (String::new(), String::new());
+    for depth in 0..120 {
+        open += "(block ";
+        close += &format!(
+            "(br_if 0 (i32.eq (local.get $y) (i32.const {depth}))) (local.set $sum (i32.add (local.get $sum) (local.get $y))))"
+        );
+    }
+    let body = format!(
+        "(local.set $y (i32.load (i32.add (local.get $from) (i32.shl (local.get $i) (i32.const 2)))))
+         {open} {close}
+         (i32.store (i32.add (local.get $to) (i32.shl (local.get $i) (i32.const 2))) (local.get $sum))"
+    );
+    let started = std::time::Instant::now();
+    lift(&body, &Options::default());
+    assert!(started.elapsed().as_secs() < 60, "{:?}", started.elapsed());
+}

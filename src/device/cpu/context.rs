@@ -244,6 +244,7 @@ impl Context for CpuContext {
     fn launch(&mut self, launch: &Launch, caller: &mut dyn Caller) -> Result<LaunchTimes, LaunchError> {
         let (kernel, mut times) = self.device.kernels.get(&self.engine, launch, caller)?;
         let plan = self.plan(launch, kernel, caller)?;
+        times.lanes = plan.kernel.lanes(&plan.arguments).map(|grouped| grouped.lanes);
         let (memory_bytes, copies) = (plan.memory_bytes, self.copies_memory(&plan));
         let device = self.device.name.clone();
         let failed = |error: MemoryError| {

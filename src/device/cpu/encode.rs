@@ -16,11 +16,14 @@ use wavelift_translator::module::{ConstInit, Global};
 use super::body::{self, FunctionMap, Indices, Types};
 use super::bulk;
 use super::fuel::Costs;
+use super::lanes::{self, Grouped, Lanes};
 use super::slice::Slice;
 use crate::device::TableEntry;
 
 /// Name of the exported function `run`.
 pub const RUN: &str = "run";
+/// Name of the exported function that runs groups of invocations, if there is one.
+pub const RUN_GROUPS: &str = "run_groups";
 /// Name of the exported global that holds the iteration id.
 pub const ITERATION: &str = "iteration";
 /// Name of the exported global that holds the size of linear memory in pages.
@@ -37,6 +40,8 @@ pub struct DeviceModule {
     pub functions: Vec<FunctionMap>,
     /// What must be set before a launch, and the exported global to set.
     pub globals: Vec<(Source, String)>,
+    /// The form that runs groups of invocations, or the sentence that says why there is none.
+    pub grouped: Result<Grouped, String>,
 }
 
 /// What a global of the device module is set to before a launch.
@@ -49,7 +54,7 @@ pub enum Source {
 }
 
 /// Writes the device module of `kernel`. `tables` are the present entries of the guest's tables, `costs` what takes fuel
-/// where that is limited.
+/// where that is limited, `lanes` whether there is to be a form that runs groups of invocations.
 ///
 /// # Errors
 /// A sentence that says which rule of this writer was broken.
@@ -59,8 +64,9 @@ pub fn encode(
     slice: &Slice,
     tables: &[Vec<TableEntry>],
     costs: Option<&Costs>,
+    lanes: Lanes,
 ) -> Result<DeviceModule, String> {
-    Encoder::new(module, kernel, slice, costs).encode(tables)
+    Encoder::new(module, kernel, slice, costs).encode(tables, lanes)
 }
 
 struct Encoder<'a> {
@@ -109,11 +115,12 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    fn encode(mut self, tables: &[Vec<TableEntry>]) -> Result<DeviceModule, String> {
+    fn encode(mut self, tables: &[Vec<TableEntry>], lanes: Lanes) -> Result<DeviceModule, String> {
         self.number_functions();
         self.write_globals()?;
         self.write_drop_flags();
         self.write_bodies()?;
+        let grouped = self.write_groups(tables, lanes);
         let (table_section, elements) = self.tables(tables)?;
         self.exports.export(RUN, ExportKind::Func, 0);
         let mut functions = FunctionSection::new();
@@ -146,7 +153,7 @@ impl<'a> Encoder<'a> {
             output.section(&DataCountSection { count: self.data.len() });
         }
         output.section(&code).section(&self.data);
-        Ok(DeviceModule { bytes: output.finish(), functions: self.maps, globals: self.sources })
+        Ok(DeviceModule { bytes: output.finish(), functions: self.maps, globals: self.sources, grouped })
     }
 
     /// `run`, the functions reached, the stubs, then the helpers: the order in which bodies are written.
@@ -248,6 +255,18 @@ impl<'a> Encoder<'a> {
             self.push(&bulk_type, bulk::init(bytes.len() as u32, device, dropped, takes_fuel));
         }
         Ok(())
+    }
+
+    /// Beside `run`, and with its type, the form that runs groups of invocations.
+    fn write_groups(&mut self, tables: &[Vec<TableEntry>], lanes: Lanes) -> Result<Grouped, String> {
+        let index = self.code.len() as u32;
+        let written = lanes::write(&self.indices, self.kernel, self.slice, tables, lanes, index);
+        let (grouped, function, map) = written?;
+        self.types.push(self.types[0]);
+        self.code.push(function);
+        self.maps.push(map);
+        self.exports.export(RUN_GROUPS, ExportKind::Func, index);
+        Ok(grouped)
     }
 
     fn push(&mut self, ty: &FuncType, (code, map): (Function, FunctionMap)) {

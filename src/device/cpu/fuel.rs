@@ -44,6 +44,8 @@ pub struct Cost {
     pub entry: i32,
     /// For each iteration, by the byte offset of the loop.
     pub loops: HashMap<u32, i32>,
+    /// The same by the byte offset of the loop's end.
+    pub loop_ends: HashMap<u32, i32>,
     /// Whether it, or what it calls, takes any.
     pub burns: bool,
     /// Operators outside of loops that a call of it comes to at most, where entering it takes no fuel.
@@ -54,6 +56,8 @@ pub struct Cost {
 #[derive(Debug, Default)]
 struct Piece {
     offset: u32,
+    /// Where a loop ends.
+    end: u32,
     operators: u64,
     calls: Vec<u32>,
 }
@@ -150,6 +154,7 @@ impl Costs {
         Cost {
             entry: if pays { amount(outside.saturating_add(CALL) / rare) } else { 0 },
             loops: loops.iter().map(of_loop).collect(),
+            loop_ends: loops.iter().map(|piece| (piece.end, of_loop(piece).1)).collect(),
             burns: pays || body.burns || body.callees().any(|callee| self.burns(callee)),
             free: if pays { 0 } else { outside },
         }
@@ -197,7 +202,10 @@ impl Body {
                 }
                 Operator::Block { .. } | Operator::If { .. } => open.push(piece),
                 Operator::End => {
-                    open.pop();
+                    // The last that belongs to a loop is its own.
+                    if let Some(piece) = open.pop() {
+                        self.pieces[piece].end = offset as u32;
+                    }
                 }
                 Operator::Call { function_index } | Operator::ReturnCall { function_index } => {
                     self.pieces[piece].calls.push(function_index);

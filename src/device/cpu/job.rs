@@ -198,5 +198,10 @@ fn chunk(plan: &Plan, left: u32, alone: bool) -> u32 {
         (_, true) => left.div_ceil(CHUNKS_ALONE),
         (workers, false) => left / (workers * CHUNKS),
     };
-    chunk.clamp(1, LARGEST)
+    // Groups begin at multiples of their size.
+    let group = plan.kernel.grouped.as_ref().map_or(1, |grouped| grouped.lanes);
+    match plan.iterations / plan.workers.len() as u32 >= group {
+        true => chunk.clamp(1, LARGEST).next_multiple_of(group),
+        false => chunk.clamp(1, LARGEST),
+    }
 }

@@ -6,12 +6,13 @@ use std::sync::{Arc, LazyLock, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use wasmtime::{Config, Engine};
+use wasmtime::{Config, Engine, Val};
 
 use super::body::FunctionMap;
 use super::cost::Cost;
 use super::encode::{DeviceModule, Source, encode};
 use super::fuel::Costs;
+use super::lanes::{Grouped, Lanes};
 use super::slice::slice;
 use super::stack_pointer;
 use crate::device::{Caller, GuestModule, Launch, LaunchError, LaunchTimes, TableEntry};
@@ -30,10 +31,19 @@ pub struct Kernel {
     pub globals: Vec<(Source, String)>,
     /// The guest's global that holds the stack pointer, if the kernel reaches it.
     pub stack_pointer: Option<u32>,
+    /// The form that runs groups of invocations, if there is one.
+    pub grouped: Option<Grouped>,
     /// Whether an invocation may come to an operator that only the caller's own instance can run.
     pub may_need_caller: bool,
     /// What its invocations take.
     pub cost: Cost,
+}
+
+impl Kernel {
+    /// The form that runs groups of invocations, if it may run with these arguments of `run`.
+    pub fn lanes(&self, arguments: &[Val]) -> Option<&Grouped> {
+        self.grouped.as_ref().filter(|grouped| grouped.takes(arguments))
+    }
 }
 
 /// A kernel, or the sentence that says why it runs in the caller's instance.
@@ -62,6 +72,7 @@ pub fn engine() -> Result<&'static Engine, &'static String> {
 pub struct Kernels {
     /// What an invocation may do, if that is limited: see [`Limits::fuel`](crate::Limits::fuel).
     fuel: Option<u32>,
+    lanes: Lanes,
     known: Mutex<HashMap<(u64, u32), Known>>,
     /// Device modules by their bytes: guests that share a kernel share its code.
     compiled: Mutex<HashMap<Vec<u8>, wasmtime::Module>>,
@@ -73,8 +84,8 @@ const MOST_VARIANTS: usize = 16;
 
 impl Kernels {
     /// None yet.
-    pub fn new(fuel: Option<u32>) -> Kernels {
-        Kernels { fuel, known: Mutex::default(), compiled: Mutex::default() }
+    pub fn new(fuel: Option<u32>, lanes: Lanes) -> Kernels {
+        Kernels { fuel, lanes: lanes.resolved(), known: Mutex::default(), compiled: Mutex::default() }
     }
 
     /// The kernel of a launch, compiled now if it is not known yet.
@@ -157,18 +168,25 @@ impl Kernels {
             Ok(costs) => costs,
             Err(reason) => return Ok(Err(reason)),
         };
-        let device = encode(module, launch.function, &slice, entries, costs.as_ref()).map_err(LaunchError::Internal)?;
+        let device = encode(module, launch.function, &slice, entries, costs.as_ref(), self.lanes)
+            .map_err(LaunchError::Internal)?;
         times.lift = start.elapsed();
         let start = Instant::now();
-        let DeviceModule { bytes, functions, globals } = device;
+        let DeviceModule { bytes, functions, globals, grouped } = device;
+        if let Err(reason) = &grouped {
+            tracing::debug!(
+                "invocations of `{}` run one by one: {reason}",
+                launch.module.wasm.function_name(launch.function)
+            );
+        }
         let module = self.compile_bytes(engine, bytes).map_err(|error| {
             LaunchError::Internal(format!("The CPU device's module for the kernel did not compile: {error:#}."))
         })?;
         times.compile = start.elapsed();
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let (may_need_caller, cost) = (slice.may_need_caller, Cost::default());
-        Ok(Ok(Arc::new(Kernel { id, module, functions, globals, stack_pointer, may_need_caller, cost })))
+        let (may_need_caller, cost, grouped) = (slice.may_need_caller, Cost::default(), grouped.ok());
+        Ok(Ok(Arc::new(Kernel { id, module, functions, globals, stack_pointer, grouped, may_need_caller, cost })))
     }
 
     fn compile_bytes(&self, engine: &Engine, bytes: Vec<u8>) -> wasmtime::Result<wasmtime::Module> {

@@ -18,12 +18,15 @@ mod encode;
 mod fuel;
 mod job;
 mod kernel;
+mod lanes;
 mod operators;
 mod pool;
 mod run;
 mod slice;
 mod stack_pointer;
 mod worker;
+
+pub use lanes::Lanes;
 
 use context::CpuContext;
 use kernel::Kernels;
@@ -36,11 +39,13 @@ pub struct CpuOptions {
     pub threads: Option<usize>,
     /// See [`Limits::fuel`](crate::Limits::fuel).
     pub fuel: Option<u32>,
+    /// Whether neighbouring invocations run at once, in the lanes of vectors. The sequential device never does that.
+    pub lanes: Lanes,
 }
 
 impl Default for CpuOptions {
     fn default() -> Self {
-        CpuOptions { threads: None, fuel: crate::Limits::default().fuel }
+        CpuOptions { threads: None, fuel: crate::Limits::default().fuel, lanes: Lanes::default() }
     }
 }
 
@@ -59,7 +64,7 @@ pub fn open(options: &CpuOptions) -> Arc<dyn Device> {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let workers = options.threads.unwrap_or_else(cores).clamp(1, 1024);
     let plural = if workers == 1 { "thread" } else { "threads" };
-    CpuDevice::shared(DeviceKind::Cpu, format!("CPU ({workers} {plural})"), workers, options.fuel)
+    CpuDevice::shared(DeviceKind::Cpu, format!("CPU ({workers} {plural})"), workers, options.fuel, options.lanes)
 }
 
 /// One core, invocations in order, on the launching thread.
@@ -69,7 +74,7 @@ pub fn sequential() -> Arc<dyn Device> {
 
 /// The same; the number of threads does not matter.
 pub fn open_sequential(options: &CpuOptions) -> Arc<dyn Device> {
-    CpuDevice::shared(DeviceKind::Sequential, "CPU (sequential)".into(), 1, options.fuel)
+    CpuDevice::shared(DeviceKind::Sequential, "CPU (sequential)".into(), 1, options.fuel, Lanes::Off)
 }
 
 struct CpuDevice {
@@ -90,7 +95,7 @@ struct Shared {
 const LARGEST_BUFFER: u64 = (1 << 32) - (2 << 16);
 
 impl CpuDevice {
-    fn shared(kind: DeviceKind, name: String, workers: usize, fuel: Option<u32>) -> Arc<dyn Device> {
+    fn shared(kind: DeviceKind, name: String, workers: usize, fuel: Option<u32>, lanes: Lanes) -> Arc<dyn Device> {
         let info = DeviceInfo {
             name: name.clone(),
             kind,
@@ -108,7 +113,7 @@ impl CpuDevice {
             // A Wasm function has at most 1000 parameters.
             max_buffers: (1000 - 3) / 2,
         };
-        let shared = Shared { name, kernels: Kernels::new(fuel), pool: Pool::new(workers), workers };
+        let shared = Shared { name, kernels: Kernels::new(fuel, lanes), pool: Pool::new(workers), workers };
         Arc::new(CpuDevice { info, shared: Arc::new(shared) })
     }
 }

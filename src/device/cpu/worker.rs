@@ -1,6 +1,7 @@
 //! One worker of one context: its view of the address space, and its instances of kernels.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -30,6 +31,8 @@ const MOST_INSTANCES: usize = 256;
 struct Loaded {
     store: Store<()>,
     run: Run,
+    /// Runs groups of invocations.
+    run_groups: Option<Run>,
     iteration: Global,
     pages: Global,
     lowest: Global,
@@ -37,6 +40,15 @@ struct Loaded {
     globals: Vec<Global>,
     /// What `pages`, `lowest` and `globals` were set to.
     set: Option<(u32, u32, Vec<GlobalValue>)>,
+}
+
+/// The forms of a kernel.
+#[derive(Clone, Copy)]
+enum Form {
+    /// Invocations one by one.
+    Single,
+    /// Groups of invocations.
+    Groups,
 }
 
 impl Worker {
@@ -66,12 +78,8 @@ impl Worker {
         let mut arguments = job.plan.arguments.clone();
         let started = Instant::now();
         while let Some(chunk) = job.claim() {
-            loaded.set_iteration(chunk.start)?;
-            arguments[0] = Val::I32(chunk.start as i32);
-            arguments[1] = Val::I32(chunk.end as i32);
-            if let Err(error) = loaded.run.call(&mut loaded.store, &arguments) {
-                let iteration = loaded.iteration.get(&mut loaded.store).i32().unwrap_or_default() as u32;
-                job.record(event(&job.plan.kernel, &error, iteration)?);
+            if let Some(event) = loaded.run_chunk(&job.plan.kernel, chunk, &mut arguments)? {
+                job.record(event);
             }
         }
         job.note_busy(started.elapsed());
@@ -91,9 +99,74 @@ impl Loaded {
         let pages = global(encode::PAGES)?;
         let lowest = global(encode::LOWEST)?;
         let globals = kernel.globals.iter().map(|(_, name)| global(name)).collect::<Result<_, _>>()?;
-        let run = instance.get_func(&mut store, encode::RUN).and_then(|run| Run::new(&store, run));
+        let mut run = |name: &str| instance.get_func(&mut store, name).and_then(|run| Run::new(&store, run));
+        let (run, run_groups) = (run(encode::RUN), run(encode::RUN_GROUPS));
         let run = run.ok_or("The device module has no `run`, or one of another type.")?;
-        Ok(Loaded { store, run, iteration, pages, lowest, globals, set: None })
+        Ok(Loaded { store, run, run_groups, iteration, pages, lowest, globals, set: None })
+    }
+
+    /// Runs a chunk; gives what ended it early. A group that was left in its midst runs again, one invocation after the other,
+    /// which tells what ended it. It may have had enough fuel: a group takes as much as several that part do together.
+    fn run_chunk(
+        &mut self,
+        kernel: &Kernel,
+        chunk: Range<u32>,
+        arguments: &mut [Val],
+    ) -> Result<Option<Event>, String> {
+        let Some(grouped) = kernel.lanes(arguments).filter(|_| self.run_groups.is_some()) else {
+            return self.run(kernel, chunk, arguments);
+        };
+        let mut left = chunk;
+        while !left.is_empty() {
+            let ended = self.call(Form::Groups, left.clone(), arguments)?;
+            let Some((error, group)) = ended else { return Ok(None) };
+            let place = error.downcast_ref::<WasmBacktrace>().and_then(|backtrace| backtrace.frames().first());
+            let Some(place) = place.filter(|frame| frame.func_index() == grouped.index) else {
+                return event(kernel, &error, group).map(Some);
+            };
+            let offset = place.func_offset().unwrap_or_default() as u32;
+            let map = kernel.functions.get(grouped.index as usize);
+            let may_be_fuel = map.is_some_and(|map| map.is_out_of_fuel(offset));
+            let next = group.saturating_add(grouped.lanes).min(left.end);
+            if let Some(event) = self.run(kernel, group..next, arguments)? {
+                return Ok(Some(event));
+            }
+            if !may_be_fuel {
+                return Err(format!(
+                    "A group of invocations from {group} on ended with a trap ({error:#}), but none of them does by itself: \
+                     this is a defect of Wavelift."
+                ));
+            }
+            left.start = next;
+        }
+        Ok(None)
+    }
+
+    /// Runs invocations one by one.
+    fn run(&mut self, kernel: &Kernel, chunk: Range<u32>, arguments: &mut [Val]) -> Result<Option<Event>, String> {
+        match self.call(Form::Single, chunk, arguments)? {
+            Some((error, iteration)) => event(kernel, &error, iteration).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Calls a form of the kernel; gives what ended it early, and the iteration at which it was.
+    fn call(
+        &mut self,
+        form: Form,
+        chunk: Range<u32>,
+        arguments: &mut [Val],
+    ) -> Result<Option<(wasmtime::Error, u32)>, String> {
+        self.set_iteration(chunk.start)?;
+        arguments[0] = Val::I32(chunk.start as i32);
+        arguments[1] = Val::I32(chunk.end as i32);
+        let run = match form {
+            Form::Single => &self.run,
+            Form::Groups => self.run_groups.as_ref().unwrap_or(&self.run),
+        };
+        let Err(error) = run.call(&mut self.store, arguments) else { return Ok(None) };
+        let iteration = self.iteration.get(&mut self.store).i32().unwrap_or_default() as u32;
+        Ok(Some((error, iteration)))
     }
 
     fn prepare(&mut self, job: &Job) -> Result<(), String> {

@@ -78,6 +78,11 @@ impl RootSet {
         self.has(RootSet::slot(slot).with(RootSet::LOADED))
     }
 
+    /// Whether this slot's buffer's address went into it, whatever else did.
+    pub(crate) fn names_slot(self, slot: u32) -> bool {
+        slot < MAX_SLOTS && self.places & 1 << slot != 0
+    }
+
     /// Whether it is of a pointer that was loaded.
     pub fn is_loaded(self) -> bool {
         self.has(RootSet::LOADED)

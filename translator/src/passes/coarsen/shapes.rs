@@ -6,6 +6,7 @@ use crate::hash::{HashMap, HashSet, HashSetExt};
 use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Value};
 
 use super::{LANE_BITS, LANES};
+use crate::work;
 
 /// Most statements of a branch that each of the four takes by itself.
 const MAX_APART: usize = 32;
@@ -184,6 +185,7 @@ impl<'f> Plan<'f> {
         let mut changed = true;
         while std::mem::take(&mut changed) {
             for id in &regions {
+                work::spend(function.region(*id).stmts.len());
                 for (number, stmt) in function.region(*id).stmts.iter().enumerate() {
                     changed |= self.visit((*id, number), stmt);
                 }
@@ -340,11 +342,18 @@ impl<'f> Plan<'f> {
         }
     }
 
-    /// Whether no branch in a region, or below it, needs more than itself to be taken by each of the four alone.
+    /// Whether no branch in a region, or below it, needs more than itself to be taken by each of the four alone. Goes down once:
+    /// blocks may be nested deeply.
     fn stays_together(&self, id: RegionId) -> bool {
         self.function.region(id).stmts.iter().enumerate().all(|(number, stmt)| {
+            let place = (id, number);
             let way = match &stmt.kind {
-                StmtKind::If { .. } | StmtKind::Block { .. } => self.way((id, number), &stmt.kind),
+                StmtKind::If { .. } => self.way(place, &stmt.kind),
+                StmtKind::Block { label, body, .. }
+                    if self.can_be_apart(&[*body], Some(*label), self.is_late(place)) =>
+                {
+                    Way::Apart
+                }
                 _ => Way::Together,
             };
             match way {

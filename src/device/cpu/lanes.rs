@@ -1,0 +1,111 @@
+//! Neighbouring invocations at once, in the lanes of vectors: see [`wavelift_translator::lanes`].
+
+use std::ops::Range;
+use std::str::FromStr;
+
+use wasm_encoder::Function;
+use wasmtime::Val;
+use wavelift_translator::lanes::{Host, lanes_of_width};
+use wavelift_translator::{Environment, Module};
+
+use super::body::{FunctionMap, ITERATION, Indices, PAGES};
+use super::slice::Slice;
+use crate::device::TableEntry;
+
+/// Whether neighbouring invocations of a kernel run at once on the CPU device, in the lanes of 128-bit vectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Lanes {
+    /// Where that is taken to be faster. The environment variable `WAVELIFT_LANES` may say otherwise, by the names below: to run
+    /// tests with it, or to find out whether it is at fault.
+    #[default]
+    Auto,
+    /// Never: `off`.
+    Off,
+    /// So many at once wherever it can be done, a multiple of 4: `4`, `8` or `16`.
+    Of(u32),
+}
+
+impl FromStr for Lanes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Lanes, String> {
+        match text {
+            "auto" => Ok(Lanes::Auto),
+            "off" => Ok(Lanes::Off),
+            "4" | "8" | "16" => Ok(Lanes::Of(text.parse().unwrap_or(4))),
+            _ => Err(format!("`{text}` is none of auto, off, 4, 8 and 16")),
+        }
+    }
+}
+
+impl Lanes {
+    /// What is asked for, by the environment where nothing else is.
+    pub(super) fn resolved(self) -> Lanes {
+        let named = || std::env::var("WAVELIFT_LANES").ok()?.parse().ok();
+        if self == Lanes::Auto { named().unwrap_or_default() } else { self }
+    }
+}
+
+/// The form of a kernel that runs groups of invocations.
+#[derive(Debug)]
+pub struct Grouped {
+    /// Its index in the device module.
+    pub index: u32,
+    /// Invocations of a group.
+    pub lanes: u32,
+    /// Pairs of the launch's buffers that must not be the same.
+    apart: Vec<(u32, u32)>,
+}
+
+impl Grouped {
+    /// Whether it may run with these arguments of `run`.
+    pub fn takes(&self, arguments: &[Val]) -> bool {
+        // Behind the ids, the number of iterations and the block size.
+        let address = |buffer: u32| arguments.get(4 + 2 * buffer as usize).and_then(Val::i32);
+        self.apart.iter().all(|(a, b)| address(*a) != address(*b))
+    }
+}
+
+/// Writes it, as the function with this index.
+///
+/// # Errors
+/// A sentence that says why invocations run one by one.
+pub fn write(
+    indices: &Indices<'_>,
+    kernel: u32,
+    slice: &Slice,
+    tables: &[Vec<TableEntry>],
+    lanes: Lanes,
+    index: u32,
+) -> Result<(Grouped, Function, FunctionMap), String> {
+    let width = match lanes {
+        Lanes::Auto => None,
+        Lanes::Off => return Err("It was asked for that invocations run one by one.".into()),
+        Lanes::Of(width) => Some(width.clamp(4, 64) / 4 * 4),
+    };
+    if !slice.inits.is_empty() || !slice.drops.is_empty() {
+        return Err("It reads data segments.".into());
+    }
+    let module: &Module = indices.module;
+    let entries = |table: u32| tables.get(table as usize).cloned().unwrap_or_default();
+    let environment = Environment::with_tables(module, kernel, entries);
+    // A global that the kernel writes has its value at the launch in another one.
+    let global = |guest: u32| {
+        let device = indices.globals.get(&guest)?;
+        let kept = indices.resets.iter().find(|(written, _)| written == device).map(|(_, kept)| kept);
+        Some(*kept.unwrap_or(device))
+    };
+    // The translator says of a loop where it ends.
+    let cost = |at: wavelift_translator::Location| indices.costs?.of(at.function)?.loop_ends.get(&at.offset).copied();
+    let host = Host {
+        one_by_one: 0,
+        iteration: ITERATION,
+        pages: PAGES,
+        global: &global,
+        fuel: indices.costs.map(|costs| (costs.limit, &cost as _)),
+    };
+    let written = lanes_of_width(module, kernel, &environment, &host, width)?;
+    let mut map = FunctionMap::default();
+    written.fuel.into_iter().for_each(|range: Range<u32>| map.takes_fuel(range));
+    Ok((Grouped { index, lanes: written.lanes, apart: written.apart }, written.function, map))
+}

@@ -1,0 +1,149 @@
+//! Several neighbouring invocations of a kernel at once, in the lanes of 128-bit vectors, as Wasm.
+//!
+//! The kernel as one simplified function becomes the body of a loop over *groups* of invocations with ascending ids. What
+//! is the same for all of a group is computed once, as a number; so is what grows by a constant from each to the next
+//! ([`shapes`]). All else is in vectors, an element for each invocation. Where invocations part, those that are not there are
+//! masked ([`control`]). Compilers for GPUs and ispc work like this: Pharr and Mark, "ispc: A SPMD compiler for
+//! high-performance CPU programming", 2012.
+//!
+//! A group can be *left to the form for one invocation* at any point before it stores something. So what holds for nearly
+//! all groups is checked, and then taken to hold: that a comparison of ids comes out the same for all, that a group lies in
+//! one row of an image.
+//!
+//! A trap in a group says only that one of its invocations traps. The host runs them again, one by one, which finds the place and
+//! the first that does. That is right where what decides about traps does not depend on what the group stored before
+//! ([`again`]); other kernels are refused.
+
+mod again;
+mod atomics;
+mod code;
+mod control;
+mod cost;
+mod memory;
+mod operators;
+mod shapes;
+mod vectors;
+
+use std::ops::Range;
+
+use crate::error::Location;
+use crate::ir::{Op, StmtKind, Type};
+use crate::options::{Environment, Options, Shape};
+use crate::{Module, Simplified, on_deep_stack, simplified};
+
+/// What an iteration of the loop that ends at a place takes; `None` for a loop that the guest does not have.
+pub type LoopCosts<'a> = &'a dyn Fn(Location) -> Option<i32>;
+
+/// What the host's module has, into which the function goes.
+pub struct Host<'a> {
+    /// Index of the function that runs invocations one by one. Its parameters are the first id, the end, and the kernel's own
+    /// but for the id.
+    pub one_by_one: u32,
+    /// The global that is to hold the first id of the group that runs.
+    pub iteration: u32,
+    /// The global that holds the size of memory in pages.
+    pub pages: u32,
+    /// The global that holds the value of a global of the guest at the launch; `None` for one that is each worker's own.
+    pub global: &'a dyn Fn(u32) -> Option<u32>,
+    /// What an invocation starts with of fuel, and what an iteration of the loop that ends at a place takes, if that is limited.
+    pub fuel: Option<(i32, LoopCosts<'a>)>,
+}
+
+/// A function that runs a kernel in groups.
+#[derive(Debug)]
+pub struct Lanes {
+    /// It has the type of [`Host::one_by_one`].
+    pub function: wasm_encoder::Function,
+    /// Invocations of a group.
+    pub lanes: u32,
+    /// Where in its body a trap means that there may be too little fuel: a group that comes there is to be run again, too, but it may
+    /// have enough.
+    pub fuel: Vec<Range<u32>>,
+    /// Pairs of buffers, by their place in the launch's list, that must not be the same.
+    pub apart: Vec<(u32, u32)>,
+}
+
+/// Most statements of a kernel in groups: compiling takes a multiple of what the form for one invocation takes.
+const MOST_STATEMENTS: usize = 6000;
+/// Most locals, and bytes, of the function: engines have limits.
+const MOST_LOCALS: usize = 20_000;
+const MOST_BYTES: usize = 1 << 20;
+
+/// Writes the kernel `function` for groups of invocations. `environment` is the calling instance's state.
+///
+/// # Errors
+/// A sentence that says why its invocations are to run one by one.
+pub fn lanes(module: &Module, function: u32, environment: &Environment, host: &Host<'_>) -> Result<Lanes, String> {
+    lanes_of_width(module, function, environment, host, None)
+}
+
+/// The same for groups of so many invocations, a multiple of 4, whether or not that is faster; `None`: what is best.
+///
+/// # Errors
+/// A sentence that says why that can't be.
+pub fn lanes_of_width(
+    module: &Module,
+    function: u32,
+    environment: &Environment,
+    host: &Host<'_>,
+    width: Option<u32>,
+) -> Result<Lanes, String> {
+    let buffers = module.kernel_buffers(function).ok_or("The function is no kernel.")?;
+    let shape = Shape { environment: environment.clone(), ..Shape::distinct(buffers) };
+    let options = Options { max_operators: 20 * MOST_STATEMENTS as u32, ..Options::default() };
+    let simplified = on_deep_stack(&options, || simplified(module, function, &shape, &options));
+    let Simplified { kernel, frames, .. } = simplified.map_err(|error| error.to_string())?;
+    if kernel.stmt_count() > MOST_STATEMENTS {
+        return Err(format!("It has more than {MOST_STATEMENTS} operators."));
+    }
+    check(&kernel, frames.stack_pointer, host)?;
+    let needs = again::needs(&kernel, &shape, frames.stack_pointer);
+    let width = match width {
+        Some(width) => width,
+        None => cost::width(&kernel)?,
+    };
+    let shapes = shapes::shapes(&kernel, width);
+    let apart = needs.apart(&kernel, &shapes, host.fuel.is_some())?;
+    let code = control::write(&kernel, &shapes, width, host)?;
+    if code.local_count() > MOST_LOCALS || code.len() > MOST_BYTES {
+        return Err("Its code would be too long.".into());
+    }
+    let (function, fuel) = code.finish();
+    Ok(Lanes { function, lanes: width, fuel, apart })
+}
+
+/// To offsets of accesses those of invocations are added.
+const LARGEST_OFFSET: u32 = 1 << 31;
+
+/// Refuses what can't be in groups.
+fn check(kernel: &crate::ir::Function, stack_pointer: Option<u32>, host: &Host<'_>) -> Result<(), String> {
+    for id in crate::analysis::dataflow::regions(kernel) {
+        for stmt in &kernel.region(id).stmts {
+            let StmtKind::Op { op, result, .. } = &stmt.kind else { continue };
+            if result.is_some_and(|result| matches!(kernel.ty(result), Type::V128 | Type::Bool)) {
+                return Err("It has vectors of its own.".into());
+            }
+            if op.memory_access().is_some_and(|access| access.offset > LARGEST_OFFSET) {
+                return Err("It adds a large offset to an address.".into());
+            }
+            if op.memory_access().is_some_and(|access| access.checked.is_some()) {
+                return Err("It has vectors of its own, or moves much memory at once.".into());
+            }
+            match op {
+                Op::Const(_)
+                | Op::Wasm(_)
+                | Op::Select
+                | Op::Load(_)
+                | Op::Store(_)
+                | Op::Atomic(..)
+                | Op::MemorySize => {}
+                Op::GlobalGet(global) if stack_pointer != Some(*global) && (host.global)(*global).is_some() => {}
+                Op::GlobalGet(_) => return Err("It keeps something on the stack.".into()),
+                Op::Fence => return Err("It orders accesses of memory.".into()),
+                Op::LoadData | Op::MemoryInit(_) | Op::DataDrop(_) => return Err("It reads data segments.".into()),
+                other => return Err(format!("It has the operator {other:?}.")),
+            }
+        }
+    }
+    Ok(())
+}
