@@ -2,8 +2,8 @@
 //!
 //! The kernel as one simplified function becomes the body of a loop over *groups* of invocations with ascending ids. What
 //! is the same for all of a group is computed once, as a number; so is what grows by a constant from each to the next
-//! ([`shapes`]). All else is in vectors, an element for each invocation. Where invocations part, those that are not there are
-//! masked ([`control`]). Compilers for GPUs and ispc work like this: Pharr and Mark, "ispc: A SPMD compiler for
+//! (`lanes/shapes.rs`). All else is in vectors, an element for each invocation. Where invocations part, those that are not there are
+//! masked (`lanes/control.rs`). Compilers for GPUs and ispc work like this: Pharr and Mark, "ispc: A SPMD compiler for
 //! high-performance CPU programming", 2012.
 //!
 //! A group can be *left to the form for one invocation* at any point before it stores something. So what holds for nearly
@@ -12,7 +12,7 @@
 //!
 //! A trap in a group says only that one of its invocations traps. The host runs them again, one by one, which finds the place and
 //! the first that does. That is right where what decides about traps does not depend on what the group stored before
-//! ([`again`]); other kernels are refused.
+//! (`lanes/again.rs`); other kernels are refused.
 
 mod again;
 mod atomics;

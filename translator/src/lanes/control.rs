@@ -12,7 +12,7 @@ use wasm_encoder::{Instruction, ValType};
 
 use super::Host;
 use super::code::{Code, Place};
-use super::shapes::{Shapes, Target};
+use super::shapes::{Shape, Shapes, Target};
 use super::vectors::{Emitter, Mask};
 use crate::error::Location;
 use crate::ir::{Exit, Function, Label, RegionId, Stmt, StmtKind, Value};
@@ -159,6 +159,10 @@ impl Control<'_> {
                 at = behind;
                 continue;
             }
+            if self.is_dead(region.stmts[at].kind.args()) {
+                self.emitter.code.emit(&Instruction::Unreachable);
+                break;
+            }
             let asked = self.stmt(&region.stmts[at], end)?;
             if let (true, false, Some(end), Some(mask)) = (losing[at], asked, end, self.emitter.mask) {
                 self.emitter.push_any(mask);
@@ -167,7 +171,9 @@ impl Control<'_> {
             }
             at += 1;
         }
-        self.exit(&region.exit, yields);
+        if at == region.stmts.len() {
+            self.exit(&region.exit, yields);
+        }
         if end.is_some() {
             self.emitter.code.close();
         }
@@ -195,6 +201,11 @@ impl Control<'_> {
             StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => return Err("It has a call.".into()),
         }
         Ok(false)
+    }
+
+    /// Whether code that uses these values is never reached: nothing computes one of them.
+    fn is_dead(&self, values: &[Value]) -> bool {
+        values.iter().any(|value| self.emitter.shapes.of(*value) == Shape::Unreached)
     }
 
     fn cost_of_loop(&self, at: Location) -> Option<i32> {

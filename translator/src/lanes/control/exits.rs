@@ -32,6 +32,10 @@ impl Control<'_> {
     }
 
     pub(super) fn exit(&mut self, exit: &Exit, yields: &Yields<'_>) {
+        if self.is_dead(exit.values()) {
+            self.emitter.code.emit(&Instruction::Unreachable);
+            return;
+        }
         match exit {
             Exit::Yield(values) => match yields {
                 Yields::Branch(results, keeps) => self.assign(values, results, *keeps),

@@ -34,6 +34,9 @@ impl Control<'_> {
         let mut stores = false;
         let mut goes_on = |stmt: &Stmt| {
             let StmtKind::Op { op, args, result } = &stmt.kind else { return false };
+            if self.is_dead(args) {
+                return false;
+            }
             let by_fours = self.is_by_fours(op, args, *result);
             stores |= by_fours && op.stores();
             match op {
