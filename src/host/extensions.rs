@@ -88,10 +88,11 @@ fn copy<T: 'static>(
         return code_of(core, buffer.device, error);
     }
     let copied = core.context(buffer.device).and_then(|context| {
-        Ok(match direction {
+        match direction {
             Direction::In => context.write_buffer(buffer.spec.id, offset, data)?,
             Direction::Out => context.read_buffer(buffer.spec.id, offset, data)?,
-        })
+        }
+        Ok(())
     });
     match copied {
         Ok(()) => Ok(ErrorCode::Success),

@@ -198,7 +198,7 @@ impl<'f> Plan<'f> {
     }
 
     fn join_all(&mut self, from: &[Value], to: &[Value]) -> bool {
-        from.iter().zip(to).fold(false, |changed, (from, to)| self.lower(*to, self.shapes[from.index()]) || changed)
+        from.iter().zip(to).filter(|(from, to)| self.lower(**to, self.shapes[from.index()])).count() > 0
     }
 
     fn lower(&mut self, value: Value, shape: Shape) -> bool {
@@ -217,7 +217,7 @@ impl<'f> Plan<'f> {
                 if self.way(place, &stmt.kind) == Way::Apart =>
             {
                 let apart = Shape::Varying { steady: false };
-                results.iter().fold(false, |changed, result| self.lower(*result, apart) || changed)
+                results.iter().filter(|result| self.lower(**result, apart)).count() > 0
             }
             _ => false,
         }
