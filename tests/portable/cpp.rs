@@ -337,7 +337,10 @@ fn hlsl(kernel: &Kernel) -> Result<String, String> {
         } else if line.trim_start().starts_with("return (uint[") {
             text += "return {};\n";
         } else {
-            let line = line.replace(" : SV_DispatchThreadID", "").replace("(uint3)0", "uint3()");
+            let line = line
+                .replace(" : SV_DispatchThreadID", "")
+                .replace("(uint3)0", "uint3()")
+                .replace(".xxxx", "->*splat_xxxx");
             let _ = writeln!(text, "{}", with_checked_array(&line));
         }
     }

@@ -5,6 +5,11 @@
 using uint = uint32_t;
 WAVELIFT_VECTORS(uint, uint2, uint3, uint4)
 
+// HLSL takes a scalar's component four times: `a.xxxx` is written as `a->*splat_xxxx` for C++.
+struct Splat {};
+constexpr Splat splat_xxxx;
+inline uint4 operator->*(uint value, Splat) { return uint4(value); }
+
 struct ByteAddressBuffer {
     size_t binding;
     uint Load(uint offset) const { return launch::word(binding, offset); }

@@ -13,7 +13,14 @@
 #define WAVELIFT_VECTORS(T, T2, T3, T4) \
     struct T2 { T x = 0, y = 0; T2() = default; T2(T a, T b) : x(a), y(b) {} }; \
     struct T3 { T x = 0, y = 0, z = 0; T3() = default; T3(T a, T b, T c) : x(a), y(b), z(c) {} }; \
-    struct T4 { T x = 0, y = 0, z = 0, w = 0; T4() = default; T4(T a, T b, T c, T d) : x(a), y(b), z(c), w(d) {} };
+    struct T4 { \
+        T x = 0, y = 0, z = 0, w = 0; \
+        T4() = default; \
+        T4(T a, T b, T c, T d) : x(a), y(b), z(c), w(d) {} \
+        explicit T4(T a) : x(a), y(a), z(a), w(a) {} \
+        T &operator[](size_t lane) { return lane == 0 ? x : lane == 1 ? y : lane == 2 ? z : w; } \
+        T operator[](size_t lane) const { return lane == 0 ? x : lane == 1 ? y : lane == 2 ? z : w; } \
+    };
 
 namespace launch {
 
