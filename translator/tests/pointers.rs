@@ -415,3 +415,20 @@ fn a_pointer_that_a_loop_moves_to_another_is_known() {
     assert_eq!(lifted.places()[0], Some(0));
     assert!(loads(&lifted.strict).iter().all(|slot| *slot != 1), "{}", lifted.strict);
 }
+
+/// `a[at - width]`, where the width is loaded: an index, unless the host finds that it points somewhere.
+#[test]
+fn what_is_taken_off_a_pointer_is_looked_at_before_the_launch() {
+    let module = module(
+        "(i32.store (i32.add (local.get $b) (local.get $at))
+           (i32.load (i32.sub (i32.add (local.get $a) (i32.add (local.get $at) (i32.const 16))) (i32.load (i32.const 64)))))",
+    );
+    let read_write = [Access::ReadWrite; 2];
+    assert_eq!(asked(&module, &writable()), [loaded(Base::Number, 64, 0)]);
+    let index = check(&module, &writable(), space(read_write, &[(64, 16)]));
+    assert_eq!(index.places(), [Some(LINEAR)]);
+    assert_eq!(loads(&index.strict), [0], "{}", index.strict);
+    // It may be a pointer into the buffer: then what is left is an address of linear memory.
+    let difference = check(&module, &writable(), space(read_write, &[(64, ADDRESSES[0])]));
+    assert_eq!(difference.places(), [Some(0)]);
+}

@@ -320,8 +320,8 @@ impl Combinations {
         let mut all = RootSet::default();
         for (base, coefficient) in terms {
             let mut root = self.root(*base);
-            // What is scaled is no pointer.
-            root.pointers *= u64::from(*coefficient == 1);
+            // What is scaled is no pointer. What is taken off may be one, or an index: which of the two the host can tell.
+            root.pointers *= u64::from([1, u32::MAX].contains(coefficient));
             let alone = terms.len() == 1 && *coefficient == 1;
             all = all.with(root).with(if Self::is_pointer(*base) && !alone { RootSet::LOADED } else { root });
         }
