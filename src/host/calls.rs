@@ -55,7 +55,7 @@ fn define<T: 'static>(
         "write_buffer",
         move |mut caller: Caller<'_, T>, address: u32, length: u32, buffer: u32| {
             with_core(&mut caller, access, "write_buffer", |core, caller| {
-                write_buffer(core, caller, address, length, buffer)
+                copy_in(core, caller, Transfer { function: "write_buffer", buffer, offset: 0, address, length })
             })
         },
     )?;
@@ -64,7 +64,7 @@ fn define<T: 'static>(
         "read_buffer",
         move |mut caller: Caller<'_, T>, buffer: u32, address: u32, length: u32| {
             with_core(&mut caller, access, "read_buffer", |core, caller| {
-                read_buffer(core, caller, buffer, address, length)
+                copy_out(core, caller, Transfer { function: "read_buffer", buffer, offset: 0, address, length })
             })
         },
     )?;
@@ -186,50 +186,69 @@ pub(super) fn set_up_space<T: 'static>(core: &mut Core, caller: &mut Caller<'_, 
     Ok(memory.map_or(0, |memory| memory.data_size(&*caller) as u64))
 }
 
-fn write_buffer<T: 'static>(
+/// What a call copies between the guest's memory and a buffer.
+#[derive(Clone, Copy)]
+pub(super) struct Transfer {
+    pub function: &'static str,
+    pub buffer: u32,
+    /// In the buffer, in bytes.
+    pub offset: u32,
+    /// In the guest's memory.
+    pub address: u32,
+    pub length: u32,
+}
+
+impl Transfer {
+    fn is_within(self, size: u32) -> bool {
+        u64::from(self.offset) + u64::from(self.length) <= u64::from(size)
+    }
+
+    fn span(self, what: &'static str) -> Span {
+        Span { function: self.function, what, address: self.address, length: self.length.into() }
+    }
+}
+
+/// Copies to a buffer.
+pub(super) fn copy_in<T: 'static>(
     core: &mut Core,
     caller: &mut Caller<'_, T>,
-    address: u32,
-    length: u32,
-    handle: u32,
+    transfer: Transfer,
 ) -> Result<ErrorCode> {
-    let Some(buffer) = core.buffers.get(handle).copied() else { return Ok(ErrorCode::BadHandle) };
-    if length > buffer.spec.size {
+    let Some(buffer) = core.buffers.get(transfer.buffer).copied() else { return Ok(ErrorCode::BadHandle) };
+    if !transfer.is_within(buffer.spec.size) {
         return Ok(ErrorCode::OutOfBounds);
     }
     let module = core.module.clone();
-    let span = Span { function: "write_buffer", what: "data", address, length: u64::from(length) };
-    let data = guest_bytes(caller, &module, span)?;
+    let data = guest_bytes(caller, &module, transfer.span("data"))?;
     let started = Instant::now();
-    let written = core.context(buffer.device).and_then(|c| Ok(c.write_buffer(buffer.spec.id, 0, data)?));
+    let written =
+        core.context(buffer.device).and_then(|c| Ok(c.write_buffer(buffer.spec.id, transfer.offset, data)?));
     if let Err(error) = written {
         return code_of(core, buffer.device, error);
     }
-    if let Some(buffer) = core.buffers.get_mut(handle) {
+    if let Some(buffer) = core.buffers.get_mut(transfer.buffer) {
         buffer.upload += started.elapsed();
     }
     Ok(ErrorCode::Success)
 }
 
-fn read_buffer<T: 'static>(
+/// Copies from a buffer, after every launch made so far.
+pub(super) fn copy_out<T: 'static>(
     core: &mut Core,
     caller: &mut Caller<'_, T>,
-    handle: u32,
-    address: u32,
-    length: u32,
+    transfer: Transfer,
 ) -> Result<ErrorCode> {
-    let Some(buffer) = core.buffers.get(handle).copied() else { return Ok(ErrorCode::BadHandle) };
-    if length > buffer.spec.size {
+    let Some(buffer) = core.buffers.get(transfer.buffer).copied() else { return Ok(ErrorCode::BadHandle) };
+    if !transfer.is_within(buffer.spec.size) {
         return Ok(ErrorCode::OutOfBounds);
     }
     let module = core.module.clone();
-    let span = Span { function: "read_buffer", what: "a data pointer", address, length: u64::from(length) };
-    let out = guest_bytes(caller, &module, span)?;
+    let out = guest_bytes(caller, &module, transfer.span("a data pointer"))?;
     if let Err(error) = core.finish() {
         return code_of(core, buffer.device, error);
     }
     let started = Instant::now();
-    let read = core.context(buffer.device).and_then(|c| Ok(c.read_buffer(buffer.spec.id, 0, out)?));
+    let read = core.context(buffer.device).and_then(|c| Ok(c.read_buffer(buffer.spec.id, transfer.offset, out)?));
     if let Err(error) = read {
         return code_of(core, buffer.device, error);
     }

@@ -2,7 +2,7 @@
 
 use wasmtime::{Caller, Linker, Result};
 
-use super::calls::{Span, code_of, guest_bytes, with_core};
+use super::calls::{Transfer, code_of, copy_in, copy_out, with_core};
 use super::{Core, ErrorCode, GuestState};
 
 /// The module that guests import these functions from.
@@ -20,7 +20,7 @@ pub(super) fn define<T: 'static>(
         "buffer_copy_in",
         move |mut caller: Caller<'_, T>, buffer: u32, offset: u32, address: u32, length: u32| {
             with_core(&mut caller, access, "buffer_copy_in", |core, caller| {
-                copy(core, caller, Direction::In, Part { buffer, offset, length }, address)
+                copy_in(core, caller, Transfer { function: "buffer_copy_in", buffer, offset, address, length })
             })
         },
     )?;
@@ -29,7 +29,7 @@ pub(super) fn define<T: 'static>(
         "buffer_copy_out",
         move |mut caller: Caller<'_, T>, buffer: u32, offset: u32, address: u32, length: u32| {
             with_core(&mut caller, access, "buffer_copy_out", |core, caller| {
-                copy(core, caller, Direction::Out, Part { buffer, offset, length }, address)
+                copy_out(core, caller, Transfer { function: "buffer_copy_out", buffer, offset, address, length })
             })
         },
     )?;
@@ -50,52 +50,5 @@ fn synchronize(core: &mut Core, device: u32) -> Result<ErrorCode> {
     match core.finish() {
         Ok(()) => Ok(ErrorCode::Success),
         Err(error) => code_of(core, slot, error),
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    In,
-    Out,
-}
-
-/// A part of a buffer, in bytes.
-#[derive(Clone, Copy)]
-struct Part {
-    buffer: u32,
-    offset: u32,
-    length: u32,
-}
-
-fn copy<T: 'static>(
-    core: &mut Core,
-    caller: &mut Caller<'_, T>,
-    direction: Direction,
-    Part { buffer, offset, length }: Part,
-    address: u32,
-) -> Result<ErrorCode> {
-    let Some(buffer) = core.buffers.get(buffer).copied() else { return Ok(ErrorCode::BadHandle) };
-    if u64::from(offset) + u64::from(length) > u64::from(buffer.spec.size) {
-        return Ok(ErrorCode::OutOfBounds);
-    }
-    let module = core.module.clone();
-    let function = if direction == Direction::In { "buffer_copy_in" } else { "buffer_copy_out" };
-    let span = Span { function, what: "a data pointer", address, length: length.into() };
-    let data = guest_bytes(caller, &module, span)?;
-    if direction == Direction::Out
-        && let Err(error) = core.finish()
-    {
-        return code_of(core, buffer.device, error);
-    }
-    let copied = core.context(buffer.device).and_then(|context| {
-        match direction {
-            Direction::In => context.write_buffer(buffer.spec.id, offset, data)?,
-            Direction::Out => context.read_buffer(buffer.spec.id, offset, data)?,
-        }
-        Ok(())
-    });
-    match copied {
-        Ok(()) => Ok(ErrorCode::Success),
-        Err(error) => code_of(core, buffer.device, error),
     }
 }

@@ -7,6 +7,7 @@ use wavelift::device::{GuestModule, KernelTrap};
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::{Const, Function};
 use wavelift_translator::module::ConstInit;
+use wavelift_translator::passes::coarsen::LANES;
 use wavelift_translator::pointers::{LaunchMemory, Resolved};
 use wavelift_translator::{
     Answer, Emulate, Input, LINEAR, LaunchState, Options, Shape, Source, TableEntry, TrapKind, immediate, testing,
@@ -200,9 +201,6 @@ struct Given<'a> {
     pointers: &'a [u32],
     data: Vec<&'a [u8]>,
 }
-
-/// Invocations that run as one.
-const LANES: u32 = 4;
 
 impl Interpreter {
     fn invocation<'a>(&'a self, given: &'a Given<'_>, iteration: u32) -> Invocation<'a> {

@@ -69,19 +69,12 @@ const MOST_STATEMENTS: usize = 6000;
 const MOST_LOCALS: usize = 20_000;
 const MOST_BYTES: usize = 1 << 20;
 
-/// Writes the kernel `function` for groups of invocations. `environment` is the calling instance's state.
+/// Writes the kernel `function` for groups of so many invocations, a multiple of 4, whether or not that is faster; `None`: of as
+/// many as is best. `environment` is the calling instance's state.
 ///
 /// # Errors
 /// A sentence that says why its invocations are to run one by one.
-pub fn lanes(module: &Module, function: u32, environment: &Environment, host: &Host<'_>) -> Result<Lanes, String> {
-    lanes_of_width(module, function, environment, host, None)
-}
-
-/// The same for groups of so many invocations, a multiple of 4, whether or not that is faster; `None`: what is best.
-///
-/// # Errors
-/// A sentence that says why that can't be.
-pub fn lanes_of_width(
+pub fn lanes(
     module: &Module,
     function: u32,
     environment: &Environment,

@@ -5,9 +5,8 @@ mod common;
 use common::count;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::{Function, LowOp, Op, StmtKind};
+use wavelift_translator::passes::coarsen::LANES;
 use wavelift_translator::{Access, Location, Module, Options, Profile, Shape, TrapKind, immediate, testing, translate};
-
-const LANES: u32 = 4;
 
 /// A kernel of two buffers, and a third of settings.
 fn kernel(body: &str) -> String {
@@ -190,15 +189,15 @@ impl Launch {
             let before = space.clone();
             if let Some(coarse) = coarse.filter(|_| self.iterations - first >= LANES) {
                 match self.invoke(coarse, &mut space, first) {
-                    Ok(()) => counts[0] += 1,
+                    Ok(()) => {
+                        counts[0] += 1;
+                        continue;
+                    }
                     Err(Stop::Trap { kind: TrapKind::OneByOne, .. }) => {
                         assert_eq!(space, before, "gave up behind a store\n{coarse}");
                         counts[1] += 1;
                     }
                     Err(stop) => return (trap(stop, first), counts),
-                }
-                if space != before || counts[1] == 0 {
-                    continue;
                 }
             }
             for iteration in first..self.iterations.min(first + LANES) {

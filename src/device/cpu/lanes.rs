@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use wasm_encoder::Function;
 use wasmtime::Val;
-use wavelift_translator::lanes::{Host, lanes_of_width};
+use wavelift_translator::lanes::{self, Host};
 use wavelift_translator::{Environment, Module};
 
 use super::body::{FunctionMap, ITERATION, Indices, PAGES};
@@ -104,7 +104,7 @@ pub fn write(
         global: &global,
         fuel: indices.costs.map(|costs| (costs.limit, &cost as _)),
     };
-    let written = lanes_of_width(module, kernel, &environment, &host, width)?;
+    let written = lanes::lanes(module, kernel, &environment, &host, width)?;
     let mut map = FunctionMap::default();
     written.fuel.into_iter().for_each(|range: Range<u32>| map.takes_fuel(range));
     Ok((Grouped { index, lanes: written.lanes, apart: written.apart }, written.function, map))

@@ -6,7 +6,7 @@ use wasm_encoder::{
 };
 use wasmtime::{Engine, Instance, Store, Val};
 use wavelift_translator::Environment;
-use wavelift_translator::lanes::{Host, lanes_of_width};
+use wavelift_translator::lanes::{self, Host};
 
 /// Stores the product of the id and 3.5, as a float.
 const KERNEL: &str = r#"(module (memory 1) (func (export "kernel") (param i32 i32 i32 i32 i32)
@@ -17,7 +17,7 @@ const KERNEL: &str = r#"(module (memory 1) (func (export "kernel") (param i32 i3
 fn grouped() -> Vec<u8> {
     let module = wavelift_translator::Module::parse(wat::parse_str(KERNEL).unwrap()).unwrap();
     let host = Host { one_by_one: 0, iteration: 0, pages: 1, global: &|_| None, fuel: None };
-    let lanes = lanes_of_width(&module, 0, &Environment::default(), &host, Some(4)).unwrap();
+    let lanes = lanes::lanes(&module, 0, &Environment::default(), &host, Some(4)).unwrap();
     let mut types = TypeSection::new();
     types.ty().function([ValType::I32; 6], []);
     let mut imports = ImportSection::new();

@@ -26,16 +26,9 @@ pub fn fitting(function: &Function) -> HashSet<Value> {
     search.found
 }
 
-/// The bits of the integer, and whether it is signed.
+/// The bits of the integer that a truncation which may trap gives, and whether it is signed.
 fn truncation(op: WasmOp) -> Option<(u32, bool)> {
-    use WasmOp::*;
-    match op {
-        I32TruncF32S | I32TruncF64S => Some((32, true)),
-        I32TruncF32U | I32TruncF64U => Some((32, false)),
-        I64TruncF32S | I64TruncF64S => Some((64, true)),
-        I64TruncF32U | I64TruncF64U => Some((64, false)),
-        _ => None,
-    }
+    op.truncates_to_signed().filter(|_| op.can_trap()).map(|signed| (op.result().bits(), signed))
 }
 
 /// What is known of a value: its magnitude is below `2^bits`, or it is itself and not negative.

@@ -258,6 +258,18 @@ wasm_operators! {
 }
 
 impl WasmOp {
+    /// Whether the integer that it truncates a float to is signed; `None` for what truncates none.
+    pub fn truncates_to_signed(self) -> Option<bool> {
+        use WasmOp::*;
+        match self {
+            I32TruncF32S | I32TruncF64S | I64TruncF32S | I64TruncF64S => Some(true),
+            I32TruncSatF32S | I32TruncSatF64S | I64TruncSatF32S | I64TruncSatF64S => Some(true),
+            I32TruncF32U | I32TruncF64U | I64TruncF32U | I64TruncF64U => Some(false),
+            I32TruncSatF32U | I32TruncSatF64U | I64TruncSatF32U | I64TruncSatF64U => Some(false),
+            _ => None,
+        }
+    }
+
     /// Whether it can trap.
     pub fn can_trap(self) -> bool {
         use WasmOp::*;

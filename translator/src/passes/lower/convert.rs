@@ -32,10 +32,9 @@ impl Lowerer<'_> {
     pub(super) fn convert(&mut self, op: WasmOp, args: &[Value]) -> Result<Option<Value>> {
         use WasmOp::*;
         if let Some(truncation) = truncation(op) {
-            let saturates = (I32TruncSatF32S..=I64TruncSatF64U).contains(&op);
-            return Ok(Some(match saturates {
-                true => self.truncate_saturating(truncation, args[0]),
-                false => self.truncate_checked(truncation, args[0]),
+            return Ok(Some(match op.can_trap() {
+                true => self.truncate_checked(truncation, args[0]),
+                false => self.truncate_saturating(truncation, args[0]),
             }));
         }
         let to = op.result();
@@ -119,13 +118,5 @@ impl Lowerer<'_> {
 }
 
 fn truncation(op: WasmOp) -> Option<Truncation> {
-    use WasmOp::*;
-    let signed = match op {
-        I32TruncF32S | I32TruncF64S | I64TruncF32S | I64TruncF64S => true,
-        I32TruncSatF32S | I32TruncSatF64S | I64TruncSatF32S | I64TruncSatF64S => true,
-        I32TruncF32U | I32TruncF64U | I64TruncF32U | I64TruncF64U => false,
-        I32TruncSatF32U | I32TruncSatF64U | I64TruncSatF32U | I64TruncSatF64U => false,
-        _ => return None,
-    };
-    Some(Truncation { from: op.params()[0], to: op.result(), signed })
+    Some(Truncation { from: op.params()[0], to: op.result(), signed: op.truncates_to_signed()? })
 }
