@@ -164,7 +164,7 @@ impl Interpreter {
             ConstInit::I64(value) => Const::I64(value as u64),
             ConstInit::F32(bits) => Const::F32(bits),
             ConstInit::F64(bits) => Const::F64(bits),
-            ConstInit::V128(bits) => Const::V128(bits),
+            ConstInit::V128(bits) => Const::V128(bits.into()),
         });
         let (globals, linear) = (globals.collect(), program.linear.clone());
         let tables = program.shape().environment.tables;

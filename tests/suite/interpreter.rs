@@ -121,7 +121,7 @@ fn global(value: &Option<GlobalValue>) -> Const {
         Some(GlobalValue::I64(value)) => Const::I64(*value as u64),
         Some(GlobalValue::F32(bits)) => Const::F32(*bits),
         Some(GlobalValue::F64(bits)) => Const::F64(*bits),
-        Some(GlobalValue::V128(bits)) => Const::V128(*bits),
+        Some(GlobalValue::V128(bits)) => Const::V128((*bits).into()),
         None => Const::I32(0),
     }
 }

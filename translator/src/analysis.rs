@@ -11,6 +11,7 @@ pub(crate) mod phase;
 pub(crate) mod pointers;
 pub mod ranges;
 pub mod roots;
+pub(crate) mod side_table;
 pub mod stack_offsets;
 pub mod stack_pointer;
 pub mod trip_counts;

@@ -86,6 +86,22 @@ impl Type {
     }
 }
 
+/// 128 bits, aligned as 64 are: statements hold constants, and with a `u128` each would be a quarter larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Bits128([u64; 2]);
+
+impl From<u128> for Bits128 {
+    fn from(bits: u128) -> Self {
+        Bits128([bits as u64, (bits >> 64) as u64])
+    }
+}
+
+impl From<Bits128> for u128 {
+    fn from(Bits128([low, high]): Bits128) -> Self {
+        u128::from(high) << 64 | u128::from(low)
+    }
+}
+
 /// A constant; floats as bits, so that equality is identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Const {
@@ -98,7 +114,7 @@ pub enum Const {
     /// `f64`, its bits
     F64(u64),
     /// `v128`, its first byte lowest
-    V128(u128),
+    V128(Bits128),
     /// A condition
     Bool(bool),
 }
@@ -123,7 +139,7 @@ impl Const {
             Type::I64 => Const::I64(0),
             Type::F32 => Const::F32(0),
             Type::F64 => Const::F64(0),
-            Type::V128 => Const::V128(0),
+            Type::V128 => Const::V128(0.into()),
             Type::Bool => Const::Bool(false),
         }
     }
@@ -371,7 +387,15 @@ impl StmtKind {
         self.each_region().collect()
     }
 
-    /// The same one after the other.
+    /// Those of [`regions`](Self::regions), each once, in the order of their numbers.
+    pub fn distinct_regions(&self) -> smallvec::SmallVec<[RegionId; 4]> {
+        let mut regions: smallvec::SmallVec<[RegionId; 4]> = self.each_region().collect();
+        regions.sort_unstable();
+        regions.dedup();
+        regions
+    }
+
+    /// Those of [`regions`](Self::regions), one after the other.
     pub fn each_region(&self) -> impl Iterator<Item = RegionId> {
         let (first, others): (&[RegionId], [Option<RegionId>; 2]) = match self {
             StmtKind::Op { .. } | StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => (&[], [None, None]),
@@ -445,3 +469,6 @@ impl Function {
         count
     }
 }
+
+// Passes over large kernels wait for memory more than for anything else.
+const _: () = assert!(size_of::<Stmt>() <= 72);

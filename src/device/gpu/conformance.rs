@@ -161,7 +161,7 @@ fn constant(ty: Type, bits: u64) -> Const {
         Type::F32 => Const::F32(bits as u32),
         Type::F64 => Const::F64(bits),
         Type::I64 => Const::I64(bits),
-        Type::V128 => Const::V128(bits.into()),
+        Type::V128 => Const::V128(u128::from(bits).into()),
         Type::I32 | Type::Bool => Const::I32(bits as u32),
     }
 }

@@ -1,7 +1,6 @@
 //! Sparse forward dataflow: one fact a value, recomputed when a fact it depends on changes.
 
-use crate::hash::{HashMap, HashMapExt};
-use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, StmtKind, Value};
+use crate::ir::{Const, Exit, Function, LowOp, Op, RegionId, StmtKind, Value};
 use crate::work;
 
 /// An analysis: a lattice of facts and the facts of operators' results.
@@ -28,23 +27,23 @@ pub trait Analysis {
     fn call_result(&mut self) -> Self::Fact;
 }
 
-/// The regions that can be reached from the body, each once; a region comes before those below it.
+/// The regions that can be reached from the body, each once, in the order in which control comes to them first; a region
+/// comes before those below it. Passes make regions in about this order, too: reading them in it reads memory from front
+/// to back.
 pub fn regions(function: &Function) -> Vec<RegionId> {
     let mut seen = vec![false; function.regions.len()];
-    seen[function.body.index()] = true;
-    let mut order = vec![function.body];
-    let mut next = 0;
-    while next < order.len() {
-        let stmts = &function.region(order[next]).stmts;
-        work::spend(stmts.len());
-        for stmt in stmts {
-            for region in stmt.kind.each_region() {
-                if !std::mem::replace(&mut seen[region.index()], true) {
-                    order.push(region);
-                }
-            }
+    let mut order = Vec::new();
+    let mut todo = vec![function.body];
+    while let Some(id) = todo.pop() {
+        if std::mem::replace(&mut seen[id.index()], true) {
+            continue;
         }
-        next += 1;
+        order.push(id);
+        let stmts = &function.region(id).stmts;
+        work::spend(stmts.len());
+        let above = todo.len();
+        todo.extend(stmts.iter().flat_map(|stmt| stmt.kind.each_region()));
+        todo[above..].reverse();
     }
     order
 }
@@ -81,16 +80,24 @@ pub fn constants(function: &Function) -> Vec<Option<Const>> {
 pub struct Targets<'f> {
     function: &'f Function,
     /// What `Yield` of a region gives its values to: several statements may share a region.
-    yields: HashMap<RegionId, Vec<&'f [Value]>>,
-    breaks: HashMap<Label, &'f [Value]>,
-    continues: HashMap<Label, &'f [Value]>,
+    yields: Vec<Lists<'f>>,
+    breaks: Vec<&'f [Value]>,
+    continues: Vec<&'f [Value]>,
 }
+
+/// Lists of values, nearly always one.
+pub type Lists<'f> = smallvec::SmallVec<[&'f [Value]; 1]>;
 
 impl<'f> Targets<'f> {
     /// Reads them off a function.
     pub fn new(function: &'f Function) -> Self {
-        let mut targets =
-            Targets { function, yields: HashMap::new(), breaks: HashMap::new(), continues: HashMap::new() };
+        let labels = function.labels as usize;
+        let mut targets = Targets {
+            function,
+            yields: vec![Lists::new(); function.regions.len()],
+            breaks: vec![&[]; labels],
+            continues: vec![&[]; labels],
+        };
         for region in regions(function) {
             for stmt in &function.region(region).stmts {
                 targets.add(&stmt.kind);
@@ -100,19 +107,14 @@ impl<'f> Targets<'f> {
     }
 
     fn add(&mut self, kind: &'f StmtKind) {
-        let mut below = kind.regions();
-        below.sort_unstable();
-        below.dedup();
-        for region in below {
-            self.yields.entry(region).or_default().push(kind.results());
+        for region in kind.distinct_regions() {
+            self.yields[region.index()].push(kind.results());
         }
         match kind {
-            StmtKind::Block { label, results, .. } => {
-                self.breaks.insert(*label, results);
-            }
+            StmtKind::Block { label, results, .. } => self.breaks[label.index()] = results,
             StmtKind::Loop { label, body, results, .. } => {
-                self.breaks.insert(*label, results);
-                self.continues.insert(*label, &self.function.region(*body).params);
+                self.breaks[label.index()] = results;
+                self.continues[label.index()] = &self.function.region(*body).params;
             }
             _ => {}
         }
@@ -120,12 +122,12 @@ impl<'f> Targets<'f> {
 
     /// The values that `region`'s exit defines: one list in the order of the exit's own values for each statement that
     /// the region stands in. Empty for returns and traps.
-    pub fn of_exit(&self, region: RegionId) -> Vec<&'f [Value]> {
+    pub fn of_exit(&self, region: RegionId) -> Lists<'f> {
         match &self.function.region(region).exit {
-            Exit::Yield(_) => self.yields.get(&region).cloned().unwrap_or_default(),
-            Exit::Break(label, _) => self.breaks.get(label).copied().into_iter().collect(),
-            Exit::Continue(label, _) => self.continues.get(label).copied().into_iter().collect(),
-            Exit::Return(_) | Exit::Trap(_) => Vec::new(),
+            Exit::Yield(_) => self.yields[region.index()].clone(),
+            Exit::Break(label, _) => [self.breaks[label.index()]].into(),
+            Exit::Continue(label, _) => [self.continues[label.index()]].into(),
+            Exit::Return(_) | Exit::Trap(_) => Lists::new(),
         }
     }
 }

@@ -122,6 +122,7 @@ impl Emitter<'_> {
             Const::I32(bits) | Const::F32(bits) => self.b.constant_bit32(ty, bits),
             Const::I64(bits) | Const::F64(bits) => self.b.constant_bit64(ty, bits),
             Const::V128(bits) => {
+                let bits = u128::from(bits);
                 let words = [0, 32, 64, 96].map(|shift| self.constant(Const::I32((bits >> shift) as u32)));
                 self.b.constant_composite(ty, words)
             }

@@ -14,6 +14,12 @@ macro_rules! names {
 }
 wasmparser::for_each_operator!(names);
 
+/// Whether it is an operator on vectors.
+pub fn is_vector(op: &Operator<'_>) -> bool {
+    let name = visitor_name(op).trim_start_matches("visit_");
+    ["v128_", "i8x16_", "i16x8_", "i32x4_", "i64x2_", "f32x4_", "f64x2_"].iter().any(|ty| name.starts_with(ty))
+}
+
 /// The operator's name as the text format has it: `memory.grow`, `i32.atomic.rmw8.add_u`.
 pub fn operator_name(op: &Operator<'_>) -> String {
     let name = visitor_name(op).trim_start_matches("visit_");
@@ -35,6 +41,14 @@ pub fn operator_name(op: &Operator<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn vector_operators_are_told_by_their_names() {
+        let memarg = wasmparser::MemArg { align: 0, max_align: 0, offset: 0, memory: 0 };
+        assert!(is_vector(&Operator::V128Load { memarg }) && is_vector(&Operator::F32x4RelaxedMadd));
+        assert!(is_vector(&Operator::I8x16Swizzle) && !is_vector(&Operator::I32Add));
+        assert!(!is_vector(&Operator::I64ExtendI32U));
+    }
 
     #[test]
     fn names_are_those_of_the_text_format() {

@@ -27,7 +27,7 @@ impl Lifter<'_> {
             Operator::I64Const { value } => self.constant(Const::I64(*value as u64)),
             Operator::F32Const { value } => self.constant(Const::F32(value.bits())),
             Operator::F64Const { value } => self.constant(Const::F64(value.bits())),
-            Operator::V128Const { value } => self.constant(Const::V128(u128::from_le_bytes(*value.bytes()))),
+            Operator::V128Const { value } => self.constant(Const::V128(u128::from_le_bytes(*value.bytes()).into())),
             Operator::LocalGet { local_index } => {
                 self.stack.push(self.locals[*local_index as usize]);
                 Ok(())

@@ -18,6 +18,9 @@ const HIGH_TWICE: [u8; 16] = [8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13
 impl Lifter<'_> {
     /// Lifts a vector operator; false if it is none that can be lifted.
     pub(super) fn vector_operator(&mut self, op: &Operator<'_>) -> Result<bool> {
+        if !names::is_vector(op) {
+            return Ok(false);
+        }
         if let Some(op) = numbered(op).or_else(|| VectorOp::from_text(&names::operator_name(op))) {
             self.vector(op)?;
             return Ok(true);

@@ -39,7 +39,7 @@ impl fmt::Display for Const {
             Const::I64(value) => write!(f, "{}", value as i64),
             Const::F32(bits) => write!(f, "{:?} {bits:#010x}", f32::from_bits(bits)),
             Const::F64(bits) => write!(f, "{:?} {bits:#018x}", f64::from_bits(bits)),
-            Const::V128(bits) => write!(f, "{bits:#034x}"),
+            Const::V128(bits) => write!(f, "{:#034x}", u128::from(bits)),
             Const::Bool(value) => write!(f, "{value}"),
         }
     }

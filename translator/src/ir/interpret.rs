@@ -516,7 +516,7 @@ impl<'f> Machine<'_, 'f> {
             Type::I64 => Const::I64(value),
             Type::F32 => Const::F32(value as u32),
             Type::F64 => Const::F64(value),
-            Type::V128 => Const::V128(all),
+            Type::V128 => Const::V128(all.into()),
             Type::Bool => return Err(undefined("a condition was loaded")),
         }))
     }
@@ -536,7 +536,7 @@ impl<'f> Machine<'_, 'f> {
         let bits = match value {
             Const::I32(v) | Const::F32(v) => u128::from(v),
             Const::I64(v) | Const::F64(v) => v.into(),
-            Const::V128(v) => v,
+            Const::V128(v) => v.into(),
             Const::Bool(_) => return Err(undefined("a condition was stored")),
         };
         if let Err(kind) = self.check_whole(access, address) {

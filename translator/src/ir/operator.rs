@@ -70,13 +70,13 @@ pub struct MemoryAccess {
     pub memory: u32,
     /// Bytes from the address and `offset` on that must be in bounds, where this is a part of a longer access; `None`: its own.
     /// The first part has the whole's size, and the other parts, which follow it at once, 0: they can't trap.
-    pub checked: Option<u32>,
+    pub checked: Option<u8>,
 }
 
 impl MemoryAccess {
     /// Bytes that its check covers; 0 if it has none.
     pub fn checked_bytes(&self) -> u32 {
-        self.checked.unwrap_or(self.bytes)
+        self.checked.map_or(self.bytes, u32::from)
     }
 }
 

@@ -325,7 +325,7 @@ fn number(constant: Const) -> Instruction<'static> {
         Const::I64(value) => Instruction::I64Const(value as i64),
         Const::F32(bits) => Instruction::F32Const(wasm_encoder::Ieee32::new(bits)),
         Const::F64(bits) => Instruction::F64Const(wasm_encoder::Ieee64::new(bits)),
-        Const::V128(bits) => Instruction::V128Const(bits as i128),
+        Const::V128(bits) => Instruction::V128Const(u128::from(bits) as i128),
         Const::Bool(value) => Instruction::I32Const(value.into()),
     }
 }
@@ -336,7 +336,7 @@ fn splat(constant: Const) -> u128 {
     match constant {
         Const::I32(bits) | Const::F32(bits) => u128::from(bits) * WORDS,
         Const::I64(bits) | Const::F64(bits) => u128::from(bits) * PAIRS,
-        Const::V128(bits) => bits,
+        Const::V128(bits) => bits.into(),
         Const::Bool(value) => u128::from(value) * WORDS,
     }
 }

@@ -9,7 +9,7 @@ pub fn remove(function: &mut Function) {
     pass.index(function.body, None);
     pass.mark_effects();
     pass.propagate();
-    let Marker { live, constructs, owned, regions, labels, .. } = pass;
+    let Marker { live, constructs, first, regions, labels, .. } = pass;
     // Exits first, for how many of their values stay is read off statements that the sweep changes.
     for (id, owner) in &regions {
         let mut exit = std::mem::replace(&mut function.region_mut(*id).exit, Exit::Yield(Vec::new()));
@@ -28,9 +28,9 @@ pub fn remove(function: &mut Function) {
     }
     for construct in &constructs {
         let (id, number) = construct.place;
-        if let StmtKind::Loop { body, .. } = function.region(id).stmts[number].kind {
+        if let StmtKind::Loop { body, .. } = function.region(id).stmts[number as usize].kind {
             let mut params = std::mem::take(&mut function.region_mut(body).params);
-            if let StmtKind::Loop { inits, .. } = &mut function.region_mut(id).stmts[number].kind {
+            if let StmtKind::Loop { inits, .. } = &mut function.region_mut(id).stmts[number as usize].kind {
                 retain(inits, &params, &live);
             }
             params.retain(|param| live[param.index()]);
@@ -38,15 +38,15 @@ pub fn remove(function: &mut Function) {
         }
     }
     for (id, _) in &regions {
-        sweep(function.region_mut(*id), &owned[id.index()], &constructs, &live);
+        sweep(function.region_mut(*id), first[id.index()], &constructs, &live);
     }
 }
 
 /// A statement's region and number.
-type Place = (RegionId, usize);
+type Place = (RegionId, u32);
 
 fn stmt(function: &Function, place: Place) -> &Stmt {
-    &function.region(place.0).stmts[place.1]
+    &function.region(place.0).stmts[place.1 as usize]
 }
 
 /// Keeps the values whose counterparts are live.
@@ -58,8 +58,10 @@ fn retain(values: &mut Vec<Value>, counterparts: &[Value], live: &[bool]) {
 /// A construct and the regions that give its results.
 struct Construct {
     place: Place,
-    sources: Vec<RegionId>,
+    sources: smallvec::SmallVec<[RegionId; 4]>,
     effect: bool,
+    /// The next one of the same region.
+    next: Option<u32>,
 }
 
 #[derive(Clone, Copy)]
@@ -83,8 +85,8 @@ struct Marker<'f> {
     todo: Vec<Value>,
     defs: Vec<Def>,
     constructs: Vec<Construct>,
-    /// The constructs of each region, in order.
-    owned: Vec<Vec<u32>>,
+    /// The first construct of each region.
+    first: Vec<Option<u32>>,
     /// Regions in use and the constructs that they belong to.
     regions: Vec<(RegionId, Option<u32>)>,
     labels: Vec<Option<Named>>,
@@ -98,7 +100,7 @@ impl<'f> Marker<'f> {
             todo: Vec::new(),
             defs: vec![Def::None; function.values.len()],
             constructs: Vec::new(),
-            owned: vec![Vec::new(); function.regions.len()],
+            first: vec![None; function.regions.len()],
             regions: Vec::new(),
             labels: vec![None; function.labels as usize],
             continues: vec![Vec::new(); function.labels as usize],
@@ -110,16 +112,23 @@ impl<'f> Marker<'f> {
     fn index(&mut self, id: RegionId, owner: Option<u32>) -> bool {
         self.regions.push((id, owner));
         let region = self.function.region(id);
-        let mut effect = false;
+        let (mut effect, mut last) = (false, None);
         for (number, stmt) in region.stmts.iter().enumerate() {
-            let place = (id, number);
+            let place = (id, number as u32);
             effect |= match &stmt.kind {
                 StmtKind::Op { op, result, .. } => {
                     result.iter().for_each(|result| self.defs[result.index()] = Def::Op(place));
                     !op.is_pure()
                 }
                 StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => true,
-                kind => self.construct(kind, place),
+                kind => {
+                    let construct = self.constructs.len() as u32;
+                    match last.replace(construct) {
+                        Some(last) => self.constructs[last as usize].next = Some(construct),
+                        None => self.first[id.index()] = Some(construct),
+                    }
+                    self.construct(kind, place)
+                }
             };
         }
         match &region.exit {
@@ -143,8 +152,7 @@ impl<'f> Marker<'f> {
 
     fn construct(&mut self, kind: &StmtKind, place: Place) -> bool {
         let construct = self.constructs.len() as u32;
-        self.constructs.push(Construct { place, sources: Vec::new(), effect: false });
-        self.owned[place.0.index()].push(construct);
+        self.constructs.push(Construct { place, sources: Default::default(), effect: false, next: None });
         for (number, result) in kind.results().iter().enumerate() {
             self.defs[result.index()] = Def::Result { construct, number: number as u32 };
         }
@@ -159,10 +167,7 @@ impl<'f> Marker<'f> {
                 self.defs[param.index()] = Def::LoopParam { construct, number: number as u32 };
             }
         }
-        let mut regions = kind.regions();
-        regions.sort_unstable();
-        regions.dedup();
-        for region in regions {
+        for region in kind.distinct_regions() {
             effect |= self.index(region, Some(construct));
         }
         self.constructs[construct as usize].effect = effect;
@@ -180,14 +185,13 @@ impl<'f> Marker<'f> {
         for number in 0..self.regions.len() {
             let (id, _) = self.regions[number];
             let region = function.region(id);
-            let mut construct = 0;
+            let mut construct = self.first[id.index()];
             for stmt in &region.stmts {
                 let needed = match &stmt.kind {
                     StmtKind::Op { op, .. } => !op.is_pure(),
                     StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => true,
                     kind => {
-                        let has_effect = self.constructs[self.owned[id.index()][construct] as usize].effect;
-                        construct += 1;
+                        let has_effect = next(&self.constructs, &mut construct);
                         // A loop's parameters are live only if something reads them.
                         has_effect && matches!(kind, StmtKind::If { .. } | StmtKind::Switch { .. })
                     }
@@ -237,9 +241,16 @@ impl<'f> Marker<'f> {
     }
 }
 
-/// Removes a region's dead statements and their dead results; `owned` are its constructs.
-fn sweep(region: &mut Region, owned: &[u32], constructs: &[Construct], live: &[bool]) {
-    let mut owned = owned.iter();
+/// Whether a construct has an effect; goes on to the next one of its region.
+fn next(constructs: &[Construct], construct: &mut Option<u32>) -> bool {
+    let Some(number) = *construct else { return false };
+    let Construct { effect, next, .. } = constructs[number as usize];
+    *construct = next;
+    effect
+}
+
+/// Removes a region's dead statements and their dead results; `construct` is the first of its constructs.
+fn sweep(region: &mut Region, mut construct: Option<u32>, constructs: &[Construct], live: &[bool]) {
     region.stmts.retain_mut(|stmt| match &mut stmt.kind {
         StmtKind::Op { op, result, .. } => !op.is_pure() || result.is_none_or(|result| live[result.index()]),
         StmtKind::Call { .. } | StmtKind::CallIndirect { .. } => true,
@@ -248,7 +259,7 @@ fn sweep(region: &mut Region, owned: &[u32], constructs: &[Construct], live: &[b
         | StmtKind::If { results, .. }
         | StmtKind::Switch { results, .. } => {
             results.retain(|result| live[result.index()]);
-            let has_effect = owned.next().is_some_and(|construct| constructs[*construct as usize].effect);
+            let has_effect = next(constructs, &mut construct);
             has_effect || !results.is_empty()
         }
     });

@@ -331,9 +331,7 @@ impl Forwarder<'_> {
     }
 
     fn nested(&mut self, kind: &StmtKind) {
-        let mut regions = kind.regions();
-        regions.sort_unstable();
-        regions.dedup();
+        let regions = kind.distinct_regions();
         let mut stored = Spaces::new();
         for region in &regions {
             stored.extend(self.stores[region.index()].iter().flatten());

@@ -493,7 +493,7 @@ fn float_bits(constant: Const) -> u64 {
     match constant {
         Const::I32(x) | Const::F32(x) => u64::from(x),
         Const::I64(x) | Const::F64(x) => x,
-        Const::V128(x) => x as u64,
+        Const::V128(x) => u128::from(x) as u64,
         Const::Bool(x) => u64::from(x),
     }
 }

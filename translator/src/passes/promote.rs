@@ -150,9 +150,7 @@ impl Promoter<'_> {
     }
 
     fn construct(&mut self, mut stmt: Stmt, current: &mut [Value]) -> Stmt {
-        let mut regions = stmt.kind.regions();
-        regions.sort_unstable();
-        regions.dedup();
+        let regions = stmt.kind.distinct_regions();
         let mut cells: Vec<u32> = Vec::new();
         for region in &regions {
             cells.extend(self.find_assigned(*region).iter());

@@ -14,7 +14,7 @@ use crate::analysis::dataflow::{self, Targets};
 use crate::analysis::roots::{self, Roots, STACK};
 use crate::error::{Error, Location, Result};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Args, Const, Function, LowOp, Op, Region, Stmt, StmtKind, Type, Value, WasmOp};
+use crate::ir::{Args, Const, Exit, Function, LowOp, Op, Region, Stmt, StmtKind, Type, Value, WasmOp};
 use crate::options::{Input, LINEAR, Shape, immediate};
 use crate::pointers::Target;
 
@@ -45,7 +45,9 @@ pub fn rebase(function: &Function, roots: &mut Roots, shape: &Shape, stack_point
     let targets = Targets::new(function);
     let regions = dataflow::regions(function);
     for id in &regions {
-        let mut region = function.region(*id).clone();
+        let exit = Exit::Yield(Vec::new());
+        let empty = Region { params: Vec::new(), stmts: Vec::new(), exit, exit_at: function.region(*id).exit_at };
+        let mut region = std::mem::replace(rebase.out.region_mut(*id), empty);
         for stmt in &mut region.stmts {
             rebase.stmt(function, &mut stmt.kind);
         }

@@ -5,6 +5,7 @@
 use std::collections::hash_map::Entry;
 
 use crate::analysis::dataflow;
+use crate::analysis::side_table::SideTable;
 use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::eval::eval;
 use crate::ir::{Args, Const, Exit, Function, Label, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
@@ -26,8 +27,8 @@ pub fn simplify_knowing(function: &mut Function, false_values: &[Value]) {
     let count = function.values.len();
     let mut pass = Simplifier {
         subst: (0..count as u32).map(Value).collect(),
-        consts: vec![None; count],
-        defs: vec![None; count],
+        consts: SideTable::new(count),
+        defs: SideTable::new(count),
         scope: vec![0; count],
         active: vec![true],
         scopes: vec![0],
@@ -39,7 +40,7 @@ pub fn simplify_knowing(function: &mut Function, false_values: &[Value]) {
         function,
     };
     for value in false_values {
-        pass.consts[value.index()] = Some(Const::Bool(false));
+        pass.consts.set(*value, Const::Bool(false));
     }
     let body = pass.function.body;
     pass.region(body);
@@ -49,9 +50,9 @@ struct Simplifier<'f> {
     function: &'f mut Function,
     /// What each value is called now.
     subst: Vec<Value>,
-    consts: Vec<Option<Const>>,
+    consts: SideTable<Const>,
     /// The operator and first two operands that define a value.
-    defs: Vec<Option<(Op, [Value; 2])>>,
+    defs: SideTable<(Op, [Value; 2])>,
     /// The number of the region instance that defines a value.
     scope: Vec<u32>,
     /// Whether a region instance is still open, by number.
@@ -95,7 +96,7 @@ impl Simplifier<'_> {
     }
 
     fn constant(&self, value: Value) -> Option<Const> {
-        self.consts[value.index()]
+        self.consts.get(value).copied()
     }
 
     fn in_scope(&self, value: Value) -> bool {
@@ -110,8 +111,8 @@ impl Simplifier<'_> {
     fn fresh(&mut self, like: Value) -> Value {
         let value = self.function.new_value(self.function.ty(like));
         self.subst.push(value);
-        self.consts.push(None);
-        self.defs.push(None);
+        self.consts.push();
+        self.defs.push();
         self.scope.push(0);
         self.define(value);
         value
@@ -125,7 +126,7 @@ impl Simplifier<'_> {
         for param in self.function.region(id).params.clone() {
             self.define(param);
         }
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(self.function.region(id).stmts.len());
         let end = self.list(id, &mut out);
         let (mut exit, exit_at) = end;
         for value in exit.values_mut() {
@@ -143,7 +144,7 @@ impl Simplifier<'_> {
         for known in self.undo.drain(known..) {
             match known {
                 Known::Available(key) => _ = self.available.remove(&key),
-                Known::Decided(cond) => self.consts[cond.index()] = None,
+                Known::Decided(cond) => self.consts.forget(cond),
                 Known::NotZero(value) => _ = self.not_zero.remove(&value),
             }
         }
@@ -165,17 +166,18 @@ impl Simplifier<'_> {
                 }
                 continue;
             }
-            let results = stmt.kind.results().to_vec();
-            let way = self.take_only_way_out(&mut stmt.kind);
+            let Some((way, results)) = self.take_only_way_out(&mut stmt.kind) else {
+                self.statement(stmt, out);
+                continue;
+            };
             self.statement(stmt, out);
-            let Some(way) = way else { continue };
             match self.list(way, out) {
                 (Exit::Yield(values), _) => self.replace_all(&results, &values),
                 end => return end,
             }
         }
-        let region = self.function.region(id);
-        (region.exit.clone(), region.exit_at)
+        let region = self.function.region_mut(id);
+        (std::mem::replace(&mut region.exit, Exit::Yield(Vec::new())), region.exit_at)
     }
 
     fn replace_all(&mut self, results: &[Value], values: &[Value]) {
@@ -211,9 +213,9 @@ impl Simplifier<'_> {
     }
 
     /// Of a branch that only one of its ways comes out of, takes that way, which then stands behind the branch: what the
-    /// branch decides and what the way decides is known from there on. (NVIDIA's compiler moves loads in front of stores to
+    /// branch decides and what the way decides is known from there on; so its results are the branch's. (NVIDIA's compiler moves loads in front of stores to
     /// the same place where it has to find out by itself that a check repeats one in such a way.)
-    fn take_only_way_out(&mut self, kind: &mut StmtKind) -> Option<RegionId> {
+    fn take_only_way_out(&mut self, kind: &mut StmtKind) -> Option<(RegionId, Vec<Value>)> {
         let way = self.only_way_out(kind)?;
         let region = self.function.region(way);
         if region.stmts.is_empty() && region.exit.values().is_empty() {
@@ -227,18 +229,18 @@ impl Simplifier<'_> {
                 *region = empty;
             }
         };
-        match kind {
+        let results = match kind {
             StmtKind::If { then, otherwise, results, .. } => {
-                results.clear();
                 [then, otherwise].into_iter().for_each(replace);
+                results
             }
             StmtKind::Switch { cases, default, results, .. } => {
-                results.clear();
                 cases.iter_mut().chain([default]).for_each(replace);
+                results
             }
             _ => return None,
-        }
-        Some(way)
+        };
+        Some((way, std::mem::take(results)))
     }
 
     fn statement(&mut self, mut stmt: Stmt, out: &mut Vec<Stmt>) {
@@ -275,10 +277,7 @@ impl Simplifier<'_> {
                 self.region(body);
             }
             StmtKind::Switch { .. } => {
-                let mut regions = stmt.kind.regions();
-                regions.sort_unstable();
-                regions.dedup();
-                for region in regions {
+                for region in stmt.kind.distinct_regions() {
                     self.region(region);
                 }
             }
@@ -291,7 +290,7 @@ impl Simplifier<'_> {
         out.push(stmt);
         for (result, constant) in merged {
             let value = self.fresh(result);
-            self.consts[value.index()] = Some(constant);
+            self.consts.set(value, constant);
             self.subst[result.index()] = value;
             out.push(Stmt {
                 kind: StmtKind::Op { op: Op::Const(constant), args: Args::new(), result: Some(value) },
@@ -310,11 +309,11 @@ impl Simplifier<'_> {
             (false, true, ty) => Const::zero(ty),
             _ => return,
         };
-        if self.consts[cond.index()].is_none() {
-            self.consts[cond.index()] = Some(decided);
+        if self.constant(*cond).is_none() {
+            self.consts.set(*cond, decided);
             self.undo.push(Known::Decided(*cond));
         }
-        let greater = match (self.defs[cond.index()], decided) {
+        let greater = match (self.defs.get(*cond).copied(), decided) {
             (Some((Op::Low(LowOp::ULe), [a, _])), Const::Bool(false)) => a,
             (Some((Op::Low(LowOp::ULt), [_, b])), Const::Bool(true)) => b,
             _ => return,
@@ -328,7 +327,7 @@ impl Simplifier<'_> {
             return;
         }
         self.undo.push(Known::NotZero(value));
-        if let Some((Op::Low(LowOp::IMul), factors)) = self.defs[value.index()] {
+        if let Some((Op::Low(LowOp::IMul), factors)) = self.defs.get(value).copied() {
             factors.into_iter().for_each(|factor| self.learn_not_zero(factor));
         }
     }
@@ -361,27 +360,22 @@ impl Simplifier<'_> {
     /// Finds a construct's results that are one value whichever way control came. A value that is still in scope
     /// replaces the result at once; results that are one constant are returned.
     fn merged_results(&mut self, kind: &StmtKind) -> Vec<(Value, Const)> {
-        let mut sources: Vec<Vec<Value>> = Vec::new();
-        for region in kind.regions() {
-            if let Exit::Yield(values) = &self.function.region(region).exit {
-                sources.push(values.clone());
-            }
-        }
+        let yields = |region: &RegionId| matches!(self.function.region(*region).exit, Exit::Yield(_));
+        let mut sources: smallvec::SmallVec<[RegionId; 4]> = kind.each_region().filter(yields).collect();
         if let StmtKind::Block { label, .. } | StmtKind::Loop { label, .. } = kind {
-            for region in self.breaks.remove(label).unwrap_or_default() {
-                sources.push(self.function.region(region).exit.values().to_vec());
-            }
+            sources.extend(self.breaks.remove(label).unwrap_or_default());
         }
         let mut constants = Vec::new();
-        for (number, result) in kind.results().to_vec().into_iter().enumerate() {
-            self.define(result);
-            let Some(first) = sources.first().map(|s| self.value(s[number])) else { continue };
-            if sources.iter().all(|s| self.value(s[number]) == first) && self.in_scope(first) {
+        for (number, result) in kind.results().iter().enumerate() {
+            self.define(*result);
+            let given = |source: &RegionId| self.value(self.function.region(*source).exit.values()[number]);
+            let Some(first) = sources.first().map(given) else { continue };
+            if self.in_scope(first) && sources.iter().all(|source| given(source) == first) {
                 self.subst[result.index()] = first;
             } else if let Some(constant) = self.constant(first)
-                && sources.iter().all(|s| self.constant(self.value(s[number])) == Some(constant))
+                && sources.iter().all(|source| self.constant(given(source)) == Some(constant))
             {
-                constants.push((result, constant));
+                constants.push((*result, constant));
             }
         }
         constants
@@ -407,7 +401,7 @@ impl Simplifier<'_> {
 
     /// The value that is zero exactly when the condition holds.
     fn negated(&self, cond: Value) -> Option<Value> {
-        match self.defs[cond.index()]? {
+        match *self.defs.get(cond)? {
             (Op::Wasm(WasmOp::I32Eqz), [inner, _]) => Some(inner),
             (Op::Low(LowOp::BNot), [inner, _]) => Some(inner),
             _ => None,
@@ -419,7 +413,7 @@ impl Simplifier<'_> {
         if let Some(value) = self.fold(op, args) {
             *op = Op::Const(value);
             args.clear();
-            self.consts[result.index()] = Some(value);
+            self.consts.set(result, value);
         } else {
             self.canonical_order(op, args);
         }
@@ -429,7 +423,7 @@ impl Simplifier<'_> {
         }
         let first = args.first().copied().unwrap_or(result);
         let second = args.get(1).copied().unwrap_or(first);
-        self.defs[result.index()] = Some((*op, [first, second]));
+        self.defs.set(result, (*op, [first, second]));
         false
     }
 

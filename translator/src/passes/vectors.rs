@@ -119,7 +119,7 @@ impl Splitter<'_> {
     fn op(&mut self, op: Op, args: &[Value], result: Option<Value>) -> Result<Option<Words>> {
         let gives_vector = result.is_some_and(|result| self.is_vector(result));
         match op {
-            Op::Const(Const::V128(bits)) => Ok(Some(self.constant(bits))),
+            Op::Const(Const::V128(bits)) => Ok(Some(self.constant(bits.into()))),
             Op::Vector(op) => self.vector(op, args, result),
             Op::Select if gives_vector => {
                 let (a, b) = (self.words(args[0])?, self.words(args[1])?);
@@ -223,7 +223,7 @@ fn parts(access: MemoryAccess) -> impl Iterator<Item = MemoryAccess> {
     (0..access.bytes / 4).map(move |word| MemoryAccess {
         ty: Type::I32,
         bytes: 4,
-        checked: Some(if word == 0 { access.bytes } else { 0 }),
+        checked: Some(if word == 0 { access.bytes as u8 } else { 0 }),
         // Where the sum is beyond all addresses, so is every access of a word there.
         offset: access.offset.saturating_add(4 * word),
         ..access

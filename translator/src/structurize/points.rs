@@ -88,10 +88,7 @@ impl Points {
                 self.loop_within.insert(*label, within);
                 inner = Some(*label);
             }
-            let mut nested = stmt.kind.regions();
-            nested.sort_unstable();
-            nested.dedup();
-            for region in nested {
+            for region in stmt.kind.distinct_regions() {
                 self.owner[region.index()] = Some(point);
                 self.region(regions, region, inner)?;
             }

@@ -8,7 +8,7 @@ pub fn bits(value: Const) -> u128 {
     match value {
         Const::I32(v) | Const::F32(v) => v.into(),
         Const::I64(v) | Const::F64(v) => v.into(),
-        Const::V128(v) => v,
+        Const::V128(v) => v.into(),
         Const::Bool(v) => v.into(),
     }
 }
@@ -21,7 +21,7 @@ fn truncated(ty: Type, value: i128) -> Const {
         Type::Bool => Const::Bool(value != 0),
         Type::F32 => Const::F32(value as u32),
         Type::F64 => Const::F64(value as u64),
-        Type::V128 => Const::V128(value as u128),
+        Type::V128 => Const::V128((value as u128).into()),
     }
 }
 

@@ -131,7 +131,7 @@ fn edges(ty: Type) -> Vec<Const> {
             let extra = [0x7ff4_0000_0000_0001, 0xfff8_0000_0000_0000, 0x41df_ffff_ffc0_0001];
             F64_EDGES.iter().map(|v| v.to_bits()).chain(extra).map(Const::F64).collect()
         }
-        Type::V128 => vec![Const::V128(0), Const::V128(u128::MAX)],
+        Type::V128 => vec![Const::V128(0.into()), Const::V128(u128::MAX.into())],
         Type::Bool => vec![Const::Bool(false), Const::Bool(true)],
     }
 }
@@ -261,7 +261,7 @@ fn tame(types: &[Type]) -> Vec<Const> {
         Type::I64 => Const::I64(1),
         Type::F32 => Const::F32(0x3f80_0000),
         Type::F64 => Const::F64(0x3ff0 << 48),
-        Type::V128 => Const::V128(1),
+        Type::V128 => Const::V128(1.into()),
         Type::Bool => Const::Bool(true),
     };
     types.iter().map(one).collect()

@@ -8,20 +8,26 @@ pub(super) fn vector(op: VectorOp, args: &[Const]) -> Result<Const, EvalError> {
     match (op, args) {
         (VectorOp::Splat(lane), &[value]) if value.ty() == lane.ty() => {
             let bits = bits_of(value)?;
-            Ok(V128(join(lane.bits(), |_| bits)))
+            Ok(v128(join(lane.bits(), |_| bits)))
         }
         (VectorOp::ReplaceLane { lane, index }, &[V128(a), value]) if value.ty() == lane.ty() => {
-            let bits = bits_of(value)?;
-            Ok(V128(join(lane.bits(), |i| if i == usize::from(index) { bits } else { get(a, lane.bits(), i) })))
+            let (a, bits) = (a.into(), bits_of(value)?);
+            Ok(v128(join(lane.bits(), |i| if i == usize::from(index) { bits } else { get(a, lane.bits(), i) })))
         }
         (VectorOp::Shift(lane, shift), &[V128(a), I32(amount)]) => {
-            Ok(V128(join(lane.bits(), |i| shifted(shift, lane.bits(), a, i, amount))))
+            let a = a.into();
+            Ok(v128(join(lane.bits(), |i| shifted(shift, lane.bits(), a, i, amount))))
         }
-        (_, &[V128(a)]) => unary(op, a),
-        (_, &[V128(a), V128(b)]) => binary(op, a, b).map(V128),
-        (_, &[V128(a), V128(b), V128(c)]) => ternary(op, a, b, c).map(V128),
+        (_, &[V128(a)]) => unary(op, a.into()),
+        (_, &[V128(a), V128(b)]) => binary(op, a.into(), b.into()).map(v128),
+        (_, &[V128(a), V128(b), V128(c)]) => ternary(op, a.into(), b.into(), c.into()).map(v128),
         _ => Err(BadOperands),
     }
+}
+
+/// A vector of these bits.
+fn v128(bits: u128) -> Const {
+    V128(bits.into())
 }
 
 /// A lane's bits.
@@ -85,13 +91,13 @@ fn unary(op: VectorOp, a: u128) -> Result<Const, EvalError> {
             I32(extended(a, lane.bits(), index.into(), signed) as u32)
         }
         VectorOp::ExtractLane { lane, index, .. } => scalar(a, lane.ty(), index.into())?,
-        VectorOp::Not => V128(!a),
+        VectorOp::Not => v128(!a),
         VectorOp::AnyTrue => I32((a != 0).into()),
         VectorOp::AllTrue(lane) => I32((0..lane.count()).all(|i| get(a, lane.bits(), i) != 0).into()),
         VectorOp::Bitmask(lane) => {
             I32((0..lane.count()).map(|i| u32::from(get_signed(a, lane.bits(), i) < 0) << i).sum())
         }
-        VectorOp::Int(lane, op) if op.is_unary() => V128(join(lane.bits(), |i| {
+        VectorOp::Int(lane, op) if op.is_unary() => v128(join(lane.bits(), |i| {
             let value = get_signed(a, lane.bits(), i);
             match op {
                 IntOp::Neg => value.wrapping_neg() as u64,
@@ -99,14 +105,14 @@ fn unary(op: VectorOp, a: u128) -> Result<Const, EvalError> {
                 _ => get(a, lane.bits(), i).count_ones().into(),
             }
         })),
-        VectorOp::Lanes(op) | VectorOp::WidenLow(op) => V128(try_join(op.result().bits(), |i| on_lane(op, &[a], i))?),
+        VectorOp::Lanes(op) | VectorOp::WidenLow(op) => v128(try_join(op.result().bits(), |i| on_lane(op, &[a], i))?),
         VectorOp::NarrowZero(op) => {
-            V128(try_join(op.result().bits(), |i| if i < 2 { on_lane(op, &[a], i) } else { Ok(0) })?)
+            v128(try_join(op.result().bits(), |i| if i < 2 { on_lane(op, &[a], i) } else { Ok(0) })?)
         }
         VectorOp::Extend { from, high, signed } => {
-            V128(join(2 * from.bits(), |i| extended(a, from.bits(), i + half(from, high), signed) as u64))
+            v128(join(2 * from.bits(), |i| extended(a, from.bits(), i + half(from, high), signed) as u64))
         }
-        VectorOp::ExtAddPairwise { from, signed } => V128(join(2 * from.bits(), |i| {
+        VectorOp::ExtAddPairwise { from, signed } => v128(join(2 * from.bits(), |i| {
             (extended(a, from.bits(), 2 * i, signed) + extended(a, from.bits(), 2 * i + 1, signed)) as u64
         })),
         _ => return Err(BadOperands),

@@ -108,7 +108,7 @@ impl<'f> Machine<'_, 'f> {
         let bits = |global: u32| match self.globals.get(global as usize)? {
             Const::I32(bits) | Const::F32(bits) => Some(u128::from(*bits)),
             Const::I64(bits) | Const::F64(bits) => Some(u128::from(*bits)),
-            Const::V128(bits) => Some(*bits),
+            Const::V128(bits) => Some((*bits).into()),
             Const::Bool(_) => None,
         };
         match input {
