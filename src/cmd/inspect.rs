@@ -80,11 +80,18 @@ fn inspect(module: &Module, function: u32) -> anyhow::Result<Findings> {
     };
     Ok(Findings {
         operators: found.operators.map_or_else(|| "-".to_string(), |count| count.to_string()),
-        accesses: found.accesses.iter().map(access).collect::<Vec<_>>().join("\n"),
+        accesses: found.accesses.iter().map(access).chain(known_data(found.known_data)).collect::<Vec<_>>().join("\n"),
         needs: needs.join(", "),
         lifts,
         note,
         updates: found.plain_updates,
+    })
+}
+
+/// What it knows of the module's data, if anything.
+fn known_data(words: usize) -> Option<String> {
+    (words > 0).then(|| {
+        format!("{words} word{} of the module's data, known before the launch", if words == 1 { "" } else { "s" })
     })
 }
 

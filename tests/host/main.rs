@@ -9,6 +9,7 @@ mod faults;
 mod guest;
 mod hostile;
 mod imports;
+mod known_data;
 mod launches;
 mod limits;
 mod lines;

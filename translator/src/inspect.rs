@@ -105,6 +105,9 @@ pub struct Inspection {
     /// Number of words of linear memory that decide which functions it calls, and so whether it lifts: they are read before
     /// each launch. All else here is for what they are in a new instance.
     pub words: usize,
+    /// Number of words of the module's data segments that it takes for what they are in a new instance; the host looks before
+    /// each launch.
+    pub known_data: usize,
     /// Size of the SPIR-V in words, or why the kernel can't be lifted.
     pub verdict: Result<usize>,
 }
@@ -124,10 +127,12 @@ pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Insp
         int64_atomics: false,
         plain_updates: Vec::new(),
         words: shape.environment.words.len(),
+        known_data: 0,
         verdict: Ok(0),
     };
     match crate::on_deep_stack(options, || crate::simplified(module, function, &shape, options)) {
-        Ok(crate::Simplified { kernel, frames, operators }) => {
+        Ok(crate::Simplified { kernel, frames, operators, relies_on }) => {
+            inspection.known_data = relies_on.len();
             inspection.operators = Some(operators);
             inspection.accesses = accesses(&kernel, module, shape.clone(), frames.stack_pointer);
             let roots = roots(&kernel, &shape, frames.stack_pointer);

@@ -133,7 +133,9 @@ fn check(kernel: &crate::ir::Function, stack_pointer: Option<u32>, host: &Host<'
                 Op::GlobalGet(global) if stack_pointer != Some(*global) && (host.global)(*global).is_some() => {}
                 Op::GlobalGet(_) => return Err("It keeps something on the stack.".into()),
                 Op::Fence => return Err("It orders accesses of memory.".into()),
-                Op::LoadData | Op::MemoryInit(_) | Op::DataDrop(_) => return Err("It reads data segments.".into()),
+                Op::LoadData | Op::LoadDataPair | Op::MemoryInit(_) | Op::DataDrop(_) => {
+                    return Err("It reads data segments.".into());
+                }
                 other => return Err(format!("It has the operator {other:?}.")),
             }
         }

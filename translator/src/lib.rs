@@ -94,6 +94,10 @@ pub struct Shader {
     pub linear: Option<LinearReach>,
     /// Bytes below the stack pointer at the launch that each invocation has of its own.
     pub stack_bytes: u32,
+    /// Addresses of words of linear memory, ascending multiples of four, of which it takes for granted what
+    /// [`Environment::initial`] says.
+    #[serde(with = "crate::options::words")]
+    pub relies_on: std::sync::Arc<[u32]>,
     /// Whether it is worth trying to have four invocations run as one ([`Options::coarsen`]).
     pub may_coarsen: bool,
 }
@@ -110,6 +114,7 @@ impl Shader {
             launch_checks,
             linear: None,
             stack_bytes: 0,
+            relies_on: [].into(),
             may_coarsen: false,
         }
     }
@@ -171,11 +176,12 @@ fn shader(module: &Module, simplified: Simplified, shape: &Shape, options: &Opti
 }
 
 fn emit(strict: Strict, shape: &Shape, options: &Options) -> Result<Shader> {
-    let Strict { function, coarse, operators, accesses, launch_checks, linear, may_coarsen } = strict;
+    let Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen } = strict;
+    let relies_on = relies_on.into();
     work::check(&function.name)?;
     let (words, interface) = backend::emit_coarse(&function, coarse.as_ref(), shape, options)?;
     let stack_bytes = 4 * function.stack_words;
-    Ok(Shader { words, interface, operators, accesses, launch_checks, linear, stack_bytes, may_coarsen })
+    Ok(Shader { words, interface, operators, accesses, launch_checks, linear, stack_bytes, relies_on, may_coarsen })
 }
 
 /// The kernel in strict form, as text: what `--emit ir` shows.
@@ -205,6 +211,7 @@ struct Strict {
     accesses: u32,
     launch_checks: LaunchChecks,
     linear: Option<LinearReach>,
+    relies_on: Vec<u32>,
 }
 
 impl Strict {
@@ -229,7 +236,7 @@ fn strict_form_changed(
     options: &Options,
     change: impl FnOnce(&mut Function),
 ) -> Result<Strict> {
-    let Simplified { mut kernel, frames, operators } = simplified;
+    let Simplified { mut kernel, frames, operators, relies_on } = simplified;
     let emulated = options.emulated();
     if passes::emulate::emulate(&mut kernel, emulated, options.max_operators)? {
         kernel = checked(kernel, Stage::Scalar)?;
@@ -262,7 +269,7 @@ fn strict_form_changed(
     let coarse = coarse.map(|coarse| finish_coarse(coarse, &parted, options)).transpose()?;
     let fits = |coarse: &Function| count_accesses(coarse, options).is_ok() && check_nesting(coarse, options).is_ok();
     let coarse = coarse.filter(fits);
-    Ok(Strict { function, coarse, operators, accesses, launch_checks, linear, may_coarsen })
+    Ok(Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen })
 }
 
 /// What comes of a function for four invocations of a kernel at once, which accesses words of these slots in parts.
@@ -380,6 +387,8 @@ struct Simplified {
     frames: Frames,
     /// Operators before simplification.
     operators: u32,
+    /// See [`Shader::relies_on`].
+    relies_on: Vec<u32>,
 }
 
 fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Simplified> {
@@ -436,7 +445,12 @@ fn simplified_calling(
     }
     let is_dynamic = |pointer| dynamic.contains(&pointer) || analysis::frames::has_variable_array(&kernel, pointer);
     let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(is_dynamic), guards };
-    Ok(Simplified { kernel: checked(kernel, Stage::Scalar)?, frames, operators })
+    let relies_on = passes::known_data::known_data(&mut kernel, module, &shape.environment, stack_pointer);
+    if !relies_on.is_empty() {
+        kernel = checked(kernel, Stage::Scalar)?;
+        tidy(&mut kernel);
+    }
+    Ok(Simplified { kernel: checked(kernel, Stage::Scalar)?, frames, operators, relies_on })
 }
 
 /// The same for a shape with pointers, and the shape without those that the kernel may write.

@@ -410,14 +410,21 @@ impl Module {
 
     /// The word at an address of a new instance's linear memory, as far as the module itself says.
     pub fn initial_word(&self, address: u32) -> u32 {
-        let byte = |address: u64| {
-            let of = |data: &Data| {
-                let at = address.checked_sub(data.address?.into())?;
-                self.bytes[data.bytes.clone()].get(usize::try_from(at).ok()?).copied()
-            };
-            self.data.iter().rev().find_map(of).unwrap_or(0)
+        u32::from_le_bytes([0, 1, 2, 3].map(|more| self.initial_byte(u64::from(address) + more).unwrap_or(0)))
+    }
+
+    /// The bytes at these addresses of a new instance's linear memory, if active segments whose places are constants fill all
+    /// of them.
+    pub fn initial_bytes(&self, addresses: Range<u64>) -> Option<Vec<u8>> {
+        addresses.map(|address| self.initial_byte(address)).collect()
+    }
+
+    fn initial_byte(&self, address: u64) -> Option<u8> {
+        let of = |data: &Data| {
+            let at = address.checked_sub(data.address?.into())?;
+            self.bytes[data.bytes.clone()].get(usize::try_from(at).ok()?).copied()
         };
-        u32::from_le_bytes([0, 1, 2, 3].map(|more| byte(u64::from(address) + more)))
+        self.data.iter().rev().find_map(of)
     }
 
     /// Byte offset of the code section's contents: DWARF addresses count from here.

@@ -344,6 +344,11 @@ pub struct Environment {
     /// ascend. No invocation of the launch may store to them, and none may lie on its private stack
     /// ([`Shader::stack_bytes`](crate::Shader::stack_bytes)).
     pub words: Vec<(u32, u32)>,
+    /// `Some`: the words of linear memory that the module's active data segments fill are what they are in a new instance,
+    /// but for those at these addresses, ascending multiples of four. On which of them a shader relies it says
+    /// ([`Shader::relies_on`](crate::Shader::relies_on)); of these, too, no invocation may store to any, and none may lie on
+    /// its private stack. `None`: nothing is known.
+    pub initial: Option<Vec<u32>>,
 }
 
 impl Environment {
@@ -456,7 +461,7 @@ pub struct Interface {
 }
 
 /// Shared words as a list.
-mod words {
+pub(crate) mod words {
     use std::sync::Arc;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -9,6 +9,7 @@ pub mod forward;
 pub mod fuel;
 pub mod hoist_loads;
 pub mod inline;
+pub(crate) mod known_data;
 pub mod low_bits;
 pub mod lower;
 pub mod merge_checks;

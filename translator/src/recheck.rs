@@ -49,6 +49,8 @@ impl Shader {
             && self.linear.as_ref().is_none_or(|linear| linear.is_sound())
             && self.accesses <= options.max_accesses
             && self.stack_bytes <= options.max_stack
+            && self.relies_on.is_sorted_by(|a, b| a < b)
+            && (self.relies_on.is_empty() || shape.environment.initial.is_some())
             && self.interface.suits(module, shape, options)
     }
 }

@@ -104,6 +104,7 @@ pub(crate) fn narrow(
 /// found by.
 pub fn initial_shape(module: &Module, function: u32, options: &Options) -> Shape {
     let mut shape = Shape::initial(module, function);
+    shape.environment.initial = Some(Vec::new());
     loop {
         let addresses = on_deep_stack(options, || match simplified_or_ask(module, function, &shape, options)? {
             Narrowed::Asks(addresses, _) => Ok(addresses),

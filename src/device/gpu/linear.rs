@@ -92,6 +92,13 @@ impl<'a> CallerState<'a> {
         (u64::from(address) + 4 <= self.memory_size).then(|| self.memory_word(address))
     }
 
+    /// So many bytes of linear memory; `None` where it does not have them.
+    pub fn memory_bytes(&mut self, start: u32, length: usize) -> Option<Vec<u8>> {
+        let mut bytes = (u64::from(start) + length as u64 <= self.memory_size).then(|| vec![0; length])?;
+        self.caller.read_memory(start.into(), &mut bytes);
+        Some(bytes)
+    }
+
     /// The value of an `i32` global.
     pub fn number(&mut self, global: u32) -> Option<u32> {
         match self.caller.global(global) {

@@ -16,6 +16,7 @@ mod faults;
 mod features;
 mod host_copies;
 mod kept;
+mod known_data;
 mod launch;
 mod layout;
 mod linear;
@@ -322,7 +323,7 @@ impl GpuDevice {
     /// drivers check neither.
     #[doc(hidden)]
     pub unsafe fn prepare(&self, shader: translator::Shader) -> Result<Arc<Kernel>, LaunchError> {
-        let kernel = Kernel::new(shader, None)?;
+        let kernel = Kernel::new(shader, Default::default(), None)?;
         let connection = self.shared.connection()?;
         kernel.pipeline(&connection, self.shared.options.profile)?;
         Ok(Arc::new(kernel))

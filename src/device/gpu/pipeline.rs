@@ -15,6 +15,7 @@ use crate::device::gpu::bindings;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::dump::dump;
 use crate::device::gpu::kept::{Kept, KeptAnswer, Lift, Question};
+use crate::device::gpu::known_data::{ChangedWords, KnownData};
 use crate::device::gpu::layout::Limits;
 use crate::device::gpu::pace::Pace;
 use crate::device::gpu::shader_module;
@@ -29,6 +30,8 @@ pub struct Kernel {
     pub(crate) pace: Arc<Pace>,
     /// The interface's.
     pub(crate) sites: Arc<[TrapSite]>,
+    /// What it takes for granted of memory.
+    pub(crate) known_data: KnownData,
     /// Where its pipelines are kept.
     kept: Option<Arc<Kept>>,
     /// The pipeline on the connection of that generation.
@@ -44,12 +47,12 @@ pub(crate) struct Pipeline {
 }
 
 impl Kernel {
-    pub(crate) fn new(shader: Shader, kept: Option<Arc<Kept>>) -> Result<Kernel, LaunchError> {
+    pub(crate) fn new(shader: Shader, known_data: KnownData, kept: Option<Arc<Kept>>) -> Result<Kernel, LaunchError> {
         let shader = bindings::renumber(shader).map_err(LaunchError::Internal)?;
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let sites = shader.interface.trap_sites.as_slice().into();
-        Ok(Kernel { id, shader, pace: Arc::default(), sites, kept, pipeline: Mutex::default() })
+        Ok(Kernel { id, shader, known_data, pace: Arc::default(), sites, kept, pipeline: Mutex::default() })
     }
 
     /// What the host binds and sets.
@@ -230,6 +233,7 @@ pub(crate) struct KernelCache {
     entries: Mutex<HashMap<Key, Entry>>,
     /// What may still be assumed of the kernels of which something did not hold, by module and function.
     broken: Mutex<Broken>,
+    pub changed: ChangedWords,
 }
 
 impl KernelCache {
@@ -344,7 +348,8 @@ impl KernelCache {
         match answer {
             Answer::Shader(shader) => {
                 dump(&shader.words, question.options.profile);
-                Ok(Lifting::Kernel(Arc::new(Kernel::new(*shader, self.kept.clone())?)))
+                let known_data = KnownData::new(&shader, question.module);
+                Ok(Lifting::Kernel(Arc::new(Kernel::new(*shader, known_data, self.kept.clone())?)))
             }
             Answer::Pointers(sources) => Ok(Lifting::Asks(sources.into())),
             Answer::Words(addresses) => Ok(Lifting::AsksWords(addresses.into())),

@@ -16,6 +16,7 @@ use crate::device::gpu::Shared;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::GpuContext;
 use crate::device::gpu::kept::Lift;
+use crate::device::gpu::known_data::own_stack;
 use crate::device::gpu::launch::{all_immediates, shape_of};
 use crate::device::gpu::layout::Demand;
 use crate::device::gpu::linear::{CallerState, Window};
@@ -34,6 +35,13 @@ pub(super) struct Lifted {
     pub stores: bool,
     /// Whether the form depends on words of memory that were read for it.
     pub asked: bool,
+}
+
+/// What lifting for a launch comes to.
+enum Form {
+    Lifted(Box<Lifted>),
+    /// Words that the module's data does not, or may not, hold any more, and what lifting took.
+    InDoubt(Vec<u32>, Lift),
 }
 
 /// Lifts a launch's kernel in this form and that.
@@ -100,7 +108,7 @@ impl GpuContext {
     ) -> Result<Lifted, LaunchError> {
         let left = self.shared.kernels.speculation(&launch.module, launch.function);
         let (speculate, options) = (self.shared.speculate, self.shared.options);
-        let mut form = |speculation| self.lifted_as(launch, environment, state, connection, speculation);
+        let mut form = |speculation| self.lifted_knowing(launch, environment, state, connection, speculation);
         let exact = match speculate {
             Speculate::Always if left.any() => return form(left),
             _ => form(Speculation::NONE),
@@ -120,8 +128,8 @@ impl GpuContext {
         }
     }
 
-    /// The kernel for this launch, with these assumptions.
-    fn lifted_as(
+    /// The kernel for this launch, with these assumptions, and what is known of the module's data.
+    fn lifted_knowing(
         &mut self,
         launch: &Launch,
         environment: &Environment,
@@ -129,6 +137,34 @@ impl GpuContext {
         connection: &Connection,
         speculation: Speculation,
     ) -> Result<Lifted, LaunchError> {
+        let shared = self.shared.clone();
+        let mut lift = Lift::default();
+        // Each time more words are known to be something else, and soon none is taken for granted.
+        loop {
+            let initial = shared.kernels.changed.of(&launch.module, launch.function);
+            let environment = Environment { initial, ..environment.clone() };
+            match self.lifted_as(launch, &environment, state, connection, speculation)? {
+                Form::Lifted(mut lifted) => {
+                    lifted.lift.add(lift);
+                    return Ok(*lifted);
+                }
+                Form::InDoubt(words, took) => {
+                    lift.add(took);
+                    shared.kernels.changed.note(&launch.module, launch.function, &words);
+                }
+            }
+        }
+    }
+
+    /// The same where the environment says what is known.
+    fn lifted_as(
+        &mut self,
+        launch: &Launch,
+        environment: &Environment,
+        state: &mut CallerState<'_>,
+        connection: &Connection,
+        speculation: Speculation,
+    ) -> Result<Form, LaunchError> {
         let (mut shape, slots) = shape_of(&launch.buffers);
         shape.environment = environment.clone();
         let shared = self.shared.clone();
@@ -136,7 +172,7 @@ impl GpuContext {
         let mut lifter = Lifter { shared: &shared, launch, options, lift: Lift::default() };
         let immediates = all_immediates(launch, &slots);
         let mut lifting = lifter.get_or_ask(&shape)?;
-        let asked = !matches!(lifting, Lifting::Kernel(_));
+        let asks = !matches!(lifting, Lifting::Kernel(_));
         // Each time it asks for words that it does not have, of which there is an end.
         while let Lifting::AsksWords(addresses) = &lifting {
             let words: Option<Vec<u32>> = addresses.iter().map(|address| state.word_at(*address)).collect();
@@ -157,6 +193,11 @@ impl GpuContext {
         let mut words = state.words(kernel.interface(), &pointers)?;
         let input = |input: Input| words.iter().find(|(known, _)| *known == input).map(|(_, word)| *word);
         let known = LaunchState { immediates: &immediates, inputs: &input, iterations: launch.iterations };
+        let in_doubt = kernel.known_data.in_doubt(&kernel.shader, state, &words, &known);
+        if !in_doubt.is_empty() {
+            return Ok(Form::InDoubt(in_doubt, lifter.lift));
+        }
+        let asked = asks || !kernel.shader.relies_on.is_empty();
         check_words(&kernel, &shape.environment, &words, &known)?;
         let checks = &kernel.shader.launch_checks;
         if !checks.is_empty() && checks.hold(&known) {
@@ -190,7 +231,8 @@ impl GpuContext {
         // The form without checks may read less of the launch's state.
         let used = |(input, word): &(Input, u32)| kernel.interface().inputs.contains(input).then_some(*word);
         let inputs = words.iter().filter_map(used).collect();
-        Ok(Lifted { kernel, lift: lifter.lift, inputs, window, stores, asked })
+        let lift = lifter.lift;
+        Ok(Form::Lifted(Box::new(Lifted { kernel, lift, inputs, window, stores, asked })))
     }
 }
 
@@ -222,9 +264,8 @@ fn check_words(
         return Ok(());
     }
     let words: Vec<u32> = environment.words.iter().map(|(address, _)| *address).collect();
-    let stack = inputs.iter().find(|(input, _)| matches!(input, Input::StackPointer(_))).map_or(0, |(_, word)| *word);
-    let lowest = stack.saturating_sub(kernel.shader.stack_bytes);
-    if words.iter().any(|address| *address < stack && address.saturating_add(4) > lowest) {
+    let on_stack = own_stack(&kernel.shader, inputs);
+    if words.iter().any(|address| on_stack(*address)) {
         return Err(unreadable("lies on its stack"));
     }
     match kernel.shader.linear.as_ref().is_none_or(|linear| linear.spares(known, &words)) {

@@ -569,6 +569,7 @@ impl Analysis for LinearCombinations<'_> {
             | Op::MemoryInit(_)
             | Op::DataDrop(_)
             | Op::LoadData
+            | Op::LoadDataPair
             | Op::GlobalSet(_)
             | Op::Math(_)
             | Op::Low(_) => NUMBER,

@@ -17,7 +17,14 @@ impl Emitter<'_> {
         matches!(region.exit, Exit::Trap(_))
             && region.stmts.iter().all(|stmt| match &stmt.kind {
                 StmtKind::Op {
-                    op: Op::Low(LowOp::LoadWord { .. } | LowOp::LoadLane { .. } | LowOp::LoadData), ..
+                    op:
+                        Op::Low(
+                            LowOp::LoadWord { .. }
+                            | LowOp::LoadLane { .. }
+                            | LowOp::LoadData
+                            | LowOp::LoadDataLane { .. },
+                        ),
+                    ..
                 } => false,
                 StmtKind::Op { op, .. } => op.is_pure(),
                 StmtKind::If { then, otherwise, .. } => self.is_failure(*then) && self.is_empty(*otherwise),

@@ -143,6 +143,23 @@ impl Emitter<'_> {
         self.access(Accessor { holder: DATA, kind: Access::LoadWord }, index, &[])?.ok_or_else(no_result)
     }
 
+    /// A word of two of the data segments, which are loaded once in a region and those below it.
+    pub(super) fn load_data_lane(&mut self, args: &[Value], lane: u32) -> Result<Word> {
+        let [pair] = self.operands(args)?;
+        let vector = match self.quads.get(&(DATA, pair)) {
+            Some(vector) => *vector,
+            None => {
+                let accessor = Accessor { holder: DATA, kind: Access::LoadPair };
+                let vector = self.access(accessor, pair, &[])?.ok_or_else(no_result)?;
+                self.quads.insert((DATA, pair), vector);
+                self.loaded_quads.push((DATA, pair));
+                vector
+            }
+        };
+        let word = self.ty(Type::I32);
+        self.inst_of(Op::CompositeExtract, word, vec![Operand::IdRef(vector), Operand::LiteralBit32(lane)])
+    }
+
     /// Stores a word of a buffer.
     pub(super) fn store_word(&mut self, slot: u32, index: Word, value: Word) -> Result<()> {
         self.fresh_quads.clear();

@@ -113,6 +113,7 @@ impl Emitter<'_> {
                 let [index] = self.operands(args)?;
                 self.load_data(index)?
             }
+            LoadDataLane { lane } => self.load_data_lane(args, lane)?,
             LoadStack => {
                 let [index] = self.operands(args)?;
                 self.load_stack(index)?

@@ -11,10 +11,11 @@ use super::{Emitter, defect};
 use crate::error::{Error, Result};
 use crate::ir::{AtomicOp, Type};
 
-/// What is done with a word, or with four.
+/// What is done with a word, or with two or four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Access {
     LoadWord,
+    LoadPair,
     LoadQuad,
     StoreWord,
     StoreQuad,
@@ -39,6 +40,7 @@ impl Access {
     fn name(self) -> String {
         match self {
             Access::LoadWord => "load".to_string(),
+            Access::LoadPair => "load_pair".to_string(),
             Access::LoadQuad => "load_quad".to_string(),
             Access::StoreWord => "store".to_string(),
             Access::StoreQuad => "store_quad".to_string(),
@@ -49,18 +51,18 @@ impl Access {
         }
     }
 
-    /// The type of what is accessed at once; `None` for four words.
-    fn element(self) -> Option<Type> {
+    /// The number of words accessed at once as a vector; 1 for a word, or two as one integer.
+    fn lanes(self) -> u32 {
         match self {
-            Access::LoadQuad | Access::StoreQuad => None,
-            Access::AtomicDouble(_) => Some(Type::I64),
-            _ => Some(Type::I32),
+            Access::LoadQuad | Access::StoreQuad => 4,
+            Access::LoadPair => 2,
+            _ => 1,
         }
     }
 
     fn has_result(self) -> bool {
         match self {
-            Access::LoadWord | Access::LoadQuad => true,
+            Access::LoadWord | Access::LoadPair | Access::LoadQuad => true,
             Access::StoreWord | Access::StoreQuad | Access::AndWord | Access::OrWord => false,
             Access::Atomic(op) | Access::AtomicDouble(op) => op.has_result(),
         }
@@ -69,7 +71,7 @@ impl Access {
     /// Number of operands behind the index, all of the element's type.
     fn operands(self) -> usize {
         match self {
-            Access::LoadWord | Access::LoadQuad => 0,
+            Access::LoadWord | Access::LoadPair | Access::LoadQuad => 0,
             Access::StoreWord | Access::StoreQuad | Access::AndWord | Access::OrWord => 1,
             Access::Atomic(op) | Access::AtomicDouble(op) => op.operands(),
         }
@@ -77,7 +79,7 @@ impl Access {
 }
 
 impl Emitter<'_> {
-    /// Accesses the element (word, four words, or two by their first) with this index. A load gives its result.
+    /// Accesses the element (word, two or four words, or two by their first) with this index. A load gives its result.
     pub(super) fn access(&mut self, accessor: Accessor, index: Word, operands: &[Word]) -> Result<Option<Word>> {
         let accessor = Accessor { kind: self.plain_where_nothing_is_stored(accessor), ..accessor };
         match self.slices(accessor)? {
@@ -116,9 +118,10 @@ impl Emitter<'_> {
     }
 
     fn element_ty(&mut self, kind: Access) -> Word {
-        match kind.element() {
-            Some(ty) => self.ty(ty),
-            None => self.words_ty(4),
+        match kind {
+            Access::AtomicDouble(_) => self.ty(Type::I64),
+            _ if kind.lanes() > 1 => self.words_ty(kind.lanes()),
+            _ => self.ty(Type::I32),
         }
     }
 
@@ -137,7 +140,9 @@ impl Emitter<'_> {
         indices.extend(self.element_indices(accessor, index)?);
         let pointer = self.inst(Op::AccessChain, pointer_ty, &indices)?;
         match (kind, operands) {
-            (Access::LoadWord | Access::LoadQuad, []) => self.inst(Op::Load, element, &[pointer]).map(Some),
+            (Access::LoadWord | Access::LoadPair | Access::LoadQuad, []) => {
+                self.inst(Op::Load, element, &[pointer]).map(Some)
+            }
             (Access::StoreWord | Access::StoreQuad, [value]) => {
                 self.b.store(pointer, *value, None, []).map_err(defect)?;
                 Ok(None)
@@ -159,14 +164,14 @@ impl Emitter<'_> {
     /// Where an element lies in its array: a word of what is declared as vectors is a component of one.
     fn element_indices(&mut self, Accessor { holder, kind }: Accessor, index: Word) -> Result<Vec<Word>> {
         let word = self.ty(Type::I32);
-        let is_wide = self.usage.holders.get(&holder).is_some_and(|holder| holder.wide);
+        let bits = self.usage.holders.get(&holder).map_or(0, |holder| holder.element_bits());
         match kind {
             Access::AtomicDouble(_) => {
                 let one = self.u32_constant(1);
                 Ok(vec![self.inst(Op::ShiftRightLogical, word, &[index, one])?])
             }
-            Access::LoadWord | Access::StoreWord if is_wide => {
-                let (amount, mask) = (self.u32_constant(2), self.u32_constant(3));
+            Access::LoadWord | Access::StoreWord if bits > 0 => {
+                let (amount, mask) = (self.u32_constant(bits), self.u32_constant((1 << bits) - 1));
                 let vector = self.inst(Op::ShiftRightLogical, word, &[index, amount])?;
                 Ok(vec![vector, self.inst(Op::BitwiseAnd, word, &[index, mask])?])
             }
@@ -194,8 +199,7 @@ impl Emitter<'_> {
         let operands = (0..kind.operands()).map(|_| self.b.function_parameter(operand_ty).map_err(defect));
         let operands = operands.collect::<Result<Vec<_>>>()?;
         self.b.begin_block(None).map_err(defect)?;
-        let element_bits = if kind.element().is_none() { 4 } else { 2 };
-        let bits = self.shape.layout.slice_bits - element_bits;
+        let bits = self.shape.layout.slice_bits - (4 * kind.lanes()).ilog2();
         let (amount, mask) = (self.u32_constant(bits), self.u32_constant((1 << bits) - 1));
         let slice = self.inst(Op::ShiftRightLogical, word, &[index, amount])?;
         let inside = self.inst(Op::BitwiseAnd, word, &[index, mask])?;

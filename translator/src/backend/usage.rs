@@ -32,8 +32,9 @@ pub(super) struct Usage {
     pub observes: bool,
     /// What is bound: the slots or their pools, and the data.
     pub holders: BTreeMap<u32, Holder>,
-    /// Whether words of data segments are loaded.
+    /// Whether words of data segments are loaded, and whether two at a time.
     data: bool,
+    data_pairs: bool,
     /// Words of the launch's state that are read.
     pub inputs: BTreeSet<Input>,
     /// Words of the immediates that are read, those of `inputs` among them.
@@ -66,10 +67,23 @@ pub(super) struct Holder {
     pub reloaded: bool,
     /// It is loaded four words at a time.
     pub wide: bool,
+    /// It is loaded two words at a time.
+    pub pairs: bool,
     /// Two words of it are accessed atomically at once.
     pub doubles: bool,
     /// Number of bindings.
     pub slices: u32,
+}
+
+impl Holder {
+    /// The binary logarithm of the number of words that it is declared in.
+    pub fn element_bits(self) -> u32 {
+        match (self.wide, self.pairs) {
+            (true, _) => 2,
+            (false, true) => 1,
+            (false, false) => 0,
+        }
+    }
 }
 
 /// How much of a region can be reached.
@@ -138,7 +152,8 @@ fn holders(usage: &Usage, layout: &Layout) -> Result<BTreeMap<u32, Holder>> {
         holder.slices = layout.slices_of(number).max(1);
     }
     if usage.data {
-        holders.insert(DATA, Holder { slices: layout.slices_of(DATA).max(1), ..Holder::default() });
+        let slices = layout.slices_of(DATA).max(1);
+        holders.insert(DATA, Holder { slices, pairs: usage.data_pairs, ..Holder::default() });
     }
     for holder in holders.values() {
         if holder.slices > 1 && !(SMALLEST_SLICE..32).contains(&layout.slice_bits) {
@@ -387,6 +402,7 @@ impl Scanner<'_> {
                 return Err(not_strict("a fence, which the portable profile lacks"));
             }
             Op::Low(LowOp::LoadData) => self.usage.data = true,
+            Op::Low(LowOp::LoadDataLane { .. }) => (self.usage.data, self.usage.data_pairs) = (true, true),
             Op::Low(LowOp::Overtaken) => self.usage.traps = true,
             Op::Low(LowOp::LoadStack | LowOp::StoreStack) if self.function.stack_words > 0 => self.flow.stack = true,
             Op::Low(LowOp::LoadStack | LowOp::StoreStack) => {

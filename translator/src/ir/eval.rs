@@ -58,6 +58,7 @@ pub fn eval(op: &Op, args: &[Const]) -> Result<Const, EvalError> {
         | Op::MemoryInit(_)
         | Op::DataDrop(_)
         | Op::LoadData
+        | Op::LoadDataPair
         | Op::GlobalGet(_)
         | Op::GlobalSet(_)
         | Op::GlobalWord { .. } => Err(NotPure),

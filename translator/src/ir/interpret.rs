@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use state::data_word;
 
 use super::operator::MemoryAccess;
-use super::{Const, Exit, Function, Op, Region, RegionId, Stmt, StmtKind, Type, Value};
+use super::{Const, Exit, Function, Op, Region, RegionId, Stmt, StmtKind, Value};
 use crate::error::{Location, TrapKind};
 use crate::ir::eval::{self, EvalError};
 use crate::options::{Access, Input, LINEAR, TableEntry};
@@ -488,7 +488,12 @@ impl<'f> Machine<'_, 'f> {
             (Op::MemorySize | Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_) | Op::DataDrop(_), operands) => {
                 self.bulk(op, operands)?.map_err(trap)
             }
-            (Op::LoadData, [Const::I32(index)]) => data_word(frame, *index).map(Some),
+            (Op::LoadData, [Const::I32(index)]) => data_word(frame, *index).map(|word| Some(Const::I32(word))),
+            (Op::LoadDataPair, [Const::I32(pair)]) => {
+                let first = pair.saturating_mul(2);
+                let (low, high) = (data_word(frame, first)?, data_word(frame, first.saturating_add(1))?);
+                Ok(Some(Const::I64(u64::from(high) << 32 | u64::from(low))))
+            }
             (Op::Low(low), operands) => match self.state(frame, low, operands, at)? {
                 Some(result) => Ok(result),
                 None => compute(op, operands, at).map(Some),
@@ -499,26 +504,13 @@ impl<'f> Machine<'_, 'f> {
 
     fn load(&mut self, access: &MemoryAccess, address: u32) -> Result<Result<Const, TrapKind>, Stop> {
         let mut bytes = [0; 16];
-        let bits = access.bytes * 8;
         let Some(narrow) = bytes.get_mut(..access.bytes as usize).filter(|_| access.memory == 0) else {
             return Err(undefined(format!("memory was accessed as {access:?}")));
         };
         if let Err(kind) = self.memory.load(u64::from(address) + u64::from(access.offset), narrow) {
             return Ok(Err(kind));
         }
-        let all = u128::from_le_bytes(bytes);
-        let mut value = all as u64;
-        if access.signed && bits < 64 {
-            value = ((value << (64 - bits)) as i64 >> (64 - bits)) as u64;
-        }
-        Ok(Ok(match access.ty {
-            Type::I32 => Const::I32(value as u32),
-            Type::I64 => Const::I64(value),
-            Type::F32 => Const::F32(value as u32),
-            Type::F64 => Const::F64(value),
-            Type::V128 => Const::V128(all.into()),
-            Type::Bool => return Err(undefined("a condition was loaded")),
-        }))
+        access.value_of(bytes).map(Ok).ok_or_else(|| undefined("a condition was loaded"))
     }
 
     /// Whether all bytes are in bounds of an access whose first part this is.

@@ -40,6 +40,8 @@ pub enum Op {
     DataDrop(u32),
     /// A word of [`Function::data`](super::Function::data). Operand: its index, `I32`.
     LoadData,
+    /// Two words of the same as an `I64`, the first one low. Operand: half the first one's index, which is even; `I32`.
+    LoadDataPair,
     /// The value of a global. No operands.
     GlobalGet(u32),
     /// Sets a global. Operand: the value.
@@ -74,6 +76,23 @@ pub struct MemoryAccess {
 }
 
 impl MemoryAccess {
+    /// What a load gives that finds these bytes, behind which stand zeroes; `None` for a type that is not in memory.
+    pub fn value_of(&self, bytes: [u8; 16]) -> Option<Const> {
+        let (all, bits) = (u128::from_le_bytes(bytes), 8 * self.bytes);
+        let mut value = all as u64;
+        if self.signed && bits < 64 {
+            value = ((value << (64 - bits)) as i64 >> (64 - bits)) as u64;
+        }
+        Some(match self.ty {
+            Type::I32 => Const::I32(value as u32),
+            Type::I64 => Const::I64(value),
+            Type::F32 => Const::F32(value as u32),
+            Type::F64 => Const::F64(value),
+            Type::V128 => Const::V128(all.into()),
+            Type::Bool => return None,
+        })
+    }
+
     /// Bytes that its check covers; 0 if it has none.
     pub fn checked_bytes(&self) -> u32 {
         self.checked.map_or(self.bytes, u32::from)
@@ -471,6 +490,12 @@ pub enum LowOp {
     Fence,
     /// Word (`I32`) of [`Function::data`](super::Function::data). Operand: its index, below the number of words.
     LoadData,
+    /// Word `lane` (`I32`) of two words of the same, which are loaded at once. Operand: the index of the pair, half that of its
+    /// first word.
+    LoadDataLane {
+        /// 0 or 1.
+        lane: u32,
+    },
     /// Word of the invocation's private stack, which starts as zeroes. Operand: index in words, within the stack.
     LoadStack,
     /// Stores a word of the private stack. Operands: index in words, within the stack; the value `I32`.
@@ -517,7 +542,8 @@ impl Op {
             | Op::GlobalGet(_)
             | Op::GlobalWord { .. }
             | Op::MemorySize
-            | Op::LoadData => true,
+            | Op::LoadData
+            | Op::LoadDataPair => true,
             Op::Wasm(op) => !op.can_trap(),
             Op::Load(_)
             | Op::Store(_)
@@ -617,7 +643,15 @@ impl LowOp {
         use LowOp::*;
         matches!(
             self,
-            LoadWord { .. } | LoadLane { .. } | Atomic { .. } | LoadData | LoadStack | VarGet(_) | Cell(_) | Overtaken
+            LoadWord { .. }
+                | LoadLane { .. }
+                | Atomic { .. }
+                | LoadData
+                | LoadDataLane { .. }
+                | LoadStack
+                | VarGet(_)
+                | Cell(_)
+                | Overtaken
         )
     }
 }

@@ -450,6 +450,7 @@ impl Op {
             (Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_), [Type::I32, Type::I32, Type::I32]) => Some(None),
             (Op::DataDrop(_), []) => Some(None),
             (Op::LoadData, [Type::I32]) => Some(Some(Type::I32)),
+            (Op::LoadDataPair, [Type::I32]) => Some(Some(Type::I64)),
             (Op::Low(op), _) => op.result_type(args, vars),
             _ => None,
         }
@@ -513,7 +514,7 @@ impl LowOp {
             (L::LoadWord { .. } | L::LoadLane { lane: 0..=3, .. }, [I32]) => I32,
             (L::Atomic { op, ty, .. }, [I32, operands @ ..]) => return op.result_type(*ty, operands),
             (L::Fence, []) => return Some(None),
-            (L::LoadData | L::LoadStack, [I32]) => I32,
+            (L::LoadData | L::LoadDataLane { lane: 0..=1 } | L::LoadStack, [I32]) => I32,
             (L::StorePart { bytes: 1 | 2, .. }, [I32, I32]) => return Some(None),
             (L::StoreQuad { .. }, [I32, I32, I32, I32, I32]) => return Some(None),
             (L::StoreWord { .. } | L::AndWord { .. } | L::OrWord { .. } | L::StoreStack, [I32, I32]) => {

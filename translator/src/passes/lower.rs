@@ -250,6 +250,10 @@ impl Lowerer<'_> {
                 self.op_with_int(LowOp::ShrU, size, 16)
             }
             Op::LoadData => self.low(LowOp::LoadData, args, Type::I32),
+            Op::LoadDataPair => {
+                let words = [0, 1].map(|lane| self.low(LowOp::LoadDataLane { lane }, args, Type::I32));
+                self.low(LowOp::Pack64, &words, Type::I64)
+            }
             Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_) | Op::DataDrop(_) => {
                 return Err(Error::Internal("a bulk memory operator was not expanded".into()));
             }

@@ -154,6 +154,8 @@ fn variations() -> Vec<Variation> {
     add("dropped segment", &|v| v.shape.environment.dropped = vec![0]);
     add("word", &|v| v.shape.environment.words = vec![(8, 1)]);
     add("another word", &|v| v.shape.environment.words = vec![(8, 2)]);
+    add("known data", &|v| v.shape.environment.initial = Some(Vec::new()));
+    add("changed word of data", &|v| v.shape.environment.initial = Some(vec![8]));
     add("pointer", &|v| v.shape.pointers = vec![pointer(None)]);
     add("pointer's place", &|v| v.shape.pointers = vec![pointer(Some(target))]);
     add("parameter buffer", &|v| v.shape.layout.parameters = true);
@@ -297,5 +299,5 @@ fn use_answer(answer: Result<Answer, String>) {
         assert!(start <= end && end <= 65536);
         linear.spares(&launch, &[16]);
     }
-    let _ = crate::device::gpu::pipeline::Kernel::new(*shader, None);
+    let _ = crate::device::gpu::pipeline::Kernel::new(*shader, Default::default(), None);
 }

@@ -12,11 +12,15 @@ impl Walker<'_> {
 
     /// The bits of a result that are zero.
     fn clear(&self, op: &Op, args: &[Value]) -> u32 {
-        let Op::Wasm(op @ (WasmOp::I32And | WasmOp::I32Add | WasmOp::I32Sub)) = op else { return 0 };
+        use WasmOp::{I32Add, I32And, I32Mul, I32Shl, I32Sub};
+        let Op::Wasm(op @ (I32And | I32Add | I32Sub | I32Shl | I32Mul)) = op else { return 0 };
         let Some(number) = self.constant(args[1]) else { return 0 };
         let known = self.known(args[0]);
+        let shifted_in = |zeroes: u32| !u32::MAX.checked_shl(zeroes).unwrap_or(0);
         match op {
-            WasmOp::I32And => !(number as u32) | known.clear,
+            I32And => !(number as u32) | known.clear,
+            I32Shl => known.clear << (number & 31) | shifted_in(number as u32 & 31),
+            I32Mul => shifted_in(known.clear.trailing_ones() + (number as u32).trailing_zeros()),
             // The bits below those that are added stay as they are.
             _ if known.stack => 0,
             _ => known.clear & !(u32::MAX.checked_shl(number.trailing_zeros()).unwrap_or(0)),

@@ -59,7 +59,10 @@ impl<'f> Machine<'_, 'f> {
                 self.atomic_words(*slot, *op, *ty, *index, rest)?
             }
             (LowOp::Fence, []) => None,
-            (LowOp::LoadData, [Const::I32(index)]) => Some(data_word(frame, *index)?),
+            (LowOp::LoadData, [Const::I32(index)]) => Some(Const::I32(data_word(frame, *index)?)),
+            (LowOp::LoadDataLane { lane }, [Const::I32(pair)]) => {
+                Some(Const::I32(data_word(frame, pair.saturating_mul(2).saturating_add(*lane))?))
+            }
             (LowOp::LoadStack, [Const::I32(index)]) => Some(Const::I32(*stack_word(frame, *index)?)),
             (LowOp::StoreStack, [Const::I32(index), Const::I32(value)]) => {
                 *stack_word(frame, *index)? = *value;
@@ -134,9 +137,9 @@ fn variable(frame: &Frame<'_>, var: Var) -> Result<Const, Stop> {
     frame.vars[var.index()].ok_or_else(|| undefined(format!("variable {var} was read before it was set")))
 }
 
-pub(super) fn data_word(frame: &Frame<'_>, index: u32) -> Result<Const, Stop> {
+pub(super) fn data_word(frame: &Frame<'_>, index: u32) -> Result<u32, Stop> {
     let word = frame.function.data.get(index as usize);
-    word.map(|word| Const::I32(*word)).ok_or_else(|| undefined(format!("word {index} of the data is not there")))
+    word.copied().ok_or_else(|| undefined(format!("word {index} of the data is not there")))
 }
 
 fn stack_word<'a>(frame: &'a mut Frame<'_>, index: u32) -> Result<&'a mut u32, Stop> {
