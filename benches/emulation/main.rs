@@ -8,7 +8,7 @@ use clap::Parser;
 use wavelift::device::gpu::{Adapter, GpuDevice, GpuOptions};
 use wavelift::device::{Access, Context, Device as _, GuestModule, Launch, LaunchTimes};
 use wavelift::memory::AddressSpace;
-use wavelift::translator::{Emulate, Module, Shape, translate};
+use wavelift::translator::{Emulate, Module, initial_shape, translate};
 
 #[path = "../shared/arguments.rs"]
 mod arguments;
@@ -102,7 +102,7 @@ impl Form {
     fn new(adapter: &Adapter, case: &Case, module: &Arc<GuestModule>, emulate: Emulate) -> Result<Form> {
         let device = GpuDevice::open(adapter, &GpuOptions { emulate, ..GpuOptions::default() })?;
         let (function, iterations) = (case.kernel, case.iterations);
-        let shape = Shape::initial(&module.wasm, function);
+        let shape = initial_shape(&module.wasm, function, device.options());
         let words = translate(&module.wasm, function, &shape, device.options())?.words.len();
         let space = AddressSpace::detached()?;
         let mut context = device.new_context(space.clone())?;

@@ -445,7 +445,11 @@ fn simplified_calling(
     }
     let is_dynamic = |pointer| dynamic.contains(&pointer) || analysis::frames::has_variable_array(&kernel, pointer);
     let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(is_dynamic), guards };
-    let relies_on = passes::known_data::known_data(&mut kernel, module, &shape.environment, stack_pointer);
+    // By which words functions are found is asked for while that is open, and known then.
+    let relies_on = match targets.are_open() {
+        true => Vec::new(),
+        false => passes::known_data::known_data(&mut kernel, module, &shape.environment, stack_pointer),
+    };
     if !relies_on.is_empty() {
         kernel = checked(kernel, Stage::Scalar)?;
         tidy(&mut kernel);
