@@ -130,6 +130,7 @@ impl CpuContext {
             memory_bytes,
             own_memory,
             buffers,
+            all_buffers: launch.buffers.clone(),
             stack,
             globals,
             arguments: arguments.map(|argument| Val::I32(argument as i32)).collect(),

@@ -11,6 +11,7 @@ use wasm_encoder::{
 };
 use wasmparser::FuncType;
 use wavelift_translator::Module;
+use wavelift_translator::lanes::Tally;
 use wavelift_translator::module::{ConstInit, Global};
 
 use super::body::{self, FunctionMap, Indices, Types};
@@ -30,6 +31,8 @@ pub const ITERATION: &str = "iteration";
 pub const PAGES: &str = "pages";
 /// Name of the exported global that holds the lowest address of a buffer.
 pub const LOWEST: &str = "lowest";
+/// Name of the exported global that is not 0 while the kernel's tallies are the worker's own.
+pub const OWN_TALLIES: &str = "own_tallies";
 
 /// A device module and what is needed to run it.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub struct DeviceModule {
     pub globals: Vec<(Source, String)>,
     /// The form that runs groups of invocations, or the sentence that says why there is none.
     pub grouped: Result<Grouped, String>,
+    /// Buffers to which the kernel does nothing but add.
+    pub tallies: Vec<Tally>,
 }
 
 /// What a global of the device module is set to before a launch.
@@ -120,7 +125,7 @@ impl<'a> Encoder<'a> {
         self.write_globals()?;
         self.write_drop_flags();
         self.write_bodies()?;
-        let grouped = self.write_groups(tables, lanes);
+        let (grouped, tallies) = self.write_groups(tables, lanes);
         let (table_section, elements) = self.tables(tables)?;
         self.exports.export(RUN, ExportKind::Func, 0);
         let mut functions = FunctionSection::new();
@@ -153,7 +158,7 @@ impl<'a> Encoder<'a> {
             output.section(&DataCountSection { count: self.data.len() });
         }
         output.section(&code).section(&self.data);
-        Ok(DeviceModule { bytes: output.finish(), functions: self.maps, globals: self.sources, grouped })
+        Ok(DeviceModule { bytes: output.finish(), functions: self.maps, globals: self.sources, grouped, tallies })
     }
 
     /// `run`, the functions reached, the stubs, then the helpers: the order in which bodies are written.
@@ -175,6 +180,8 @@ impl<'a> Encoder<'a> {
         self.globals.global(mutable(ValType::I32), &ConstExpr::i32_const(0));
         self.globals.global(mutable(ValType::I32), &ConstExpr::i32_const(0));
         self.exports.export(LOWEST, ExportKind::Global, body::LOWEST);
+        self.globals.global(mutable(ValType::I32), &ConstExpr::i32_const(0));
+        self.exports.export(OWN_TALLIES, ExportKind::Global, body::OWN_TALLIES);
         if self.indices.costs.is_some() {
             self.globals.global(mutable(ValType::I32), &ConstExpr::i32_const(0));
         }
@@ -258,15 +265,17 @@ impl<'a> Encoder<'a> {
     }
 
     /// Beside `run`, and with its type, the form that runs groups of invocations.
-    fn write_groups(&mut self, tables: &[Vec<TableEntry>], lanes: Lanes) -> Result<Grouped, String> {
+    fn write_groups(&mut self, tables: &[Vec<TableEntry>], lanes: Lanes) -> (Result<Grouped, String>, Vec<Tally>) {
         let index = self.code.len() as u32;
-        let written = lanes::write(&self.indices, self.kernel, self.slice, tables, lanes, index);
-        let (grouped, function, map) = written?;
-        self.types.push(self.types[0]);
-        self.code.push(function);
-        self.maps.push(map);
-        self.exports.export(RUN_GROUPS, ExportKind::Func, index);
-        Ok(grouped)
+        let (written, tallies) = lanes::write(&self.indices, self.kernel, self.slice, tables, lanes, index);
+        let grouped = written.map(|(grouped, function, map)| {
+            self.types.push(self.types[0]);
+            self.code.push(function);
+            self.maps.push(map);
+            self.exports.export(RUN_GROUPS, ExportKind::Func, index);
+            grouped
+        });
+        (grouped, tallies)
     }
 
     fn push(&mut self, ty: &FuncType, (code, map): (Function, FunctionMap)) {

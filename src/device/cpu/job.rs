@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use wasmtime::{Engine, Val};
 
 use super::kernel::Kernel;
+use super::tallies::Tallies;
 use super::worker::Worker;
 use crate::device::{BufferSpec, GlobalValue, KernelTrap};
 use crate::interrupt::{Interrupt, Interruption};
@@ -60,8 +61,10 @@ pub struct Plan {
     pub memory_bytes: u64,
     /// What holds it, where it is a memory of the kernel's own and not the bottom of `space`.
     pub own_memory: Option<Arc<Backing>>,
-    /// The launch's buffers.
+    /// The launch's buffers, each once.
     pub buffers: Vec<BufferSpec>,
+    /// The same as they were given.
+    pub all_buffers: Vec<BufferSpec>,
     /// Address and size of the stack that each worker has for itself.
     pub stack: Option<(u32, u32)>,
     /// Values of [`Kernel::globals`].
@@ -80,6 +83,8 @@ pub struct Plan {
 pub struct Job {
     /// What to run, and where.
     pub plan: Plan,
+    /// Buffers to which the kernel does nothing but add.
+    pub tallies: Tallies,
     /// Invocations of one chunk.
     chunk: AtomicU32,
     /// Whether the thread that launches works alone.
@@ -109,9 +114,12 @@ impl Job {
     pub fn new(plan: Plan) -> Job {
         let is_short = plan.kernel.cost.expected(plan.iterations).is_some_and(|expected| expected <= ALONE);
         let alone = plan.workers.len() == 1 || plan.iterations == 1 || is_short;
+        let workers = plan.workers.len();
+        let tallies = Tallies::new(&plan.kernel.tallies, &plan.all_buffers, plan.iterations, workers, alone);
         let (chunk, end) = (AtomicU32::new(chunk(&plan, plan.iterations, alone)), AtomicU32::new(plan.iterations));
         Job {
             plan,
+            tallies,
             chunk,
             alone: AtomicBool::new(alone),
             started: OnceLock::new(),

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use wasmtime::{Config, Engine, Val};
+use wavelift_translator::lanes::Tally;
 
 use super::body::FunctionMap;
 use super::cost::Cost;
@@ -33,6 +34,8 @@ pub struct Kernel {
     pub stack_pointer: Option<u32>,
     /// The form that runs groups of invocations, if there is one.
     pub grouped: Option<Grouped>,
+    /// Buffers to which it does nothing but add.
+    pub tallies: Vec<Tally>,
     /// Whether an invocation may come to an operator that only the caller's own instance can run.
     pub may_need_caller: bool,
     /// What its invocations take.
@@ -172,7 +175,7 @@ impl Kernels {
             .map_err(LaunchError::Internal)?;
         times.lift = start.elapsed();
         let start = Instant::now();
-        let DeviceModule { bytes, functions, globals, grouped } = device;
+        let DeviceModule { bytes, functions, globals, grouped, tallies } = device;
         if let Err(reason) = &grouped {
             tracing::debug!(
                 "invocations of `{}` run one by one: {reason}",
@@ -186,7 +189,17 @@ impl Kernels {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let (may_need_caller, cost, grouped) = (slice.may_need_caller, Cost::default(), grouped.ok());
-        Ok(Ok(Arc::new(Kernel { id, module, functions, globals, stack_pointer, grouped, may_need_caller, cost })))
+        Ok(Ok(Arc::new(Kernel {
+            id,
+            module,
+            functions,
+            globals,
+            stack_pointer,
+            grouped,
+            tallies,
+            may_need_caller,
+            cost,
+        })))
     }
 
     fn compile_bytes(&self, engine: &Engine, bytes: Vec<u8>) -> wasmtime::Result<wasmtime::Module> {

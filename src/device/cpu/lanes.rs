@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use wasm_encoder::Function;
 use wasmtime::Val;
-use wavelift_translator::lanes::{self, Host};
+use wavelift_translator::lanes::{self, Host, Tally};
 use wavelift_translator::{Environment, Module};
 
-use super::body::{FunctionMap, ITERATION, Indices, PAGES};
+use super::body::{FunctionMap, ITERATION, Indices, OWN_TALLIES, PAGES};
 use super::slice::Slice;
 use crate::device::TableEntry;
 
@@ -66,10 +66,10 @@ impl Grouped {
     }
 }
 
+/// A form that runs groups, or a sentence that says why invocations run one by one; and the kernel's tallies.
+pub type Found = (Result<(Grouped, Function, FunctionMap), String>, Vec<Tally>);
+
 /// Writes it, as the function with this index.
-///
-/// # Errors
-/// A sentence that says why invocations run one by one.
 pub fn write(
     indices: &Indices<'_>,
     kernel: u32,
@@ -77,14 +77,14 @@ pub fn write(
     tables: &[Vec<TableEntry>],
     lanes: Lanes,
     index: u32,
-) -> Result<(Grouped, Function, FunctionMap), String> {
+) -> Found {
     let width = match lanes {
         Lanes::Auto => None,
-        Lanes::Off => return Err("It was asked for that invocations run one by one.".into()),
+        Lanes::Off => return (Err("It was asked for that invocations run one by one.".into()), Vec::new()),
         Lanes::Of(width) => Some(width.clamp(4, 64) / 4 * 4),
     };
     if !slice.inits.is_empty() || !slice.drops.is_empty() {
-        return Err("It reads data segments.".into());
+        return (Err("It reads data segments.".into()), Vec::new());
     }
     let module: &Module = indices.module;
     let entries = |table: u32| tables.get(table as usize).cloned().unwrap_or_default();
@@ -101,11 +101,15 @@ pub fn write(
         one_by_one: 0,
         iteration: ITERATION,
         pages: PAGES,
+        own_tallies: OWN_TALLIES,
         global: &global,
         fuel: indices.costs.map(|costs| (costs.limit, &cost as _)),
     };
-    let written = lanes::lanes(module, kernel, &environment, &host, width)?;
-    let mut map = FunctionMap::default();
-    written.fuel.into_iter().for_each(|range: Range<u32>| map.takes_fuel(range));
-    Ok((Grouped { index, lanes: written.lanes, apart: written.apart }, written.function, map))
+    let found = lanes::lanes(module, kernel, &environment, &host, width);
+    let grouped = found.lanes.map(|written| {
+        let mut map = FunctionMap::default();
+        written.fuel.into_iter().for_each(|range: Range<u32>| map.takes_fuel(range));
+        (Grouped { index, lanes: written.lanes, apart: written.apart }, written.function, map)
+    });
+    (grouped, found.tallies)
 }

@@ -24,6 +24,7 @@ mod pool;
 mod run;
 mod slice;
 mod stack_pointer;
+mod tallies;
 mod worker;
 
 pub use lanes::Lanes;

@@ -12,6 +12,7 @@ use super::encode;
 use super::job::{Event, Job};
 use super::kernel::Kernel;
 use super::run::Run;
+use super::tallies::Copies;
 use crate::device::{BufferSpec, GlobalValue, KernelTrap, TrapKind};
 use crate::memory::{AddressSpace, Backing, Protection, View, buffer_bytes, protection_of, with_view};
 use crate::trap::kind_of;
@@ -36,10 +37,11 @@ struct Loaded {
     iteration: Global,
     pages: Global,
     lowest: Global,
+    own_tallies: Global,
     /// In the order of [`Kernel::globals`].
     globals: Vec<Global>,
-    /// What `pages`, `lowest` and `globals` were set to.
-    set: Option<(u32, u32, Vec<GlobalValue>)>,
+    /// What `pages`, `lowest`, `own_tallies` and `globals` were set to.
+    set: Option<(u32, u32, bool, Vec<GlobalValue>)>,
 }
 
 /// The forms of a kernel.
@@ -83,7 +85,7 @@ impl Worker {
             }
         }
         job.note_busy(started.elapsed());
-        Ok(())
+        shown.add_tallies(job)
     }
 }
 
@@ -98,11 +100,12 @@ impl Loaded {
         let iteration = global(encode::ITERATION)?;
         let pages = global(encode::PAGES)?;
         let lowest = global(encode::LOWEST)?;
+        let own_tallies = global(encode::OWN_TALLIES)?;
         let globals = kernel.globals.iter().map(|(_, name)| global(name)).collect::<Result<_, _>>()?;
         let mut run = |name: &str| instance.get_func(&mut store, name).and_then(|run| Run::new(&store, run));
         let (run, run_groups) = (run(encode::RUN), run(encode::RUN_GROUPS));
         let run = run.ok_or("The device module has no `run`, or one of another type.")?;
-        Ok(Loaded { store, run, run_groups, iteration, pages, lowest, globals, set: None })
+        Ok(Loaded { store, run, run_groups, iteration, pages, lowest, own_tallies, globals, set: None })
     }
 
     /// Runs a chunk; gives what ended it early. A group that was left in its midst runs again, one invocation after the other,
@@ -173,17 +176,20 @@ impl Loaded {
         let failed = |error: wasmtime::Error| format!("The CPU device could not set a global: {error:#}.");
         let pages = (job.plan.memory_bytes >> 16) as u32;
         let lowest = u32::try_from(job.plan.space.lowest_buffer()).unwrap_or(u32::MAX);
-        let same = |(p, l, globals): &(u32, u32, _)| (*p, *l, globals) == (pages, lowest, &job.plan.globals);
+        let own = job.tallies.are_own;
+        let wanted = (pages, lowest, own, &job.plan.globals);
+        let same = |(p, l, o, globals): &(u32, u32, bool, _)| (*p, *l, *o, globals) == wanted;
         if self.set.as_ref().is_some_and(same) {
             return Ok(());
         }
         self.set = None;
         self.pages.set(&mut self.store, Val::I32(pages as i32)).map_err(failed)?;
         self.lowest.set(&mut self.store, Val::I32(lowest as i32)).map_err(failed)?;
+        self.own_tallies.set(&mut self.store, Val::I32(own.into())).map_err(failed)?;
         for (global, value) in self.globals.iter().zip(&job.plan.globals) {
             global.set(&mut self.store, value_of(*value)).map_err(failed)?;
         }
-        self.set = Some((pages, lowest, job.plan.globals.clone()));
+        self.set = Some((pages, lowest, own, job.plan.globals.clone()));
         Ok(())
     }
 
@@ -250,17 +256,22 @@ struct Shown {
     own_memory: Option<(Arc<Backing>, u64)>,
     buffers: Vec<BufferSpec>,
     stack: Option<(u32, u32)>,
+    /// Copies of buffers, in their place.
+    tallies: Copies,
 }
 
 impl Shown {
     fn new(space: &AddressSpace) -> Result<Shown, String> {
         let view = space.worker_view().map_err(|error| error.to_string())?;
-        Ok(Shown { view: Arc::new(view), memory_bytes: 0, own_memory: None, buffers: Vec::new(), stack: None })
+        let (view, tallies) = (Arc::new(view), Copies::default());
+        Ok(Shown { view, memory_bytes: 0, own_memory: None, buffers: Vec::new(), stack: None, tallies })
     }
 
     /// Shows the job's linear memory, buffers and stack, and nothing else. What is shown already is left alone.
     fn show(&mut self, job: &Job) -> Result<(), String> {
         let failed = |error: std::io::Error| format!("The CPU device could not map a launch's memory: {error}.");
+        // Of a launch that failed.
+        self.take_tallies_away(&job.plan.space).map_err(failed)?;
         self.take_memory(job).map_err(failed)?;
         let (old, new) = (self.memory_bytes, job.plan.memory_bytes);
         self.view.protect(old..new, Protection::ReadWrite).map_err(failed)?;
@@ -283,6 +294,19 @@ impl Shown {
             }
             self.stack = job.plan.stack;
         }
+        self.tallies.map(&self.view, &job.tallies).map_err(failed)
+    }
+
+    /// Adds the worker's copies of buffers to these, and shows the buffers again when they are next wanted.
+    fn add_tallies(&mut self, job: &Job) -> Result<(), String> {
+        let failed = |error: String| format!("The CPU device could not add to a launch's buffers: {error}");
+        self.tallies.add(&job.plan.space, &job.tallies).map_err(failed)?;
+        self.take_tallies_away(&job.plan.space).map_err(|error| failed(error.to_string()))
+    }
+
+    fn take_tallies_away(&mut self, space: &AddressSpace) -> std::io::Result<()> {
+        let gone = self.tallies.unmap(&self.view, space)?;
+        self.buffers.retain(|shown| !gone.contains(shown));
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use super::operators::is_one_by_one;
 use super::shapes::{Shape, Shapes, Target, shapes};
+use super::tallies::Tallies;
 use crate::analysis::dataflow::regions;
 use crate::ir::{Exit, Function, Op, RegionId, Stmt, StmtKind, Value, WasmOp};
 
@@ -88,10 +89,10 @@ fn suits_most(function: &Function, shapes: &Shapes) -> bool {
 ///
 /// # Errors
 /// A sentence that says why groups would not be faster.
-pub fn width(function: &Function) -> Result<u32, String> {
+pub fn width(function: &Function, tallies: &Tallies) -> Result<u32, String> {
     let shapes_of_most = shapes(function, MOST);
     let lanes = if suits_most(function, &shapes_of_most) { MOST } else { FEWER };
-    let time = Estimate::of(function, &shapes(function, lanes), lanes);
+    let time = Estimate::of(function, &shapes(function, lanes), tallies, lanes);
     if time > 0.9 {
         return Err(format!(
             "In groups of {lanes} invocations it would take {:.0}% of the time that it takes one by one.",
@@ -104,6 +105,7 @@ pub fn width(function: &Function) -> Result<u32, String> {
 struct Estimate<'a> {
     function: &'a Function,
     shapes: &'a Shapes,
+    tallies: &'a Tallies,
     lanes: f64,
     /// What one invocation takes after the other, and what a group does.
     single: f64,
@@ -112,8 +114,8 @@ struct Estimate<'a> {
 
 impl Estimate<'_> {
     /// The time of a group, divided by that of its invocations one by one.
-    fn of(function: &Function, shapes: &Shapes, lanes: u32) -> f64 {
-        let mut estimate = Estimate { function, shapes, lanes: lanes.into(), single: 2.0, group: 6.0 };
+    fn of(function: &Function, shapes: &Shapes, tallies: &Tallies, lanes: u32) -> f64 {
+        let mut estimate = Estimate { function, shapes, tallies, lanes: lanes.into(), single: 2.0, group: 6.0 };
         estimate.region(function.body, 1.0, shapes.is_divergent(Target::End));
         estimate.group / (estimate.single * estimate.lanes)
     }
@@ -201,6 +203,8 @@ impl Estimate<'_> {
                 // The lines of memory that it takes are taken from others.
                 _ => (1.0, self.lanes * 16.0),
             },
+            // What is added to a thread's own memory is not added atomically.
+            Op::Atomic(..) if self.tallies.addresses.contains(&args[0]) => (6.0, self.lanes * 3.5),
             // An atomic access takes as long as it did, and its operands are taken apart.
             _ => (6.0, self.lanes * 6.5),
         }
