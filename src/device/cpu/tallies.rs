@@ -50,54 +50,82 @@ fn copied(tally: Tally, buffers: &[BufferSpec]) -> Option<(BufferSpec, Sum)> {
     (same == 1 && buffer.size > 0 && buffer.access.is_writable()).then_some((*buffer, tally.sum))
 }
 
-/// A worker's copies.
+/// A worker's copies, in the place of buffers in a view of its own.
 #[derive(Default)]
 pub struct Copies {
-    /// All zeroes but in the ranges that are mapped.
+    /// All zeroes but while a launch runs.
     backing: Option<Backing>,
-    mapped: Vec<BufferSpec>,
+    mapped: Vec<(BufferSpec, Sum)>,
+    /// Whether there may be something in them.
+    are_used: bool,
 }
 
 impl Copies {
-    /// Puts copies, all zeroes, in the place of a launch's tallies.
+    /// Whether they are those of a launch.
+    pub fn are_of(&self, tallies: &Tallies) -> bool {
+        self.mapped == tallies.copied
+    }
+
+    /// Puts copies, all zeroes, in the place of a launch's tallies, unless they are there; others must not be there.
     pub fn map(&mut self, view: &View, tallies: &Tallies) -> std::io::Result<()> {
-        for (buffer, _) in &tallies.copied {
+        if self.are_used {
+            self.zero()?;
+        }
+        self.are_used = !tallies.copied.is_empty();
+        if self.are_of(tallies) {
+            return Ok(());
+        }
+        for tally in &tallies.copied {
             let backing = match &mut self.backing {
                 Some(backing) => backing,
                 none => none.insert(Backing::new()?),
             };
-            self.mapped.push(*buffer);
-            view.map_file(buffer_bytes(buffer), backing)?;
-            view.protect(buffer_bytes(buffer), Protection::ReadWrite)?;
+            self.mapped.push(*tally);
+            view.map_file(buffer_bytes(&tally.0), backing)?;
+            view.protect(buffer_bytes(&tally.0), Protection::ReadWrite)?;
         }
         Ok(())
     }
 
-    /// Adds the copies to the launch's buffers.
-    pub fn add(&self, space: &AddressSpace, tallies: &Tallies) -> Result<(), String> {
+    /// Adds the copies to the launch's buffers; they are all zeroes again.
+    pub fn add(&mut self, space: &AddressSpace, tallies: &Tallies) -> Result<(), String> {
         let Some(backing) = &self.backing else { return Ok(()) };
         for (buffer, sum) in &tallies.copied {
             // Whole words, of a buffer that may end within one: the rest of the page is its own.
             let size = buffer.size.next_multiple_of(8) as usize;
             let (mut own, mut all) = (vec![0; size], vec![0; size]);
             backing.read(buffer.address.into(), &mut own).map_err(|error| error.to_string())?;
-            let _adding = tallies.adding.lock();
-            space.read(buffer.address, &mut all).map_err(|error| error.to_string())?;
-            add(*sum, &mut all, &own);
-            space.write(buffer.address, &all).map_err(|error| error.to_string())?;
+            {
+                let _adding = tallies.adding.lock();
+                space.read(buffer.address, &mut all).map_err(|error| error.to_string())?;
+                add(*sum, &mut all, &own);
+                space.write(buffer.address, &all).map_err(|error| error.to_string())?;
+            }
+            own.fill(0);
+            backing.write(buffer.address.into(), &own).map_err(|error| error.to_string())?;
         }
+        self.are_used = false;
         Ok(())
     }
 
-    /// Takes the copies away again; nothing is shown in their place. Gives the buffers whose place it was.
+    /// Takes the copies away; nothing is shown in their place. Gives the buffers whose place it was.
     pub fn unmap(&mut self, view: &View, space: &AddressSpace) -> std::io::Result<Vec<BufferSpec>> {
-        for buffer in &self.mapped {
+        self.zero()?;
+        let mut gone = Vec::new();
+        while let Some((buffer, _)) = self.mapped.last() {
             space.map_back(view, buffer_bytes(buffer))?;
-            if let Some(backing) = &self.backing {
-                backing.zero(pages(buffer))?;
-            }
+            gone.push(*buffer);
+            self.mapped.pop();
         }
-        Ok(std::mem::take(&mut self.mapped))
+        Ok(gone)
+    }
+
+    fn zero(&mut self) -> std::io::Result<()> {
+        if let Some(backing) = &self.backing {
+            self.mapped.iter().try_for_each(|(buffer, _)| backing.zero(pages(buffer)))?;
+        }
+        self.are_used = false;
+        Ok(())
     }
 }
 

@@ -17,13 +17,29 @@ use crate::device::{BufferSpec, GlobalValue, KernelTrap, TrapKind};
 use crate::memory::{AddressSpace, Backing, Protection, View, buffer_bytes, protection_of, with_view};
 use crate::trap::kind_of;
 
-/// What a worker keeps between launches.
+/// What a worker keeps between launches: views of the address space that show what launches wanted.
 #[derive(Default)]
 pub struct Worker {
-    shown: Option<Shown>,
+    seats: Vec<Seat>,
+    /// Counts launches.
+    launches: u64,
+}
+
+/// A view and the instances of kernels on it.
+struct Seat {
+    shown: Shown,
     /// By the kernel's id.
     loaded: HashMap<u64, Loaded>,
+    /// The worker's last launch that took it.
+    used: u64,
 }
+
+/// Most views of a worker. To show other buffers takes the system longer the larger they are, so that launches on different
+/// ones in turns each have a view.
+const MOST_SEATS: usize = 8;
+
+/// Bytes of memory that may be shown or hidden for a launch rather than taking another view.
+const LITTLE: u64 = 1 << 18;
 
 /// A kernel's instances take little, but a guest may have any number of kernels.
 const MOST_INSTANCES: usize = 256;
@@ -62,15 +78,12 @@ impl Worker {
     }
 
     fn try_work(&mut self, job: &Job) -> Result<(), String> {
-        let shown = match &mut self.shown {
-            Some(shown) => shown,
-            none => none.insert(Shown::new(&job.plan.space)?),
-        };
+        let Seat { shown, loaded, .. } = self.seat(job)?;
         shown.show(job)?;
-        if self.loaded.len() >= MOST_INSTANCES && !self.loaded.contains_key(&job.plan.kernel.id) {
-            self.loaded.clear();
+        if loaded.len() >= MOST_INSTANCES && !loaded.contains_key(&job.plan.kernel.id) {
+            loaded.clear();
         }
-        let loaded = match self.loaded.entry(job.plan.kernel.id) {
+        let loaded = match loaded.entry(job.plan.kernel.id) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
                 entry.insert(Loaded::new(&job.plan.engine, &job.plan.kernel, &shown.view)?)
@@ -86,6 +99,24 @@ impl Worker {
         }
         job.note_busy(started.elapsed());
         shown.add_tallies(job)
+    }
+
+    /// The view that shows most nearly what a job wants; another one where that is not near.
+    fn seat(&mut self, job: &Job) -> Result<&mut Seat, String> {
+        self.launches += 1;
+        let used = self.launches;
+        let nearest = self.seats.iter().enumerate().map(|(at, seat)| (seat.shown.distance(job), seat.used, at)).min();
+        let at = match nearest {
+            Some((distance, _, at)) if distance <= LITTLE => at,
+            _ if self.seats.len() < MOST_SEATS => {
+                self.seats.push(Seat { shown: Shown::new(&job.plan.space)?, loaded: HashMap::new(), used });
+                self.seats.len() - 1
+            }
+            _ => (0..self.seats.len()).min_by_key(|at| self.seats[*at].used).unwrap_or(0),
+        };
+        let seat = &mut self.seats[at];
+        seat.used = used;
+        Ok(seat)
     }
 }
 
@@ -270,8 +301,10 @@ impl Shown {
     /// Shows the job's linear memory, buffers and stack, and nothing else. What is shown already is left alone.
     fn show(&mut self, job: &Job) -> Result<(), String> {
         let failed = |error: std::io::Error| format!("The CPU device could not map a launch's memory: {error}.");
-        // Of a launch that failed.
-        self.take_tallies_away(&job.plan.space).map_err(failed)?;
+        if !self.tallies.are_of(&job.tallies) {
+            let gone = self.tallies.unmap(&self.view, &job.plan.space).map_err(failed)?;
+            self.buffers.retain(|shown| !gone.contains(shown));
+        }
         self.take_memory(job).map_err(failed)?;
         let (old, new) = (self.memory_bytes, job.plan.memory_bytes);
         self.view.protect(old..new, Protection::ReadWrite).map_err(failed)?;
@@ -297,17 +330,26 @@ impl Shown {
         self.tallies.map(&self.view, &job.tallies).map_err(failed)
     }
 
-    /// Adds the worker's copies of buffers to these, and shows the buffers again when they are next wanted.
+    /// Adds the worker's copies of buffers to these.
     fn add_tallies(&mut self, job: &Job) -> Result<(), String> {
         let failed = |error: String| format!("The CPU device could not add to a launch's buffers: {error}");
-        self.tallies.add(&job.plan.space, &job.tallies).map_err(failed)?;
-        self.take_tallies_away(&job.plan.space).map_err(|error| failed(error.to_string()))
+        self.tallies.add(&job.plan.space, &job.tallies).map_err(failed)
     }
 
-    fn take_tallies_away(&mut self, space: &AddressSpace) -> std::io::Result<()> {
-        let gone = self.tallies.unmap(&self.view, space)?;
-        self.buffers.retain(|shown| !gone.contains(shown));
-        Ok(())
+    /// Bytes that would have to be shown or hidden for a job, where another view could show them already.
+    fn distance(&self, job: &Job) -> u64 {
+        let plan = &job.plan;
+        let size = |buffer: &BufferSpec| u64::from(buffer.size);
+        let gone = self.buffers.iter().filter(|shown| !plan.buffers.contains(shown)).map(size);
+        let new = plan.buffers.iter().filter(|buffer| !self.buffers.contains(buffer)).map(size);
+        let copies = if self.tallies.are_of(&job.tallies) { 0 } else { LITTLE / 2 };
+        let memory = match (&self.own_memory, &plan.own_memory) {
+            // Memory that has grown would have to be shown in another view, too.
+            (None, None) => self.memory_bytes.saturating_sub(plan.memory_bytes),
+            (Some((shown, _)), Some(own)) if Arc::ptr_eq(shown, own) => self.memory_bytes.abs_diff(plan.memory_bytes),
+            _ => self.memory_bytes + plan.memory_bytes,
+        };
+        gone.sum::<u64>() + new.sum::<u64>() + copies + memory
     }
 
     /// Puts the memory that the job wants in its place, if another one is there; nothing of it is shown then. A memory
