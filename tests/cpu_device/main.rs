@@ -6,4 +6,5 @@ mod launches;
 mod memory;
 mod short;
 mod support;
+mod tiles;
 mod traps;

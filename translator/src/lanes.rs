@@ -21,6 +21,7 @@ mod control;
 mod cost;
 mod memory;
 mod operators;
+mod rows;
 mod shapes;
 mod tallies;
 mod vectors;
@@ -33,8 +34,10 @@ use crate::ir::{Function, Op, StmtKind, Type};
 use crate::options::{Environment, Options, Shape};
 use crate::{Module, Simplified, on_deep_stack, simplified};
 
+pub use rows::Length;
 pub use tallies::{Sum, Tally};
 
+use again::Needs;
 use tallies::Tallies;
 
 /// What an iteration of the loop that ends at a place takes; `None` for a loop that the guest does not have.
@@ -80,6 +83,18 @@ pub struct Found {
     /// Buffers to which it does nothing but add, in the order of the launch's list, if these are distinct from each other and
     /// from all others.
     pub tallies: Vec<Tally>,
+    /// What is known of it where neighbouring invocations better run long after each other.
+    pub rows: Option<Rows>,
+}
+
+/// Of a kernel that goes through memory column by column somewhere, and row by row elsewhere.
+#[derive(Debug)]
+pub struct Rows {
+    /// Invocations of a row.
+    pub length: Length,
+    /// Pairs of buffers, by their place in the launch's list, that must not be the same: else invocations that ran already might not
+    /// come to the same trap if they ran again.
+    pub apart: Vec<(u32, u32)>,
 }
 
 /// Most statements of a kernel in groups: compiling takes a multiple of what the form for one invocation takes.
@@ -97,7 +112,7 @@ pub fn lanes(
     host: &Host<'_>,
     width: Option<u32>,
 ) -> Found {
-    let refused = |reason: String| Found { lanes: Err(reason), tallies: Vec::new() };
+    let refused = |reason: String| Found { lanes: Err(reason), tallies: Vec::new(), rows: None };
     let Some(buffers) = module.kernel_buffers(function) else { return refused("The function is no kernel.".into()) };
     let shape = Shape { environment: environment.clone(), ..Shape::distinct(buffers) };
     let options = Options { max_operators: 20 * MOST_STATEMENTS as u32, ..Options::default() };
@@ -105,16 +120,19 @@ pub fn lanes(
         Ok(Simplified { kernel, frames, .. }) => {
             let roots = roots(&kernel, &shape, frames.stack_pointer);
             let tallies = tallies::tallies(&kernel, &roots, shape.slots());
-            let lanes = write(&kernel, &shape, &tallies, frames.stack_pointer, host, width);
-            Found { lanes, tallies: tallies.list }
+            let needs = again::needs(&kernel, &shape, frames.stack_pointer);
+            let rows = rows::rows(&kernel).and_then(|length| Some(Rows { length, apart: needs.repeatable()? }));
+            let lanes = write(module, &kernel, &needs, &tallies, frames.stack_pointer, host, width);
+            Found { lanes, tallies: tallies.list, rows }
         }
         Err(error) => refused(error.to_string()),
     }
 }
 
 fn write(
+    module: &Module,
     kernel: &Function,
-    shape: &Shape,
+    needs: &Needs,
     tallies: &Tallies,
     stack_pointer: Option<u32>,
     host: &Host<'_>,
@@ -124,10 +142,9 @@ fn write(
         return Err(format!("It has more than {MOST_STATEMENTS} operators."));
     }
     check(kernel, stack_pointer, host)?;
-    let needs = again::needs(kernel, shape, stack_pointer);
     let width = match width {
         Some(width) => width,
-        None => cost::width(kernel, tallies)?,
+        None => cost::width(module, kernel, tallies)?,
     };
     let shapes = shapes::shapes(kernel, width);
     let apart = needs.apart(kernel, &shapes, host.fuel.is_some())?;
@@ -152,9 +169,6 @@ fn check(kernel: &Function, stack_pointer: Option<u32>, host: &Host<'_>) -> Resu
             }
             if op.memory_access().is_some_and(|access| access.offset > LARGEST_OFFSET) {
                 return Err("It adds a large offset to an address.".into());
-            }
-            if op.memory_access().is_some_and(|access| access.checked.is_some()) {
-                return Err("It has vectors of its own, or moves much memory at once.".into());
             }
             match op {
                 Op::Const(_)

@@ -11,20 +11,23 @@ use wasm_encoder::{
 };
 use wasmparser::FuncType;
 use wavelift_translator::Module;
-use wavelift_translator::lanes::Tally;
+use wavelift_translator::lanes::{Rows, Tally};
 use wavelift_translator::module::{ConstInit, Global};
 
 use super::body::{self, FunctionMap, Indices, Types};
 use super::bulk;
 use super::fuel::Costs;
-use super::lanes::{self, Grouped, Lanes};
+use super::lanes::{self, Found, Grouped, Lanes};
 use super::slice::Slice;
+use super::tiles;
 use crate::device::TableEntry;
 
 /// Name of the exported function `run`.
 pub const RUN: &str = "run";
 /// Name of the exported function that runs groups of invocations, if there is one.
 pub const RUN_GROUPS: &str = "run_groups";
+/// Name of the exported function that runs rows of invocations in squares, if there is one.
+pub const RUN_TILES: &str = "run_tiles";
 /// Name of the exported global that holds the iteration id.
 pub const ITERATION: &str = "iteration";
 /// Name of the exported global that holds the size of linear memory in pages.
@@ -47,6 +50,8 @@ pub struct DeviceModule {
     pub grouped: Result<Grouped, String>,
     /// Buffers to which the kernel does nothing but add.
     pub tallies: Vec<Tally>,
+    /// Where a row of invocations ends, if there is `run_tiles`.
+    pub rows: Option<Rows>,
 }
 
 /// What a global of the device module is set to before a launch.
@@ -125,7 +130,10 @@ impl<'a> Encoder<'a> {
         self.write_globals()?;
         self.write_drop_flags();
         self.write_bodies()?;
-        let (grouped, tallies) = self.write_groups(tables, lanes);
+        let (grouped, tallies, rows) = self.write_groups(tables, lanes);
+        if rows.is_some() {
+            self.write_tiles(grouped.as_ref().map_or(0, |grouped| grouped.index))?;
+        }
         let (table_section, elements) = self.tables(tables)?;
         self.exports.export(RUN, ExportKind::Func, 0);
         let mut functions = FunctionSection::new();
@@ -158,7 +166,7 @@ impl<'a> Encoder<'a> {
             output.section(&DataCountSection { count: self.data.len() });
         }
         output.section(&code).section(&self.data);
-        Ok(DeviceModule { bytes: output.finish(), functions: self.maps, globals: self.sources, grouped, tallies })
+        Ok(DeviceModule { bytes: output.finish(), functions: self.maps, globals: self.sources, grouped, tallies, rows })
     }
 
     /// `run`, the functions reached, the stubs, then the helpers: the order in which bodies are written.
@@ -265,17 +273,32 @@ impl<'a> Encoder<'a> {
     }
 
     /// Beside `run`, and with its type, the form that runs groups of invocations.
-    fn write_groups(&mut self, tables: &[Vec<TableEntry>], lanes: Lanes) -> (Result<Grouped, String>, Vec<Tally>) {
+    fn write_groups(
+        &mut self,
+        tables: &[Vec<TableEntry>],
+        lanes: Lanes,
+    ) -> (Result<Grouped, String>, Vec<Tally>, Option<Rows>) {
         let index = self.code.len() as u32;
-        let (written, tallies) = lanes::write(&self.indices, self.kernel, self.slice, tables, lanes, index);
-        let grouped = written.map(|(grouped, function, map)| {
+        let Found { grouped, tallies, rows } =
+            lanes::write(&self.indices, self.kernel, self.slice, tables, lanes, index);
+        let grouped = grouped.map(|(grouped, function, map)| {
             self.types.push(self.types[0]);
             self.code.push(function);
             self.maps.push(map);
             self.exports.export(RUN_GROUPS, ExportKind::Func, index);
             grouped
         });
-        (grouped, tallies)
+        (grouped, tallies, rows)
+    }
+
+    /// Beside `run`, and with one more parameter, what takes rows of invocations in squares by a function of its type.
+    fn write_tiles(&mut self, run: u32) -> Result<(), String> {
+        let kernel_type = self.module.function_type(self.kernel).ok_or("The kernel has no type.")?;
+        let params = kernel_type.params().len() as u32 + 1;
+        let ty = FuncType::new(vec![wasmparser::ValType::I32; params as usize + 1], []);
+        self.exports.export(RUN_TILES, ExportKind::Func, self.code.len() as u32);
+        self.push(&ty, (tiles::run_tiles(params, run), FunctionMap::default()));
+        Ok(())
     }
 
     fn push(&mut self, ty: &FuncType, (code, map): (Function, FunctionMap)) {

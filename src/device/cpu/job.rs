@@ -10,6 +10,7 @@ use wasmtime::{Engine, Val};
 
 use super::kernel::Kernel;
 use super::tallies::Tallies;
+use super::tiles;
 use super::worker::Worker;
 use crate::device::{BufferSpec, GlobalValue, KernelTrap};
 use crate::interrupt::{Interrupt, Interruption};
@@ -85,6 +86,8 @@ pub struct Job {
     pub plan: Plan,
     /// Buffers to which the kernel does nothing but add.
     pub tallies: Tallies,
+    /// Invocations of a row, where rows are taken in squares; chunks begin with a row then.
+    pub row: Option<u32>,
     /// Invocations of one chunk.
     chunk: AtomicU32,
     /// Whether the thread that launches works alone.
@@ -116,10 +119,16 @@ impl Job {
         let alone = plan.workers.len() == 1 || plan.iterations == 1 || is_short;
         let workers = plan.workers.len();
         let tallies = Tallies::new(&plan.kernel.tallies, &plan.all_buffers, plan.iterations, workers, alone);
-        let (chunk, end) = (AtomicU32::new(chunk(&plan, plan.iterations, alone)), AtomicU32::new(plan.iterations));
+        let row = (!alone || workers == 1)
+            .then(|| tiles::row(&plan.kernel, &plan.all_buffers, &plan.space, &plan.arguments))
+            // Enough squares for all workers.
+            .and_then(|row| row.filter(|row| plan.iterations / workers as u32 >= 2 * tiles::chunk(*row)));
+        let chunk = row.map_or_else(|| chunk(&plan, plan.iterations, alone), tiles::chunk);
+        let (chunk, end) = (AtomicU32::new(chunk), AtomicU32::new(plan.iterations));
         Job {
             plan,
             tallies,
+            row,
             chunk,
             alone: AtomicBool::new(alone),
             started: OnceLock::new(),

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use wasmtime::{Config, Engine, Val};
-use wavelift_translator::lanes::Tally;
+use wavelift_translator::lanes::{Rows, Tally};
 
 use super::body::FunctionMap;
 use super::cost::Cost;
@@ -36,6 +36,8 @@ pub struct Kernel {
     pub grouped: Option<Grouped>,
     /// Buffers to which it does nothing but add.
     pub tallies: Vec<Tally>,
+    /// What is known of it where neighbouring invocations better run long after each other.
+    pub rows: Option<Rows>,
     /// Whether an invocation may come to an operator that only the caller's own instance can run.
     pub may_need_caller: bool,
     /// What its invocations take.
@@ -175,7 +177,7 @@ impl Kernels {
             .map_err(LaunchError::Internal)?;
         times.lift = start.elapsed();
         let start = Instant::now();
-        let DeviceModule { bytes, functions, globals, grouped, tallies } = device;
+        let DeviceModule { bytes, functions, globals, grouped, tallies, rows } = device;
         if let Err(reason) = &grouped {
             tracing::debug!(
                 "invocations of `{}` run one by one: {reason}",
@@ -197,6 +199,7 @@ impl Kernels {
             stack_pointer,
             grouped,
             tallies,
+            rows,
             may_need_caller,
             cost,
         })))

@@ -12,9 +12,9 @@ use super::encode;
 use super::job::{Event, Job};
 use super::kernel::Kernel;
 use super::run::Run;
-use super::tallies::Copies;
-use crate::device::{BufferSpec, GlobalValue, KernelTrap, TrapKind};
-use crate::memory::{AddressSpace, Backing, Protection, View, buffer_bytes, protection_of, with_view};
+use super::shown::{LITTLE, Shown};
+use crate::device::{GlobalValue, KernelTrap, TrapKind};
+use crate::memory::{View, with_view};
 use crate::trap::kind_of;
 
 /// What a worker keeps between launches: views of the address space that show what launches wanted.
@@ -38,9 +38,6 @@ struct Seat {
 /// ones in turns each have a view.
 const MOST_SEATS: usize = 8;
 
-/// Bytes of memory that may be shown or hidden for a launch rather than taking another view.
-const LITTLE: u64 = 1 << 18;
-
 /// A kernel's instances take little, but a guest may have any number of kernels.
 const MOST_INSTANCES: usize = 256;
 
@@ -50,6 +47,8 @@ struct Loaded {
     run: Run,
     /// Runs groups of invocations.
     run_groups: Option<Run>,
+    /// Runs rows of invocations in squares.
+    run_tiles: Option<Run>,
     iteration: Global,
     pages: Global,
     lowest: Global,
@@ -67,6 +66,8 @@ enum Form {
     Single,
     /// Groups of invocations.
     Groups,
+    /// Rows of invocations in squares.
+    Squares,
 }
 
 impl Worker {
@@ -93,7 +94,7 @@ impl Worker {
         let mut arguments = job.plan.arguments.clone();
         let started = Instant::now();
         while let Some(chunk) = job.claim() {
-            if let Some(event) = loaded.run_chunk(&job.plan.kernel, chunk, &mut arguments)? {
+            if let Some(event) = loaded.run_chunk(job, chunk, &mut arguments)? {
                 job.record(event);
             }
         }
@@ -134,19 +135,23 @@ impl Loaded {
         let own_tallies = global(encode::OWN_TALLIES)?;
         let globals = kernel.globals.iter().map(|(_, name)| global(name)).collect::<Result<_, _>>()?;
         let mut run = |name: &str| instance.get_func(&mut store, name).and_then(|run| Run::new(&store, run));
-        let (run, run_groups) = (run(encode::RUN), run(encode::RUN_GROUPS));
+        let [run, run_groups, run_tiles] = [encode::RUN, encode::RUN_GROUPS, encode::RUN_TILES].map(&mut run);
         let run = run.ok_or("The device module has no `run`, or one of another type.")?;
-        Ok(Loaded { store, run, run_groups, iteration, pages, lowest, own_tallies, globals, set: None })
+        Ok(Loaded { store, run, run_groups, run_tiles, iteration, pages, lowest, own_tallies, globals, set: None })
     }
 
     /// Runs a chunk; gives what ended it early. A group that was left in its midst runs again, one invocation after the other,
     /// which tells what ended it. It may have had enough fuel: a group takes as much as several that part do together.
     fn run_chunk(
         &mut self,
-        kernel: &Kernel,
+        job: &Job,
         chunk: Range<u32>,
-        arguments: &mut [Val],
+        arguments: &mut Vec<Val>,
     ) -> Result<Option<Event>, String> {
+        let kernel = &job.plan.kernel;
+        if let (Some(row), true) = (job.row, self.run_tiles.is_some()) {
+            return self.run_squares(kernel, chunk, row, arguments);
+        }
         let Some(grouped) = kernel.lanes(arguments).filter(|_| self.run_groups.is_some()) else {
             return self.run(kernel, chunk, arguments);
         };
@@ -176,6 +181,36 @@ impl Loaded {
         Ok(None)
     }
 
+    /// Runs a chunk of whole rows, but for the last one, in squares. What ends it early is not the first that does: that is
+    /// found by running its invocations again in order. They come to the same, since what decides about traps was not stored by
+    /// them.
+    fn run_squares(
+        &mut self,
+        kernel: &Kernel,
+        chunk: Range<u32>,
+        row: u32,
+        arguments: &mut Vec<Val>,
+    ) -> Result<Option<Event>, String> {
+        let whole = chunk.end - (chunk.end - chunk.start) % row;
+        if whole > chunk.start {
+            arguments.push(Val::I32(row as i32));
+            let ended = self.call(Form::Squares, chunk.start..whole, arguments);
+            arguments.pop();
+            if let Some((error, iteration)) = ended? {
+                match self.run(kernel, chunk.start..whole, arguments)? {
+                    Some(first) => return Ok(Some(first)),
+                    // A group takes as much fuel as several that part do together. Then nothing is computed from what was stored.
+                    None if kernel.grouped.is_some() => {}
+                    None => return event(kernel, &error, iteration).map(Some),
+                }
+            }
+        }
+        match whole < chunk.end {
+            true => self.run(kernel, whole..chunk.end, arguments),
+            false => Ok(None),
+        }
+    }
+
     /// Runs invocations one by one.
     fn run(&mut self, kernel: &Kernel, chunk: Range<u32>, arguments: &mut [Val]) -> Result<Option<Event>, String> {
         match self.call(Form::Single, chunk, arguments)? {
@@ -197,6 +232,7 @@ impl Loaded {
         let run = match form {
             Form::Single => &self.run,
             Form::Groups => self.run_groups.as_ref().unwrap_or(&self.run),
+            Form::Squares => self.run_tiles.as_ref().unwrap_or(&self.run),
         };
         let Err(error) = run.call(&mut self.store, arguments) else { return Ok(None) };
         let iteration = self.iteration.get(&mut self.store).i32().unwrap_or_default() as u32;
@@ -277,103 +313,4 @@ fn outermost_loop(kernel: &Kernel, frames: &[FrameInfo]) -> Option<Location> {
         let offset = map.outermost_loop(map.original(frame.func_offset()? as u32))?;
         Some(Location { function: map.function?, offset })
     })
-}
-
-/// A worker's view and what it shows at present.
-struct Shown {
-    view: Arc<View>,
-    memory_bytes: u64,
-    /// The memory of a kernel's own that is mapped in the place of linear memory, and its size.
-    own_memory: Option<(Arc<Backing>, u64)>,
-    buffers: Vec<BufferSpec>,
-    stack: Option<(u32, u32)>,
-    /// Copies of buffers, in their place.
-    tallies: Copies,
-}
-
-impl Shown {
-    fn new(space: &AddressSpace) -> Result<Shown, String> {
-        let view = space.worker_view().map_err(|error| error.to_string())?;
-        let (view, tallies) = (Arc::new(view), Copies::default());
-        Ok(Shown { view, memory_bytes: 0, own_memory: None, buffers: Vec::new(), stack: None, tallies })
-    }
-
-    /// Shows the job's linear memory, buffers and stack, and nothing else. What is shown already is left alone.
-    fn show(&mut self, job: &Job) -> Result<(), String> {
-        let failed = |error: std::io::Error| format!("The CPU device could not map a launch's memory: {error}.");
-        if !self.tallies.are_of(&job.tallies) {
-            let gone = self.tallies.unmap(&self.view, &job.plan.space).map_err(failed)?;
-            self.buffers.retain(|shown| !gone.contains(shown));
-        }
-        self.take_memory(job).map_err(failed)?;
-        let (old, new) = (self.memory_bytes, job.plan.memory_bytes);
-        self.view.protect(old..new, Protection::ReadWrite).map_err(failed)?;
-        self.view.protect(new..old, Protection::None).map_err(failed)?;
-        self.memory_bytes = new;
-        while let Some(gone) = self.buffers.iter().position(|shown| !job.plan.buffers.contains(shown)) {
-            self.view.protect(buffer_bytes(&self.buffers[gone]), Protection::None).map_err(failed)?;
-            self.buffers.swap_remove(gone);
-        }
-        for buffer in &job.plan.buffers {
-            if !self.buffers.contains(buffer) {
-                self.view.protect(buffer_bytes(buffer), protection_of(buffer)).map_err(failed)?;
-                self.buffers.push(*buffer);
-            }
-        }
-        if self.stack != job.plan.stack {
-            if let Some((address, size)) = job.plan.stack {
-                let range = u64::from(address)..u64::from(address) + u64::from(size);
-                self.view.map_private(range).map_err(failed)?;
-            }
-            self.stack = job.plan.stack;
-        }
-        self.tallies.map(&self.view, &job.tallies).map_err(failed)
-    }
-
-    /// Adds the worker's copies of buffers to these.
-    fn add_tallies(&mut self, job: &Job) -> Result<(), String> {
-        let failed = |error: String| format!("The CPU device could not add to a launch's buffers: {error}");
-        self.tallies.add(&job.plan.space, &job.tallies).map_err(failed)
-    }
-
-    /// Bytes that would have to be shown or hidden for a job, where another view could show them already.
-    fn distance(&self, job: &Job) -> u64 {
-        let plan = &job.plan;
-        let size = |buffer: &BufferSpec| u64::from(buffer.size);
-        let gone = self.buffers.iter().filter(|shown| !plan.buffers.contains(shown)).map(size);
-        let new = plan.buffers.iter().filter(|buffer| !self.buffers.contains(buffer)).map(size);
-        let copies = if self.tallies.are_of(&job.tallies) { 0 } else { LITTLE / 2 };
-        let memory = match (&self.own_memory, &plan.own_memory) {
-            // Memory that has grown would have to be shown in another view, too.
-            (None, None) => self.memory_bytes.saturating_sub(plan.memory_bytes),
-            (Some((shown, _)), Some(own)) if Arc::ptr_eq(shown, own) => self.memory_bytes.abs_diff(plan.memory_bytes),
-            _ => self.memory_bytes + plan.memory_bytes,
-        };
-        gone.sum::<u64>() + new.sum::<u64>() + copies + memory
-    }
-
-    /// Puts the memory that the job wants in its place, if another one is there; nothing of it is shown then. A memory
-    /// of a kernel's own takes no page more than it has: beyond it there may be buffers.
-    fn take_memory(&mut self, job: &Job) -> std::io::Result<()> {
-        let wanted = job.plan.own_memory.as_ref().map(|own| (own, job.plan.memory_bytes));
-        let same = match (&self.own_memory, wanted) {
-            (None, None) => true,
-            (Some((shown, bytes)), Some((own, wanted))) => Arc::ptr_eq(shown, own) && *bytes == wanted,
-            _ => false,
-        };
-        if same {
-            return Ok(());
-        }
-        self.view.protect(0..self.memory_bytes, Protection::None)?;
-        self.memory_bytes = 0;
-        if let Some((_, bytes)) = self.own_memory {
-            job.plan.space.map_back(&self.view, 0..bytes)?;
-        }
-        self.own_memory = None;
-        if let Some((own, bytes)) = wanted {
-            self.view.map_file(0..bytes, own)?;
-            self.own_memory = Some((own.clone(), bytes));
-        }
-        Ok(())
-    }
 }

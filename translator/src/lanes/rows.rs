@@ -47,7 +47,8 @@ impl Slope {
     fn is_far(self) -> bool {
         match self {
             Slope::Line(a, 0) => (a as i32).unsigned_abs() >= FAR,
-            _ => true,
+            Slope::Line(..) => true,
+            Slope::Other => false,
         }
     }
 
@@ -67,7 +68,7 @@ pub fn rows(function: &Function) -> Option<Length> {
     let id = *function.params.first()?;
     let mut lengths = Vec::new();
     for stmt in regions(function).into_iter().flat_map(|region| &function.region(region).stmts) {
-        if let StmtKind::Op { op: Op::Wasm(WasmOp::I32DivU | WasmOp::I32DivS | WasmOp::I32ShrU), args, .. } = &stmt.kind
+        if let StmtKind::Op { op: Op::Wasm(WasmOp::I32DivU | WasmOp::I32DivS), args, .. } = &stmt.kind
             && args[0] == id
             && !lengths.contains(&args[1])
         {
