@@ -132,7 +132,8 @@ impl<'a> Encoder<'a> {
         self.write_bodies()?;
         let (grouped, tallies, rows) = self.write_groups(tables, lanes);
         if rows.is_some() {
-            self.write_tiles(grouped.as_ref().map_or(0, |grouped| grouped.index))?;
+            let (run, group) = grouped.as_ref().map_or((0, 1), |grouped| (grouped.index, grouped.lanes));
+            self.write_tiles(run, group)?;
         }
         let (table_section, elements) = self.tables(tables)?;
         self.exports.export(RUN, ExportKind::Func, 0);
@@ -292,12 +293,12 @@ impl<'a> Encoder<'a> {
     }
 
     /// Beside `run`, and with one more parameter, what takes rows of invocations in squares by a function of its type.
-    fn write_tiles(&mut self, run: u32) -> Result<(), String> {
+    fn write_tiles(&mut self, run: u32, group: u32) -> Result<(), String> {
         let kernel_type = self.module.function_type(self.kernel).ok_or("The kernel has no type.")?;
         let params = kernel_type.params().len() as u32 + 1;
         let ty = FuncType::new(vec![wasmparser::ValType::I32; params as usize + 1], []);
         self.exports.export(RUN_TILES, ExportKind::Func, self.code.len() as u32);
-        self.push(&ty, (tiles::run_tiles(params, run), FunctionMap::default()));
+        self.push(&ty, (tiles::run_tiles(params, run, group), FunctionMap::default()));
         Ok(())
     }
 

@@ -107,6 +107,10 @@ pub struct Job {
 const CHUNKS: u32 = 32;
 /// Chunks of a launch that one thread begins alone: so often it looks whether it takes longer than expected.
 const CHUNKS_ALONE: u32 = 8;
+/// The same of one that should be over before others could be asked for help.
+const CHUNKS_BRIEF: u32 = 2;
+/// Launches that should take no longer are that.
+const BRIEF: Duration = Duration::from_micros(5);
 /// Largest chunk, for launches of billions.
 const LARGEST: u32 = 1 << 16;
 /// A launch that should take no longer is run by the thread that launches, alone: others would hardly be awake before it ends.
@@ -212,7 +216,10 @@ impl Job {
 fn chunk(plan: &Plan, left: u32, alone: bool) -> u32 {
     let chunk = match (plan.workers.len() as u32, alone) {
         (1, _) => LARGEST,
-        (_, true) => left.div_ceil(CHUNKS_ALONE),
+        (_, true) => {
+            let is_brief = plan.kernel.cost.expected(left).is_some_and(|expected| expected <= BRIEF);
+            left.div_ceil(if is_brief { CHUNKS_BRIEF } else { CHUNKS_ALONE })
+        }
         (workers, false) => left / (workers * CHUNKS),
     };
     // Groups begin at multiples of their size.
