@@ -105,46 +105,48 @@ const MOST_BYTES: usize = 1 << 20;
 
 /// Writes the kernel `function` for groups of so many invocations, a multiple of 4, whether or not that is faster; `None`: of as
 /// many as is best. `environment` is the calling instance's state.
-pub fn lanes(
-    module: &Module,
-    function: u32,
-    environment: &Environment,
-    host: &Host<'_>,
-    width: Option<u32>,
-) -> Found {
+pub fn lanes(module: &Module, function: u32, environment: &Environment, host: &Host<'_>, width: Option<u32>) -> Found {
     let refused = |reason: String| Found { lanes: Err(reason), tallies: Vec::new(), rows: None };
     let Some(buffers) = module.kernel_buffers(function) else { return refused("The function is no kernel.".into()) };
     let shape = Shape { environment: environment.clone(), ..Shape::distinct(buffers) };
     let options = Options { max_operators: 20 * MOST_STATEMENTS as u32, ..Options::default() };
     match on_deep_stack(&options, || simplified(module, function, &shape, &options)) {
         Ok(Simplified { kernel, frames, .. }) => {
-            let roots = roots(&kernel, &shape, frames.stack_pointer);
-            let tallies = tallies::tallies(&kernel, &roots, shape.slots());
-            let needs = again::needs(&kernel, &shape, frames.stack_pointer);
+            let stack_pointer = frames.stack_pointer;
+            let tallies = tallies::tallies(&kernel, &roots(&kernel, &shape, stack_pointer), shape.slots());
+            let needs = again::needs(&kernel, &shape, stack_pointer);
             let rows = rows::rows(&kernel).and_then(|length| Some(Rows { length, apart: needs.repeatable()? }));
-            let lanes = write(module, &kernel, &needs, &tallies, frames.stack_pointer, host, width);
-            Found { lanes, tallies: tallies.list, rows }
+            let known = Known { needs, tallies, is_in_squares: rows.is_some(), stack_pointer };
+            let lanes = write(module, &kernel, &known, host, width);
+            Found { lanes, tallies: known.tallies.list, rows }
         }
         Err(error) => refused(error.to_string()),
     }
 }
 
+/// What is known of a kernel.
+struct Known {
+    needs: Needs,
+    tallies: Tallies,
+    is_in_squares: bool,
+    stack_pointer: Option<u32>,
+}
+
 fn write(
     module: &Module,
     kernel: &Function,
-    needs: &Needs,
-    tallies: &Tallies,
-    stack_pointer: Option<u32>,
+    known: &Known,
     host: &Host<'_>,
     width: Option<u32>,
 ) -> Result<Lanes, String> {
+    let Known { needs, tallies, .. } = known;
     if kernel.stmt_count() > MOST_STATEMENTS {
         return Err(format!("It has more than {MOST_STATEMENTS} operators."));
     }
-    check(kernel, stack_pointer, host)?;
+    check(kernel, known.stack_pointer, host)?;
     let width = match width {
         Some(width) => width,
-        None => cost::width(module, kernel, tallies)?,
+        None => cost::width(module, kernel, tallies, known.is_in_squares)?,
     };
     let shapes = shapes::shapes(kernel, width);
     let apart = needs.apart(kernel, &shapes, host.fuel.is_some())?;

@@ -142,12 +142,7 @@ impl Loaded {
 
     /// Runs a chunk; gives what ended it early. A group that was left in its midst runs again, one invocation after the other,
     /// which tells what ended it. It may have had enough fuel: a group takes as much as several that part do together.
-    fn run_chunk(
-        &mut self,
-        job: &Job,
-        chunk: Range<u32>,
-        arguments: &mut Vec<Val>,
-    ) -> Result<Option<Event>, String> {
+    fn run_chunk(&mut self, job: &Job, chunk: Range<u32>, arguments: &mut Vec<Val>) -> Result<Option<Event>, String> {
         let kernel = &job.plan.kernel;
         if let (Some(row), true) = (job.row, self.run_tiles.is_some()) {
             return self.run_squares(kernel, chunk, row, arguments);

@@ -89,14 +89,16 @@ fn suits_most(function: &Function, shapes: &Shapes) -> bool {
     })
 }
 
-/// How many invocations a group has.
+/// How many invocations a group has. `is_in_squares`: groups of a few rows follow on each other, where memory is accessed by
+/// columns.
 ///
 /// # Errors
 /// A sentence that says why groups would not be faster.
-pub fn width(module: &Module, function: &Function, tallies: &Tallies) -> Result<u32, String> {
+pub fn width(module: &Module, function: &Function, tallies: &Tallies, is_in_squares: bool) -> Result<u32, String> {
     let shapes_of_most = shapes(function, MOST);
-    let lanes = if suits_most(function, &shapes_of_most) { MOST } else { FEWER };
-    let time = Estimate::of(function, &vectors(module, function), &shapes(function, lanes), tallies, lanes);
+    let lanes = if suits_most(function, &shapes_of_most) && !is_in_squares { MOST } else { FEWER };
+    let (vectors, shapes) = (vectors(module, function), shapes(function, lanes));
+    let time = Estimate::of(function, &vectors, &shapes, tallies, lanes, is_in_squares);
     if time > 0.9 {
         return Err(format!(
             "In groups of {lanes} invocations it would take {:.0}% of the time that it takes one by one.",
@@ -127,6 +129,7 @@ struct Estimate<'a> {
     vectors: &'a BTreeMap<Location, u32>,
     shapes: &'a Shapes,
     tallies: &'a Tallies,
+    is_in_squares: bool,
     lanes: f64,
     /// What one invocation takes after the other, and what a group does.
     single: f64,
@@ -141,8 +144,18 @@ impl Estimate<'_> {
         shapes: &Shapes,
         tallies: &Tallies,
         lanes: u32,
+        is_in_squares: bool,
     ) -> f64 {
-        let mut estimate = Estimate { function, vectors, shapes, tallies, lanes: lanes.into(), single: 2.0, group: 6.0 };
+        let mut estimate = Estimate {
+            function,
+            vectors,
+            shapes,
+            tallies,
+            is_in_squares,
+            lanes: lanes.into(),
+            single: 2.0,
+            group: 6.0,
+        };
         estimate.region(function.body, 1.0, shapes.is_divergent(Target::End));
         estimate.group / (estimate.single * estimate.lanes)
     }
@@ -229,6 +242,8 @@ impl Estimate<'_> {
                     (1.0, vectors * if masked { 2.5 } else { 1.0 })
                 }
                 Shape::Affine { .. } => (1.0, self.lanes * if masked { 2.0 } else { 1.2 }),
+                // The first cache has the lines of a square.
+                _ if self.is_in_squares => (1.0, self.lanes * 3.5),
                 // The lines of memory that it takes are taken from others.
                 _ => (1.0, self.lanes * 16.0),
             },

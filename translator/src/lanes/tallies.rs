@@ -89,9 +89,9 @@ pub fn tallies(function: &Function, roots: &Roots, buffers: u32) -> Tallies {
                     *known = known.and(this);
                     addresses[slot as usize].insert(args[0]);
                 }
-                Root::Among(set) => (0..buffers)
-                    .filter(|slot| set.has_slot(*slot))
-                    .for_each(|slot| uses[slot as usize] = Use::Other),
+                Root::Among(set) => {
+                    (0..buffers).filter(|slot| set.has_slot(*slot)).for_each(|slot| uses[slot as usize] = Use::Other)
+                }
                 Root::Stack | Root::Linear | Root::Unreached => {}
             }
         }
