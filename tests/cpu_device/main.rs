@@ -8,3 +8,4 @@ mod short;
 mod support;
 mod tiles;
 mod traps;
+mod views;

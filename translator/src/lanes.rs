@@ -85,6 +85,8 @@ pub struct Found {
     pub tallies: Vec<Tally>,
     /// What is known of it where neighbouring invocations better run long after each other.
     pub rows: Option<Rows>,
+    /// Whether invocations may change the same words, other than tallies, atomically.
+    pub contends: bool,
 }
 
 /// Of a kernel that goes through memory column by column somewhere, and row by row elsewhere.
@@ -106,7 +108,7 @@ const MOST_BYTES: usize = 1 << 20;
 /// Writes the kernel `function` for groups of so many invocations, a multiple of 4, whether or not that is faster; `None`: of as
 /// many as is best. `environment` is the calling instance's state.
 pub fn lanes(module: &Module, function: u32, environment: &Environment, host: &Host<'_>, width: Option<u32>) -> Found {
-    let refused = |reason: String| Found { lanes: Err(reason), tallies: Vec::new(), rows: None };
+    let refused = |reason: String| Found { lanes: Err(reason), tallies: Vec::new(), rows: None, contends: false };
     let Some(buffers) = module.kernel_buffers(function) else { return refused("The function is no kernel.".into()) };
     let shape = Shape { environment: environment.clone(), ..Shape::distinct(buffers) };
     let options = Options { max_operators: 20 * MOST_STATEMENTS as u32, ..Options::default() };
@@ -118,7 +120,8 @@ pub fn lanes(module: &Module, function: u32, environment: &Environment, host: &H
             let rows = rows::rows(&kernel).and_then(|length| Some(Rows { length, apart: needs.repeatable()? }));
             let known = Known { needs, tallies, is_in_squares: rows.is_some(), stack_pointer };
             let lanes = write(module, &kernel, &known, host, width);
-            Found { lanes, tallies: known.tallies.list, rows }
+            let contends = tallies::contends(&kernel, &known.tallies);
+            Found { lanes, tallies: known.tallies.list, rows, contends }
         }
         Err(error) => refused(error.to_string()),
     }

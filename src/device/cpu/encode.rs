@@ -17,7 +17,7 @@ use wavelift_translator::module::{ConstInit, Global};
 use super::body::{self, FunctionMap, Indices, Types};
 use super::bulk;
 use super::fuel::Costs;
-use super::lanes::{self, Found, Grouped, Lanes};
+use super::lanes::{self, Grouped, Lanes};
 use super::slice::Slice;
 use super::tiles;
 use crate::device::TableEntry;
@@ -52,6 +52,8 @@ pub struct DeviceModule {
     pub tallies: Vec<Tally>,
     /// Where a row of invocations ends, if there is `run_tiles`.
     pub rows: Option<Rows>,
+    /// Whether invocations may change the same words atomically.
+    pub contends: bool,
 }
 
 /// What a global of the device module is set to before a launch.
@@ -130,7 +132,9 @@ impl<'a> Encoder<'a> {
         self.write_globals()?;
         self.write_drop_flags();
         self.write_bodies()?;
-        let (grouped, tallies, rows) = self.write_groups(tables, lanes);
+        let lanes::Found { grouped, tallies, rows, contends } =
+            lanes::write(&self.indices, self.kernel, self.slice, tables, lanes, self.code.len() as u32);
+        let grouped = grouped.map(|written| self.push_groups(written));
         if rows.is_some() {
             let (run, group) = grouped.as_ref().map_or((0, 1), |grouped| (grouped.index, grouped.lanes));
             self.write_tiles(run, group)?;
@@ -167,7 +171,15 @@ impl<'a> Encoder<'a> {
             output.section(&DataCountSection { count: self.data.len() });
         }
         output.section(&code).section(&self.data);
-        Ok(DeviceModule { bytes: output.finish(), functions: self.maps, globals: self.sources, grouped, tallies, rows })
+        Ok(DeviceModule {
+            bytes: output.finish(),
+            functions: self.maps,
+            globals: self.sources,
+            grouped,
+            tallies,
+            rows,
+            contends,
+        })
     }
 
     /// `run`, the functions reached, the stubs, then the helpers: the order in which bodies are written.
@@ -274,22 +286,12 @@ impl<'a> Encoder<'a> {
     }
 
     /// Beside `run`, and with its type, the form that runs groups of invocations.
-    fn write_groups(
-        &mut self,
-        tables: &[Vec<TableEntry>],
-        lanes: Lanes,
-    ) -> (Result<Grouped, String>, Vec<Tally>, Option<Rows>) {
-        let index = self.code.len() as u32;
-        let Found { grouped, tallies, rows } =
-            lanes::write(&self.indices, self.kernel, self.slice, tables, lanes, index);
-        let grouped = grouped.map(|(grouped, function, map)| {
-            self.types.push(self.types[0]);
-            self.code.push(function);
-            self.maps.push(map);
-            self.exports.export(RUN_GROUPS, ExportKind::Func, index);
-            grouped
-        });
-        (grouped, tallies, rows)
+    fn push_groups(&mut self, (grouped, function, map): (Grouped, Function, FunctionMap)) -> Grouped {
+        self.exports.export(RUN_GROUPS, ExportKind::Func, self.code.len() as u32);
+        self.types.push(self.types[0]);
+        self.code.push(function);
+        self.maps.push(map);
+        grouped
     }
 
     /// Beside `run`, and with one more parameter, what takes rows of invocations in squares by a function of its type.

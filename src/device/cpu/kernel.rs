@@ -10,7 +10,7 @@ use wasmtime::{Config, Engine, Val};
 use wavelift_translator::lanes::{Rows, Tally};
 
 use super::body::FunctionMap;
-use super::cost::Cost;
+use super::cost::{Contention, Cost};
 use super::encode::{DeviceModule, Source, encode};
 use super::fuel::Costs;
 use super::lanes::{Grouped, Lanes};
@@ -42,6 +42,8 @@ pub struct Kernel {
     pub may_need_caller: bool,
     /// What its invocations take.
     pub cost: Cost,
+    /// The same on one thread and on all, of a kernel whose invocations may change the same words.
+    pub contention: Option<Contention>,
 }
 
 impl Kernel {
@@ -177,7 +179,7 @@ impl Kernels {
             .map_err(LaunchError::Internal)?;
         times.lift = start.elapsed();
         let start = Instant::now();
-        let DeviceModule { bytes, functions, globals, grouped, tallies, rows } = device;
+        let DeviceModule { bytes, functions, globals, grouped, tallies, rows, contends } = device;
         if let Err(reason) = &grouped {
             tracing::debug!(
                 "invocations of `{}` run one by one: {reason}",
@@ -202,6 +204,7 @@ impl Kernels {
             rows,
             may_need_caller,
             cost,
+            contention: contends.then(Contention::default),
         })))
     }
 

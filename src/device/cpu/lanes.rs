@@ -79,6 +79,8 @@ pub struct Found {
     pub tallies: Vec<Tally>,
     /// See [`lanes::Found`].
     pub rows: Option<Rows>,
+    /// See [`lanes::Found`].
+    pub contends: bool,
 }
 
 /// Writes it, as the function with this index.
@@ -90,7 +92,8 @@ pub fn write(
     lanes: Lanes,
     index: u32,
 ) -> Found {
-    let refused = |reason: &str| Found { grouped: Err(reason.into()), tallies: Vec::new(), rows: None };
+    let refused =
+        |reason: &str| Found { grouped: Err(reason.into()), tallies: Vec::new(), rows: None, contends: false };
     let width = match lanes {
         Lanes::Auto => None,
         Lanes::Off => return refused("It was asked for that invocations run one by one."),
@@ -124,5 +127,5 @@ pub fn write(
         written.fuel.into_iter().for_each(|range: Range<u32>| map.takes_fuel(range));
         (Grouped { index, lanes: written.lanes, apart: written.apart }, written.function, map)
     });
-    Found { grouped, tallies: found.tallies, rows: found.rows }
+    Found { grouped, tallies: found.tallies, rows: found.rows, contends: found.contends }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::shapes::{Shape, shapes};
 use crate::analysis::dataflow;
 use crate::analysis::roots::{Root, Roots};
 use crate::ir::{AtomicOp, Function, Op, StmtKind, Value};
@@ -104,6 +105,17 @@ pub fn tallies(function: &Function, roots: &Roots, buffers: u32) -> Tallies {
         }
     }
     found
+}
+
+/// Whether invocations may change the same words, other than tallies, atomically: at addresses that do not grow with the id.
+pub fn contends(function: &Function, tallies: &Tallies) -> bool {
+    let shapes = shapes(function, 4);
+    dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts).any(|stmt| match &stmt.kind {
+        StmtKind::Op { op: Op::Atomic(op, _), args, .. } => {
+            op.stores() && !tallies.addresses.contains(&args[0]) && !matches!(shapes.of(args[0]), Shape::Affine { .. })
+        }
+        _ => false,
+    })
 }
 
 /// What an operator adds.
