@@ -4,6 +4,7 @@ mod control;
 mod memory;
 mod operators;
 mod planted;
+mod tallies;
 mod traps;
 
 use std::sync::Arc;

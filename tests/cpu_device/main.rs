@@ -6,4 +6,6 @@ mod launches;
 mod memory;
 mod short;
 mod support;
+mod tiles;
 mod traps;
+mod views;

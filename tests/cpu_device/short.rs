@@ -90,3 +90,25 @@ fn what_changes_between_equal_launches_is_seen() {
         }
     }
 }
+
+/// Invocations that all change one word run on one thread for a while, on all, or on one to the end, as they are found to be fastest:
+/// each runs once.
+#[test]
+fn invocations_that_contend_run_once() {
+    const COUNT: u32 = 60_000;
+    let text = r#"(module (memory (export "memory") 1)
+      (func (export "take") (param $i i32) (param i32 i32) (param $next i32) (param i32) (param $taken i32) (param i32)
+        (i32.store (i32.add (local.get $taken) (i32.shl (i32.atomic.rmw.add (local.get $next) (i32.const 1)) (i32.const 2)))
+          (i32.add (local.get $i) (i32.const 1)))))"#;
+    let mut guest = Guest::new(&parallel(), text);
+    let next = guest.buffer(4, Access::ReadWrite);
+    let taken = guest.buffer(COUNT * 4, Access::ReadWrite);
+    for launch in 0..40 {
+        guest.context.write_buffer(next.id, 0, &[0; 4]).unwrap();
+        guest.context.write_buffer(taken.id, 0, &vec![0; COUNT as usize * 4]).unwrap();
+        guest.launch("take", COUNT, &[next, taken]).unwrap();
+        let mut ids = guest.words(taken);
+        ids.sort_unstable();
+        assert!(ids.into_iter().eq(1..=COUNT), "launch {launch}");
+    }
+}

@@ -21,15 +21,24 @@ mod control;
 mod cost;
 mod memory;
 mod operators;
+mod rows;
 mod shapes;
+mod tallies;
 mod vectors;
 
 use std::ops::Range;
 
+use crate::analysis::roots::roots;
 use crate::error::Location;
-use crate::ir::{Op, StmtKind, Type};
+use crate::ir::{Function, Op, StmtKind, Type};
 use crate::options::{Environment, Options, Shape};
 use crate::{Module, Simplified, on_deep_stack, simplified};
+
+pub use rows::Length;
+pub use tallies::{Sum, Tally};
+
+use again::Needs;
+use tallies::Tallies;
 
 /// What an iteration of the loop that ends at a place takes; `None` for a loop that the guest does not have.
 pub type LoopCosts<'a> = &'a dyn Fn(Location) -> Option<i32>;
@@ -43,6 +52,9 @@ pub struct Host<'a> {
     pub iteration: u32,
     /// The global that holds the size of memory in pages.
     pub pages: u32,
+    /// The global that is not 0 while all tallies of the kernel are this thread's own: what is added to them need not be so
+    /// atomically.
+    pub own_tallies: u32,
     /// The global that holds the value of a global of the guest at the launch; `None` for one that is each worker's own.
     pub global: &'a dyn Fn(u32) -> Option<u32>,
     /// What an invocation starts with of fuel, and what an iteration of the loop that ends at a place takes, if that is limited.
@@ -63,6 +75,30 @@ pub struct Lanes {
     pub apart: Vec<(u32, u32)>,
 }
 
+/// What can be done with a kernel.
+#[derive(Debug)]
+pub struct Found {
+    /// The function that runs it in groups, or a sentence that says why its invocations are to run one by one.
+    pub lanes: Result<Lanes, String>,
+    /// Buffers to which it does nothing but add, in the order of the launch's list, if these are distinct from each other and
+    /// from all others.
+    pub tallies: Vec<Tally>,
+    /// What is known of it where neighbouring invocations better run long after each other.
+    pub rows: Option<Rows>,
+    /// Whether invocations may change the same words, other than tallies, atomically.
+    pub contends: bool,
+}
+
+/// Of a kernel that goes through memory column by column somewhere, and row by row elsewhere.
+#[derive(Debug)]
+pub struct Rows {
+    /// Invocations of a row.
+    pub length: Length,
+    /// Pairs of buffers, by their place in the launch's list, that must not be the same: else invocations that ran already might not
+    /// come to the same trap if they ran again.
+    pub apart: Vec<(u32, u32)>,
+}
+
 /// Most statements of a kernel in groups: compiling takes a multiple of what the form for one invocation takes.
 const MOST_STATEMENTS: usize = 6000;
 /// Most locals, and bytes, of the function: engines have limits.
@@ -71,33 +107,53 @@ const MOST_BYTES: usize = 1 << 20;
 
 /// Writes the kernel `function` for groups of so many invocations, a multiple of 4, whether or not that is faster; `None`: of as
 /// many as is best. `environment` is the calling instance's state.
-///
-/// # Errors
-/// A sentence that says why its invocations are to run one by one.
-pub fn lanes(
+pub fn lanes(module: &Module, function: u32, environment: &Environment, host: &Host<'_>, width: Option<u32>) -> Found {
+    let refused = |reason: String| Found { lanes: Err(reason), tallies: Vec::new(), rows: None, contends: false };
+    let Some(buffers) = module.kernel_buffers(function) else { return refused("The function is no kernel.".into()) };
+    let shape = Shape { environment: environment.clone(), ..Shape::distinct(buffers) };
+    let options = Options { max_operators: 20 * MOST_STATEMENTS as u32, ..Options::default() };
+    match on_deep_stack(&options, || simplified(module, function, &shape, &options)) {
+        Ok(Simplified { kernel, frames, .. }) => {
+            let stack_pointer = frames.stack_pointer;
+            let tallies = tallies::tallies(&kernel, &roots(&kernel, &shape, stack_pointer), shape.slots());
+            let needs = again::needs(&kernel, &shape, stack_pointer);
+            let rows = rows::rows(&kernel).and_then(|length| Some(Rows { length, apart: needs.repeatable()? }));
+            let known = Known { needs, tallies, is_in_squares: rows.is_some(), stack_pointer };
+            let lanes = write(module, &kernel, &known, host, width);
+            let contends = tallies::contends(&kernel, &known.tallies);
+            Found { lanes, tallies: known.tallies.list, rows, contends }
+        }
+        Err(error) => refused(error.to_string()),
+    }
+}
+
+/// What is known of a kernel.
+struct Known {
+    needs: Needs,
+    tallies: Tallies,
+    is_in_squares: bool,
+    stack_pointer: Option<u32>,
+}
+
+fn write(
     module: &Module,
-    function: u32,
-    environment: &Environment,
+    kernel: &Function,
+    known: &Known,
     host: &Host<'_>,
     width: Option<u32>,
 ) -> Result<Lanes, String> {
-    let buffers = module.kernel_buffers(function).ok_or("The function is no kernel.")?;
-    let shape = Shape { environment: environment.clone(), ..Shape::distinct(buffers) };
-    let options = Options { max_operators: 20 * MOST_STATEMENTS as u32, ..Options::default() };
-    let simplified = on_deep_stack(&options, || simplified(module, function, &shape, &options));
-    let Simplified { kernel, frames, .. } = simplified.map_err(|error| error.to_string())?;
+    let Known { needs, tallies, .. } = known;
     if kernel.stmt_count() > MOST_STATEMENTS {
         return Err(format!("It has more than {MOST_STATEMENTS} operators."));
     }
-    check(&kernel, frames.stack_pointer, host)?;
-    let needs = again::needs(&kernel, &shape, frames.stack_pointer);
+    check(kernel, known.stack_pointer, host)?;
     let width = match width {
         Some(width) => width,
-        None => cost::width(&kernel)?,
+        None => cost::width(module, kernel, tallies, known.is_in_squares)?,
     };
-    let shapes = shapes::shapes(&kernel, width);
-    let apart = needs.apart(&kernel, &shapes, host.fuel.is_some())?;
-    let code = control::write(&kernel, &shapes, width, host)?;
+    let shapes = shapes::shapes(kernel, width);
+    let apart = needs.apart(kernel, &shapes, host.fuel.is_some())?;
+    let code = control::write(kernel, &shapes, tallies, width, host)?;
     if code.local_count() > MOST_LOCALS || code.len() > MOST_BYTES {
         return Err("Its code would be too long.".into());
     }
@@ -109,7 +165,7 @@ pub fn lanes(
 const LARGEST_OFFSET: u32 = 1 << 31;
 
 /// Refuses what can't be in groups.
-fn check(kernel: &crate::ir::Function, stack_pointer: Option<u32>, host: &Host<'_>) -> Result<(), String> {
+fn check(kernel: &Function, stack_pointer: Option<u32>, host: &Host<'_>) -> Result<(), String> {
     for id in crate::analysis::dataflow::regions(kernel) {
         for stmt in &kernel.region(id).stmts {
             let StmtKind::Op { op, result, .. } = &stmt.kind else { continue };
@@ -118,9 +174,6 @@ fn check(kernel: &crate::ir::Function, stack_pointer: Option<u32>, host: &Host<'
             }
             if op.memory_access().is_some_and(|access| access.offset > LARGEST_OFFSET) {
                 return Err("It adds a large offset to an address.".into());
-            }
-            if op.memory_access().is_some_and(|access| access.checked.is_some()) {
-                return Err("It has vectors of its own, or moves much memory at once.".into());
             }
             match op {
                 Op::Const(_)

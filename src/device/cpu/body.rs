@@ -23,8 +23,10 @@ pub const SITE: u32 = 2;
 
 /// Global that holds the lowest address of a buffer; `u32::MAX` where there is none.
 pub const LOWEST: u32 = 3;
+/// Global that is not 0 while the kernel's tallies are this worker's own.
+pub const OWN_TALLIES: u32 = 4;
 /// Global that holds the fuel that the invocation has left; only there if fuel is limited.
-pub const FUEL: u32 = 4;
+pub const FUEL: u32 = 5;
 
 /// Where the instructions of one function of a device module come from.
 #[derive(Debug, Default)]

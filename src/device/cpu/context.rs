@@ -130,6 +130,7 @@ impl CpuContext {
             memory_bytes,
             own_memory,
             buffers,
+            all_buffers: launch.buffers.clone(),
             stack,
             globals,
             arguments: arguments.map(|argument| Val::I32(argument as i32)).collect(),
@@ -274,7 +275,7 @@ impl Context for CpuContext {
                 self.device.kernels.give_up(launch, &job.plan.kernel, &reason);
                 return Err(LaunchError::NeedsCaller(reason));
             }
-            None => job.plan.kernel.cost.learn(launch.iterations, job.busy()),
+            None => job.learn(),
         }
         if copies {
             self.copy_out(memory_bytes, caller).map_err(failed)?;

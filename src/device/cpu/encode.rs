@@ -11,6 +11,7 @@ use wasm_encoder::{
 };
 use wasmparser::FuncType;
 use wavelift_translator::Module;
+use wavelift_translator::lanes::{Rows, Tally};
 use wavelift_translator::module::{ConstInit, Global};
 
 use super::body::{self, FunctionMap, Indices, Types};
@@ -18,18 +19,23 @@ use super::bulk;
 use super::fuel::Costs;
 use super::lanes::{self, Grouped, Lanes};
 use super::slice::Slice;
+use super::tiles;
 use crate::device::TableEntry;
 
 /// Name of the exported function `run`.
 pub const RUN: &str = "run";
 /// Name of the exported function that runs groups of invocations, if there is one.
 pub const RUN_GROUPS: &str = "run_groups";
+/// Name of the exported function that runs rows of invocations in squares, if there is one.
+pub const RUN_TILES: &str = "run_tiles";
 /// Name of the exported global that holds the iteration id.
 pub const ITERATION: &str = "iteration";
 /// Name of the exported global that holds the size of linear memory in pages.
 pub const PAGES: &str = "pages";
 /// Name of the exported global that holds the lowest address of a buffer.
 pub const LOWEST: &str = "lowest";
+/// Name of the exported global that is not 0 while the kernel's tallies are the worker's own.
+pub const OWN_TALLIES: &str = "own_tallies";
 
 /// A device module and what is needed to run it.
 #[derive(Debug)]
@@ -42,6 +48,12 @@ pub struct DeviceModule {
     pub globals: Vec<(Source, String)>,
     /// The form that runs groups of invocations, or the sentence that says why there is none.
     pub grouped: Result<Grouped, String>,
+    /// Buffers to which the kernel does nothing but add.
+    pub tallies: Vec<Tally>,
+    /// Where a row of invocations ends, if there is `run_tiles`.
+    pub rows: Option<Rows>,
+    /// Whether invocations may change the same words atomically.
+    pub contends: bool,
 }
 
 /// What a global of the device module is set to before a launch.
@@ -120,7 +132,13 @@ impl<'a> Encoder<'a> {
         self.write_globals()?;
         self.write_drop_flags();
         self.write_bodies()?;
-        let grouped = self.write_groups(tables, lanes);
+        let lanes::Found { grouped, tallies, rows, contends } =
+            lanes::write(&self.indices, self.kernel, self.slice, tables, lanes, self.code.len() as u32);
+        let grouped = grouped.map(|written| self.push_groups(written));
+        if rows.is_some() {
+            let (run, group) = grouped.as_ref().map_or((0, 1), |grouped| (grouped.index, grouped.lanes));
+            self.write_tiles(run, group)?;
+        }
         let (table_section, elements) = self.tables(tables)?;
         self.exports.export(RUN, ExportKind::Func, 0);
         let mut functions = FunctionSection::new();
@@ -153,7 +171,15 @@ impl<'a> Encoder<'a> {
             output.section(&DataCountSection { count: self.data.len() });
         }
         output.section(&code).section(&self.data);
-        Ok(DeviceModule { bytes: output.finish(), functions: self.maps, globals: self.sources, grouped })
+        Ok(DeviceModule {
+            bytes: output.finish(),
+            functions: self.maps,
+            globals: self.sources,
+            grouped,
+            tallies,
+            rows,
+            contends,
+        })
     }
 
     /// `run`, the functions reached, the stubs, then the helpers: the order in which bodies are written.
@@ -175,6 +201,8 @@ impl<'a> Encoder<'a> {
         self.globals.global(mutable(ValType::I32), &ConstExpr::i32_const(0));
         self.globals.global(mutable(ValType::I32), &ConstExpr::i32_const(0));
         self.exports.export(LOWEST, ExportKind::Global, body::LOWEST);
+        self.globals.global(mutable(ValType::I32), &ConstExpr::i32_const(0));
+        self.exports.export(OWN_TALLIES, ExportKind::Global, body::OWN_TALLIES);
         if self.indices.costs.is_some() {
             self.globals.global(mutable(ValType::I32), &ConstExpr::i32_const(0));
         }
@@ -258,15 +286,22 @@ impl<'a> Encoder<'a> {
     }
 
     /// Beside `run`, and with its type, the form that runs groups of invocations.
-    fn write_groups(&mut self, tables: &[Vec<TableEntry>], lanes: Lanes) -> Result<Grouped, String> {
-        let index = self.code.len() as u32;
-        let written = lanes::write(&self.indices, self.kernel, self.slice, tables, lanes, index);
-        let (grouped, function, map) = written?;
+    fn push_groups(&mut self, (grouped, function, map): (Grouped, Function, FunctionMap)) -> Grouped {
+        self.exports.export(RUN_GROUPS, ExportKind::Func, self.code.len() as u32);
         self.types.push(self.types[0]);
         self.code.push(function);
         self.maps.push(map);
-        self.exports.export(RUN_GROUPS, ExportKind::Func, index);
-        Ok(grouped)
+        grouped
+    }
+
+    /// Beside `run`, and with one more parameter, what takes rows of invocations in squares by a function of its type.
+    fn write_tiles(&mut self, run: u32, group: u32) -> Result<(), String> {
+        let kernel_type = self.module.function_type(self.kernel).ok_or("The kernel has no type.")?;
+        let params = kernel_type.params().len() as u32 + 1;
+        let ty = FuncType::new(vec![wasmparser::ValType::I32; params as usize + 1], []);
+        self.exports.export(RUN_TILES, ExportKind::Func, self.code.len() as u32);
+        self.push(&ty, (tiles::run_tiles(params, run, group), FunctionMap::default()));
+        Ok(())
     }
 
     fn push(&mut self, ty: &FuncType, (code, map): (Function, FunctionMap)) {

@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use wasmtime::{Engine, Val};
 
+use super::cost::Begin;
 use super::kernel::Kernel;
+use super::tallies::Tallies;
+use super::tiles;
 use super::worker::Worker;
 use crate::device::{BufferSpec, GlobalValue, KernelTrap};
 use crate::interrupt::{Interrupt, Interruption};
@@ -60,8 +63,10 @@ pub struct Plan {
     pub memory_bytes: u64,
     /// What holds it, where it is a memory of the kernel's own and not the bottom of `space`.
     pub own_memory: Option<Arc<Backing>>,
-    /// The launch's buffers.
+    /// The launch's buffers, each once.
     pub buffers: Vec<BufferSpec>,
+    /// The same as they were given.
+    pub all_buffers: Vec<BufferSpec>,
     /// Address and size of the stack that each worker has for itself.
     pub stack: Option<(u32, u32)>,
     /// Values of [`Kernel::globals`].
@@ -80,10 +85,20 @@ pub struct Plan {
 pub struct Job {
     /// What to run, and where.
     pub plan: Plan,
+    /// Buffers to which the kernel does nothing but add.
+    pub tallies: Tallies,
+    /// Invocations of a row, where rows are taken in squares; chunks begin with a row then.
+    pub row: Option<u32>,
     /// Invocations of one chunk.
     chunk: AtomicU32,
     /// Whether the thread that launches works alone.
     alone: AtomicBool,
+    /// Whether it should be done at once.
+    is_brief: bool,
+    /// For how long a thread works alone before it asks for help.
+    patience: Duration,
+    /// What ran on one thread before others came, and for how long, in nanoseconds.
+    before: (AtomicU32, AtomicU64),
     /// When the first chunk was claimed.
     started: OnceLock<Instant>,
     /// How long threads have run invocations, in nanoseconds.
@@ -99,6 +114,12 @@ pub struct Job {
 const CHUNKS: u32 = 32;
 /// Chunks of a launch that one thread begins alone: so often it looks whether it takes longer than expected.
 const CHUNKS_ALONE: u32 = 8;
+/// One that should take no longer goes on with all that is left, where the first chunk took as little.
+const BRIEF: Duration = Duration::from_micros(5);
+/// For so long one thread works alone to see what an invocation takes where no other one is at the same words.
+const LOOK: Duration = Duration::from_micros(200);
+/// Launches of fewer invocations are shared however slow that is: these may wait for each other.
+const MANY: u32 = 4096;
 /// Largest chunk, for launches of billions.
 const LARGEST: u32 = 1 << 16;
 /// A launch that should take no longer is run by the thread that launches, alone: others would hardly be awake before it ends.
@@ -107,13 +128,33 @@ const ALONE: Duration = Duration::from_micros(30);
 impl Job {
     /// A launch of which nothing has run.
     pub fn new(plan: Plan) -> Job {
-        let is_short = plan.kernel.cost.expected(plan.iterations).is_some_and(|expected| expected <= ALONE);
-        let alone = plan.workers.len() == 1 || plan.iterations == 1 || is_short;
-        let (chunk, end) = (AtomicU32::new(chunk(&plan, plan.iterations, alone)), AtomicU32::new(plan.iterations));
+        let expected = plan.kernel.cost.expected(plan.iterations);
+        let is_short = expected.is_some_and(|expected| expected <= ALONE);
+        let contention = plan.kernel.contention.as_ref().filter(|_| !is_short && plan.iterations >= MANY);
+        let begin = contention.map(|known| known.begin(plan.workers.len()));
+        let (contends, patience) = match begin {
+            None | Some(Begin::Shared) => (false, ALONE),
+            Some(Begin::Alone) => (true, LOOK),
+            Some(Begin::AloneToTheEnd) => (true, Duration::MAX),
+        };
+        let alone = plan.workers.len() == 1 || plan.iterations == 1 || is_short || contends;
+        let workers = plan.workers.len();
+        let tallies = Tallies::new(&plan.kernel.tallies, &plan.all_buffers, plan.iterations, workers, alone);
+        let row = (!alone || workers == 1)
+            .then(|| tiles::row(&plan.kernel, &plan.all_buffers, &plan.space, &plan.arguments))
+            // Enough squares for all workers.
+            .and_then(|row| row.filter(|row| plan.iterations / workers as u32 >= 2 * tiles::chunk(*row)));
+        let chunk = row.map_or_else(|| chunk(&plan, plan.iterations, alone && !contends), tiles::chunk);
+        let (chunk, end) = (AtomicU32::new(chunk), AtomicU32::new(plan.iterations));
         Job {
             plan,
+            tallies,
+            row,
             chunk,
             alone: AtomicBool::new(alone),
+            is_brief: expected.is_some_and(|expected| expected <= BRIEF),
+            patience,
+            before: Default::default(),
             started: OnceLock::new(),
             busy: AtomicU64::new(0),
             next: AtomicU64::new(0),
@@ -129,14 +170,23 @@ impl Job {
 
     /// Divides what is left among all workers.
     pub fn share(&self) {
-        let left = u64::from(self.plan.iterations).saturating_sub(self.next.load(Ordering::Relaxed));
+        let done = self.next.load(Ordering::Relaxed);
+        let left = u64::from(self.plan.iterations).saturating_sub(done);
+        self.before.0.store(done as u32, Ordering::Relaxed);
+        self.before.1.store(self.busy.load(Ordering::Relaxed), Ordering::Relaxed);
         self.chunk.store(chunk(&self.plan, left as u32, false), Ordering::Relaxed);
         self.alone.store(false, Ordering::Relaxed);
     }
 
     /// Whether one that works alone should do so no longer: it takes longer than expected, and there are others.
     fn needs_help(&self) -> bool {
-        self.is_alone() && self.plan.workers.len() > 1 && self.started.get_or_init(Instant::now).elapsed() > ALONE
+        if !self.is_alone() || self.plan.workers.len() == 1 {
+            return false;
+        }
+        match self.started.get() {
+            Some(started) => !self.is_exhausted() && started.elapsed() > self.patience,
+            None => self.started.set(Instant::now()).is_err(),
+        }
     }
 
     /// The next iterations to run; none where the job must be shared first. Claims only rise, so that when an invocation has
@@ -149,7 +199,9 @@ impl Job {
         if self.needs_help() {
             return None;
         }
-        let chunk = u64::from(self.chunk.load(Ordering::Relaxed));
+        let goes_on = self.is_brief && self.is_alone() && self.next.load(Ordering::Relaxed) > 0;
+        let chunk = if goes_on { self.plan.iterations } else { self.chunk.load(Ordering::Relaxed) };
+        let chunk = u64::from(chunk);
         let start = self.next.fetch_add(chunk, Ordering::Relaxed);
         let end = (start + chunk).min(self.end.load(Ordering::Relaxed).into());
         (start < end).then_some(start as u32..end as u32)
@@ -163,6 +215,20 @@ impl Job {
     /// How long all workers together have run invocations.
     pub fn busy(&self) -> Duration {
         Duration::from_nanos(self.busy.load(Ordering::Relaxed))
+    }
+
+    /// Takes note of what its invocations took; none of them ended early.
+    pub fn learn(&self) {
+        let (kernel, busy, all) = (&self.plan.kernel, self.busy(), self.plan.iterations);
+        kernel.cost.learn(all, busy);
+        let contention = kernel.contention.as_ref().filter(|_| self.plan.workers.len() > 1 && all >= MANY);
+        let Some(contention) = contention else { return };
+        if self.is_alone() {
+            return contention.learn((all, busy), (0, Duration::ZERO));
+        }
+        let alone =
+            (self.before.0.load(Ordering::Relaxed), Duration::from_nanos(self.before.1.load(Ordering::Relaxed)));
+        contention.learn(alone, (all.saturating_sub(alone.0), busy.saturating_sub(alone.1)));
     }
 
     /// Whether no chunk is left to claim.

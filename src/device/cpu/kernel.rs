@@ -7,9 +7,10 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use wasmtime::{Config, Engine, Val};
+use wavelift_translator::lanes::{Rows, Tally};
 
 use super::body::FunctionMap;
-use super::cost::Cost;
+use super::cost::{Contention, Cost};
 use super::encode::{DeviceModule, Source, encode};
 use super::fuel::Costs;
 use super::lanes::{Grouped, Lanes};
@@ -33,10 +34,16 @@ pub struct Kernel {
     pub stack_pointer: Option<u32>,
     /// The form that runs groups of invocations, if there is one.
     pub grouped: Option<Grouped>,
+    /// Buffers to which it does nothing but add.
+    pub tallies: Vec<Tally>,
+    /// What is known of it where neighbouring invocations better run long after each other.
+    pub rows: Option<Rows>,
     /// Whether an invocation may come to an operator that only the caller's own instance can run.
     pub may_need_caller: bool,
     /// What its invocations take.
     pub cost: Cost,
+    /// The same on one thread and on all, of a kernel whose invocations may change the same words.
+    pub contention: Option<Contention>,
 }
 
 impl Kernel {
@@ -172,7 +179,7 @@ impl Kernels {
             .map_err(LaunchError::Internal)?;
         times.lift = start.elapsed();
         let start = Instant::now();
-        let DeviceModule { bytes, functions, globals, grouped } = device;
+        let DeviceModule { bytes, functions, globals, grouped, tallies, rows, contends } = device;
         if let Err(reason) = &grouped {
             tracing::debug!(
                 "invocations of `{}` run one by one: {reason}",
@@ -186,7 +193,19 @@ impl Kernels {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let (may_need_caller, cost, grouped) = (slice.may_need_caller, Cost::default(), grouped.ok());
-        Ok(Ok(Arc::new(Kernel { id, module, functions, globals, stack_pointer, grouped, may_need_caller, cost })))
+        Ok(Ok(Arc::new(Kernel {
+            id,
+            module,
+            functions,
+            globals,
+            stack_pointer,
+            grouped,
+            tallies,
+            rows,
+            may_need_caller,
+            cost,
+            contention: contends.then(Contention::default),
+        })))
     }
 
     fn compile_bytes(&self, engine: &Engine, bytes: Vec<u8>) -> wasmtime::Result<wasmtime::Module> {

@@ -5,10 +5,10 @@ use std::str::FromStr;
 
 use wasm_encoder::Function;
 use wasmtime::Val;
-use wavelift_translator::lanes::{self, Host};
+use wavelift_translator::lanes::{self, Host, Rows, Tally};
 use wavelift_translator::{Environment, Module};
 
-use super::body::{FunctionMap, ITERATION, Indices, PAGES};
+use super::body::{FunctionMap, ITERATION, Indices, OWN_TALLIES, PAGES};
 use super::slice::Slice;
 use crate::device::TableEntry;
 
@@ -60,16 +60,30 @@ pub struct Grouped {
 impl Grouped {
     /// Whether it may run with these arguments of `run`.
     pub fn takes(&self, arguments: &[Val]) -> bool {
-        // Behind the ids, the number of iterations and the block size.
-        let address = |buffer: u32| arguments.get(4 + 2 * buffer as usize).and_then(Val::i32);
-        self.apart.iter().all(|(a, b)| address(*a) != address(*b))
+        are_apart(&self.apart, arguments)
     }
 }
 
+/// Whether no pair of these buffers is the same, by the arguments of `run`.
+pub fn are_apart(pairs: &[(u32, u32)], arguments: &[Val]) -> bool {
+    // Behind the ids, the number of iterations and the block size.
+    let address = |buffer: u32| arguments.get(4 + 2 * buffer as usize).and_then(Val::i32);
+    pairs.iter().all(|(a, b)| address(*a) != address(*b))
+}
+
+/// What is found out about a kernel.
+pub struct Found {
+    /// A form that runs groups, or a sentence that says why invocations run one by one.
+    pub grouped: Result<(Grouped, Function, FunctionMap), String>,
+    /// See [`lanes::Found`].
+    pub tallies: Vec<Tally>,
+    /// See [`lanes::Found`].
+    pub rows: Option<Rows>,
+    /// See [`lanes::Found`].
+    pub contends: bool,
+}
+
 /// Writes it, as the function with this index.
-///
-/// # Errors
-/// A sentence that says why invocations run one by one.
 pub fn write(
     indices: &Indices<'_>,
     kernel: u32,
@@ -77,14 +91,16 @@ pub fn write(
     tables: &[Vec<TableEntry>],
     lanes: Lanes,
     index: u32,
-) -> Result<(Grouped, Function, FunctionMap), String> {
+) -> Found {
+    let refused =
+        |reason: &str| Found { grouped: Err(reason.into()), tallies: Vec::new(), rows: None, contends: false };
     let width = match lanes {
         Lanes::Auto => None,
-        Lanes::Off => return Err("It was asked for that invocations run one by one.".into()),
+        Lanes::Off => return refused("It was asked for that invocations run one by one."),
         Lanes::Of(width) => Some(width.clamp(4, 64) / 4 * 4),
     };
     if !slice.inits.is_empty() || !slice.drops.is_empty() {
-        return Err("It reads data segments.".into());
+        return refused("It reads data segments.");
     }
     let module: &Module = indices.module;
     let entries = |table: u32| tables.get(table as usize).cloned().unwrap_or_default();
@@ -101,11 +117,15 @@ pub fn write(
         one_by_one: 0,
         iteration: ITERATION,
         pages: PAGES,
+        own_tallies: OWN_TALLIES,
         global: &global,
         fuel: indices.costs.map(|costs| (costs.limit, &cost as _)),
     };
-    let written = lanes::lanes(module, kernel, &environment, &host, width)?;
-    let mut map = FunctionMap::default();
-    written.fuel.into_iter().for_each(|range: Range<u32>| map.takes_fuel(range));
-    Ok((Grouped { index, lanes: written.lanes, apart: written.apart }, written.function, map))
+    let found = lanes::lanes(module, kernel, &environment, &host, width);
+    let grouped = found.lanes.map(|written| {
+        let mut map = FunctionMap::default();
+        written.fuel.into_iter().for_each(|range: Range<u32>| map.takes_fuel(range));
+        (Grouped { index, lanes: written.lanes, apart: written.apart }, written.function, map)
+    });
+    Found { grouped, tallies: found.tallies, rows: found.rows, contends: found.contends }
 }

@@ -22,8 +22,11 @@ mod lanes;
 mod operators;
 mod pool;
 mod run;
+mod shown;
 mod slice;
 mod stack_pointer;
+mod tallies;
+mod tiles;
 mod worker;
 
 pub use lanes::Lanes;

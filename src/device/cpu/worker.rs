@@ -12,17 +12,31 @@ use super::encode;
 use super::job::{Event, Job};
 use super::kernel::Kernel;
 use super::run::Run;
-use crate::device::{BufferSpec, GlobalValue, KernelTrap, TrapKind};
-use crate::memory::{AddressSpace, Backing, Protection, View, buffer_bytes, protection_of, with_view};
+use super::shown::{LITTLE, Shown};
+use crate::device::{GlobalValue, KernelTrap, TrapKind};
+use crate::memory::{View, with_view};
 use crate::trap::kind_of;
 
-/// What a worker keeps between launches.
+/// What a worker keeps between launches: views of the address space that show what launches wanted.
 #[derive(Default)]
 pub struct Worker {
-    shown: Option<Shown>,
+    seats: Vec<Seat>,
+    /// Counts launches.
+    launches: u64,
+}
+
+/// A view and the instances of kernels on it.
+struct Seat {
+    shown: Shown,
     /// By the kernel's id.
     loaded: HashMap<u64, Loaded>,
+    /// The worker's last launch that took it.
+    used: u64,
 }
+
+/// Most views of a worker. To show other buffers takes the system longer the larger they are, so that launches on different
+/// ones in turns each have a view.
+const MOST_SEATS: usize = 8;
 
 /// A kernel's instances take little, but a guest may have any number of kernels.
 const MOST_INSTANCES: usize = 256;
@@ -33,13 +47,16 @@ struct Loaded {
     run: Run,
     /// Runs groups of invocations.
     run_groups: Option<Run>,
+    /// Runs rows of invocations in squares.
+    run_tiles: Option<Run>,
     iteration: Global,
     pages: Global,
     lowest: Global,
+    own_tallies: Global,
     /// In the order of [`Kernel::globals`].
     globals: Vec<Global>,
-    /// What `pages`, `lowest` and `globals` were set to.
-    set: Option<(u32, u32, Vec<GlobalValue>)>,
+    /// What `pages`, `lowest`, `own_tallies` and `globals` were set to.
+    set: Option<(u32, u32, bool, Vec<GlobalValue>)>,
 }
 
 /// The forms of a kernel.
@@ -49,6 +66,8 @@ enum Form {
     Single,
     /// Groups of invocations.
     Groups,
+    /// Rows of invocations in squares.
+    Squares,
 }
 
 impl Worker {
@@ -60,15 +79,12 @@ impl Worker {
     }
 
     fn try_work(&mut self, job: &Job) -> Result<(), String> {
-        let shown = match &mut self.shown {
-            Some(shown) => shown,
-            none => none.insert(Shown::new(&job.plan.space)?),
-        };
+        let Seat { shown, loaded, .. } = self.seat(job)?;
         shown.show(job)?;
-        if self.loaded.len() >= MOST_INSTANCES && !self.loaded.contains_key(&job.plan.kernel.id) {
-            self.loaded.clear();
+        if loaded.len() >= MOST_INSTANCES && !loaded.contains_key(&job.plan.kernel.id) {
+            loaded.clear();
         }
-        let loaded = match self.loaded.entry(job.plan.kernel.id) {
+        let loaded = match loaded.entry(job.plan.kernel.id) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
                 entry.insert(Loaded::new(&job.plan.engine, &job.plan.kernel, &shown.view)?)
@@ -78,12 +94,30 @@ impl Worker {
         let mut arguments = job.plan.arguments.clone();
         let started = Instant::now();
         while let Some(chunk) = job.claim() {
-            if let Some(event) = loaded.run_chunk(&job.plan.kernel, chunk, &mut arguments)? {
+            if let Some(event) = loaded.run_chunk(job, chunk, &mut arguments)? {
                 job.record(event);
             }
         }
         job.note_busy(started.elapsed());
-        Ok(())
+        shown.add_tallies(job)
+    }
+
+    /// The view that shows most nearly what a job wants; another one where that is not near.
+    fn seat(&mut self, job: &Job) -> Result<&mut Seat, String> {
+        self.launches += 1;
+        let used = self.launches;
+        let nearest = self.seats.iter().enumerate().map(|(at, seat)| (seat.shown.distance(job), seat.used, at)).min();
+        let at = match nearest {
+            Some((distance, _, at)) if distance <= LITTLE => at,
+            _ if self.seats.len() < MOST_SEATS => {
+                self.seats.push(Seat { shown: Shown::new(&job.plan.space)?, loaded: HashMap::new(), used });
+                self.seats.len() - 1
+            }
+            _ => (0..self.seats.len()).min_by_key(|at| self.seats[*at].used).unwrap_or(0),
+        };
+        let seat = &mut self.seats[at];
+        seat.used = used;
+        Ok(seat)
     }
 }
 
@@ -98,21 +132,21 @@ impl Loaded {
         let iteration = global(encode::ITERATION)?;
         let pages = global(encode::PAGES)?;
         let lowest = global(encode::LOWEST)?;
+        let own_tallies = global(encode::OWN_TALLIES)?;
         let globals = kernel.globals.iter().map(|(_, name)| global(name)).collect::<Result<_, _>>()?;
         let mut run = |name: &str| instance.get_func(&mut store, name).and_then(|run| Run::new(&store, run));
-        let (run, run_groups) = (run(encode::RUN), run(encode::RUN_GROUPS));
+        let [run, run_groups, run_tiles] = [encode::RUN, encode::RUN_GROUPS, encode::RUN_TILES].map(&mut run);
         let run = run.ok_or("The device module has no `run`, or one of another type.")?;
-        Ok(Loaded { store, run, run_groups, iteration, pages, lowest, globals, set: None })
+        Ok(Loaded { store, run, run_groups, run_tiles, iteration, pages, lowest, own_tallies, globals, set: None })
     }
 
     /// Runs a chunk; gives what ended it early. A group that was left in its midst runs again, one invocation after the other,
     /// which tells what ended it. It may have had enough fuel: a group takes as much as several that part do together.
-    fn run_chunk(
-        &mut self,
-        kernel: &Kernel,
-        chunk: Range<u32>,
-        arguments: &mut [Val],
-    ) -> Result<Option<Event>, String> {
+    fn run_chunk(&mut self, job: &Job, chunk: Range<u32>, arguments: &mut Vec<Val>) -> Result<Option<Event>, String> {
+        let kernel = &job.plan.kernel;
+        if let (Some(row), true) = (job.row, self.run_tiles.is_some()) {
+            return self.run_squares(kernel, chunk, row, arguments);
+        }
         let Some(grouped) = kernel.lanes(arguments).filter(|_| self.run_groups.is_some()) else {
             return self.run(kernel, chunk, arguments);
         };
@@ -142,6 +176,36 @@ impl Loaded {
         Ok(None)
     }
 
+    /// Runs a chunk of whole rows, but for the last one, in squares. What ends it early is not the first that does: that is
+    /// found by running its invocations again in order. They come to the same, since what decides about traps was not stored by
+    /// them.
+    fn run_squares(
+        &mut self,
+        kernel: &Kernel,
+        chunk: Range<u32>,
+        row: u32,
+        arguments: &mut Vec<Val>,
+    ) -> Result<Option<Event>, String> {
+        let whole = chunk.end - (chunk.end - chunk.start) % row;
+        if whole > chunk.start {
+            arguments.push(Val::I32(row as i32));
+            let ended = self.call(Form::Squares, chunk.start..whole, arguments);
+            arguments.pop();
+            if let Some((error, iteration)) = ended? {
+                match self.run(kernel, chunk.start..whole, arguments)? {
+                    Some(first) => return Ok(Some(first)),
+                    // A group takes as much fuel as several that part do together. Then nothing is computed from what was stored.
+                    None if kernel.grouped.is_some() => {}
+                    None => return event(kernel, &error, iteration).map(Some),
+                }
+            }
+        }
+        match whole < chunk.end {
+            true => self.run(kernel, whole..chunk.end, arguments),
+            false => Ok(None),
+        }
+    }
+
     /// Runs invocations one by one.
     fn run(&mut self, kernel: &Kernel, chunk: Range<u32>, arguments: &mut [Val]) -> Result<Option<Event>, String> {
         match self.call(Form::Single, chunk, arguments)? {
@@ -163,6 +227,7 @@ impl Loaded {
         let run = match form {
             Form::Single => &self.run,
             Form::Groups => self.run_groups.as_ref().unwrap_or(&self.run),
+            Form::Squares => self.run_tiles.as_ref().unwrap_or(&self.run),
         };
         let Err(error) = run.call(&mut self.store, arguments) else { return Ok(None) };
         let iteration = self.iteration.get(&mut self.store).i32().unwrap_or_default() as u32;
@@ -173,17 +238,20 @@ impl Loaded {
         let failed = |error: wasmtime::Error| format!("The CPU device could not set a global: {error:#}.");
         let pages = (job.plan.memory_bytes >> 16) as u32;
         let lowest = u32::try_from(job.plan.space.lowest_buffer()).unwrap_or(u32::MAX);
-        let same = |(p, l, globals): &(u32, u32, _)| (*p, *l, globals) == (pages, lowest, &job.plan.globals);
+        let own = job.tallies.are_own;
+        let wanted = (pages, lowest, own, &job.plan.globals);
+        let same = |(p, l, o, globals): &(u32, u32, bool, _)| (*p, *l, *o, globals) == wanted;
         if self.set.as_ref().is_some_and(same) {
             return Ok(());
         }
         self.set = None;
         self.pages.set(&mut self.store, Val::I32(pages as i32)).map_err(failed)?;
         self.lowest.set(&mut self.store, Val::I32(lowest as i32)).map_err(failed)?;
+        self.own_tallies.set(&mut self.store, Val::I32(own.into())).map_err(failed)?;
         for (global, value) in self.globals.iter().zip(&job.plan.globals) {
             global.set(&mut self.store, value_of(*value)).map_err(failed)?;
         }
-        self.set = Some((pages, lowest, job.plan.globals.clone()));
+        self.set = Some((pages, lowest, own, job.plan.globals.clone()));
         Ok(())
     }
 
@@ -240,74 +308,4 @@ fn outermost_loop(kernel: &Kernel, frames: &[FrameInfo]) -> Option<Location> {
         let offset = map.outermost_loop(map.original(frame.func_offset()? as u32))?;
         Some(Location { function: map.function?, offset })
     })
-}
-
-/// A worker's view and what it shows at present.
-struct Shown {
-    view: Arc<View>,
-    memory_bytes: u64,
-    /// The memory of a kernel's own that is mapped in the place of linear memory, and its size.
-    own_memory: Option<(Arc<Backing>, u64)>,
-    buffers: Vec<BufferSpec>,
-    stack: Option<(u32, u32)>,
-}
-
-impl Shown {
-    fn new(space: &AddressSpace) -> Result<Shown, String> {
-        let view = space.worker_view().map_err(|error| error.to_string())?;
-        Ok(Shown { view: Arc::new(view), memory_bytes: 0, own_memory: None, buffers: Vec::new(), stack: None })
-    }
-
-    /// Shows the job's linear memory, buffers and stack, and nothing else. What is shown already is left alone.
-    fn show(&mut self, job: &Job) -> Result<(), String> {
-        let failed = |error: std::io::Error| format!("The CPU device could not map a launch's memory: {error}.");
-        self.take_memory(job).map_err(failed)?;
-        let (old, new) = (self.memory_bytes, job.plan.memory_bytes);
-        self.view.protect(old..new, Protection::ReadWrite).map_err(failed)?;
-        self.view.protect(new..old, Protection::None).map_err(failed)?;
-        self.memory_bytes = new;
-        while let Some(gone) = self.buffers.iter().position(|shown| !job.plan.buffers.contains(shown)) {
-            self.view.protect(buffer_bytes(&self.buffers[gone]), Protection::None).map_err(failed)?;
-            self.buffers.swap_remove(gone);
-        }
-        for buffer in &job.plan.buffers {
-            if !self.buffers.contains(buffer) {
-                self.view.protect(buffer_bytes(buffer), protection_of(buffer)).map_err(failed)?;
-                self.buffers.push(*buffer);
-            }
-        }
-        if self.stack != job.plan.stack {
-            if let Some((address, size)) = job.plan.stack {
-                let range = u64::from(address)..u64::from(address) + u64::from(size);
-                self.view.map_private(range).map_err(failed)?;
-            }
-            self.stack = job.plan.stack;
-        }
-        Ok(())
-    }
-
-    /// Puts the memory that the job wants in its place, if another one is there; nothing of it is shown then. A memory
-    /// of a kernel's own takes no page more than it has: beyond it there may be buffers.
-    fn take_memory(&mut self, job: &Job) -> std::io::Result<()> {
-        let wanted = job.plan.own_memory.as_ref().map(|own| (own, job.plan.memory_bytes));
-        let same = match (&self.own_memory, wanted) {
-            (None, None) => true,
-            (Some((shown, bytes)), Some((own, wanted))) => Arc::ptr_eq(shown, own) && *bytes == wanted,
-            _ => false,
-        };
-        if same {
-            return Ok(());
-        }
-        self.view.protect(0..self.memory_bytes, Protection::None)?;
-        self.memory_bytes = 0;
-        if let Some((_, bytes)) = self.own_memory {
-            job.plan.space.map_back(&self.view, 0..bytes)?;
-        }
-        self.own_memory = None;
-        if let Some((own, bytes)) = wanted {
-            self.view.map_file(0..bytes, own)?;
-            self.own_memory = Some((own.clone(), bytes));
-        }
-        Ok(())
-    }
 }

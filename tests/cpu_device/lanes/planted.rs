@@ -16,8 +16,8 @@ const KERNEL: &str = r#"(module (memory 1) (func (export "kernel") (param i32 i3
 /// The function for groups of four, in a module with what it needs.
 fn grouped() -> Vec<u8> {
     let module = wavelift_translator::Module::parse(wat::parse_str(KERNEL).unwrap()).unwrap();
-    let host = Host { one_by_one: 0, iteration: 0, pages: 1, global: &|_| None, fuel: None };
-    let lanes = lanes::lanes(&module, 0, &Environment::default(), &host, Some(4)).unwrap();
+    let host = Host { one_by_one: 0, iteration: 0, pages: 1, own_tallies: 2, global: &|_| None, fuel: None };
+    let lanes = lanes::lanes(&module, 0, &Environment::default(), &host, Some(4)).lanes.unwrap();
     let mut types = TypeSection::new();
     types.ty().function([ValType::I32; 6], []);
     let mut imports = ImportSection::new();

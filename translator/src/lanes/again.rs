@@ -69,6 +69,12 @@ pub struct Needs {
 }
 
 impl Needs {
+    /// Pairs of buffers that must not be the same for each invocation to come to the same trap again, or none; `None` where it
+    /// may not.
+    pub fn repeatable(&self) -> Option<Vec<(u32, u32)>> {
+        self.deciding.apart(&self.stored)
+    }
+
     /// Pairs of buffers that must not be the same.
     ///
     /// # Errors

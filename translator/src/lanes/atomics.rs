@@ -1,7 +1,8 @@
 //! Atomic accesses of a group: those of its invocations, one after the other.
 
-use wasm_encoder::{Instruction, MemArg};
+use wasm_encoder::{Instruction, MemArg, ValType};
 
+use super::memory;
 use super::vectors::Emitter;
 use crate::ir::operator::MemoryAccess;
 use crate::ir::{AtomicOp, Type, Value};
@@ -17,28 +18,111 @@ impl Emitter<'_> {
     ) -> Result<(), String> {
         let instruction = instruction(op, access)
             .ok_or_else(|| format!("It has an atomic {op:?} of {} bytes as {:?}.", access.bytes, access.ty))?;
+        if !self.tallies.addresses.contains(&args[0]) {
+            return self.one_after_the_other(&instruction, args, result);
+        }
+        // Nothing uses the result of what is added to a tally.
+        self.push_all_aligned(access, args[0]);
+        self.code.emit(&Instruction::GlobalGet(self.host.own_tallies));
+        self.code.emit(&Instruction::I32And);
+        self.code.open_if();
+        self.add_to_own(op, access, args)?;
+        self.code.otherwise();
+        self.one_after_the_other(&instruction, args, result)?;
+        self.code.close();
+        Ok(())
+    }
+
+    /// Pushes 1 if an access is aligned for all invocations, or 0: for one that is not, the atomic one traps.
+    fn push_all_aligned(&mut self, access: &MemoryAccess, address: Value) {
+        let below = access.bytes - 1;
+        let offset = access.offset & below;
+        let words = u128::from(below) * (1 << 96 | 1 << 64 | 1 << 32 | 1);
+        let parts = if self.shapes.of(address).is_uniform() { 1 } else { self.quads() };
+        for part in 0..parts {
+            self.push(address, part);
+            if offset > 0 {
+                self.code.i32(offset);
+                self.code.emit_all(&[Instruction::I32x4Splat, Instruction::I32x4Add]);
+            }
+            if part > 0 {
+                self.code.emit(&Instruction::V128Or);
+            }
+        }
+        self.code.emit_all(&[
+            Instruction::V128Const(words as i128),
+            Instruction::V128And,
+            Instruction::V128AnyTrue,
+            Instruction::I32Eqz,
+        ]);
+    }
+
+    /// Adds to memory that is this thread's own.
+    fn add_to_own(&mut self, op: AtomicOp, access: &MemoryAccess, args: &[Value]) -> Result<(), String> {
+        let (load, store) = (memory::load(access)?, memory::store(access, 0)?);
+        let add = plain(op, access.ty).ok_or("It adds to a tally in another way.")?;
+        let address = self.scratch(ValType::I32, 0);
+        for lane in 0..self.lanes {
+            self.if_runs(lane, |emitter| {
+                emitter.push_lane(args[0], lane);
+                emitter.code.emit_all(&[Instruction::LocalTee(address), Instruction::LocalGet(address), load.clone()]);
+                emitter.push_lane(args[1], lane);
+                emitter.code.emit_all(&[add.clone(), store.clone()]);
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes code for one invocation, if it runs.
+    fn if_runs(&mut self, lane: u32, write: impl FnOnce(&mut Self)) {
+        if let Some(mask) = self.mask {
+            self.push_runs(mask, lane);
+            self.code.open_if();
+        }
+        write(self);
+        if self.mask.is_some() {
+            self.code.close();
+        }
+    }
+
+    fn one_after_the_other(
+        &mut self,
+        instruction: &Instruction<'_>,
+        args: &[Value],
+        result: Option<Value>,
+    ) -> Result<(), String> {
         if let Some(result) = result {
             self.clear(result);
         }
         for lane in 0..self.lanes {
-            if let Some(mask) = self.mask {
-                self.push_runs(mask, lane);
-                self.code.open_if();
-            }
-            let write = |emitter: &mut Self| {
-                args.iter().for_each(|arg| emitter.push_lane(*arg, lane));
-                emitter.code.emit(&instruction);
-            };
-            match result {
-                Some(result) => self.replace(result, lane, write),
-                None => write(self),
-            }
-            if self.mask.is_some() {
-                self.code.close();
-            }
+            self.if_runs(lane, |emitter| {
+                let write = |emitter: &mut Self| {
+                    args.iter().for_each(|arg| emitter.push_lane(*arg, lane));
+                    emitter.code.emit(instruction);
+                };
+                match result {
+                    Some(result) => emitter.replace(result, lane, write),
+                    None => write(emitter),
+                }
+            });
         }
         Ok(())
     }
+}
+
+/// The operator on numbers that is like an atomic one.
+fn plain(op: AtomicOp, ty: Type) -> Option<Instruction<'static>> {
+    Some(match (op, ty) {
+        (AtomicOp::Add, Type::I32) => Instruction::I32Add,
+        (AtomicOp::Add, Type::I64) => Instruction::I64Add,
+        (AtomicOp::Sub, Type::I32) => Instruction::I32Sub,
+        (AtomicOp::Sub, Type::I64) => Instruction::I64Sub,
+        (AtomicOp::Or, Type::I32) => Instruction::I32Or,
+        (AtomicOp::Or, Type::I64) => Instruction::I64Or,
+        (AtomicOp::Xor, Type::I32) => Instruction::I32Xor,
+        (AtomicOp::Xor, Type::I64) => Instruction::I64Xor,
+        _ => return None,
+    })
 }
 
 macro_rules! instructions {

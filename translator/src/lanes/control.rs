@@ -13,6 +13,7 @@ use wasm_encoder::{Instruction, ValType};
 use super::Host;
 use super::code::{Code, Place};
 use super::shapes::{Shape, Shapes, Target};
+use super::tallies::Tallies;
 use super::vectors::{Emitter, Mask};
 use crate::error::Location;
 use crate::ir::{Exit, Function, Label, RegionId, Stmt, StmtKind, Value};
@@ -24,7 +25,13 @@ const END: u32 = 1;
 const OTHERS: u32 = 2;
 
 /// Writes the loop over groups.
-pub fn write(function: &Function, shapes: &Shapes, lanes: u32, host: &Host<'_>) -> Result<Code, String> {
+pub fn write(
+    function: &Function,
+    shapes: &Shapes,
+    tallies: &Tallies,
+    lanes: u32,
+    host: &Host<'_>,
+) -> Result<Code, String> {
     let params = function.params.len() as u32 + 1;
     let mut code = Code::new(params);
     let fuel = host.fuel.map(|_| code.local(ValType::I32));
@@ -50,7 +57,7 @@ pub fn write(function: &Function, shapes: &Shapes, lanes: u32, host: &Host<'_>) 
         code.emit(&Instruction::I32Const(limit));
         code.set(local);
     }
-    let mut emitter = Emitter::new(function, shapes, host, lanes, code, one_by_one);
+    let mut emitter = Emitter::new(function, shapes, tallies, host, lanes, code, one_by_one);
     emitter.fuel = fuel;
     for (index, param) in function.params.iter().enumerate() {
         emitter.bind(*param, if index == 0 { FIRST } else { index as u32 + OTHERS - 1 });

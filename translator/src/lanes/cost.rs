@@ -1,8 +1,13 @@
 //! How many invocations a group has, and whether groups are faster at all.
 
+use std::collections::BTreeMap;
+
 use super::operators::is_one_by_one;
 use super::shapes::{Shape, Shapes, Target, shapes};
+use super::tallies::Tallies;
+use crate::Module;
 use crate::analysis::dataflow::regions;
+use crate::error::Location;
 use crate::ir::{Exit, Function, Op, RegionId, Stmt, StmtKind, Value, WasmOp};
 
 /// Most that code may take which runs whether or not an invocation takes it, rather than asking.
@@ -84,14 +89,16 @@ fn suits_most(function: &Function, shapes: &Shapes) -> bool {
     })
 }
 
-/// How many invocations a group has.
+/// How many invocations a group has. `is_in_squares`: groups of a few rows follow on each other, where memory is accessed by
+/// columns.
 ///
 /// # Errors
 /// A sentence that says why groups would not be faster.
-pub fn width(function: &Function) -> Result<u32, String> {
+pub fn width(module: &Module, function: &Function, tallies: &Tallies, is_in_squares: bool) -> Result<u32, String> {
     let shapes_of_most = shapes(function, MOST);
-    let lanes = if suits_most(function, &shapes_of_most) { MOST } else { FEWER };
-    let time = Estimate::of(function, &shapes(function, lanes), lanes);
+    let lanes = if suits_most(function, &shapes_of_most) && !is_in_squares { MOST } else { FEWER };
+    let (vectors, shapes) = (vectors(module, function), shapes(function, lanes));
+    let time = Estimate::of(function, &vectors, &shapes, tallies, lanes, is_in_squares);
     if time > 0.9 {
         return Err(format!(
             "In groups of {lanes} invocations it would take {:.0}% of the time that it takes one by one.",
@@ -101,9 +108,28 @@ pub fn width(function: &Function) -> Result<u32, String> {
     Ok(lanes)
 }
 
+/// The first byte of each vector operator of Wasm.
+const VECTOR_PREFIX: u8 = 0xfd;
+
+/// How many operators each vector operator of the guest became, by its place.
+fn vectors(module: &Module, function: &Function) -> BTreeMap<Location, u32> {
+    let mut counts = BTreeMap::new();
+    for stmt in regions(function).into_iter().flat_map(|id| &function.region(id).stmts) {
+        if module.bytes().get(stmt.at.offset as usize) == Some(&VECTOR_PREFIX)
+            && !matches!(stmt.kind, StmtKind::Op { op: Op::Const(_), .. })
+        {
+            *counts.entry(stmt.at).or_default() += 1;
+        }
+    }
+    counts
+}
+
 struct Estimate<'a> {
     function: &'a Function,
+    vectors: &'a BTreeMap<Location, u32>,
     shapes: &'a Shapes,
+    tallies: &'a Tallies,
+    is_in_squares: bool,
     lanes: f64,
     /// What one invocation takes after the other, and what a group does.
     single: f64,
@@ -112,8 +138,24 @@ struct Estimate<'a> {
 
 impl Estimate<'_> {
     /// The time of a group, divided by that of its invocations one by one.
-    fn of(function: &Function, shapes: &Shapes, lanes: u32) -> f64 {
-        let mut estimate = Estimate { function, shapes, lanes: lanes.into(), single: 2.0, group: 6.0 };
+    fn of(
+        function: &Function,
+        vectors: &BTreeMap<Location, u32>,
+        shapes: &Shapes,
+        tallies: &Tallies,
+        lanes: u32,
+        is_in_squares: bool,
+    ) -> f64 {
+        let mut estimate = Estimate {
+            function,
+            vectors,
+            shapes,
+            tallies,
+            is_in_squares,
+            lanes: lanes.into(),
+            single: 2.0,
+            group: 6.0,
+        };
         estimate.region(function.body, 1.0, shapes.is_divergent(Target::End));
         estimate.group / (estimate.single * estimate.lanes)
     }
@@ -128,7 +170,9 @@ impl Estimate<'_> {
         match &stmt.kind {
             StmtKind::Op { op, args, result } => {
                 let (single, group) = self.operator(op, args, *result, masked);
-                self.single += often * single;
+                // One by one a vector operator is one still.
+                let parts = self.vectors.get(&stmt.at).copied().unwrap_or(1);
+                self.single += often * single / f64::from(parts);
                 self.group += often * group;
             }
             StmtKind::Block { label, body, .. } => {
@@ -198,9 +242,13 @@ impl Estimate<'_> {
                     (1.0, vectors * if masked { 2.5 } else { 1.0 })
                 }
                 Shape::Affine { .. } => (1.0, self.lanes * if masked { 2.0 } else { 1.2 }),
+                // The first cache has the lines of a square.
+                _ if self.is_in_squares => (1.0, self.lanes * 3.5),
                 // The lines of memory that it takes are taken from others.
                 _ => (1.0, self.lanes * 16.0),
             },
+            // What is added to a thread's own memory is not added atomically.
+            Op::Atomic(..) if self.tallies.addresses.contains(&args[0]) => (6.0, self.lanes * 3.5),
             // An atomic access takes as long as it did, and its operands are taken apart.
             _ => (6.0, self.lanes * 6.5),
         }

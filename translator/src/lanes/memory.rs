@@ -312,7 +312,7 @@ fn argument(access: &MemoryAccess, more: u32) -> MemArg {
 }
 
 /// The load of a number.
-fn load(access: &MemoryAccess) -> Result<Instruction<'static>, String> {
+pub fn load(access: &MemoryAccess) -> Result<Instruction<'static>, String> {
     use Instruction as I;
     let at = argument(access, 0);
     Ok(match (access.ty, access.bytes) {
@@ -353,8 +353,8 @@ fn narrow_load_64(access: &MemoryAccess, more: u32) -> Instruction<'static> {
     }
 }
 
-/// The store of a number.
-fn store(access: &MemoryAccess, more: u32) -> Result<Instruction<'static>, String> {
+/// The store of a number, so many bytes further.
+pub fn store(access: &MemoryAccess, more: u32) -> Result<Instruction<'static>, String> {
     use Instruction as I;
     let at = argument(access, more);
     Ok(match (access.ty, access.bytes) {

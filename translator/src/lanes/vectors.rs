@@ -7,6 +7,7 @@ use wasm_encoder::{Instruction, ValType};
 use super::Host;
 use super::code::{Code, Place};
 use super::shapes::{Shape, Shapes};
+use super::tallies::Tallies;
 use crate::ir::{Const, Function, Type, Value};
 
 /// Which invocations run: an `i32x4` local for each four of them, all ones for those that do. The locals stand side by side.
@@ -20,6 +21,7 @@ pub struct Mask {
 pub struct Emitter<'a> {
     pub function: &'a Function,
     pub shapes: &'a Shapes,
+    pub tallies: &'a Tallies,
     pub host: &'a Host<'a>,
     pub code: Code,
     /// Invocations of a group.
@@ -43,6 +45,7 @@ impl<'a> Emitter<'a> {
     pub fn new(
         function: &'a Function,
         shapes: &'a Shapes,
+        tallies: &'a Tallies,
         host: &'a Host<'a>,
         lanes: u32,
         code: Code,
@@ -52,6 +55,7 @@ impl<'a> Emitter<'a> {
         Emitter {
             function,
             shapes,
+            tallies,
             host,
             code,
             lanes,

@@ -1,0 +1,94 @@
+//! Kernels that go through a matrix column by column: rows of invocations run in squares, and nobody can tell.
+
+use std::sync::Arc;
+
+use wavelift::Lanes;
+use wavelift::device::cpu::{self, CpuOptions};
+use wavelift::device::{Access, Device, LaunchError};
+
+use crate::support::Guest;
+
+/// Columns: no multiple of a square's, but one of a group's.
+const COLUMNS: u32 = 208;
+
+/// Transposes a matrix of words, and takes the next number for each invocation.
+fn kernel(body: &str) -> String {
+    format!(
+        r#"(module (memory (export "memory") 1)
+          (func (export "kernel") (param $id i32) (param i32 i32) (param $order i32) (param i32) (param $from i32) (param i32)
+              (param $to i32) (param i32) (param $turns i32) (param i32)
+            (local $row i32) (local $column i32) (local $n i32) (local $x i32)
+            (local.set $n (i32.load offset=4 (local.get $order)))
+            (local.set $row (i32.div_u (local.get $id) (local.get $n)))
+            (local.set $column (i32.sub (local.get $id) (i32.mul (local.get $row) (local.get $n))))
+            (local.set $x (i32.load (i32.add (local.get $from) (i32.shl
+              (i32.add (i32.mul (local.get $column) (local.get $n)) (local.get $row)) (i32.const 2)))))
+            {body}
+            (i32.store (i32.add (local.get $to) (i32.shl (local.get $id) (i32.const 2))) (local.get $x))
+            (i32.store offset=4 (i32.add (local.get $turns) (i32.shl (local.get $id) (i32.const 2)))
+              (i32.atomic.rmw.add (local.get $turns) (i32.const 1)))))"#
+    )
+}
+
+fn device(threads: usize) -> Arc<dyn Device> {
+    cpu::open(&CpuOptions { threads: Some(threads), lanes: Lanes::Auto, ..CpuOptions::default() })
+}
+
+/// What was transposed, and the invocations' numbers.
+type Done = (Vec<u32>, Vec<u32>);
+
+/// Transposes this, of which only so many elements are asked for.
+fn run(device: &Arc<dyn Device>, body: &str, from: &[u32], iterations: u32) -> Result<Done, LaunchError> {
+    let mut guest = Guest::new(device, &kernel(body));
+    let count = (COLUMNS * COLUMNS) as usize;
+    let order = guest.buffer_of(&[0, COLUMNS], Access::Read);
+    let from = guest.buffer_of(from, Access::Read);
+    let to = guest.buffer_of(&vec![0; count], Access::ReadWrite);
+    let turns = guest.buffer_of(&vec![0; count + 1], Access::ReadWrite);
+    guest.launch("kernel", iterations, &[order, from, to, turns])?;
+    Ok((guest.words(to), guest.words(turns)[1..].to_vec()))
+}
+
+#[test]
+fn all_run_once() {
+    let count = COLUMNS * COLUMNS;
+    let from: Vec<u32> = (0..count).map(|i| i * 7 + 1).collect();
+    // Whole rows and squares, and neither.
+    for iterations in [count, count - 77, count - 9 * COLUMNS] {
+        let (expected, _) = run(&cpu::sequential(), "", &from, iterations).unwrap();
+        for threads in [1, 2, 3] {
+            let (found, mut turns) = run(&device(threads), "", &from, iterations).unwrap();
+            assert!(found == expected, "{threads} threads, {iterations} invocations");
+            turns.truncate(iterations as usize);
+            if threads == 1 {
+                // Another row begins before the first one ends.
+                assert!(turns[COLUMNS as usize] < turns[COLUMNS as usize - 1], "it was not done in squares");
+            }
+            turns.sort_unstable();
+            assert!(turns.iter().copied().eq(0..iterations), "an invocation ran twice or not at all");
+        }
+    }
+}
+
+/// Of several that trap the first is reported, though it is not the first that runs.
+#[test]
+fn the_first_trap() {
+    let body = "(if (i32.eqz (local.get $x)) (then (unreachable)))
+        (local.set $x (i32.div_u (i32.const 1000) (i32.sub (local.get $x) (i32.const 1))))";
+    let transposed = |id: u32| ((id % COLUMNS) * COLUMNS + id / COLUMNS) as usize;
+    for places in [&[5 * COLUMNS + 3, 2 * COLUMNS + 180][..], &[31 * COLUMNS, 190, 191], &[199], &[0]] {
+        for word in [0, 1] {
+            let mut from = vec![9; (COLUMNS * COLUMNS) as usize];
+            places.iter().for_each(|id| from[transposed(*id)] = word);
+            let trap = |device: Arc<dyn Device>| match run(&device, body, &from, COLUMNS * COLUMNS) {
+                Err(LaunchError::Trap(trap)) => (trap.iteration, trap.kind, trap.at),
+                other => panic!("it ended with {other:?}"),
+            };
+            let expected = trap(cpu::sequential());
+            assert_eq!(Some(expected.0), places.iter().copied().min());
+            for threads in [1, 2] {
+                assert_eq!(trap(device(threads)), expected, "{threads} threads");
+            }
+        }
+    }
+}
