@@ -108,7 +108,7 @@ fn expected(op: LowOp) -> Becomes {
         LowOp::BNot => Core(Spv::LogicalNot, false),
         LowOp::Select => Core(Spv::Select, false),
         LowOp::LoadWord { .. } | LowOp::LoadData | LowOp::LoadStack | LowOp::VarGet(_) => Core(Spv::Load, false),
-        LowOp::LoadLane { .. } => Core(Spv::CompositeExtract, false),
+        LowOp::LoadLane { .. } | LowOp::LoadDataLane { .. } => Core(Spv::CompositeExtract, false),
         LowOp::StoreWord { .. }
         | LowOp::StoreQuad { .. }
         | LowOp::StorePart { .. }
@@ -176,6 +176,7 @@ fn cases() -> Vec<(LowOp, Vec<Type>, Option<Type>)> {
     }
     cases.push((LoadWord { slot: 0 }, vec![I32], Some(I32)));
     cases.push((LoadLane { slot: 2, lane: 3 }, vec![I32], Some(I32)));
+    cases.extend([0, 1].map(|lane| (LoadDataLane { lane }, vec![I32], Some(I32))));
     cases.push((StoreWord { slot: 1 }, vec![I32, I32], None));
     cases.push((StoreQuad { slot: 2 }, vec![I32; 5], None));
     cases.push((StoreWord { slot: LINEAR }, vec![I32, I32], None));
