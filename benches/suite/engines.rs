@@ -398,7 +398,8 @@ impl Library {
     /// # Errors
     /// A sentence that says why it can't be used.
     pub fn load(path: &Path) -> Result<Library> {
-        ensure!(path.exists(), "`{}` is not there: scripts/build-native makes it.", path.display());
+        let name = path.file_name().unwrap_or_default().display();
+        ensure!(path.exists(), "`target/native/{name}` is not there: scripts/build-native makes it.");
         // SAFETY: the library is this repository's own crate, which does nothing when it is loaded.
         let library = unsafe { libloading::Library::new(path) }?;
         let library = Box::leak(Box::new(library));
