@@ -118,6 +118,27 @@ int32_t wl_buffer_copy_out(wl_buffer buffer, uint32_t offset, void *data, uint32
 /* Waits for every launch made so far. A kernel's trap is raised here. */
 WL_OWN_IMPORT("synchronize")
 int32_t wl_synchronize(wl_device device);
+
+/* What wl_device_info tells. */
+typedef enum wl_device_fact {
+    WL_FACT_KIND = 0,           /* one of wl_device_kind */
+    WL_FACT_MEMORY = 1,         /* bytes that all the guest's buffers may take, its linear memory aside */
+    WL_FACT_LARGEST_BUFFER = 2, /* bytes of the largest buffer */
+    WL_FACT_LARGEST_GROUP = 3   /* most invocations of a group */
+} wl_device_fact;
+
+/* What a device is: the numbers are the same in all guests, whatever those of hints are. */
+typedef enum wl_device_kind {
+    WL_KIND_SEQUENTIAL = 0,
+    WL_KIND_CPU = 1,
+    WL_KIND_DISCRETE_GPU = 2,
+    WL_KIND_INTEGRATED_GPU = 3,
+    WL_KIND_SOFTWARE_GPU = 4 /* a GPU's driver that runs on the CPU */
+} wl_device_kind;
+
+/* Stores in *value what is to be known of the device that the host chose. */
+WL_OWN_IMPORT("device_info")
+int32_t wl_device_info(wl_device device, int32_t fact, uint64_t *value);
 #endif
 
 /* ---- Kernels that are modules of their own ----

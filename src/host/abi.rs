@@ -1,6 +1,6 @@
 //! Numbers of the ABI: error codes, device hints, access kinds; and what stops a guest that breaks its rules.
 
-use crate::device::Access;
+use crate::device::{Access, DeviceKind};
 
 /// What a function of `wasi_ephemeral_parallel` returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +54,43 @@ pub(crate) fn decode_access(value: u32) -> Option<Access> {
         2 => Access::ReadWrite,
         _ => return None,
     })
+}
+
+/// What `device_info` tells of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fact {
+    /// Its kind, a number of [`kind_number`].
+    Kind,
+    /// Bytes that all buffers of the guest may take.
+    Memory,
+    /// Bytes of the largest buffer.
+    LargestBuffer,
+    /// Most invocations of a group.
+    LargestGroup,
+}
+
+impl Fact {
+    /// What a guest's number stands for.
+    pub fn decode(value: u32) -> Option<Fact> {
+        Some(match value {
+            0 => Fact::Kind,
+            1 => Fact::Memory,
+            2 => Fact::LargestBuffer,
+            3 => Fact::LargestGroup,
+            _ => return None,
+        })
+    }
+}
+
+/// The number that `device_info` gives for a kind, the same in modules of all forms.
+pub(crate) fn kind_number(kind: DeviceKind) -> u64 {
+    match kind {
+        DeviceKind::Sequential => 0,
+        DeviceKind::Cpu => 1,
+        DeviceKind::DiscreteGpu => 2,
+        DeviceKind::IntegratedGpu => 3,
+        DeviceKind::SoftwareGpu => 4,
+    }
 }
 
 /// Why a guest was stopped by a call of `wasi_ephemeral_parallel`.

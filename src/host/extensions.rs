@@ -2,8 +2,11 @@
 
 use wasmtime::{Caller, Linker, Result};
 
-use super::calls::{Transfer, code_of, copy_in, copy_out, with_core};
-use super::{Core, ErrorCode, GuestState};
+use super::abi::{Fact, kind_number};
+use super::calls::{Span, Transfer, code_of, copy_in, copy_out, guest_bytes, with_core};
+use super::{Core, ErrorCode, GuestState, HostFault};
+use crate::device::DeviceInfo;
+use crate::runtime::Limits;
 
 /// The module that guests import these functions from.
 const MODULE: &str = "wavelift";
@@ -36,6 +39,9 @@ pub(super) fn define<T: 'static>(
     linker.func_wrap(MODULE, "synchronize", move |mut caller: Caller<'_, T>, device: u32| {
         with_core(&mut caller, access, "synchronize", |core, _| synchronize(core, device))
     })?;
+    linker.func_wrap(MODULE, "device_info", move |mut caller: Caller<'_, T>, device: u32, what: u32, out: u32| {
+        with_core(&mut caller, access, "device_info", |core, caller| device_info(core, caller, device, what, out))
+    })?;
     Ok(())
 }
 
@@ -50,5 +56,42 @@ fn synchronize(core: &mut Core, device: u32) -> Result<ErrorCode> {
     match core.finish() {
         Ok(()) => Ok(ErrorCode::Success),
         Err(error) => code_of(core, slot, error),
+    }
+}
+
+/// Stores a fact of a device in the eight bytes at `out`.
+fn device_info<T: 'static>(
+    core: &mut Core,
+    caller: &mut Caller<'_, T>,
+    device: u32,
+    what: u32,
+    out: u32,
+) -> Result<ErrorCode> {
+    let function = "device_info";
+    let fact = Fact::decode(what).ok_or(HostFault::UnknownValue {
+        function,
+        parameter: "fact",
+        value: what,
+        known: "0 (kind), 1 (memory), 2 (largest buffer) and 3 (largest group)",
+    })?;
+    let module = core.module.clone();
+    let to = guest_bytes(caller, &module, Span { function, what: "a result pointer", address: out, length: 8 })?;
+    let Some(slot) = core.device_of(device) else { return Ok(ErrorCode::BadHandle) };
+    let limits = &core.runtime.config().limits;
+    match core.runtime.devices().open(slot) {
+        Ok(device) => to.copy_from_slice(&value_of(fact, device.info(), limits).to_le_bytes()),
+        Err(error) => return code_of(core, slot, error.into()),
+    }
+    Ok(ErrorCode::Success)
+}
+
+/// What a guest with these limits is told.
+fn value_of(fact: Fact, info: &DeviceInfo, limits: &Limits) -> u64 {
+    let memory = limits.device_memory.min(1 << 32);
+    match fact {
+        Fact::Kind => kind_number(info.kind),
+        Fact::Memory => memory,
+        Fact::LargestBuffer => info.max_buffer_size.min(memory).min(u32::MAX.into()),
+        Fact::LargestGroup => info.max_workgroup_size.into(),
     }
 }

@@ -6,6 +6,24 @@ use wavelift::{Config, DeviceChoice, Error, Instance, Module, Runtime, WasiCtxBu
 /// A guest with one export for each function, and some kernels in its table, which it does not export.
 pub const DRIVER: &str = include_str!("driver.wat");
 
+/// Functions of the module `wavelift`, and how many parameters each has.
+const EXTENSIONS: [(&str, usize); 5] =
+    [("free_buffer", 1), ("buffer_copy_in", 4), ("buffer_copy_out", 4), ("synchronize", 1), ("device_info", 3)];
+
+/// The driver, with our own functions exported, too.
+pub fn driver_with_extensions() -> String {
+    let (mut imports, mut exports) = (String::new(), String::new());
+    for (name, count) in EXTENSIONS {
+        let params = "i32 ".repeat(count);
+        let passed: String = (0..count).map(|number| format!("(local.get {number}) ")).collect();
+        imports += &format!("(import \"wavelift\" \"{name}\" (func ${name} (param {params}) (result i32)))\n");
+        exports += &format!("(func (export \"{name}\") (param {params}) (result i32) (call ${name} {passed}))\n");
+    }
+    let (head, rest) = DRIVER.split_once("(module").unwrap();
+    let (rest, tail) = rest.rsplit_once(')').unwrap();
+    format!("{head}(module\n{imports}{rest}{exports}){tail}")
+}
+
 /// Entries of the driver's table.
 pub mod table {
     pub const NULL: i32 = 0;

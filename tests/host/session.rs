@@ -3,7 +3,7 @@
 use arbtest::arbitrary::{Result, Unstructured};
 use wavelift::{Config, DeviceChoice, Error, HostFault, Limits, Runtime};
 
-use super::guest::{DRIVER, Guest, filled, table};
+use super::guest::{DRIVER, Guest, driver_with_extensions, filled, table};
 
 /// Numbers at the edges of what calls look at.
 const EDGES: [i32; 24] = [
@@ -33,7 +33,7 @@ const EDGES: [i32; 24] = [
     -1,
 ];
 
-const CALLS: [(&str, usize); 8] = [
+const CALLS: [(&str, usize); 13] = [
     ("get_device", 2),
     ("create_buffer", 4),
     ("create_buffer", 4),
@@ -42,6 +42,11 @@ const CALLS: [(&str, usize); 8] = [
     ("parallel_for", 7),
     ("parallel_for", 7),
     ("copy_entry", 2),
+    ("free_buffer", 1),
+    ("buffer_copy_in", 4),
+    ("buffer_copy_out", 4),
+    ("synchronize", 1),
+    ("device_info", 3),
 ];
 
 /// A runtime for guests under random calls, with a guest that has nothing to do with them.
@@ -65,7 +70,7 @@ impl Host {
     /// # Panics
     /// If a call does what none may, or the other guest's buffer has changed.
     pub fn random_calls(&mut self, u: &mut Unstructured<'_>) -> Result<u32> {
-        let mut guest = Guest::new(&self.runtime, DRIVER);
+        let mut guest = Guest::new(&self.runtime, &driver_with_extensions());
         let device = guest.device(0);
         let mut session = Session { guest: &mut guest, handles: vec![device, 0, 0x5b00_0000, 0x5b00_0001] };
         let steps = u.int_in_range(1..=25)?;
