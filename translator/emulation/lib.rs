@@ -4,13 +4,20 @@
 //! translator lifts as it lifts kernels. Each function bears the name of the Wasm operator whose result it gives; an
 //! `f64` is a `u64` of its bits there, an `f32` a `u32`. Those called `hindrance` say why a conversion traps.
 //! The code has no loops, no memory, no panics and no floats, and few branches; a computed NaN is the positive quiet one.
+//!
+//! Besides, the quick phases of C's `expf` and `logf`, which bear their names. They alone compute with `f32`s.
 
 #![no_std]
 
 mod arithmetic;
 mod convert;
+mod exponential;
 mod format;
+mod logarithm;
+#[allow(dead_code, reason = "the translator compares these data with guests'")]
+mod musl;
 mod order;
+mod quick;
 mod words;
 
 use format::{MAGNITUDE, SIGN};
@@ -33,3 +40,4 @@ macro_rules! operators {
 }
 
 include!("operators.rs");
+include!("library.rs");

@@ -63,6 +63,7 @@ pub use speculation::{Assumption, Speculate, Speculation};
 pub use targets::initial_shape;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -420,11 +421,8 @@ fn simplified_calling(
         true => work::check(&function.name).map(|()| function),
         false => checked(function, stage),
     };
-    let mut slice = call_graph::Slice::new(module, &shape.environment, options.device_libm());
-    let inlined = match options.speculation.recursion {
-        true => passes::inline::inline_recursive(slice, function, targets, options.max_operators)?,
-        false => passes::inline::inline(&mut slice, function, targets, options.max_operators)?,
-    };
+    let slice = call_graph::Slice::new(module, &shape.environment, options.device_libm());
+    let (inlined, known_functions) = inlined(slice, function, targets, options)?;
     let mut kernel = checked(inlined, Stage::Inlined)?;
     let operators = kernel.stmt_count() as u32;
     let cells = module.globals().len() as u32;
@@ -447,14 +445,34 @@ fn simplified_calling(
     let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(is_dynamic), guards };
     // By which words functions are found is asked for while that is open, and known then.
     let relies_on = match targets.are_open() {
-        true => Vec::new(),
+        true => BTreeSet::new(),
         false => passes::known_data::known_data(&mut kernel, module, &shape.environment, stack_pointer),
     };
     if !relies_on.is_empty() {
         kernel = checked(kernel, Stage::Scalar)?;
         tidy(&mut kernel);
     }
+    let relies_on = relies_on.union(&known_functions).copied().collect();
     Ok(Simplified { kernel: checked(kernel, Stage::Scalar)?, frames, operators, relies_on })
+}
+
+/// The kernel without calls, and the words of the module's data by which functions of the C library are known bit for bit.
+fn inlined(
+    mut slice: call_graph::Slice<'_>,
+    function: u32,
+    targets: &Targets,
+    options: &Options,
+) -> Result<(Function, BTreeSet<u32>)> {
+    if options.speculation.recursion {
+        let inlined = passes::inline::inline_recursive(slice, function, targets, options.max_operators)?;
+        return Ok((inlined, BTreeSet::new()));
+    }
+    // Where doubles are computed on integers, these are much cheaper.
+    if options.emulated().f64 && !targets.are_open() {
+        slice = slice.with_quick_phases();
+    }
+    let inlined = passes::inline::inline(&mut slice, function, targets, options.max_operators)?;
+    Ok((inlined, slice.into_relied_on()))
 }
 
 /// The same for a shape with pointers, and the shape without those that the kernel may write.

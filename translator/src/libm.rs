@@ -5,6 +5,7 @@
 //!
 //! [`Libm::Guest`]: crate::Libm::Guest
 
+pub mod exact;
 pub mod fingerprint;
 
 use std::collections::{BTreeSet, HashMap};

@@ -11,6 +11,7 @@ use wasmparser::{
 
 use crate::error::{Error, Result};
 use crate::libm::Recognised;
+use crate::libm::exact::ExactFunctions;
 use crate::lines::Lines;
 use crate::reach::Reached;
 
@@ -35,6 +36,8 @@ pub struct Module {
     pub(crate) lines: Lines,
     pub(crate) reached: Reached,
     pub(crate) recognised: Recognised,
+    /// What is known of them bit for bit.
+    pub(crate) exact: ExactFunctions,
 }
 
 /// Whether toolchains call the shadow stack's pointer so. AssemblyScript puts a path in front, but checks it against
@@ -167,6 +170,7 @@ impl Module {
             lines: Lines::default(),
             reached: Reached::default(),
             recognised: Recognised::default(),
+            exact: ExactFunctions::default(),
         };
         for payload in Parser::new(0).parse_all(&bytes) {
             module.section(payload.map_err(invalid)?).map_err(invalid)?;
@@ -406,6 +410,12 @@ impl Module {
     pub fn data(&self) -> Vec<&[u8]> {
         let bytes = |data: &Data| if data.passive { &self.bytes[data.bytes.clone()] } else { &[] };
         self.data.iter().map(bytes).collect()
+    }
+
+    /// Whether what active data segments hold is in linear memory until somebody stores to it: other threads may store to a
+    /// shared one at any time.
+    pub fn keeps_data(&self) -> bool {
+        self.memories().first().is_some_and(|memory| !memory.shared && !memory.memory64)
     }
 
     /// The word at an address of a new instance's linear memory, as far as the module itself says.

@@ -197,3 +197,28 @@ fn sections_that_are_stripped_are_custom_ones() {
     let custom = |payload: &Payload<'_>| matches!(payload, Payload::CustomSection(_));
     assert!(!Parser::new(0).parse_all(&bytes).flatten().any(|payload| custom(&payload)));
 }
+
+#[test]
+fn musls_functions_are_known_bit_for_bit_whoever_compiled_them() {
+    let known = |file: &str| -> Vec<&str> {
+        let module = parse(read(&guests().join(file)));
+        let functions = 0..module.function_count();
+        functions.filter_map(|function| module.exact(function)).map(|exact| exact.name).collect()
+    };
+    for level in ["O0", "O1", "O2", "O3", "Os"] {
+        assert_eq!(known(&format!("c/mathlib.{level}.wasm")), ["expf", "logf"], "{level}");
+    }
+    // It inlines `logf`, which has one caller there.
+    assert_eq!(known("c/mathlib.O3-opt.wasm"), ["expf"]);
+    // Rust and Zig have others of these names.
+    for file in ["rust/kernels.release.wasm", "zig/kernels.ReleaseFast.wasm"] {
+        let module = parse(read(&guests().join(file)));
+        let has =
+            |name: &str| (0..module.function_count()).any(|f| module.recognise(f).is_some_and(|r| r.name == name));
+        println!("{file}: expf {}", has("expf"));
+        assert_eq!(known(file), [""; 0], "{file}");
+    }
+    for level in ["debug", "release"] {
+        println!("AssemblyScript {level}: {:?}", known(&format!("assemblyscript/kernels.{level}.wasm")));
+    }
+}

@@ -167,13 +167,13 @@ impl Reader<'_> {
 
 /// A row of the list, without the shape.
 #[derive(Clone, Debug)]
-struct Row {
+pub struct Row {
     /// Places among the numbers that are addresses, ascending.
-    addresses: Vec<usize>,
+    pub addresses: Vec<usize>,
     /// Hash of the other numbers.
     numbers: u64,
     /// The function's name in C.
-    name: &'static str,
+    pub name: &'static str,
 }
 
 /// The known fingerprints.
@@ -196,9 +196,13 @@ impl Known {
 
     /// The name in C of what this function is.
     pub fn find(&self, module: &Module, function: u32) -> Option<&'static str> {
-        let body = body(module, function)?;
+        self.row(&body(module, function)?).map(|row| row.name)
+    }
+
+    /// The row of this body.
+    pub fn row(&self, body: &Body) -> Option<&Row> {
         let fits = |row: &&Row| hash_of_numbers(&body.numbers, &row.addresses) == row.numbers;
-        self.0.get(&body.shape)?.iter().find(fits).map(|row| row.name)
+        self.0.get(&body.shape)?.iter().find(fits)
     }
 }
 

@@ -7,6 +7,7 @@
 use smallvec::smallvec;
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::OnceLock;
 
 use crate::analysis::dataflow;
@@ -53,6 +54,18 @@ fn functions() -> Result<&'static Module> {
     static MODULE: OnceLock<std::result::Result<Module, String>> = OnceLock::new();
     let module = MODULE.get_or_init(|| Module::parse(EMULATION).map_err(|error| error.to_string()));
     module.as_ref().map_err(|error| Error::Internal(format!("the emulation's module can't be read: {error}")))
+}
+
+/// The quick phase of a function of C's library. No module but the translator's own is looked at.
+///
+/// # Errors
+/// [`Error::Internal`] if there is none.
+pub fn quick_phase(name: &str) -> Result<Rc<Function>> {
+    let module = functions()?;
+    let function = module.exported_function(name);
+    let function = function.ok_or_else(|| Error::Internal(format!("there is no quick phase of `{name}`")))?;
+    let environment = Environment::default();
+    Slice::new(module, &environment, false).get(function, &[], None)
 }
 
 /// The name of the function that gives an operator's result.

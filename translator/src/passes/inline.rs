@@ -4,7 +4,7 @@ use crate::call_graph::{Dispatch, Indirect, Outcome, Slice};
 use crate::error::{Error, Location, Result, TrapKind};
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Exit, Function, Label, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
+use crate::ir::{Const, Exit, Function, Label, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 use crate::speculation::Assumption;
 use crate::targets::Targets;
 
@@ -307,14 +307,39 @@ impl Inliner<'_, '_> {
         Ok(StmtKind::Switch { index, cases: new, default, results: self.define(copy, results) })
     }
 
-    /// Inlines one call: flat where the callee only falls off its end, else as a block that its returns leave.
+    /// Inlines one call, behind the callee's quick phase if it has one: then what that gives, if it is sure.
     fn call(&mut self, callee: u32, args: &[Value], at: Location, stmts: &mut Vec<Stmt>) -> Result<Vec<Value>> {
+        let (Some(quick), [arg]) = (self.slice.quick_phase(callee)?, args) else {
+            return self.call_itself(callee, args, at, stmts);
+        };
+        let mut list = ListBuilder::new(at);
+        let bits = list.wasm(&mut self.out, WasmOp::I32ReinterpretF32, &[*arg]);
+        stmts.append(&mut list.stmts);
+        let copy = self.copy_call(&quick, &[bits], Some(at), at, stmts)?;
+        let answer = *copy.first().ok_or_else(|| Error::Internal("a quick phase gives nothing".into()))?;
+        let bits = list.wasm(&mut self.out, WasmOp::I32WrapI64, &[answer]);
+        let number = list.wasm(&mut self.out, WasmOp::F32ReinterpretI32, &[bits]);
+        let width = list.constant(&mut self.out, Const::I64(32));
+        let upper = list.wasm(&mut self.out, WasmOp::I64ShrU, &[answer, width]);
+        let cond = list.wasm(&mut self.out, WasmOp::I32WrapI64, &[upper]);
+        stmts.append(&mut list.stmts);
+        let then = ListBuilder::new(at).finish(&mut self.out, Exit::Yield(vec![number]));
+        let mut slow = ListBuilder::new(at);
+        let values = self.call_itself(callee, args, at, &mut slow.stmts)?;
+        let otherwise = slow.finish(&mut self.out, Exit::Yield(values));
+        let results = vec![self.out.new_value(Type::F32)];
+        stmts.push(Stmt { kind: StmtKind::If { cond, then, otherwise, results: results.clone() }, at });
+        Ok(results)
+    }
+
+    /// Inlines one call: flat where the callee only falls off its end, else as a block that its returns leave.
+    fn call_itself(&mut self, callee: u32, args: &[Value], at: Location, stmts: &mut Vec<Stmt>) -> Result<Vec<Value>> {
         let source = self.slice.get(callee, &self.open, Some(at))?;
         if self.open.iter().filter(|open| **open == callee).count() >= self.most_open {
             return Ok(self.bail_out(&source.results, at, stmts));
         }
         self.open.push(callee);
-        let results = self.copy_call(&source, args, at, stmts);
+        let results = self.copy_call(&source, args, self.foreign.is_some().then_some(at), at, stmts);
         self.open.pop();
         results
     }
@@ -330,22 +355,24 @@ impl Inliner<'_, '_> {
         results
     }
 
+    /// Copies a callee's body. `all_at` is where all of it stands, if that is not where it stood.
     fn copy_call(
         &mut self,
         source: &Function,
         args: &[Value],
+        all_at: Option<Location>,
         at: Location,
         stmts: &mut Vec<Stmt>,
     ) -> Result<Vec<Value>> {
         let body = source.region(source.body);
         let returns = source.regions.iter().any(|r| matches!(r.exit, Exit::Return(_)));
         if let (false, Exit::Yield(values)) = (returns, &body.exit) {
-            let mut copy = Copy::new(source, args, None, self.foreign.is_some().then_some(at));
+            let mut copy = Copy::new(source, args, None, all_at);
             stmts.extend(self.stmts(&mut copy, &body.stmts)?);
             return copy.all(values);
         }
         let label = self.out.new_label();
-        let mut copy = Copy::new(source, args, Some(label), self.foreign.is_some().then_some(at));
+        let mut copy = Copy::new(source, args, Some(label), all_at);
         let body = self.region(&mut copy, source.body)?;
         let results: Vec<Value> = source.results.iter().map(|ty| self.out.new_value(*ty)).collect();
         stmts.push(Stmt { kind: StmtKind::Block { label, body, results: results.clone() }, at });

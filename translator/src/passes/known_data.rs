@@ -25,20 +25,18 @@ const MAX_COPIED: usize = 1 << 14;
 /// Most words that a kernel relies on: the host looks at each before a launch.
 const MAX_WORDS: usize = 1 << 14;
 
-/// Replaces the loads; gives the addresses of the words that are taken for granted, multiples of four, ascending.
+/// Replaces the loads; gives the addresses of the words that are taken for granted, multiples of four.
 pub(crate) fn known_data(
     function: &mut Function,
     module: &Module,
     environment: &Environment,
     stack_pointer: Option<u32>,
-) -> Vec<u32> {
-    // Other threads may write a shared memory at any time.
-    let changes = module.memories().first().is_none_or(|memory| memory.shared || memory.memory64);
-    let Some(except) = environment.initial.as_ref().filter(|_| !changes) else { return Vec::new() };
+) -> BTreeSet<u32> {
+    let Some(except) = environment.initial.as_ref().filter(|_| module.keeps_data()) else { return BTreeSet::new() };
     let mut pass = KnownData { module, except, words: BTreeSet::new() };
     pass.constants(function);
     pass.tables(function, stack_pointer.unwrap_or(u32::MAX));
-    pass.words.into_iter().collect()
+    pass.words
 }
 
 struct KnownData<'a> {

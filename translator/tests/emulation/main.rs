@@ -1,5 +1,6 @@
 //! The functions that stand for missing operators, against the host's floats and integers: natively, and lifted.
 
+mod library;
 mod native;
 #[path = "../common/mod.rs"]
 mod oracle;

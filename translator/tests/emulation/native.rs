@@ -4,10 +4,19 @@
 mod arithmetic;
 #[path = "../../emulation/convert.rs"]
 mod convert;
+#[path = "../../emulation/exponential.rs"]
+mod exponential;
 #[path = "../../emulation/format.rs"]
 mod format;
+#[path = "../../emulation/logarithm.rs"]
+mod logarithm;
+#[allow(dead_code, reason = "the translator compares these data with guests'")]
+#[path = "../../emulation/musl.rs"]
+mod musl;
 #[path = "../../emulation/order.rs"]
 mod order;
+#[path = "../../emulation/quick.rs"]
+mod quick;
 #[path = "../../emulation/words.rs"]
 mod words;
 
@@ -27,9 +36,16 @@ macro_rules! operators {
             }
         )*
 
-        /// All functions by name.
+        /// All of them by name.
         pub const FUNCTIONS: &[(&str, Native)] = &[$(($text, $name as Native)),*];
     };
+}
+
+/// The quick phases of functions of C's library.
+pub mod library {
+    use super::{Native, exponential, logarithm};
+
+    include!("../../emulation/library.rs");
 }
 
 include!("../../emulation/operators.rs");
