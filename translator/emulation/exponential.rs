@@ -4,7 +4,7 @@ use super::quick::{answer, choose_of_4, choose_of_8};
 use super::words::{low, multiply, multiply_high, select};
 
 /// Units of the reduced argument.
-const PLACES: u32 = 37;
+pub const PLACES: u32 = 37;
 /// `ln 2 / 32 * 2^PLACES`: the whole part, and the rest of it in units of 2^-18.
 const STEP: u32 = 2_977_044_471;
 const STEP_REST: i32 = 214_846;
@@ -33,7 +33,7 @@ const EIGHTHS: [u64; 8] = [
 /// `2^(b/32) - 1`, in units of 2^-35.
 const QUARTERS: [u64; 4] = [0, 752_380_299, 1_521_235_581, 2_306_926_601];
 /// 1/65, in units of `2^-PLACES`: with it what is added to 1 is never negative.
-const OFFSET: u32 = 2_114_445_438;
+pub const OFFSET: u32 = 2_114_445_438;
 /// Largest error of the result, in units of 2^-36 of a number from 1 to 2. 5 are enough for all arguments, if sums and products
 /// of `f32`s are rounded to nearest one by one.
 const ERROR: u32 = 8;
@@ -68,6 +68,13 @@ pub fn exponential(bits: u32) -> u64 {
     let curve = float * float * (float * CUBIC + SQUARE) + float * LINEAR;
     let curve = (curve + 8_388_608.0).to_bits() & 0x7f_ffff;
     let growth = rest.wrapping_add(curve).wrapping_add(OFFSET);
+    let (result, is_clear) = scaled_power(steps, growth, ERROR);
+    answer(result, is_inside & is_clear & (bits & 0x7fff_ffff < LAST))
+}
+
+/// `2^(steps/32) * (1 + growth/2^PLACES - 1/65)` as an `f32`, and whether the next bits decide how it is rounded. Its exponent must
+/// be a normal number's.
+pub fn scaled_power(steps: u32, growth: u32, error: u32) -> (u32, bool) {
     let power = power(steps);
     // Of 65/64 of the growth.
     let more = multiply_high((power >> 5) as u32, growth);
@@ -76,9 +83,8 @@ pub fn exponential(bits: u32) -> u64 {
     let is_below = result >> 36 == 0;
     let result = select(is_below, result << 1, result);
     let rest = low(result) & 0x1fff;
-    let is_clear = rest.wrapping_sub(0x1000 - ERROR) > 2 * ERROR;
+    let is_clear = rest.wrapping_sub(0x1000 - error) > 2 * error;
     let significand = low(result >> 13) + (rest >> 12);
     let exponent = ((steps as i32 >> 5) as u32).wrapping_add(126 - u32::from(is_below));
-    let bits_of_result = (exponent << 23).wrapping_add(significand);
-    answer(bits_of_result, is_inside & is_clear & (bits & 0x7fff_ffff < LAST))
+    ((exponent << 23).wrapping_add(significand), is_clear)
 }

@@ -5,7 +5,7 @@
 //! `f64` is a `u64` of its bits there, an `f32` a `u32`. Those called `hindrance` say why a conversion traps.
 //! The code has no loops, no memory, no panics and no floats, and few branches; a computed NaN is the positive quiet one.
 //!
-//! Besides, the quick phases of C's `expf` and `logf`, which bear their names. They alone compute with `f32`s.
+//! Besides, the quick phases of C's `expf`, `logf` and `powf`, which bear their names. They alone compute with `f32`s.
 
 #![no_std]
 
@@ -17,6 +17,7 @@ mod logarithm;
 #[allow(dead_code, reason = "the translator compares these data with guests'")]
 mod musl;
 mod order;
+mod power;
 mod quick;
 mod words;
 

@@ -1,6 +1,6 @@
 //! What the quick phases of mathematical functions share.
 //!
-//! musl computes `expf` and `logf` in `f64` and rounds the result. What comes of the rounding can be told from much less:
+//! musl computes `expf`, `logf` and `powf` in `f64` and rounds the result. What comes of the rounding can be told from much less:
 //! a *quick phase* computes some bits more than an `f32` has, on integers, and says whether they decide (A. Ziv, "Fast
 //! evaluation of elementary mathematical functions with correctly rounded last bit", ACM TOMS 17, 1991). Where they do
 //! not, and for special arguments, the guest's own code must be asked. Here "right" is what musl gives: polynomials

@@ -9,7 +9,8 @@ use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space};
 use wavelift_translator::{Access, Emulate, Module, Options, Profile, Shape, testing, translate};
 
 const MODULE: &[u8] = include_bytes!("quick_phases/functions.wasm");
-const KERNELS: [(&str, &str); 2] = [("exponential", "expf"), ("logarithm", "logf")];
+/// Kernels, the functions that they call, and how many arguments these have.
+const KERNELS: [(&str, &str, usize); 3] = [("exponential", "expf", 1), ("logarithm", "logf", 1), ("power", "powf", 2)];
 
 const FROM: u32 = 0x8000_0000;
 const TO: u32 = 0x9000_0000;
@@ -33,8 +34,18 @@ fn shape(module: &Module, kernel: u32, initial: Option<&[u32]>) -> Shape {
     shape
 }
 
-/// Special arguments, and others from everywhere.
-fn arguments() -> Vec<f32> {
+/// Special arguments, and others from everywhere; or pairs of these.
+fn arguments(arity: usize) -> Vec<f32> {
+    let one = one_argument();
+    if arity == 1 {
+        return one;
+    }
+    let specials = one[..24].iter().flat_map(|x| one[..24].iter().flat_map(|y| [*x, *y]));
+    let others = one[24..].iter().zip(&one[1500..]).flat_map(|(x, y)| [*x, *y, *y + 20.0, (*y / 4.0).round()]);
+    specials.chain(others).collect()
+}
+
+fn one_argument() -> Vec<f32> {
     let specials = [
         0.0,
         -0.0,
@@ -73,14 +84,15 @@ fn arguments() -> Vec<f32> {
 }
 
 /// What a kernel, lifted so, makes of them; `NaN`s are one.
-fn run(module: &Module, kernel: u32, shape: &Shape, options: &Options, arguments: &[f32]) -> Vec<u32> {
+fn run(module: &Module, kernel: u32, shape: &Shape, options: &Options, arity: usize) -> Vec<u32> {
+    let arguments = arguments(arity);
     let lifted = testing::strict(module, kernel, shape, options).unwrap();
     let bytes: Vec<u8> = arguments.iter().flat_map(|x| x.to_le_bytes()).collect();
     let buffers =
         vec![Buffer::new(FROM, Access::ReadWrite, &bytes), Buffer::new(TO, Access::ReadWrite, &vec![0; bytes.len()])];
     let linear = (0..4096).flat_map(|word| module.initial_word(4 * word).to_le_bytes()).collect();
     let mut space = Space { linear, buffers };
-    let (count, length) = (arguments.len() as u32, bytes.len() as u32);
+    let (count, length) = ((arguments.len() / arity) as u32, bytes.len() as u32);
     let immediates = [0, count, 0, count, 1, 0, FROM, length, TO, length];
     for iteration in 0..count {
         let globals = vec![Const::I32(1024); module.globals().len()];
@@ -97,20 +109,20 @@ fn run(module: &Module, kernel: u32, shape: &Shape, options: &Options, arguments
 #[test]
 fn kernels_give_the_same() {
     let module = parse(MODULE);
-    for (kernel, _) in KERNELS {
+    for (kernel, _, arity) in KERNELS {
         let kernel = function(&module, kernel);
         let (plain, quick) = (shape(&module, kernel, None), shape(&module, kernel, Some(&[])));
-        let expected = run(&module, kernel, &plain, &Options::default(), &arguments());
-        assert_eq!(run(&module, kernel, &plain, &emulated(), &arguments()), expected);
-        assert_eq!(run(&module, kernel, &quick, &emulated(), &arguments()), expected);
-        assert_eq!(run(&module, kernel, &quick, &Options::default(), &arguments()), expected);
+        let expected = run(&module, kernel, &plain, &Options::default(), arity);
+        assert_eq!(run(&module, kernel, &plain, &emulated(), arity), expected);
+        assert_eq!(run(&module, kernel, &quick, &emulated(), arity), expected);
+        assert_eq!(run(&module, kernel, &quick, &Options::default(), arity), expected);
     }
 }
 
 #[test]
 fn what_a_quick_phase_relies_on_is_asked_for() {
     let module = parse(MODULE);
-    for (kernel, name) in KERNELS {
+    for (kernel, name, _) in KERNELS {
         let words = module.exact(function(&module, name)).unwrap().words.clone();
         assert!(words.len() > 64 && words.is_sorted());
         let kernel = function(&module, kernel);
@@ -137,11 +149,13 @@ fn what_a_quick_phase_relies_on_is_asked_for() {
 #[test]
 fn functions_with_other_data_are_not_known() {
     let module = parse(MODULE);
-    for (_, name) in KERNELS {
+    for (_, name, _) in KERNELS {
         let function = function(&module, name);
         assert_eq!(module.exact(function).map(|exact| exact.name), Some(name));
         let words = module.exact(function).unwrap().words.clone();
-        let start = words[0];
+        // Another object's may follow.
+        let count = words.windows(2).take_while(|pair| pair[1] == pair[0] + 4).count() + 1;
+        let (start, words) = (words[0], &words[..count]);
         let data = module.initial_bytes(start.into()..u64::from(start) + 4 * words.len() as u64).unwrap();
         let at = position(MODULE, &data);
         for place in 0..data.len() {

@@ -1,10 +1,10 @@
-//! Functions of which it is known, bit for bit, what they compute: musl's `expf` and `logf`, as several compilers and
+//! Functions of which it is known, bit for bit, what they compute: musl's `expf`, `logf` and `powf`, as several compilers and
 //! optimisers leave them, and AssemblyScript's ports.
 //!
 //! A fingerprint says what a body is but for its addresses; so what lies at those is looked at, too, and the function is run on
 //! some numbers, which tells whether each address is the one that it is in musl.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 
 use super::fingerprint::{Known, body};
@@ -20,7 +20,7 @@ use crate::targets::Targets;
 #[path = "../../emulation/musl.rs"]
 mod musl;
 
-use musl::{EXP2F_DATA, EXP2F_TABLE, LOGF_DATA, LOGF_TABLE};
+use musl::{EXP2F_DATA, EXP2F_TABLE, LOGF_DATA, LOGF_TABLE, POWF_LOG2_DATA, POWF_TABLE};
 
 /// Most statements of a body that is run.
 const MAX_STATEMENTS: u32 = 2000;
@@ -41,20 +41,50 @@ pub struct Exact {
 /// What was found so far, by function.
 pub(crate) type ExactFunctions = Mutex<HashMap<u32, Option<Arc<Exact>>>>;
 
-/// What musl's source says of a function.
-struct Original {
-    name: &'static str,
+/// Data that a function reads.
+struct Object {
     data: &'static [u64],
     /// So many entries at its start are a table.
     table: usize,
-    compute: fn(f32) -> f32,
-    /// Arguments for which it computes and does not look for special cases.
-    sample: fn(u32) -> f32,
 }
 
-const ORIGINALS: [Original; 2] = [
-    Original { name: "expf", data: &EXP2F_DATA, table: EXP2F_TABLE, compute: expf, sample: |n| n as f32 * 2.5 - 80.0 },
-    Original { name: "logf", data: &LOGF_DATA, table: LOGF_TABLE, compute: logf, sample: |n| n as f32 * 0.37 + 0.1 },
+const EXP2F: Object = Object { data: &EXP2F_DATA, table: EXP2F_TABLE };
+const LOGF: Object = Object { data: &LOGF_DATA, table: LOGF_TABLE };
+const POWF_LOG2: Object = Object { data: &POWF_LOG2_DATA, table: POWF_TABLE };
+
+/// What musl's source says of a function.
+struct Original {
+    name: &'static str,
+    objects: &'static [Object],
+    /// Number of its arguments.
+    arity: usize,
+    compute: fn([f32; 2]) -> f32,
+    /// Arguments for which it computes and does not look for special cases.
+    sample: fn(u32) -> [f32; 2],
+}
+
+const ORIGINALS: [Original; 3] = [
+    Original {
+        name: "expf",
+        objects: &[EXP2F],
+        arity: 1,
+        compute: |[x, _]| expf(x),
+        sample: |n| [n as f32 * 2.5 - 80.0, 0.0],
+    },
+    Original {
+        name: "logf",
+        objects: &[LOGF],
+        arity: 1,
+        compute: |[x, _]| logf(x),
+        sample: |n| [n as f32 * 0.37 + 0.1, 0.0],
+    },
+    Original {
+        name: "powf",
+        objects: &[POWF_LOG2, EXP2F],
+        arity: 2,
+        compute: |[x, y]| powf(x, y),
+        sample: |n| [n as f32 * 0.37 + 0.1, n as f32 * 0.31 - 9.0],
+    },
 ];
 
 /// `e^x` as musl computes it, for a magnitude below 87.
@@ -64,6 +94,27 @@ pub fn expf(x: f32) -> f32 {
     let shifted = steps + shift;
     let bits = shifted.to_bits();
     let rest = steps - (shifted - shift);
+    let power = EXP2F_DATA[(bits % EXP2F_TABLE as u64) as usize].wrapping_add(bits << 47);
+    let upper = cube * rest + square;
+    (((upper * (rest * rest)) + (linear * rest + 1.0)) * f64::from_bits(power)) as f32
+}
+
+/// `x^y` as musl computes it, for positive normal `x` and results of a magnitude of 2^-125 to 2^125.
+pub fn powf(x: f32, y: f32) -> f32 {
+    let above = x.to_bits().wrapping_sub(0x3f33_0000);
+    let entry = 2 * (above >> 19 & 15) as usize;
+    let [inverse, logarithm] = [entry, entry + 1].map(|entry| f64::from_bits(POWF_LOG2_DATA[entry]));
+    let [a, b, c, d, e] = [32, 33, 34, 35, 36].map(|entry| f64::from_bits(POWF_LOG2_DATA[entry]));
+    let number = f64::from(f32::from_bits(x.to_bits().wrapping_sub(above & 0xff80_0000)));
+    let rest = number * inverse - 1.0;
+    let first = logarithm + f64::from(above as i32 >> 23);
+    let squared = rest * rest;
+    let lower = (c * rest + d) * squared + (e * rest + first);
+    let exponent = f64::from(y) * ((a * rest + b) * (squared * squared) + lower);
+    let [shift, cube, square, linear] = [32, 33, 34, 35].map(|entry| f64::from_bits(EXP2F_DATA[entry]));
+    let shifted = exponent + shift;
+    let bits = shifted.to_bits();
+    let rest = exponent - (shifted - shift);
     let power = EXP2F_DATA[(bits % EXP2F_TABLE as u64) as usize].wrapping_add(bits << 47);
     let upper = cube * rest + square;
     (((upper * (rest * rest)) + (linear * rest + 1.0)) * f64::from_bits(power)) as f32
@@ -111,13 +162,30 @@ fn find(module: &Module, function: u32) -> Option<Exact> {
 
 /// The words of the data that lie at these addresses, if they are all as they are in musl.
 fn words(module: &Module, original: &Original, addresses: &[u32]) -> Option<Vec<u32>> {
-    let start = *addresses.iter().min()?;
-    let last = *addresses.iter().max()?;
-    let count = ((last - start) as usize / 8 + 1).max(original.table);
-    let expected: Vec<u8> = original.data.get(..count)?.iter().flat_map(|entry| entry.to_le_bytes()).collect();
-    let there = module.initial_bytes(u64::from(start)..u64::from(start) + expected.len() as u64)?;
-    let is_there = start % 4 == 0 && there == expected;
-    is_there.then(|| (start..).step_by(4).take(2 * count).collect())
+    let mut words = BTreeSet::new();
+    let mut left = addresses.to_vec();
+    for object in original.objects {
+        // Its table is its start.
+        let is_start = |address: &u32| address.is_multiple_of(4) && is_there(module, object, *address, object.table);
+        let start = addresses.iter().copied().find(is_start)?;
+        let last = start.checked_add(8 * (object.data.len() as u32 - 1))?;
+        let (within, others): (Vec<u32>, Vec<u32>) = left.iter().partition(|address| (start..=last).contains(address));
+        let last = within.iter().max()?;
+        let count = ((last - start) as usize / 8 + 1).max(object.table);
+        if !is_there(module, object, start, count) {
+            return None;
+        }
+        words.extend((start..).step_by(4).take(2 * count));
+        left = others;
+    }
+    left.is_empty().then(|| words.into_iter().collect())
+}
+
+/// Whether an object's first entries lie there in a new instance.
+fn is_there(module: &Module, object: &Object, start: u32, count: usize) -> bool {
+    let expected: Vec<u8> = object.data[..count].iter().flat_map(|entry| entry.to_le_bytes()).collect();
+    let addresses = u64::from(start)..u64::from(start) + expected.len() as u64;
+    module.initial_bytes(addresses).is_some_and(|there| there == expected)
 }
 
 /// Whether the function gives what musl's does, in a new instance.
@@ -125,12 +193,16 @@ fn computes(module: &Module, function: u32, original: &Original) -> bool {
     let environment = Environment::default();
     let mut slice = Slice::new(module, &environment, false);
     let Ok(code) = inline::inline(&mut slice, function, &Targets::default(), MAX_STATEMENTS) else { return false };
-    (0..SAMPLES).map(original.sample).all(|x| run(module, &code, x) == Some((original.compute)(x).to_bits()))
+    let is_same = |arguments: [f32; 2]| {
+        let expected = (original.compute)(arguments).to_bits();
+        run(module, &code, &arguments[..original.arity]) == Some(expected)
+    };
+    (0..SAMPLES).map(original.sample).all(is_same)
 }
 
-fn run(module: &Module, code: &Function, x: f32) -> Option<u32> {
-    let args = [Const::F32(x.to_bits())];
-    let result = interpret::run(code, &args, &Invocation::default(), &mut NewMemory(module), &|_| None).ok()?;
+fn run(module: &Module, code: &Function, arguments: &[f32]) -> Option<u32> {
+    let arguments: Vec<Const> = arguments.iter().map(|x| Const::F32(x.to_bits())).collect();
+    let result = interpret::run(code, &arguments, &Invocation::default(), &mut NewMemory(module), &|_| None).ok()?;
     match result.as_slice() {
         [Const::F32(bits)] => Some(*bits),
         _ => None,

@@ -19,9 +19,13 @@ use crate::ir::{Const, Exit, Function, Op, RegionId, Stmt, StmtKind, Type, Value
 use crate::module::Module;
 use crate::options::{Emulate, Environment};
 use crate::passes::inline;
+use crate::targets::Targets;
 
 /// The functions, as `scripts/build-emulation` compiles them.
 const EMULATION: &[u8] = include_bytes!("../../emulation/emulation.wasm");
+
+/// Most statements of a quick phase; they have some hundreds.
+const MAX_QUICK_PHASE: u32 = 10_000;
 
 /// What a function called `hindrance` gives for NaN, and for what does not fit.
 const HINDRANCES: [(u32, TrapKind); 2] = [(1, TrapKind::BadConversion), (2, TrapKind::IntegerOverflow)];
@@ -56,7 +60,7 @@ fn functions() -> Result<&'static Module> {
     module.as_ref().map_err(|error| Error::Internal(format!("the emulation's module can't be read: {error}")))
 }
 
-/// The quick phase of a function of C's library. No module but the translator's own is looked at.
+/// The quick phase of a function of C's library, without calls.
 ///
 /// # Errors
 /// [`Error::Internal`] if there is none.
@@ -65,7 +69,8 @@ pub fn quick_phase(name: &str) -> Result<Rc<Function>> {
     let function = module.exported_function(name);
     let function = function.ok_or_else(|| Error::Internal(format!("there is no quick phase of `{name}`")))?;
     let environment = Environment::default();
-    Slice::new(module, &environment, false).get(function, &[], None)
+    let mut slice = Slice::new(module, &environment, false);
+    inline::inline(&mut slice, function, &Targets::default(), MAX_QUICK_PHASE).map(Rc::new)
 }
 
 /// The name of the function that gives an operator's result.

@@ -309,13 +309,14 @@ impl Inliner<'_, '_> {
 
     /// Inlines one call, behind the callee's quick phase if it has one: then what that gives, if it is sure.
     fn call(&mut self, callee: u32, args: &[Value], at: Location, stmts: &mut Vec<Stmt>) -> Result<Vec<Value>> {
-        let (Some(quick), [arg]) = (self.slice.quick_phase(callee)?, args) else {
+        let Some(quick) = self.slice.quick_phase(callee)? else {
             return self.call_itself(callee, args, at, stmts);
         };
         let mut list = ListBuilder::new(at);
-        let bits = list.wasm(&mut self.out, WasmOp::I32ReinterpretF32, &[*arg]);
+        let bits_of = |arg: &Value| list.wasm(&mut self.out, WasmOp::I32ReinterpretF32, &[*arg]);
+        let bits: Vec<Value> = args.iter().map(bits_of).collect();
         stmts.append(&mut list.stmts);
-        let copy = self.copy_call(&quick, &[bits], Some(at), at, stmts)?;
+        let copy = self.copy_call(&quick, &bits, Some(at), at, stmts)?;
         let answer = *copy.first().ok_or_else(|| Error::Internal("a quick phase gives nothing".into()))?;
         let bits = list.wasm(&mut self.out, WasmOp::I32WrapI64, &[answer]);
         let number = list.wasm(&mut self.out, WasmOp::F32ReinterpretI32, &[bits]);

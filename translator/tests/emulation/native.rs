@@ -15,6 +15,8 @@ mod logarithm;
 mod musl;
 #[path = "../../emulation/order.rs"]
 mod order;
+#[path = "../../emulation/power.rs"]
+mod power;
 #[path = "../../emulation/quick.rs"]
 mod quick;
 #[path = "../../emulation/words.rs"]
@@ -43,7 +45,7 @@ macro_rules! operators {
 
 /// The quick phases of functions of C's library.
 pub mod library {
-    use super::{Native, exponential, logarithm};
+    use super::{Native, exponential, logarithm, power};
 
     include!("../../emulation/library.rs");
 }
