@@ -288,9 +288,10 @@ fn finish_coarse(coarse: Function, parted: &HashSet<u32>, options: &Options) -> 
 
 /// From lowered to strict form.
 fn finish(mut lowered: Function, options: &Options, parted: &HashSet<u32>) -> Result<Function> {
-    passes::widen::widen(&mut lowered, parted);
+    let wide = passes::widen::widen_loads(&mut lowered, parted);
     passes::dead_code::remove(&mut lowered);
     passes::merge_checks::merge_checks(&mut lowered);
+    passes::widen::widen_stores(&mut lowered, &wide);
     passes::coarsen::forget_reasons(&mut lowered);
     // Checks from several places meet in one list now: what they compute alike is one value.
     passes::simplify::simplify(&mut lowered);

@@ -300,7 +300,7 @@ fn a_planted_bug_is_seen() {
     let mut coarse = coarse.unwrap();
     for region in &mut coarse.regions {
         for stmt in &mut region.stmts {
-            if let StmtKind::Op { op: Op::Low(LowOp::LoadLane { lane, slot: 0 }), .. } = &mut stmt.kind {
+            if let StmtKind::Op { op: Op::Low(LowOp::LoadLane { lane, slot: 0, .. }), .. } = &mut stmt.kind {
                 *lane = 3 - *lane;
             }
         }

@@ -46,26 +46,27 @@ impl Emitter<'_> {
         self.access_slot(Access::LoadWord, slot, index, &[])?.ok_or_else(no_result)
     }
 
-    /// A word of a slot that is loaded four words at a time. Where nothing stores to the slot, the four are loaded once in a
+    /// A word of a slot that is loaded two or four words at a time. Where nothing stores to the slot, they are loaded once in a
     /// region and those below it; else once between two stores of one region.
-    pub(super) fn load_lane(&mut self, slot: u32, args: &[Value], lane: u32) -> Result<Word> {
-        let [quad] = self.operands(args)?;
-        if self.shape.layout.pooled.contains_key(&slot) {
-            return self.load_pooled_lane(slot, quad, lane);
+    pub(super) fn load_lane(&mut self, slot: u32, args: &[Value], words: u32, lane: u32) -> Result<Word> {
+        let [place] = self.operands(args)?;
+        if !self.is_declared_in(slot, words) {
+            let index = self.word_of_vector(place, words, lane)?;
+            return self.load_word(slot, index);
         }
         let word = self.ty(Type::I32);
         let is_stored = self.usage.slots.get(&slot).copied().unwrap_or(false);
         let known = if is_stored { &self.fresh_quads } else { &self.quads };
-        let vector = match known.get(&(slot, quad)) {
+        let vector = match known.get(&(slot, place)) {
             Some(vector) => *vector,
             None => {
-                let accessor = Accessor { holder: slot, kind: Access::LoadQuad };
-                let vector = self.access(accessor, quad, &[])?.ok_or_else(no_result)?;
+                let kind = if words == 2 { Access::LoadPair } else { Access::LoadQuad };
+                let vector = self.access(Accessor { holder: slot, kind }, place, &[])?.ok_or_else(no_result)?;
                 if is_stored {
-                    self.fresh_quads.insert((slot, quad), vector);
+                    self.fresh_quads.insert((slot, place), vector);
                 } else {
-                    self.quads.insert((slot, quad), vector);
-                    self.loaded_quads.push((slot, quad));
+                    self.quads.insert((slot, place), vector);
+                    self.loaded_quads.push((slot, place));
                 }
                 vector
             }
@@ -73,32 +74,35 @@ impl Emitter<'_> {
         self.inst_of(Op::CompositeExtract, word, vec![Operand::IdRef(vector), Operand::LiteralBit32(lane)])
     }
 
-    /// Stores four words of a buffer.
-    pub(super) fn store_quad(&mut self, slot: u32, quad: Word, words: [Word; 4]) -> Result<()> {
+    /// Whether a slot is declared as vectors of so many words. Pools are declared as words; and of two functions that access a
+    /// slot, one may take two words at a time and the other four.
+    fn is_declared_in(&self, slot: u32, words: u32) -> bool {
+        let is_pooled = self.shape.layout.pooled.contains_key(&slot);
+        !is_pooled && self.usage.holders.get(&slot).is_some_and(|holder| 1 << holder.element_bits() == words)
+    }
+
+    /// Stores two or four words of a buffer.
+    pub(super) fn store_words(&mut self, slot: u32, place: Word, words: &[Word]) -> Result<()> {
         self.fresh_quads.clear();
-        if self.shape.layout.pooled.contains_key(&slot) {
+        let count = words.len() as u32;
+        if !self.is_declared_in(slot, count) {
             return (0..).zip(words).try_for_each(|(lane, value)| {
-                let index = self.word_of_quad(quad, lane)?;
-                self.store_word(slot, index, value)
+                let index = self.word_of_vector(place, count, lane)?;
+                self.store_word(slot, index, *value)
             });
         }
-        let ty = self.words_ty(4);
-        let vector = self.inst(Op::CompositeConstruct, ty, &words)?;
-        self.access(Accessor { holder: slot, kind: Access::StoreQuad }, quad, &[vector]).map(drop)
+        let ty = self.words_ty(count);
+        let vector = self.inst(Op::CompositeConstruct, ty, words)?;
+        let kind = if count == 2 { Access::StorePair } else { Access::StoreQuad };
+        self.access(Accessor { holder: slot, kind }, place, &[vector]).map(drop)
     }
 
-    /// The index of a word of four.
-    fn word_of_quad(&mut self, quad: Word, lane: u32) -> Result<Word> {
+    /// The index of a word of two or four.
+    fn word_of_vector(&mut self, place: Word, words: u32, lane: u32) -> Result<Word> {
         let word = self.ty(Type::I32);
-        let (amount, lane) = (self.u32_constant(2), self.u32_constant(lane));
-        let first = self.inst(Op::ShiftLeftLogical, word, &[quad, amount])?;
+        let (amount, lane) = (self.u32_constant(words.ilog2()), self.u32_constant(lane));
+        let first = self.inst(Op::ShiftLeftLogical, word, &[place, amount])?;
         self.inst(Op::BitwiseOr, word, &[first, lane])
-    }
-
-    /// Pools are declared as words.
-    fn load_pooled_lane(&mut self, slot: u32, quad: Word, lane: u32) -> Result<Word> {
-        let index = self.word_of_quad(quad, lane)?;
-        self.load_word(slot, index)
     }
 
     /// Forgets the four words loaded since there were `count`: they are not there behind the region that loaded them.

@@ -83,7 +83,7 @@ impl Emitter<'_> {
                 let [index] = self.operands(args)?;
                 self.load_word(slot, index)?
             }
-            LoadLane { slot, lane } => self.load_lane(slot, args, lane)?,
+            LoadLane { slot, words, lane } => self.load_lane(slot, args, words.into(), lane.into())?,
             StoreWord { slot } => {
                 let [index, value] = self.operands(args)?;
                 self.store_word(slot, index, value)?;
@@ -91,7 +91,12 @@ impl Emitter<'_> {
             }
             StoreQuad { slot } => {
                 let [quad, words @ ..] = self.operands::<5>(args)?;
-                self.store_quad(slot, quad, words)?;
+                self.store_words(slot, quad, &words)?;
+                return Ok(None);
+            }
+            StorePair { slot } => {
+                let [pair, words @ ..] = self.operands::<3>(args)?;
+                self.store_words(slot, pair, &words)?;
                 return Ok(None);
             }
             AndWord { slot } | OrWord { slot } => {

@@ -18,6 +18,7 @@ pub(super) enum Access {
     LoadPair,
     LoadQuad,
     StoreWord,
+    StorePair,
     StoreQuad,
     /// Clears bits; nothing is ordered by it.
     AndWord,
@@ -43,6 +44,7 @@ impl Access {
             Access::LoadPair => "load_pair".to_string(),
             Access::LoadQuad => "load_quad".to_string(),
             Access::StoreWord => "store".to_string(),
+            Access::StorePair => "store_pair".to_string(),
             Access::StoreQuad => "store_quad".to_string(),
             Access::AndWord => "and".to_string(),
             Access::OrWord => "or".to_string(),
@@ -55,7 +57,7 @@ impl Access {
     fn lanes(self) -> u32 {
         match self {
             Access::LoadQuad | Access::StoreQuad => 4,
-            Access::LoadPair => 2,
+            Access::LoadPair | Access::StorePair => 2,
             _ => 1,
         }
     }
@@ -63,7 +65,7 @@ impl Access {
     fn has_result(self) -> bool {
         match self {
             Access::LoadWord | Access::LoadPair | Access::LoadQuad => true,
-            Access::StoreWord | Access::StoreQuad | Access::AndWord | Access::OrWord => false,
+            Access::StoreWord | Access::StorePair | Access::StoreQuad | Access::AndWord | Access::OrWord => false,
             Access::Atomic(op) | Access::AtomicDouble(op) => op.has_result(),
         }
     }
@@ -72,7 +74,7 @@ impl Access {
     fn operands(self) -> usize {
         match self {
             Access::LoadWord | Access::LoadPair | Access::LoadQuad => 0,
-            Access::StoreWord | Access::StoreQuad | Access::AndWord | Access::OrWord => 1,
+            Access::StoreWord | Access::StorePair | Access::StoreQuad | Access::AndWord | Access::OrWord => 1,
             Access::Atomic(op) | Access::AtomicDouble(op) => op.operands(),
         }
     }
@@ -143,7 +145,7 @@ impl Emitter<'_> {
             (Access::LoadWord | Access::LoadPair | Access::LoadQuad, []) => {
                 self.inst(Op::Load, element, &[pointer]).map(Some)
             }
-            (Access::StoreWord | Access::StoreQuad, [value]) => {
+            (Access::StoreWord | Access::StorePair | Access::StoreQuad, [value]) => {
                 self.b.store(pointer, *value, None, []).map_err(defect)?;
                 Ok(None)
             }

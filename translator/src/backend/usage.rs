@@ -20,6 +20,8 @@ pub(super) struct Usage {
     pub slots: BTreeMap<u32, bool>,
     /// Slots that are loaded four words at a time.
     wide: BTreeSet<u32>,
+    /// Slots that are loaded or stored two words at a time.
+    pairs: BTreeSet<u32>,
     /// Slots with words that are changed in part, in atomic steps.
     atomic: BTreeSet<u32>,
     /// Slots of which two words are accessed atomically at once.
@@ -145,9 +147,12 @@ fn holders(usage: &Usage, layout: &Layout) -> Result<BTreeMap<u32, Holder>> {
         holder.reloaded |= usage.reloaded.contains(&slot);
         // A pool holds slots of both kinds.
         holder.wide |= number == slot && usage.wide.contains(&slot);
+        holder.pairs |= number == slot && usage.pairs.contains(&slot);
         let in_parts = holder.atomic || holder.doubles || usage.parts.iter().any(|(parted, _)| *parted == slot);
-        if holder.wide && in_parts {
-            return Err(Error::Internal(format!("slot {slot} is accessed both by parts of words and by four of them")));
+        if holder.element_bits() > 0 && in_parts {
+            return Err(Error::Internal(format!(
+                "slot {slot} is accessed both by parts of words and by several of them"
+            )));
         }
         holder.slices = layout.slices_of(number).max(1);
     }
@@ -370,19 +375,20 @@ impl Scanner<'_> {
     fn op(&mut self, op: &Op) -> Result<()> {
         match *op {
             Op::Const(_) => {}
-            Op::Low(LowOp::LoadWord { slot }) => self.slot(slot, false, false)?,
-            Op::Low(LowOp::LoadLane { slot, .. }) => self.slot(slot, false, true)?,
-            Op::Low(LowOp::StoreWord { slot }) => self.slot(slot, true, false)?,
-            Op::Low(LowOp::StoreQuad { slot }) => self.slot(slot, true, true)?,
+            Op::Low(LowOp::LoadWord { slot }) => self.slot(slot, false, 1)?,
+            Op::Low(LowOp::LoadLane { slot, words, .. }) => self.slot(slot, false, words.into())?,
+            Op::Low(LowOp::StoreWord { slot }) => self.slot(slot, true, 1)?,
+            Op::Low(LowOp::StoreQuad { slot }) => self.slot(slot, true, 4)?,
+            Op::Low(LowOp::StorePair { slot }) => self.slot(slot, true, 2)?,
             Op::Low(LowOp::AndWord { slot } | LowOp::OrWord { slot }) => {
-                self.slot(slot, true, false)?;
+                self.slot(slot, true, 1)?;
                 self.usage.atomic.insert(slot);
             }
             Op::Low(LowOp::StorePart { .. }) if self.options.profile == Profile::Portable => {
                 return Err(not_strict("a store of a part of a word, which the portable profile lacks"));
             }
             Op::Low(LowOp::StorePart { slot, bytes }) => {
-                self.slot(slot, true, false)?;
+                self.slot(slot, true, 1)?;
                 // What lies in slices or a pool has no second view.
                 let layout = &self.shape.layout;
                 match layout.holder(slot) == slot && layout.slices_of(slot) == 1 {
@@ -391,7 +397,7 @@ impl Scanner<'_> {
                 };
             }
             Op::Low(LowOp::Atomic { slot, op, ty }) => {
-                self.slot(slot, op.stores(), false)?;
+                self.slot(slot, op.stores(), 1)?;
                 self.usage.atomic.insert(slot);
                 if ty == Type::I64 {
                     self.check_doubles()?;
@@ -434,7 +440,7 @@ impl Scanner<'_> {
         }
     }
 
-    fn slot(&mut self, slot: u32, stores: bool, wide: bool) -> Result<()> {
+    fn slot(&mut self, slot: u32, stores: bool, words: u32) -> Result<()> {
         let param = self.shape.buffers.iter().find(|b| b.slot == slot);
         if param.is_none() && slot != LINEAR {
             return Err(Error::Internal(format!("the launch has no buffer slot {slot}")));
@@ -443,8 +449,10 @@ impl Scanner<'_> {
             return Err(Error::Internal(format!("a store to the read-only buffer slot {slot} did not become a trap")));
         }
         *self.usage.slots.entry(slot).or_insert(false) |= stores;
-        if wide {
-            self.usage.wide.insert(slot);
+        match words {
+            4 => _ = self.usage.wide.insert(slot),
+            2 => _ = self.usage.pairs.insert(slot),
+            _ => {}
         }
         Ok(())
     }

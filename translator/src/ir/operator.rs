@@ -438,13 +438,16 @@ pub enum LowOp {
         /// Which of the launch's distinct buffers.
         slot: u32,
     },
-    /// Word `lane` of four adjacent ones of a buffer's slot. Operand: the index of the four, in units of four words; the
-    /// word lies within the buffer. Such a slot has no atomic accesses, and no parts of words are stored in it.
+    /// Word `lane` of two or four adjacent ones of a buffer's slot, in one function always as many. Operand: their index, in units
+    /// of so many words; the word lies within the buffer. Such a slot has no atomic accesses, and no parts of words are
+    /// stored in it.
     LoadLane {
         /// Which of the launch's distinct buffers.
         slot: u32,
-        /// 0 to 3.
-        lane: u32,
+        /// 2 or 4.
+        words: u8,
+        /// Below `words`.
+        lane: u8,
     },
     /// Stores a word. Operands: index in words, within the buffer; the value `I32`.
     StoreWord {
@@ -454,6 +457,11 @@ pub enum LowOp {
     /// Stores four adjacent words. Operands: the index of the four, in units of four words, all within the buffer; the values,
     /// the lowest first, `I32`.
     StoreQuad {
+        /// Which of the launch's distinct buffers.
+        slot: u32,
+    },
+    /// The same with two words.
+    StorePair {
         /// Which of the launch's distinct buffers.
         slot: u32,
     },
@@ -584,6 +592,7 @@ impl LowOp {
             self,
             StoreWord { .. }
                 | StoreQuad { .. }
+                | StorePair { .. }
                 | AndWord { .. }
                 | OrWord { .. }
                 | StorePart { .. }
@@ -611,9 +620,8 @@ impl LowOp {
     pub fn stored_slot(&self) -> Option<u32> {
         use LowOp::*;
         match self {
-            StoreWord { slot } | StoreQuad { slot } | AndWord { slot } | OrWord { slot } | StorePart { slot, .. } => {
-                Some(*slot)
-            }
+            StoreWord { slot } | StoreQuad { slot } | StorePair { slot } => Some(*slot),
+            AndWord { slot } | OrWord { slot } | StorePart { slot, .. } => Some(*slot),
             Atomic { slot, op, .. } if op.stores() => Some(*slot),
             _ => None,
         }

@@ -511,12 +511,15 @@ impl LowOp {
             (L::Pack64, [I32, I32]) => I64,
             (L::BAnd | L::BOr, [Bool, Bool]) | (L::BNot, [Bool]) => Bool,
             (L::Select, [Bool, a, b]) if a == b => *a,
-            (L::LoadWord { .. } | L::LoadLane { lane: 0..=3, .. }, [I32]) => I32,
+            (L::LoadWord { .. }, [I32]) => I32,
+            (L::LoadLane { words: words @ (2 | 4), lane, .. }, [I32]) if lane < words => I32,
             (L::Atomic { op, ty, .. }, [I32, operands @ ..]) => return op.result_type(*ty, operands),
             (L::Fence, []) => return Some(None),
             (L::LoadData | L::LoadDataLane { lane: 0..=1 } | L::LoadStack, [I32]) => I32,
             (L::StorePart { bytes: 1 | 2, .. }, [I32, I32]) => return Some(None),
-            (L::StoreQuad { .. }, [I32, I32, I32, I32, I32]) => return Some(None),
+            (L::StoreQuad { .. }, [I32, I32, I32, I32, I32]) | (L::StorePair { .. }, [I32, I32, I32]) => {
+                return Some(None);
+            }
             (L::StoreWord { .. } | L::AndWord { .. } | L::OrWord { .. } | L::StoreStack, [I32, I32]) => {
                 return Some(None);
             }

@@ -129,6 +129,7 @@ fn weight(op: LowOp) -> u64 {
         | LowOp::LoadLane { .. }
         | LowOp::StoreWord { .. }
         | LowOp::StoreQuad { .. }
+        | LowOp::StorePair { .. }
         | LowOp::StorePart { .. } => 4,
         _ => 1,
     }

@@ -1,7 +1,7 @@
 //! Merges the checks of a straight run of code into one branch.
 //!
-//! Lowering puts a branch in front of each access. Where nothing between two checks has an effect, the later one may be
-//! decided with the earlier: its condition is computed before, one branch tests whether any holds, and only behind that
+//! Lowering puts a branch in front of each access. Where nothing between two checks has an effect but stores, which nobody
+//! sees if the invocation traps, the later one may be decided with the earlier: its condition is computed before, one branch tests whether any holds, and only behind that
 //! branch is it found which was the first. The invocation traps at the same operator as before. A check that another
 //! implies, as those of a structure's members but the last, costs the branch nothing.
 //!
@@ -136,8 +136,15 @@ impl<'f> Merger<'f> {
                 out.push(stmt);
                 continue;
             }
+            if is_store(&stmt) {
+                match run.push_store(stmt) {
+                    Ok(()) => continue,
+                    Err(back) => stmt = back,
+                }
+            }
             let quiet = self.is_quiet(&stmt);
-            let movable = may_move(&stmt) || self.quad(&stmt).is_some_and(|quad| loaded.contains(&quad));
+            let is_loaded = !run.has_stored() && self.quad(&stmt).is_some_and(|quad| loaded.contains(&quad));
+            let movable = is_loaded || may_move(&stmt);
             run.push(stmt, movable);
             if !quiet {
                 self.flush(&mut run, &mut loaded, &mut out);
@@ -209,6 +216,13 @@ fn below(stmt: &Stmt) -> Vec<Below> {
 
 /// Whether a statement may run though a check in front of it fails: it must have a result for all operands, and depend
 /// on them alone.
+/// Whether a statement stores words or parts of them, and orders nothing.
+fn is_store(stmt: &Stmt) -> bool {
+    let StmtKind::Op { op: Op::Low(op), .. } = &stmt.kind else { return false };
+    use LowOp::*;
+    matches!(op, StoreWord { .. } | StorePair { .. } | StoreQuad { .. } | StorePart { .. })
+}
+
 fn may_move(stmt: &Stmt) -> bool {
     match &stmt.kind {
         StmtKind::Op { op: Op::Const(_), .. } => true,

@@ -1,32 +1,62 @@
-//! Four words at a time: loads of adjacent words become lanes of one wide load, and stores of four adjacent words one.
+//! Two or four words at a time: loads of adjacent words become lanes of one wide load, and stores of all of them one.
 //!
-//! A buffer of which a kernel mostly accesses several words of four aligned ones is declared as an array of vectors.
-//! Structures of floats (points, bodies, pixels) are of that kind, and so is everything where four invocations run as one.
-//! Buffers are padded to whole vectors, so the words beside those that were checked can be loaded too. Only stores of all four
+//! A buffer of which a kernel mostly accesses several words of four aligned ones is declared as an array of vectors, or of
+//! vectors of two, where it mostly accesses both words of aligned pairs. Structures of floats (points, bodies, pixels, complex
+//! numbers) are of that kind, and so are numbers of 64 bits, and everything where four invocations run as one.
+//! Buffers are padded to whole vectors, so the words beside those that were checked can be loaded too. Only stores of all
 //! words become one. What remains is a component of a vector.
 
 use crate::analysis::dataflow;
 use crate::analysis::offsets::Offsets;
 use crate::hash::{HashMap, HashMapExt, HashSet};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
+use crate::ir::{Args, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
 use crate::options::LINEAR;
 
-/// Bytes of four words, and their logarithm.
-const QUAD: u32 = 16;
-const QUAD_BITS: u32 = 4;
+/// How many words are accessed at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Width {
+    /// A pair.
+    Two,
+    /// As much as the widest access of a GPU.
+    Four,
+}
 
-/// Widens the accesses of lowered code, but for those of these slots.
-pub fn widen(function: &mut Function, but: &HashSet<u32>) {
+impl Width {
+    fn words(self) -> u8 {
+        match self {
+            Width::Two => 2,
+            Width::Four => 4,
+        }
+    }
+
+    fn bytes(self) -> u32 {
+        4 * u32::from(self.words())
+    }
+}
+
+/// The slots whose accesses are to be widened.
+pub type Slots = HashMap<u32, Width>;
+
+/// Widens the loads of lowered code, but for those of these slots; gives the slots whose accesses are wide.
+pub fn widen_loads(function: &mut Function, but: &HashSet<u32>) -> Slots {
     let facts = Facts { offsets: Offsets::new(function) };
     let regions = dataflow::regions(function);
     let slots = facts.slots(function, &regions, but);
+    if !slots.is_empty() {
+        regions.into_iter().for_each(|id| widen_region(function, &facts, &slots, id));
+    }
+    slots
+}
+
+/// Widens the stores to these slots. Where checks between them have been merged with those before, more of them can be.
+pub fn widen_stores(function: &mut Function, slots: &Slots) {
     if slots.is_empty() {
         return;
     }
-    for id in regions {
-        widen_region(function, &facts, &slots, id);
-        store_quads(function, &facts, &slots, id);
+    let facts = Facts { offsets: Offsets::new(function) };
+    for id in dataflow::regions(function) {
+        store_vectors(function, &facts, slots, id);
     }
 }
 
@@ -45,11 +75,12 @@ fn is_parted(op: LowOp) -> bool {
     matches!(op, LowOp::AndWord { .. } | LowOp::OrWord { .. } | LowOp::StorePart { .. } | LowOp::Atomic { .. })
 }
 
-/// Where four words lie: a value that is a multiple of 16 bytes, or none, plus a constant multiple of 16 bytes.
+/// Where words that are accessed at once lie: a value that is a multiple of their bytes, or none, plus a constant multiple of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Quad {
+struct Place {
     base: Option<Value>,
     offset: u32,
+    width: Width,
 }
 
 /// What decides which loads are widened.
@@ -58,8 +89,8 @@ struct Facts {
 }
 
 impl Facts {
-    /// The four words and the lane that a word's index names, if that is known.
-    fn place(&self, index: Value) -> Option<(Quad, u32)> {
+    /// The words among which a word lies that this is the index of, and which of them it is, if that is known.
+    fn place(&self, index: Value, width: Width) -> Option<(Place, u8)> {
         let (base, offset) = match self.offsets.constant(index) {
             Some(words) => (None, words.checked_mul(4)?),
             None => {
@@ -75,14 +106,14 @@ impl Facts {
                 }
             }
         };
-        if base.is_some_and(|base| self.offsets.trailing_zeros(base) < QUAD_BITS) {
+        let bytes = width.bytes();
+        if base.is_some_and(|base| self.offsets.trailing_zeros(base) < bytes.ilog2()) {
             return None;
         }
-        Some((Quad { base, offset: offset & !(QUAD - 1) }, offset % QUAD / 4))
+        Some((Place { base, offset: offset & !(bytes - 1), width }, (offset % bytes / 4) as u8))
     }
 
-    /// The slots whose accesses are to be widened.
-    fn slots(&self, function: &Function, regions: &[RegionId], but: &HashSet<u32>) -> HashSet<u32> {
+    fn slots(&self, function: &Function, regions: &[RegionId], but: &HashSet<u32>) -> Slots {
         let mut found: HashMap<u32, Found> = HashMap::new();
         for id in regions {
             for stmt in &function.region(*id).stmts {
@@ -94,51 +125,73 @@ impl Facts {
                     LowOp::StoreWord { slot } => (*slot, true),
                     _ => continue,
                 };
-                if let Some((quad, _)) = self.place(args[0]) {
-                    found.entry(slot).or_default().add(*id, quad, stores);
+                let found = found.entry(slot).or_default();
+                found.accesses += 1;
+                for (width, among) in [(Width::Four, &mut found.fours), (Width::Two, &mut found.twos)] {
+                    among.add(self.place(args[0], width).map(|(place, _)| (*id, place, stores)));
                 }
             }
         }
-        found.into_iter().filter(|(slot, found)| !but.contains(slot) && found.pays()).map(|(slot, _)| slot).collect()
+        let widths = found.into_iter().filter(|(slot, _)| !but.contains(slot));
+        widths.filter_map(|(slot, found)| Some((slot, found.width()?))).collect()
     }
 }
 
-/// The accesses of a slot whose places are known.
+/// The accesses of a slot.
 #[derive(Default)]
 struct Found {
     accesses: usize,
-    quads: HashSet<(RegionId, Quad, bool)>,
+    fours: Among,
+    twos: Among,
 }
 
 impl Found {
-    fn add(&mut self, region: RegionId, quad: Quad, stores: bool) {
-        self.accesses += 1;
-        self.quads.insert((region, quad, stores));
-    }
-
-    /// A wide load for one word of four moves more than it saves.
-    fn pays(&self) -> bool {
-        self.accesses >= 2 * self.quads.len()
+    fn width(&self) -> Option<Width> {
+        // A wide load for one word of four moves more than it saves.
+        let fours_pay = self.fours.accesses > 0 && self.fours.accesses >= 2 * self.fours.places.len();
+        // Of two words both are to be accessed, and other accesses, which have to choose one of two, be the fewer.
+        let saved = self.twos.accesses - self.twos.places.len();
+        let twos_pay =
+            3 * self.twos.places.len() <= 2 * self.twos.accesses && saved > self.accesses - self.twos.accesses;
+        match (fours_pay, twos_pay) {
+            (true, _) => Some(Width::Four),
+            (false, true) => Some(Width::Two),
+            (false, false) => None,
+        }
     }
 }
 
-fn widen_region(function: &mut Function, facts: &Facts, slots: &HashSet<u32>, id: RegionId) {
+/// Accesses whose places are known.
+#[derive(Default)]
+struct Among {
+    accesses: usize,
+    places: HashSet<(RegionId, Place, bool)>,
+}
+
+impl Among {
+    fn add(&mut self, access: Option<(RegionId, Place, bool)>) {
+        self.accesses += usize::from(access.is_some());
+        self.places.extend(access);
+    }
+}
+
+fn widen_region(function: &mut Function, facts: &Facts, slots: &Slots, id: RegionId) {
     let stmts = std::mem::take(&mut function.region_mut(id).stmts);
-    let mut indices: HashMap<Quad, Value> = HashMap::new();
+    let mut indices: HashMap<Place, Value> = HashMap::new();
     let mut out = Vec::with_capacity(stmts.len());
     for mut stmt in stmts {
         if let StmtKind::Op { op: Op::Low(low), args, .. } = &mut stmt.kind
             && let LowOp::LoadWord { slot } = *low
-            && slots.contains(&slot)
-            && let Some((quad, lane)) = facts.place(args[0])
+            && let Some(width) = slots.get(&slot)
+            && let Some((place, lane)) = facts.place(args[0], *width)
         {
-            let index = *indices.entry(quad).or_insert_with(|| {
+            let index = *indices.entry(place).or_insert_with(|| {
                 let mut list = ListBuilder::new(stmt.at);
-                let index = index(function, &mut list, quad);
+                let index = index(function, &mut list, place);
                 out.append(&mut list.stmts);
                 index
             });
-            *low = LowOp::LoadLane { slot, lane };
+            *low = LowOp::LoadLane { slot, words: width.words(), lane };
             args[0] = index;
         }
         out.push(stmt);
@@ -146,26 +199,26 @@ fn widen_region(function: &mut Function, facts: &Facts, slots: &HashSet<u32>, id
     function.region_mut(id).stmts = out;
 }
 
-/// Puts stores of four adjacent words together that nothing stands between but operators without effect, loads of other
+/// Puts stores of adjacent words together that nothing stands between but operators without effect, loads of other
 /// slots, and stores of other words.
-fn store_quads(function: &mut Function, facts: &Facts, slots: &HashSet<u32>, id: RegionId) {
+fn store_vectors(function: &mut Function, facts: &Facts, slots: &Slots, id: RegionId) {
     let stmts = std::mem::take(&mut function.region_mut(id).stmts);
     let mut out: Vec<Stmt> = Vec::with_capacity(stmts.len());
     let mut open: Vec<Open> = Vec::new();
     for stmt in stmts {
-        if let Some((slot, quad, lane)) = stored(&stmt, facts, slots) {
+        if let Some((slot, place, lane)) = stored(&stmt, facts, slots) {
             // Of two bases nobody knows how far they are apart.
-            if open.iter().any(|open| open.slot == slot && open.quad.base != quad.base) {
+            if open.iter().any(|open| open.slot == slot && open.place.base != place.base) {
                 out.extend(open.drain(..).flat_map(Open::into_stmts));
             }
-            let number = open.iter().position(|open| (open.slot, open.quad) == (slot, quad)).unwrap_or_else(|| {
-                open.push(Open { slot, quad, lanes: Default::default() });
+            let number = open.iter().position(|open| (open.slot, open.place) == (slot, place)).unwrap_or_else(|| {
+                open.push(Open { slot, place, lanes: Default::default() });
                 open.len() - 1
             });
             // What is stored again is stored for nothing before.
             open[number].lanes[lane as usize] = Some(stmt);
             if let Some(words) = open[number].words() {
-                out.append(&mut store_quad(function, words, &open.swap_remove(number)));
+                out.append(&mut store_vector(function, words, &open.swap_remove(number)));
             }
             continue;
         }
@@ -185,21 +238,18 @@ fn store_quads(function: &mut Function, facts: &Facts, slots: &HashSet<u32>, id:
     function.region_mut(id).stmts = out;
 }
 
-/// Stores to words of one four.
+/// Stores to words of one vector.
 struct Open {
     slot: u32,
-    quad: Quad,
+    place: Place,
     lanes: [Option<Stmt>; 4],
 }
 
 impl Open {
     /// The words, if all are stored.
-    fn words(&self) -> Option<[Value; 4]> {
-        let mut words = [Value(0); 4];
-        for (word, stmt) in words.iter_mut().zip(&self.lanes) {
-            *word = *stmt.as_ref()?.kind.args().get(1)?;
-        }
-        Some(words)
+    fn words(&self) -> Option<Args> {
+        let lanes = &self.lanes[..self.place.width.words().into()];
+        lanes.iter().map(|stmt| stmt.as_ref()?.kind.args().get(1).copied()).collect()
     }
 
     fn into_stmts(self) -> impl Iterator<Item = Stmt> {
@@ -208,28 +258,34 @@ impl Open {
 }
 
 /// The slot of a store to a wide one, and where it stores.
-fn stored(stmt: &Stmt, facts: &Facts, slots: &HashSet<u32>) -> Option<(u32, Quad, u32)> {
+fn stored(stmt: &Stmt, facts: &Facts, slots: &Slots) -> Option<(u32, Place, u8)> {
     let StmtKind::Op { op: Op::Low(LowOp::StoreWord { slot }), args, .. } = &stmt.kind else { return None };
-    let (quad, lane) = facts.place(args[0]).filter(|_| slots.contains(slot))?;
-    Some((*slot, quad, lane))
+    let (place, lane) = facts.place(args[0], *slots.get(slot)?)?;
+    Some((*slot, place, lane))
 }
 
-fn store_quad(function: &mut Function, [a, b, c, d]: [Value; 4], from: &Open) -> Vec<Stmt> {
+fn store_vector(function: &mut Function, words: Args, from: &Open) -> Vec<Stmt> {
     let at = from.lanes.iter().flatten().map(|stmt| stmt.at).next().unwrap_or_default();
     let mut list = ListBuilder::new(at);
-    let index = index(function, &mut list, from.quad);
-    list.effect(Op::Low(LowOp::StoreQuad { slot: from.slot }), &[index, a, b, c, d]);
+    let index = index(function, &mut list, from.place);
+    let op = match from.place.width {
+        Width::Two => LowOp::StorePair { slot: from.slot },
+        Width::Four => LowOp::StoreQuad { slot: from.slot },
+    };
+    let args: Args = std::iter::once(index).chain(words).collect();
+    list.effect(Op::Low(op), &args);
     list.stmts
 }
 
-/// Computes the index of four words, in units of four words.
-fn index(function: &mut Function, list: &mut ListBuilder, quad: Quad) -> Value {
-    let Some(base) = quad.base else { return list.i32(function, quad.offset >> QUAD_BITS) };
+/// Computes the index of words that are accessed at once, in units of them.
+fn index(function: &mut Function, list: &mut ListBuilder, place: Place) -> Value {
+    let bits = place.width.bytes().ilog2();
+    let Some(base) = place.base else { return list.i32(function, place.offset >> bits) };
     let mut bytes = base;
-    if quad.offset != 0 {
-        let offset = list.i32(function, quad.offset);
+    if place.offset != 0 {
+        let offset = list.i32(function, place.offset);
         bytes = list.low(function, LowOp::IAdd, &[base, offset], Type::I32);
     }
-    let amount = list.i32(function, QUAD_BITS);
+    let amount = list.i32(function, bits);
     list.low(function, LowOp::ShrU, &[bytes, amount], Type::I32)
 }

@@ -20,9 +20,9 @@ impl<'f> Machine<'_, 'f> {
                 let word = self.memory.load_word(*slot, *index).ok_or_else(|| outside(slot, index))?;
                 Some(Const::I32(word))
             }
-            (LowOp::LoadLane { slot, lane }, [Const::I32(quad)]) => {
-                let first = quad.wrapping_mul(4);
-                let index = first | lane;
+            (LowOp::LoadLane { slot, words, lane }, [Const::I32(index)]) => {
+                let first = index.wrapping_mul((*words).into());
+                let index = first | u32::from(*lane);
                 // Buffers are padded to four words.
                 let padding = |memory: &mut dyn Memory| memory.load_word(*slot, first).map(|_| 0);
                 let word = self.memory.load_word(*slot, index).or_else(|| padding(self.memory));
@@ -33,9 +33,9 @@ impl<'f> Machine<'_, 'f> {
                 self.memory.store_word(*slot, *index, *value).ok_or_else(|| outside(slot, index))?;
                 None
             }
-            (LowOp::StoreQuad { slot }, [Const::I32(quad), values @ ..]) => {
-                for (index, value) in (quad.wrapping_mul(4)..).zip(values) {
-                    let Const::I32(value) = value else { return Err(undefined("four words that are none are stored")) };
+            (LowOp::StoreQuad { slot } | LowOp::StorePair { slot }, [Const::I32(index), values @ ..]) => {
+                for (index, value) in (index.wrapping_mul(values.len() as u32)..).zip(values) {
+                    let Const::I32(value) = value else { return Err(undefined("words that are none are stored")) };
                     self.memory.store_word(*slot, index, *value).ok_or_else(|| outside(slot, &index))?;
                 }
                 None

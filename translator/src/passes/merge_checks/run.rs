@@ -17,6 +17,8 @@ pub(super) struct Run {
     fixed: HashSet<Value>,
     /// Whether one of the branches stays where it is, so that only its like goes with it.
     stays: bool,
+    /// Whether there is a store among the statements.
+    stores: bool,
 }
 
 impl Run {
@@ -30,6 +32,7 @@ impl Run {
         // Where one stays, all are alike.
         let alike = self.leavings.first().is_none_or(|first| first.goes_with(found));
         (crosses || (self.stays && alike) || self.is_empty())
+            && (!self.stores || found.way == Way::Trap)
             && (self.fixed.is_empty() || merger.uses(found).iter().all(|value| !self.fixed.contains(value)))
     }
 
@@ -44,6 +47,22 @@ impl Run {
             self.fixed.extend(stmt.kind.results());
         }
         self.items.push(stmt);
+    }
+
+    /// Takes a store, if it may. What buffers hold after a trap is unspecified, so a check behind it may be made in front of it;
+    /// an invocation that goes on has stored.
+    pub(super) fn push_store(&mut self, stmt: Stmt) -> Result<(), Stmt> {
+        if self.stays || self.is_empty() {
+            return Err(stmt);
+        }
+        self.stores = true;
+        self.items.push(stmt);
+        Ok(())
+    }
+
+    /// Whether loads stand behind a store.
+    pub(super) fn has_stored(&self) -> bool {
+        self.stores
     }
 
     /// Writes the run: what the branches need, one for all traps, those that break, and the rest.
