@@ -10,6 +10,7 @@
 mod arithmetic;
 mod convert;
 mod format;
+mod normal;
 mod order;
 mod words;
 

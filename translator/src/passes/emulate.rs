@@ -4,12 +4,15 @@
 //! The functions are Wasm themselves, compiled from the sources in `translator/emulation`, and lifted as kernels are. Each
 //! bears the name of the operator that it stands for. Those called `hindrance` say why a conversion traps, or give 0.
 
+mod variants;
+
 use smallvec::smallvec;
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use crate::analysis::dataflow;
+use crate::analysis::float_facts::{self, Operands};
 use crate::call_graph::Slice;
 use crate::error::{Error, Result, TrapKind};
 use crate::ir::builder::ListBuilder;
@@ -18,6 +21,7 @@ use crate::ir::{Const, Exit, Function, Op, RegionId, Stmt, StmtKind, Type, Value
 use crate::module::Module;
 use crate::options::{Emulate, Environment};
 use crate::passes::inline;
+use variants::Variant;
 
 /// The functions, as `scripts/build-emulation` compiles them.
 const EMULATION: &[u8] = include_bytes!("../../emulation/emulation.wasm");
@@ -36,8 +40,9 @@ pub fn emulate(kernel: &mut Function, emulated: Emulate, max_operators: u32) -> 
     }
     let module = functions()?;
     let regions = dataflow::regions(kernel);
+    let known = if emulated.f64 { float_facts::operands(kernel) } else { Operands::default() };
     let mut emulator =
-        Emulator { module, emulated, function: kernel, names: HashMap::new(), list: ListBuilder::default() };
+        Emulator { module, emulated, known, function: kernel, names: HashMap::new(), list: ListBuilder::default() };
     // Regions come before those below them, so what a statement uses was renamed before it.
     regions.into_iter().try_for_each(|id| emulator.region(id))?;
     if emulated.f64 {
@@ -70,6 +75,8 @@ fn is_truncation(op: WasmOp) -> bool {
 struct Emulator<'a> {
     module: &'static Module,
     emulated: Emulate,
+    /// What is known of the operands of operators of `f64`.
+    known: Operands,
     function: &'a mut Function,
     /// What stands for a value now.
     names: HashMap<Value, Value>,
@@ -164,17 +171,33 @@ impl Emulator<'_> {
         } else if op.can_trap() {
             self.check_division(op, &bits);
         }
+        let name = match self.known.get(&result).and_then(|known| variants::choose(op, known)) {
+            Some(variant) => self.prepare(variant, &mut bits),
+            None => name_of(op),
+        };
         if op.result() != Type::F32 {
-            return self.call(&name_of(op), bits, result);
+            return self.call(&name, bits, result);
         }
         let word = self.function.new_value(Type::I32);
-        self.call(&name_of(op), bits, word)?;
+        self.call(&name, bits, word)?;
         self.list.push(StmtKind::Op {
             op: Op::Wasm(WasmOp::F32ReinterpretI32),
             args: smallvec![word],
             result: Some(result),
         });
         Ok(())
+    }
+
+    /// Makes of an operator's operands those of a variant; gives its name.
+    fn prepare(&mut self, variant: Variant, bits: &mut Vec<Value>) -> String {
+        if variant.negates {
+            let sign = self.list.constant(self.function, Const::I64(1 << 63));
+            bits[1] = self.list.wasm(self.function, WasmOp::I64Xor, &[bits[1], sign]);
+        }
+        if variant.swaps {
+            bits.swap(0, 1);
+        }
+        variant.name()
     }
 
     fn call(&mut self, name: &str, args: Vec<Value>, result: Value) -> Result<()> {

@@ -6,6 +6,8 @@ mod arithmetic;
 mod convert;
 #[path = "../../emulation/format.rs"]
 mod format;
+#[path = "../../emulation/normal.rs"]
+mod normal;
 #[path = "../../emulation/order.rs"]
 mod order;
 #[path = "../../emulation/words.rs"]
