@@ -1,8 +1,9 @@
 //! Operators on `f64`s of which more is known than their bits: most are given numbers only, no infinities and no NaN, that
 //! are zero or normal, and give such. Each says what it takes for granted; of other operands its result means nothing.
 
+use super::arithmetic::divide_significands;
 use super::convert::{BIAS_32, INFINITY_32, SIGN_32, round_32};
-use super::format::{BIAS, FRACTION, HIDDEN, MAGNITUDE, SIGN, exponent, round};
+use super::format::{BIAS, FRACTION, HIDDEN, INFINITY, MAGNITUDE, SIGN, exponent};
 use super::order::below;
 use super::words::{
     high, join, leading_zeros, low, multiply, multiply_high_sticky, select, shift_left, shift_right_sticky,
@@ -13,9 +14,12 @@ fn top(bits: u64) -> u64 {
     bits << 11 | SIGN
 }
 
+/// The exponent field where it stands.
+const FIELD: u64 = INFINITY;
+
 /// Whether a number that is zero or normal is zero.
 fn is_zero(bits: u64) -> bool {
-    exponent(bits) == 0
+    bits & FIELD == 0
 }
 
 /// The significand of a number that is zero or normal.
@@ -23,41 +27,52 @@ fn significand(bits: u64) -> u64 {
     select(is_zero(bits), 0, bits & FRACTION | HIDDEN)
 }
 
-/// A sign and what is above the bits of a significand of 53 bits, whose highest one counts as one more of the exponent.
-fn put_together(sign: u64, exponent: u32, significand: u64) -> u64 {
-    sign & SIGN | join(exponent << 20, 0).wrapping_add(significand)
+/// The 53 highest bits of 63, rounded. The lowest bit may stand for any that are lost.
+fn round(significand: u64) -> u64 {
+    (significand + 0x1ff + (significand >> 10 & 1)) >> 10
 }
 
-/// The product, from the upper half of that of the significands.
+/// The product, from the upper half of that of the significands, one of which lacks a bit at the top.
 fn product(a: u64, b: u64, product: u64) -> u64 {
-    let carry = high(product) >> 31;
-    let significand = select(carry == 0, product << 1, product);
-    let field = (exponent(a) + exponent(b) + carry).wrapping_sub(BIAS as u32 + 1);
-    let sign = (a ^ b) & SIGN;
-    select(is_zero(a) | is_zero(b), sign, put_together(sign, field, round(significand)))
+    let is_short = product & SIGN >> 1 == 0;
+    let rounded = round(select(is_short, product << 1, product));
+    // The highest bit of what is rounded counts as one of the exponent.
+    let bias = select(is_short, (BIAS as u64 + 1) << 52, (BIAS as u64) << 52);
+    let magnitude = (a & FIELD).wrapping_add(b & FIELD).wrapping_sub(bias).wrapping_add(rounded);
+    (a ^ b) & SIGN | select(is_zero(a) | is_zero(b), 0, magnitude)
 }
 
 /// `a * b` of numbers that are zero or normal, where the exact product is zero or at least the least normal number, and
 /// rounds to less than infinity.
 pub fn multiply_floats(a: u64, b: u64) -> u64 {
-    product(a, b, multiply_high_sticky(top(a), top(b)))
+    product(a, b, multiply_high_sticky(top(a) >> 1, top(b)))
 }
 
 /// The same where `b` has at most 32 significant bits.
 pub fn multiply_by_word(a: u64, b: u64) -> u64 {
-    let (x, y) = (top(a), high(top(b)));
+    let (x, y) = (top(a) >> 1, high(top(b)));
     let lower = multiply(low(x), y);
     let upper = multiply(high(x), y) + u64::from(high(lower));
     product(a, b, upper | u64::from(low(lower) != 0))
 }
 
-/// Bits of room above the significands of a sum.
-const ROOM: u32 = 10;
+/// `a / b` of numbers that are zero or normal, where `b` is not zero, and the exact quotient is zero or at least twice the
+/// least normal number, and rounds to less than infinity.
+pub fn divide_floats(a: u64, b: u64) -> u64 {
+    let quotient = divide_significands(top(a), top(b));
+    let is_long = quotient & SIGN != 0;
+    let rounded = round(select(is_long, quotient >> 1 | quotient & 1, quotient));
+    let bias = select(is_long, (BIAS as u64 - 1) << 52, (BIAS as u64 - 2) << 52);
+    let magnitude = (a & FIELD).wrapping_sub(b & FIELD).wrapping_add(bias).wrapping_add(rounded);
+    (a ^ b) & SIGN | select(is_zero(a), 0, magnitude)
+}
 
-/// The sum of significands whose exponents are as far apart, of numbers of which the first is not the lesser one.
-fn sum(large: u64, small: u64) -> u64 {
+/// Bits of room behind the significands of a sum.
+const ROOM: u32 = 9;
+
+/// The sum of the significand of the greater number and that of the lesser, as far apart as their exponents are.
+fn sum(large: u64, augend: u64, small: u64) -> u64 {
     let distance = (exponent(large) - exponent(small)).min(63);
-    let augend = significand(large) << ROOM;
     let addend = shift_right_sticky(significand(small) << ROOM, distance);
     let opposite = (large ^ small) & SIGN != 0;
     select(opposite, augend.wrapping_sub(addend), augend.wrapping_add(addend))
@@ -71,23 +86,23 @@ pub fn add(a: u64, b: u64) -> u64 {
 
 /// The same where no magnitude of `b` is above that of `a`.
 pub fn add_lesser(large: u64, small: u64) -> u64 {
-    let sum = sum(large, small);
-    let places = leading_zeros(sum);
-    let field = exponent(large).wrapping_sub(places);
-    let rounded = put_together(large, field, round(shift_left(sum, places & 63)));
+    let sum = sum(large, significand(large) << ROOM, small);
+    // At least one is left, for the significands have two bits of room before them.
+    let places = leading_zeros(sum) - 1;
+    let rounded = round(shift_left(sum, places & 63));
+    let rounded = (large & (SIGN | FIELD)).wrapping_sub(u64::from(places) << 52).wrapping_add(rounded);
     // Nothing is left of two zeroes, or of a number and its opposite.
     select(sum == 0, large & small & SIGN, rounded)
 }
 
 /// The same where that of `b` is at most half of `a`'s, which is normal.
 pub fn add_small(large: u64, small: u64) -> u64 {
-    let sum = sum(large, small);
+    let sum = sum(large, (large & FRACTION | HIDDEN) << ROOM, small);
     // At least a half and below two of what the greater one alone would be.
-    let upper = high(sum) >> 30;
-    let sum = select(upper == 0, sum << 1, sum);
-    let sum = select(upper <= 1, sum << 1, sum);
-    let places = select(upper == 0, 2, select(upper == 1, 1, 0));
-    put_together(large, exponent(large) - places, round(sum))
+    let (is_less, is_more) = (sum < HIDDEN << ROOM, sum >= HIDDEN << (ROOM + 1));
+    let sum = select(is_less, sum << 2, select(is_more, sum, sum << 1));
+    let places = select(is_less, 2 << 52, select(is_more, 0, 1 << 52));
+    (large & (SIGN | FIELD)) - places + round(sum)
 }
 
 /// The same where `a` is normal, `b` less than 2^29 units in its last place, and the sum of `a`'s exponent, which is at least
@@ -176,6 +191,13 @@ pub fn demote_normal(bits: u64) -> u32 {
     let field = exponent(bits).wrapping_sub((BIAS - BIAS_32) as u32 + 1);
     let magnitude = (field << 23).wrapping_add(round_32(significand));
     select(is_zero(bits), 0, magnitude) | high(bits) & SIGN_32
+}
+
+/// The whole part of a number whose magnitude is below 2^31.
+pub fn to_i32(bits: u64) -> u32 {
+    let shift = (BIAS as u32 + 31).wrapping_sub(exponent(bits));
+    let whole = select(shift > 31, 0, high(top(bits)) >> (shift & 31));
+    select(bits & SIGN != 0, whole.wrapping_neg(), whole)
 }
 
 /// `a < b` of numbers.

@@ -160,7 +160,8 @@ impl Emulator<'_> {
                 _ => *arg,
             });
         }
-        if op.can_trap() && is_truncation(op) {
+        let variant = self.known.get(&result).and_then(|known| variants::choose(op, known));
+        if op.can_trap() && is_truncation(op) && variant.is_none() {
             let hindrance = self.function.new_value(Type::I32);
             self.call(&format!("hindrance.{}", op.text()), bits.clone(), hindrance)?;
             for (number, kind) in HINDRANCES {
@@ -168,10 +169,10 @@ impl Emulator<'_> {
                 let hinders = self.list.wasm(self.function, WasmOp::I32Eq, &[hindrance, number]);
                 self.trap_if(hinders, kind);
             }
-        } else if op.can_trap() {
+        } else if op.can_trap() && variant.is_none() {
             self.check_division(op, &bits);
         }
-        let name = match self.known.get(&result).and_then(|known| variants::choose(op, known)) {
+        let name = match variant {
             Some(variant) => self.prepare(variant, &mut bits),
             None => name_of(op),
         };

@@ -44,6 +44,11 @@ pub fn holds(name: &str, args: &[u64]) -> bool {
             let is_short = variant == "normal" || args[1] & 0x1f_ffff == 0;
             is_normal(x) && is_normal(y) && is_normal(product) && is_exact && is_short
         }
+        ("normal", "f64.div") => {
+            let quotient = x / y;
+            let is_large = x == 0.0 || quotient.abs() > 3.0 * f64::MIN_POSITIVE;
+            is_normal(x) && y.is_normal() && is_normal(quotient) && is_large
+        }
         ("normal", "f64.add") => is_sum,
         ("lesser", "f64.add") => is_sum && x.abs() >= y.abs(),
         ("small", "f64.add") => is_sum && x.is_normal() && x.abs() / 2.0 >= y.abs() && sum != 0.0,
@@ -56,6 +61,7 @@ pub fn holds(name: &str, args: &[u64]) -> bool {
             x.is_normal() && is_alike && unit(x) > 0.0 && apart < unit(x) * f64::from(1 << 24)
         }
         ("small", "f64.convert_i32_s") => (args[0] as u32 as i32).unsigned_abs() <= 1 << 24,
+        ("small", "i32.trunc_sat_f64_s") => x.abs() < f64::from(1u32 << 31),
         ("number", "f64.promote_f32") => narrow.is_finite(),
         ("normal", "f64.promote_f32") => narrow == 0.0 || narrow.is_normal(),
         ("number", "f32.demote_f64") => !x.is_nan(),

@@ -1,7 +1,7 @@
 //! What conditions say of the values that they compare, and of what these were made of.
 
 use super::bits::{lowest, mask};
-use super::operators::{floats, up_to};
+use super::operators::{float, floats, up_to};
 use super::{Bits, Fact, Number, Walker};
 use crate::ir::{Op, Value, WasmOp};
 
@@ -41,11 +41,21 @@ impl Walker<'_> {
         let nan = |number: Number| number.nan && !holds;
         if holds || !above.nan {
             let fact = below.within(f64::NEG_INFINITY, above.high);
-            self.narrow_to(less, Fact::Number(Number { nan: nan(below), ..fact }));
+            self.narrow_number(less, Number { nan: nan(below), ..fact });
         }
         if holds || !below.nan {
             let fact = above.within(below.low, f64::INFINITY);
-            self.narrow_to(more, Fact::Number(Number { nan: nan(above), ..fact }));
+            self.narrow_number(more, Number { nan: nan(above), ..fact });
+        }
+    }
+
+    /// A float is this, and so is what it is the magnitude of, but for the sign.
+    fn narrow_number(&mut self, value: Value, number: Number) {
+        self.narrow_to(value, Fact::Number(number));
+        if let Some((Op::Wasm(WasmOp::F32Abs | WasmOp::F64Abs), [x])) = self.defs[value.index()] {
+            let known = self.number(*x);
+            let fact = Number { nan: known.nan && number.nan, ..known.within(-number.high, number.high) };
+            self.narrow_to(*x, Fact::Number(fact.at_least(number.low)));
         }
     }
 
@@ -130,7 +140,8 @@ impl Walker<'_> {
                 };
                 let known = self.number(*x);
                 let fact = Number { nan: known.nan && found.nan, ..known.within(found.low, found.high) };
-                self.narrow_to(*x, Fact::Number(fact));
+                let least = if whole == mask(width) >> 1 { float(width, low) } else { 0.0 };
+                self.narrow_to(*x, Fact::Number(fact.at_least(least)));
             }
             _ => {}
         }

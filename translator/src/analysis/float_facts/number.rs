@@ -78,9 +78,7 @@ impl Number {
             return Number { step: 0, significant: 1, ..self };
         }
         let (least, greatest) = (self.least(), self.greatest());
-        if least > 0.0 && least.is_finite() {
-            self.step = self.step.max(exponent(least) + 1 - self.significant as i32);
-        }
+        self = self.at_least(least);
         if greatest.is_finite() {
             let bits = exponent(greatest) + 1 - self.step;
             self.significant = self.significant.min(bits.max(1) as u32);
@@ -129,6 +127,14 @@ impl Number {
     pub fn within(self, low: f64, high: f64) -> Number {
         let (low, high) = (self.low.max(low), self.high.min(high));
         if low <= high { Number { low, high, ..self }.settled() } else { self }
+    }
+
+    /// The same, its magnitude known to be at least this, if it is a finite number.
+    pub fn at_least(self, least: f64) -> Number {
+        match least > 0.0 && least.is_finite() {
+            true => Number { step: self.step.max(exponent(least) + 1 - self.significant as i32), ..self },
+            false => self,
+        }
     }
 
     /// The negative.

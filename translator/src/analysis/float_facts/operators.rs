@@ -5,6 +5,9 @@ use super::{Bits, Fact, Walker};
 use crate::analysis::roots::is_comparison;
 use crate::ir::{Const, Op, Value, WasmOp};
 
+/// How many operators back integers are looked through.
+const MAX_DEPTH: u32 = 4;
+
 /// A float's bits that are infinity's: greater magnitudes are NaN.
 fn infinity(width: u32) -> u64 {
     if width == 64 { f64::INFINITY.to_bits() } else { f32::INFINITY.to_bits().into() }
@@ -39,6 +42,12 @@ pub(super) fn floats(width: u32, bits: Bits) -> Number {
     } else {
         any
     }
+}
+
+/// The `f64`s whose magnitudes have these bits.
+fn up_to_sign(magnitudes: Bits) -> Number {
+    let positive = floats(64, magnitudes.extend());
+    positive.join(positive.negated())
 }
 
 /// The bits of these floats.
@@ -81,7 +90,8 @@ impl Walker<'_> {
         const MOST: u64 = 1 << 10;
         let (low, high) = self.bits(index).ends();
         let words = self.function.data.get(2 * low as usize..2 * (high.min(low + MOST) as usize + 1))?;
-        let pairs = words.chunks_exact(2).map(|pair| u64::from(pair[0]) | u64::from(pair[1]) << 32);
+        let every = 1 << self.bits(index).stride().min(10);
+        let pairs = words.chunks_exact(2).step_by(every).map(|pair| u64::from(pair[0]) | u64::from(pair[1]) << 32);
         (high - low < MOST).then_some(pairs)
     }
 
@@ -104,8 +114,30 @@ impl Walker<'_> {
             I64ExtendI32S => bits(0).extend_signed(),
             I32ReinterpretF32 => bits_of(32, self.number(args[0])),
             I64ReinterpretF64 => bits_of(64, self.number(args[0])),
+            I32TruncSatF64S | I32TruncF64S => {
+                let number = self.number(args[0]);
+                // Saturating conversions of ends, as the operator's.
+                let (low, high) = (number.low as i32, number.high as i32);
+                (!number.nan).then(|| Bits::between(32, low as u64, high as u64))?
+            }
             _ => return None,
         })
+    }
+
+    /// A value modulo two to a power: of sums and products of powers of two, of what they are made of.
+    fn modulo(&self, value: Value, power: u32, depth: u32) -> Bits {
+        use WasmOp::*;
+        let known = self.bits(value).modulo(power);
+        let Some((Op::Wasm(op), args)) = self.defs[value.index()].filter(|_| depth > 0) else { return known };
+        match (op, args) {
+            (I64Add, [a, b]) => self.modulo(*a, power, depth - 1).add(self.modulo(*b, power, depth - 1)),
+            (I64Shl, [a, by]) => match self.constant(*by).map(|by| by as u32 % 64) {
+                Some(by) if by < power => self.modulo(*a, power - by, depth - 1).times_power(by),
+                _ => known,
+            },
+            (I64ExtendI32U, [a]) if power <= 32 => self.modulo(*a, power, depth - 1),
+            _ => known,
+        }
     }
 
     /// Of `x - ((x + c) & m)`, where `m` has all bits but the lowest: that is `((x + c) & !m) - c`, for the sum is its
@@ -169,7 +201,10 @@ impl Walker<'_> {
                 Some((Op::LoadDataPair, index)) => {
                     self.table(index[0])?.map(|bits| Number::exactly(f64::from_bits(bits))).reduce(Number::join)?
                 }
-                _ => floats(64, self.bits(args[0])),
+                _ => match floats(64, self.bits(args[0])) {
+                    any if any.nan => up_to_sign(self.modulo(args[0], 63, MAX_DEPTH)),
+                    number => number,
+                },
             },
             _ => return None,
         })

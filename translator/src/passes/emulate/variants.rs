@@ -36,6 +36,7 @@ pub fn choose(op: WasmOp, known: &[Fact]) -> Option<Variant> {
     use WasmOp::*;
     match (op, known) {
         (F64Mul, [Fact::Number(a), Fact::Number(b)]) => product(*a, *b),
+        (F64Div, [Fact::Number(a), Fact::Number(b)]) => quotient(*a, *b),
         (F64Add, [Fact::Number(a), Fact::Number(b)]) => sum(*a, *b),
         (F64Sub, [Fact::Number(a), Fact::Number(b)]) => match is_near(*a, *b) {
             true => Some(Variant::of("near", F64Sub)),
@@ -55,6 +56,9 @@ pub fn choose(op: WasmOp, known: &[Fact]) -> Option<Variant> {
             let (low, high) = a.signed_ends();
             (low >= -(1 << 24) && high <= 1 << 24).then_some(Variant::of("small", op))
         }
+        (I32TruncSatF64S | I32TruncF64S, [Fact::Number(a)]) => {
+            (!a.nan && a.greatest() < power(31)).then_some(Variant::of("small", I32TruncSatF64S))
+        }
         (F64ConvertI32U, [Fact::Bits(a)]) if a.ends().1 <= 1 << 24 => Some(Variant::of("small", F64ConvertI32S)),
         _ => None,
     }
@@ -68,6 +72,13 @@ fn product(a: Number, b: Number) -> Option<Variant> {
         (..=32, _) => Variant { swaps: true, ..by_word },
         _ => Variant::of("normal", WasmOp::F64Mul),
     })
+}
+
+fn quotient(a: Number, b: Number) -> Option<Variant> {
+    let is_normal = a.is_normal() && b.is_normal() && b.least() > 0.0 && a.over(b).is_finite();
+    // What is not zero is at least this, which is rounded.
+    let is_large = power(a.step) / b.greatest() >= power(LEAST + 2);
+    (is_normal && is_large).then_some(Variant::of("normal", WasmOp::F64Div))
 }
 
 fn sum(a: Number, b: Number) -> Option<Variant> {
