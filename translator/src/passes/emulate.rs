@@ -2,7 +2,8 @@
 //! `f64`, whose values become `I64`s of their bits, and those of `i64` that are no short sequence on words.
 //!
 //! The functions are Wasm themselves, compiled from the sources in `translator/emulation`, and lifted as kernels are. Each
-//! bears the name of the operator that it stands for. Those called `hindrance` say why a conversion traps, or give 0.
+//! bears the name of the operator that it stands for. Those called `hindrance` say why a conversion traps, or give 0. For
+//! operands of which enough is known ([`float_facts`]) there are shorter ones ([`variants`]).
 
 mod variants;
 
