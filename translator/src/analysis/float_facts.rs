@@ -123,7 +123,7 @@ impl<'f> Walker<'f> {
 
     fn way(&self, values: &[Value], mark: usize) -> Way {
         let mut narrowed: Vec<(Value, Fact)> = Vec::new();
-        for (value, _) in self.log[mark..].iter().rev() {
+        for (value, _) in self.log[mark..].iter().rev().take(2 * MAX_KEPT) {
             if narrowed.len() < MAX_KEPT && !narrowed.iter().any(|known| known.0 == *value) {
                 narrowed.push((*value, self.fact(*value)));
             }

@@ -4,6 +4,7 @@ use super::number::{ANY, ANY_32, Number, power};
 use super::{Bits, Fact, Walker};
 use crate::analysis::roots::is_comparison;
 use crate::ir::{Const, Op, Value, WasmOp};
+use crate::work;
 
 /// How many operators back integers are looked through.
 const MAX_DEPTH: u32 = 4;
@@ -90,6 +91,7 @@ impl Walker<'_> {
         const MOST: u64 = 1 << 10;
         let (low, high) = self.bits(index).ends();
         let words = self.function.data.get(2 * low as usize..2 * (high.min(low + MOST) as usize + 1))?;
+        work::spend(words.len());
         let every = 1 << self.bits(index).stride().min(10);
         let pairs = words.chunks_exact(2).step_by(every).map(|pair| u64::from(pair[0]) | u64::from(pair[1]) << 32);
         (high - low < MOST).then_some(pairs)
