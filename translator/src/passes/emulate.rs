@@ -3,7 +3,7 @@
 //!
 //! The functions are Wasm themselves, compiled from the sources in `translator/emulation`, and lifted as kernels are. Each
 //! bears the name of the operator that it stands for. Those called `hindrance` say why a conversion traps, or give 0. For
-//! operands of which enough is known ([`float_facts`]) there are shorter ones ([`variants`]).
+//! operands of which enough is known (`analysis/float_facts.rs`) there are shorter ones (`emulate/variants.rs`).
 
 mod variants;
 
@@ -191,7 +191,7 @@ impl Emulator<'_> {
     }
 
     /// Makes of an operator's operands those of a variant; gives its name.
-    fn prepare(&mut self, variant: Variant, bits: &mut Vec<Value>) -> String {
+    fn prepare(&mut self, variant: Variant, bits: &mut [Value]) -> String {
         if variant.negates {
             let sign = self.list.constant(self.function, Const::I64(1 << 63));
             bits[1] = self.list.wasm(self.function, WasmOp::I64Xor, &[bits[1], sign]);

@@ -50,9 +50,9 @@ pub fn exponent(value: f64) -> i32 {
 pub fn power(exponent: i32) -> f64 {
     match exponent {
         ..LEAST_STEP => 0.0,
-        ..-1022 => f64::from_bits(1 << (exponent - LEAST_STEP)),
-        ..1024 => f64::from_bits(((exponent + 1023) as u64) << 52),
-        _ => f64::INFINITY,
+        LEAST_STEP..-1022 => f64::from_bits(1 << (exponent - LEAST_STEP)),
+        -1022..1024 => f64::from_bits(((exponent + 1023) as u64) << 52),
+        1024.. => f64::INFINITY,
     }
 }
 

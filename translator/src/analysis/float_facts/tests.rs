@@ -35,8 +35,8 @@ impl Random {
             1 => 2047 - self.next() % 30,
             _ => 1000 + self.next() % 60,
         };
-        let fraction = (self.next() << 20 ^ self.next()) << (self.next() % 60) & ((1 << 52) - 1);
-        let value = f64::from_bits(self.next() % 2 << 63 | exponent << 52 | fraction);
+        let fraction = (((self.next() << 20) ^ self.next()) << (self.next() % 60)) & ((1 << 52) - 1);
+        let value = f64::from_bits((self.next() << 63) | (exponent << 52) | fraction);
         if value.is_nan() { 0.0 } else { value }
     }
 
@@ -44,8 +44,8 @@ impl Random {
     fn floats(&mut self) -> (Number, Vec<f64>) {
         let mut values = vec![self.float(); 1];
         for _ in 0..self.next() % 4 {
-            let near = f64::from_bits(values[0].to_bits() ^ self.next() % (1 << (self.next() % 48)));
-            values.push(if self.next() % 2 == 0 || near.is_nan() { self.float() } else { near });
+            let near = f64::from_bits(values[0].to_bits() ^ (self.next() % (1 << (self.next() % 48))));
+            values.push(if self.next() & 1 == 0 || near.is_nan() { self.float() } else { near });
         }
         let facts = values.iter().map(|value| Number::exactly(*value));
         (facts.reduce(Number::join).unwrap_or(ANY).settled(), values)
