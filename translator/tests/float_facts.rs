@@ -170,6 +170,27 @@ fn random_expressions_mean_the_same() {
     }
 }
 
+#[test]
+fn a_comparison_with_nan_bounds_nothing() {
+    // `$s` is at most 1 or NaN, so what is not above it may be anything.
+    let module = module(
+        "(if (f32.gt (local.get $s) (f32.const 1)) (then (return)))
+         (if (f64.gt (local.get $x) (f64.promote_f32 (local.get $s))) (then (return)))
+         (if (i32.eqz (f64.gt (local.get $x) (f64.const -1))) (then (return)))
+         (local.set $y (f64.add (f64.nearest (local.get $x)) (f64.const 0x1.8p52)))",
+    );
+    let mut input = [0; (INVOCATIONS * STRIDE) as usize];
+    for (number, bytes) in input.chunks_exact_mut(STRIDE as usize).enumerate() {
+        let (x, s) = [(1e300, f32::NAN), (0.75, 1.0), (2.0, 1.0), (0.5, f32::NAN)][number % 4];
+        bytes[..8].copy_from_slice(&f64::to_le_bytes(x));
+        bytes[8..12].copy_from_slice(&s.to_le_bytes());
+    }
+    let (native, emulated) = (lift(&module, Emulate { i64: false, f64: false }), lift(&module, FLOATS));
+    let found = run(&emulated, &input);
+    assert!(found == run(&native, &input));
+    assert_eq!(found[16..24], 1e300f64.to_le_bytes());
+}
+
 /// Words of a kernel with `f64` emulated.
 fn words(text: &str) -> usize {
     let module = module(text);
