@@ -44,13 +44,13 @@ pub fn multiply_floats(a: u64, b: u64) -> u64 {
     select((exponent(a) == LAST_EXPONENT) | (exponent(b) == LAST_EXPONENT), special, rounded)
 }
 
-/// `a / b`
-pub fn divide_floats(a: u64, b: u64) -> u64 {
-    let (x, y) = (unpack(a), unpack(b));
-    let (dividend, divisor) = (x.significand >> 11, y.significand >> 11);
-    let inverse = reciprocal(high(y.significand));
+/// The quotient of two significands, the highest bits of which are at the top: its highest bit is there, too, or is the next
+/// one; its lowest one stands for all that are lost.
+pub fn divide_significands(a: u64, b: u64) -> u64 {
+    let (dividend, divisor) = (a >> 11, b >> 11);
+    let inverse = reciprocal(high(b));
     // 31 bits behind the point, at most 8 units too small, and 28 more of the rest.
-    let first = multiply_high(high(x.significand), inverse);
+    let first = multiply_high(high(a), inverse);
     let rest = (dividend << 31).wrapping_sub(u64::from(first).wrapping_mul(divisor));
     let second = multiply_high((rest >> 24) as u32, inverse);
     // 55 bits behind the point, at most one unit too small.
@@ -59,10 +59,16 @@ pub fn divide_floats(a: u64, b: u64) -> u64 {
     let short = rest >= divisor;
     let exact = rest == select(short, divisor, 0);
     let quotient = quotient + u64::from(short);
-    let places = leading_zeros(quotient);
-    let significand = quotient << 8 | u64::from(!exact);
-    let significand = select(places == 8, significand, significand << 1);
-    let rounded = pack(a ^ b, Number { exponent: x.exponent - y.exponent + BIAS + 8 - places as i32, significand });
+    quotient << 8 | u64::from(!exact)
+}
+
+/// `a / b`
+pub fn divide_floats(a: u64, b: u64) -> u64 {
+    let (x, y) = (unpack(a), unpack(b));
+    let quotient = divide_significands(x.significand, y.significand);
+    let carry = (high(quotient) >> 31) as i32;
+    let significand = select(carry == 0, quotient << 1, quotient);
+    let rounded = pack(a ^ b, Number { exponent: x.exponent - y.exponent + BIAS - 1 + carry, significand });
     let sign = (a ^ b) & SIGN;
     let (a, b) = (a & MAGNITUDE, b & MAGNITUDE);
     let (nothing, endless) = ((a == 0) | (b == INFINITY), (a == INFINITY) | (b == 0));

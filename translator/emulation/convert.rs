@@ -4,13 +4,13 @@ use super::format::{BIAS, INFINITY, LAST_EXPONENT, MAGNITUDE, NAN, SIGN, exponen
 use super::words::{high, join, leading_zeros, low, select, shift_left, shift_right};
 
 /// Infinity of `f32`.
-const INFINITY_32: u32 = 0x7f80_0000;
+pub const INFINITY_32: u32 = 0x7f80_0000;
 /// The NaN that computations give, of `f32`.
 const NAN_32: u32 = 0x7fc0_0000;
 /// The sign of `f32`.
-const SIGN_32: u32 = 1 << 31;
+pub const SIGN_32: u32 = 1 << 31;
 /// The exponent field of 1, of `f32`.
-const BIAS_32: i32 = 0x7f;
+pub const BIAS_32: i32 = 0x7f;
 
 /// The magnitude and the sign's bits, all ones where it is negative.
 fn absolute(value: i64) -> (u64, u64) {
@@ -45,7 +45,7 @@ pub fn from_i32(value: i32) -> u64 {
 }
 
 /// The 24 highest bits, rounded.
-fn round_32(significand: u32) -> u32 {
+pub fn round_32(significand: u32) -> u32 {
     let odd = significand >> 8 & 1;
     (significand >> 8) + u32::from((significand & 0xff) + odd > 0x80)
 }

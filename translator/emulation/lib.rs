@@ -2,8 +2,9 @@
 //!
 //! This is no part of the translator's own code: `scripts/build-emulation` compiles it to `emulation.wasm`, which the
 //! translator lifts as it lifts kernels. Each function bears the name of the Wasm operator whose result it gives; an
-//! `f64` is a `u64` of its bits there, an `f32` a `u32`. Those called `hindrance` say why a conversion traps.
-//! The code has no loops, no memory, no panics and no floats, and few branches; a computed NaN is the positive quiet one.
+//! `f64` is a `u64` of its bits there, an `f32` a `u32`. Those called `hindrance` say why a conversion traps; those with
+//! another word before the operator's name are for some operands only ([`normal`]). The code has no loops, no memory, no
+//! panics, no floats but the conversion of a short integer to `f32`, and few branches; a computed NaN is the positive quiet one.
 //!
 //! Besides, the quick phases of C's `expf`, `logf` and `powf`, which bear their names. They alone compute with `f32`s.
 
@@ -16,6 +17,7 @@ mod format;
 mod logarithm;
 #[allow(dead_code, reason = "the translator compares these data with guests'")]
 mod musl;
+mod normal;
 mod order;
 mod power;
 mod quick;

@@ -52,4 +52,25 @@ operators! {
     "i64.div_s": i64_div_s(a: u64, b: u64) -> u64 = words::divide_signed(a as i64, b as i64) as u64;
     "i64.rem_s": i64_rem_s(a: u64, b: u64) -> u64 =
         a.wrapping_sub((words::divide_signed(a as i64, b as i64) as u64).wrapping_mul(b));
+    // Of operands that the translator knows more of; `normal` says what.
+    "normal.f64.mul": normal_f64_mul(a: u64, b: u64) -> u64 = normal::multiply_floats(a, b);
+    "by_word.f64.mul": by_word_f64_mul(a: u64, b: u64) -> u64 = normal::multiply_by_word(a, b);
+    "normal.f64.div": normal_f64_div(a: u64, b: u64) -> u64 = normal::divide_floats(a, b);
+    "normal.f64.add": normal_f64_add(a: u64, b: u64) -> u64 = normal::add(a, b);
+    "lesser.f64.add": lesser_f64_add(a: u64, b: u64) -> u64 = normal::add_lesser(a, b);
+    "small.f64.add": small_f64_add(a: u64, b: u64) -> u64 = normal::add_small(a, b);
+    "to_place.f64.add": to_place_f64_add(a: u64, b: u64) -> u64 = normal::add_to_place(a, b);
+    "near.f64.sub": near_f64_sub(a: u64, b: u64) -> u64 = normal::subtract_near(a, b);
+    "small.f64.convert_i32_s": small_f64_convert_i32_s(a: u32) -> u64 = normal::from_small_i32(a as i32);
+    "number.f64.promote_f32": number_f64_promote_f32(a: u32) -> u64 = normal::promote(a);
+    "normal.f64.promote_f32": normal_f64_promote_f32(a: u32) -> u64 = normal::promote_normal(a);
+    "number.f32.demote_f64": number_f32_demote_f64(a: u64) -> u32 = normal::demote(a);
+    "normal.f32.demote_f64": normal_f32_demote_f64(a: u64) -> u32 = normal::demote_normal(a);
+    "small.i32.trunc_sat_f64_s": small_i32_trunc_sat_f64_s(a: u64) -> u32 = normal::to_i32(a);
+    "number.f64.eq": number_f64_eq(a: u64, b: u64) -> u32 = normal::equal(a, b).into();
+    "number.f64.ne": number_f64_ne(a: u64, b: u64) -> u32 = (!normal::equal(a, b)).into();
+    "number.f64.lt": number_f64_lt(a: u64, b: u64) -> u32 = normal::less(a, b).into();
+    "number.f64.gt": number_f64_gt(a: u64, b: u64) -> u32 = normal::less(b, a).into();
+    "number.f64.le": number_f64_le(a: u64, b: u64) -> u32 = normal::less_or_equal(a, b).into();
+    "number.f64.ge": number_f64_ge(a: u64, b: u64) -> u32 = normal::less_or_equal(b, a).into();
 }

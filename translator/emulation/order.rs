@@ -12,7 +12,7 @@ pub fn equal(a: u64, b: u64) -> bool {
 }
 
 /// `a < b` of numbers, -0 below 0.
-fn below(a: u64, b: u64) -> bool {
+pub fn below(a: u64, b: u64) -> bool {
     let (x, y) = select(a & b & SIGN != 0, (b, a), (a, b));
     (x as i64) < y as i64
 }

@@ -4,6 +4,7 @@ pub mod alignment;
 pub mod dataflow;
 pub(crate) mod entries;
 pub mod fitting;
+pub(crate) mod float_facts;
 pub mod frames;
 pub mod launch_checks;
 pub mod offsets;

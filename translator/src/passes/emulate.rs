@@ -2,7 +2,10 @@
 //! `f64`, whose values become `I64`s of their bits, and those of `i64` that are no short sequence on words.
 //!
 //! The functions are Wasm themselves, compiled from the sources in `translator/emulation`, and lifted as kernels are. Each
-//! bears the name of the operator that it stands for. Those called `hindrance` say why a conversion traps, or give 0.
+//! bears the name of the operator that it stands for. Those called `hindrance` say why a conversion traps, or give 0. For
+//! operands of which enough is known (`analysis/float_facts.rs`) there are shorter ones (`emulate/variants.rs`).
+
+mod variants;
 
 use smallvec::smallvec;
 
@@ -11,6 +14,7 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 
 use crate::analysis::dataflow;
+use crate::analysis::float_facts::{self, Operands};
 use crate::call_graph::Slice;
 use crate::error::{Error, Result, TrapKind};
 use crate::ir::builder::ListBuilder;
@@ -20,6 +24,7 @@ use crate::module::Module;
 use crate::options::{Emulate, Environment};
 use crate::passes::inline;
 use crate::targets::Targets;
+use variants::Variant;
 
 /// The functions, as `scripts/build-emulation` compiles them.
 const EMULATION: &[u8] = include_bytes!("../../emulation/emulation.wasm");
@@ -41,8 +46,9 @@ pub fn emulate(kernel: &mut Function, emulated: Emulate, max_operators: u32) -> 
     }
     let module = functions()?;
     let regions = dataflow::regions(kernel);
+    let known = if emulated.f64 { float_facts::operands(kernel) } else { Operands::default() };
     let mut emulator =
-        Emulator { module, emulated, function: kernel, names: HashMap::new(), list: ListBuilder::default() };
+        Emulator { module, emulated, known, function: kernel, names: HashMap::new(), list: ListBuilder::default() };
     // Regions come before those below them, so what a statement uses was renamed before it.
     regions.into_iter().try_for_each(|id| emulator.region(id))?;
     if emulated.f64 {
@@ -88,6 +94,8 @@ fn is_truncation(op: WasmOp) -> bool {
 struct Emulator<'a> {
     module: &'static Module,
     emulated: Emulate,
+    /// What is known of the operands of operators of `f64`.
+    known: Operands,
     function: &'a mut Function,
     /// What stands for a value now.
     names: HashMap<Value, Value>,
@@ -171,7 +179,8 @@ impl Emulator<'_> {
                 _ => *arg,
             });
         }
-        if op.can_trap() && is_truncation(op) {
+        let variant = self.known.get(&result).and_then(|known| variants::choose(op, known));
+        if op.can_trap() && is_truncation(op) && variant.is_none() {
             let hindrance = self.function.new_value(Type::I32);
             self.call(&format!("hindrance.{}", op.text()), bits.clone(), hindrance)?;
             for (number, kind) in HINDRANCES {
@@ -179,20 +188,36 @@ impl Emulator<'_> {
                 let hinders = self.list.wasm(self.function, WasmOp::I32Eq, &[hindrance, number]);
                 self.trap_if(hinders, kind);
             }
-        } else if op.can_trap() {
+        } else if op.can_trap() && variant.is_none() {
             self.check_division(op, &bits);
         }
+        let name = match variant {
+            Some(variant) => self.prepare(variant, &mut bits),
+            None => name_of(op),
+        };
         if op.result() != Type::F32 {
-            return self.call(&name_of(op), bits, result);
+            return self.call(&name, bits, result);
         }
         let word = self.function.new_value(Type::I32);
-        self.call(&name_of(op), bits, word)?;
+        self.call(&name, bits, word)?;
         self.list.push(StmtKind::Op {
             op: Op::Wasm(WasmOp::F32ReinterpretI32),
             args: smallvec![word],
             result: Some(result),
         });
         Ok(())
+    }
+
+    /// Makes of an operator's operands those of a variant; gives its name.
+    fn prepare(&mut self, variant: Variant, bits: &mut [Value]) -> String {
+        if variant.negates {
+            let sign = self.list.constant(self.function, Const::I64(1 << 63));
+            bits[1] = self.list.wasm(self.function, WasmOp::I64Xor, &[bits[1], sign]);
+        }
+        if variant.swaps {
+            bits.swap(0, 1);
+        }
+        variant.name()
     }
 
     fn call(&mut self, name: &str, args: Vec<Value>, result: Value) -> Result<()> {

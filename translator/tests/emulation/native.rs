@@ -13,6 +13,8 @@ mod logarithm;
 #[allow(dead_code, reason = "the translator compares these data with guests'")]
 #[path = "../../emulation/musl.rs"]
 mod musl;
+#[path = "../../emulation/normal.rs"]
+mod normal;
 #[path = "../../emulation/order.rs"]
 mod order;
 #[path = "../../emulation/power.rs"]

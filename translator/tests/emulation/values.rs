@@ -60,6 +60,27 @@ impl Random {
     }
 }
 
+impl Random {
+    /// A float that is to another what operands of variants are to one another: near its bits, of few bits, up to 64 times
+    /// less, or some units in its last place and a half.
+    pub fn related(&mut self, a: u64) -> u64 {
+        let b = if self.below(4) == 0 { self.near(a) } else { self.f64() };
+        let (sign, fraction) = (self.below(2) << 63, b & ((1 << 52) - 1));
+        let field = a >> 52 & 0x7ff;
+        match self.below(5) {
+            0 => a.wrapping_add(self.next() >> (40 + self.below(24))).wrapping_sub(self.next() >> 41),
+            1 => b & !((1 << 21) - 1),
+            2 => sign | field.saturating_sub(self.below(64)) << 52 | fraction,
+            3 => {
+                let places = self.below(30);
+                let kept = !(u64::MAX >> (12 + places));
+                sign | field.saturating_sub(53 - places) << 52 | fraction & kept & ((1 << 52) - 1)
+            }
+            _ => b,
+        }
+    }
+}
+
 /// Floats at the edges, of `fraction` fraction bits and `exponent` exponent bits: with both signs.
 fn edges(fraction: u32, exponent: u32) -> Vec<u64> {
     let ones: u64 = (1 << exponent) - 1;
