@@ -340,7 +340,8 @@ fn hlsl(kernel: &Kernel) -> Result<String, String> {
             let line = line
                 .replace(" : SV_DispatchThreadID", "")
                 .replace("(uint3)0", "uint3()")
-                .replace(".xxxx", "->*splat_xxxx");
+                .replace(".xxxx", "->*splat_xxxx")
+                .replace(".xx)", "->*splat_xx)");
             let _ = writeln!(text, "{}", with_checked_array(&line));
         }
     }

@@ -5,10 +5,11 @@
 using uint = uint32_t;
 WAVELIFT_VECTORS(uint, uint2, uint3, uint4)
 
-// HLSL takes a scalar's component four times: `a.xxxx` is written as `a->*splat_xxxx` for C++.
-struct Splat {};
-constexpr Splat splat_xxxx;
-inline uint4 operator->*(uint value, Splat) { return uint4(value); }
+// HLSL takes a scalar's component several times: `a.xxxx` is written as `a->*splat_xxxx` for C++, and `a.xx` so, too.
+template <class T> struct Splat {};
+constexpr Splat<uint4> splat_xxxx;
+constexpr Splat<uint2> splat_xx;
+template <class T> T operator->*(uint value, Splat<T>) { return T(value); }
 
 struct ByteAddressBuffer {
     size_t binding;

@@ -11,7 +11,14 @@
 
 // The vector types of both languages, as far as kernels use them: made, taken apart, loaded and stored.
 #define WAVELIFT_VECTORS(T, T2, T3, T4) \
-    struct T2 { T x = 0, y = 0; T2() = default; T2(T a, T b) : x(a), y(b) {} }; \
+    struct T2 { \
+        T x = 0, y = 0; \
+        T2() = default; \
+        T2(T a, T b) : x(a), y(b) {} \
+        explicit T2(T a) : x(a), y(a) {} \
+        T &operator[](size_t lane) { return lane == 0 ? x : y; } \
+        T operator[](size_t lane) const { return lane == 0 ? x : y; } \
+    }; \
     struct T3 { T x = 0, y = 0, z = 0; T3() = default; T3(T a, T b, T c) : x(a), y(b), z(c) {} }; \
     struct T4 { \
         T x = 0, y = 0, z = 0, w = 0; \
