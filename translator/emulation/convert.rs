@@ -4,7 +4,7 @@ use super::format::{BIAS, INFINITY, LAST_EXPONENT, MAGNITUDE, NAN, SIGN, exponen
 use super::words::{high, join, leading_zeros, low, select, shift_left, shift_right};
 
 /// Infinity of `f32`.
-pub const INFINITY_32: u32 = 0x7f80_0000;
+const INFINITY_32: u32 = 0x7f80_0000;
 /// The NaN that computations give, of `f32`.
 const NAN_32: u32 = 0x7fc0_0000;
 /// The sign of `f32`.
@@ -80,16 +80,21 @@ pub fn promote(bits: u32) -> u64 {
     select(magnitude == NAN, NAN, magnitude | u64::from(bits & SIGN_32) << 32)
 }
 
-/// An `f64` as the nearest `f32`.
-pub fn demote(bits: u64) -> u32 {
-    let significand = significand(bits) << 11;
-    let significand = high(significand) | u32::from(low(significand) != 0);
+/// The magnitude of the `f32` nearest to a number, given the upper word of its significand, whose lowest bit may stand for any
+/// that are lost.
+pub fn nearest_32(bits: u64, significand: u32) -> u32 {
     let exponent = exponent(bits) as i32 - (BIAS - BIAS_32);
     let below = (1 - exponent).clamp(0, 31) as u32;
     let kept = significand >> below;
     let kept = kept | u32::from(kept << below != significand);
     let field = (exponent - 1).clamp(0, 0xfe) as u32;
-    let magnitude = ((field << 23) + round_32(kept)).min(INFINITY_32);
+    ((field << 23) + round_32(kept)).min(INFINITY_32)
+}
+
+/// An `f64` as the nearest `f32`.
+pub fn demote(bits: u64) -> u32 {
+    let significand = significand(bits) << 11;
+    let magnitude = nearest_32(bits, high(significand) | u32::from(low(significand) != 0));
     let sign = high(bits) & SIGN_32;
     select(is_nan(bits), NAN_32, magnitude | sign)
 }

@@ -2,7 +2,7 @@
 //! are zero or normal, and give such. Each says what it takes for granted; of other operands its result means nothing.
 
 use super::arithmetic::divide_significands;
-use super::convert::{BIAS_32, INFINITY_32, SIGN_32, round_32};
+use super::convert::{BIAS_32, SIGN_32, nearest_32, round_32};
 use super::format::{BIAS, FRACTION, HIDDEN, INFINITY, MAGNITUDE, SIGN, exponent};
 use super::order::below;
 use super::words::{
@@ -174,14 +174,7 @@ pub fn promote_normal(bits: u32) -> u64 {
 pub fn demote(bits: u64) -> u32 {
     // Where there is no highest bit, only the lowest one of 32 is left, as of any other number that rounds to zero.
     let upper = top(bits);
-    let significand = high(upper) | is_not_zero(low(upper));
-    let exponent = exponent(bits) as i32 - (BIAS - BIAS_32);
-    let below = (1 - exponent).clamp(0, 31) as u32;
-    let kept = significand >> below;
-    let kept = kept | u32::from(kept << below != significand);
-    let field = (exponent - 1).clamp(0, 0xfe) as u32;
-    let magnitude = ((field << 23) + round_32(kept)).min(INFINITY_32);
-    magnitude | high(bits) & SIGN_32
+    nearest_32(bits, high(upper) | is_not_zero(low(upper))) | high(bits) & SIGN_32
 }
 
 /// The same where it is zero, or at least the least normal `f32` and rounds to less than infinity.

@@ -28,9 +28,16 @@ pub struct Slice<'e> {
     device_libm: bool,
     /// Whether a function may call itself: the inliner then says how deep.
     may_recurse: bool,
-    /// Whether functions of which it is known bit for bit what they compute get a quick phase.
-    quick: bool,
-    /// The words of the module's data by which that is known.
+    /// Where functions of which it is known bit for bit what they compute get quick phases: those that were asked for.
+    quick: Option<QuickPhases>,
+}
+
+/// The quick phases of a kernel's functions.
+#[derive(Debug, Default)]
+struct QuickPhases {
+    /// By the function's name in C.
+    lifted: HashMap<&'static str, Rc<Function>>,
+    /// The words of the module's data by which the functions are known.
     relied_on: BTreeSet<u32>,
 }
 
@@ -76,13 +83,12 @@ impl<'e> Slice<'e> {
     /// A slice without functions, for launches that find these tables; with `device_libm`, recognised calls of C's
     /// mathematical library become the device's own functions.
     pub fn new(module: &'e Module, environment: &'e Environment, device_libm: bool) -> Self {
-        let (may_recurse, quick, relied_on) = (false, false, BTreeSet::new());
-        Slice { module, functions: HashMap::new(), environment, device_libm, may_recurse, quick, relied_on }
+        Slice { module, functions: HashMap::new(), environment, device_libm, may_recurse: false, quick: None }
     }
 
     /// The same, in which the quick phases of known functions come before these.
     pub fn with_quick_phases(self) -> Self {
-        Slice { quick: true, ..self }
+        Slice { quick: Some(QuickPhases::default()), ..self }
     }
 
     /// The quick phase of a function: of its arguments' bits it makes the result's, and 2^32 more where they are surely right.
@@ -90,19 +96,23 @@ impl<'e> Slice<'e> {
     /// # Errors
     /// [`Error::Internal`] if the translator's own module can't be lifted.
     pub fn quick_phase(&mut self, function: u32) -> Result<Option<Rc<Function>>> {
-        let knows = self.quick && self.module.keeps_data();
-        let Some(except) = self.environment.initial.as_ref().filter(|_| knows) else { return Ok(None) };
-        let Some(exact) = self.module.exact(function) else { return Ok(None) };
+        let (Some(quick), Some(except)) = (&mut self.quick, &self.environment.initial) else { return Ok(None) };
+        let Some(exact) = self.module.exact(function).filter(|_| self.module.keeps_data()) else { return Ok(None) };
         if exact.words.iter().any(|word| except.binary_search(word).is_ok()) {
             return Ok(None);
         }
-        self.relied_on.extend(&exact.words);
-        emulate::quick_phase(exact.name).map(Some)
+        if let Some(known) = quick.lifted.get(exact.name) {
+            return Ok(Some(known.clone()));
+        }
+        let lifted = emulate::quick_phase(exact.name)?;
+        quick.relied_on.extend(&exact.words);
+        quick.lifted.insert(exact.name, lifted.clone());
+        Ok(Some(lifted))
     }
 
     /// The words of the module's data that must be what they are in a new instance, ascending.
     pub fn into_relied_on(self) -> BTreeSet<u32> {
-        self.relied_on
+        self.quick.unwrap_or_default().relied_on
     }
 
     /// The same, in which functions may call themselves.

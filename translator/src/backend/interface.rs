@@ -80,7 +80,7 @@ impl Emitter<'_> {
                 let id = self.declare_view(&binding, 8);
                 self.globals.doubles.entry(binding.slot).or_default().push(id);
             }
-            let block = self.buffer_block(1 << holder.element_bits());
+            let block = self.buffer_block(1 << holder.element_bits);
             let id = self.declare_buffer(binding.binding, binding.writable, block, aliased);
             let stepwise = (holder.atomic || aliased) && self.options.profile == Profile::Vulkan;
             if stepwise || holder.reloaded && self.options.features.moves_loads {

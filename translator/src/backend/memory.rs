@@ -78,7 +78,7 @@ impl Emitter<'_> {
     /// slot, one may take two words at a time and the other four.
     fn is_declared_in(&self, slot: u32, words: u32) -> bool {
         let is_pooled = self.shape.layout.pooled.contains_key(&slot);
-        !is_pooled && self.usage.holders.get(&slot).is_some_and(|holder| 1 << holder.element_bits() == words)
+        !is_pooled && self.usage.holders.get(&slot).is_some_and(|holder| 1 << holder.element_bits == words)
     }
 
     /// Stores two or four words of a buffer.

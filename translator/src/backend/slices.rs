@@ -166,7 +166,7 @@ impl Emitter<'_> {
     /// Where an element lies in its array: a word of what is declared as vectors is a component of one.
     fn element_indices(&mut self, Accessor { holder, kind }: Accessor, index: Word) -> Result<Vec<Word>> {
         let word = self.ty(Type::I32);
-        let bits = self.usage.holders.get(&holder).map_or(0, |holder| holder.element_bits());
+        let bits = self.usage.holders.get(&holder).map_or(0, |holder| holder.element_bits);
         match kind {
             Access::AtomicDouble(_) => {
                 let one = self.u32_constant(1);

@@ -18,10 +18,8 @@ const SMALLEST_SLICE: u32 = 4;
 pub(super) struct Usage {
     /// Slots that are loaded or stored, and whether one is stored.
     pub slots: BTreeMap<u32, bool>,
-    /// Slots that are loaded four words at a time.
-    wide: BTreeSet<u32>,
-    /// Slots that are loaded or stored two words at a time.
-    pairs: BTreeSet<u32>,
+    /// Slots that are accessed several words at a time, with the binary logarithm of the most words.
+    vectors: BTreeMap<u32, u32>,
     /// Slots with words that are changed in part, in atomic steps.
     atomic: BTreeSet<u32>,
     /// Slots of which two words are accessed atomically at once.
@@ -67,25 +65,12 @@ pub(super) struct Holder {
     pub atomic: bool,
     /// An invocation may load from it behind a store to it.
     pub reloaded: bool,
-    /// It is loaded four words at a time.
-    pub wide: bool,
-    /// It is loaded two words at a time.
-    pub pairs: bool,
+    /// The binary logarithm of the number of words that it is declared in.
+    pub element_bits: u32,
     /// Two words of it are accessed atomically at once.
     pub doubles: bool,
     /// Number of bindings.
     pub slices: u32,
-}
-
-impl Holder {
-    /// The binary logarithm of the number of words that it is declared in.
-    pub fn element_bits(self) -> u32 {
-        match (self.wide, self.pairs) {
-            (true, _) => 2,
-            (false, true) => 1,
-            (false, false) => 0,
-        }
-    }
 }
 
 /// How much of a region can be reached.
@@ -146,10 +131,11 @@ fn holders(usage: &Usage, layout: &Layout) -> Result<BTreeMap<u32, Holder>> {
         holder.doubles |= usage.doubles.contains(&slot);
         holder.reloaded |= usage.reloaded.contains(&slot);
         // A pool holds slots of both kinds.
-        holder.wide |= number == slot && usage.wide.contains(&slot);
-        holder.pairs |= number == slot && usage.pairs.contains(&slot);
+        if number == slot {
+            holder.element_bits = usage.vectors.get(&slot).copied().unwrap_or(0);
+        }
         let in_parts = holder.atomic || holder.doubles || usage.parts.iter().any(|(parted, _)| *parted == slot);
-        if holder.element_bits() > 0 && in_parts {
+        if holder.element_bits > 0 && in_parts {
             return Err(Error::Internal(format!(
                 "slot {slot} is accessed both by parts of words and by several of them"
             )));
@@ -158,7 +144,7 @@ fn holders(usage: &Usage, layout: &Layout) -> Result<BTreeMap<u32, Holder>> {
     }
     if usage.data {
         let slices = layout.slices_of(DATA).max(1);
-        holders.insert(DATA, Holder { slices, pairs: usage.data_pairs, ..Holder::default() });
+        holders.insert(DATA, Holder { slices, element_bits: usage.data_pairs.into(), ..Holder::default() });
     }
     for holder in holders.values() {
         if holder.slices > 1 && !(SMALLEST_SLICE..32).contains(&layout.slice_bits) {
@@ -449,10 +435,9 @@ impl Scanner<'_> {
             return Err(Error::Internal(format!("a store to the read-only buffer slot {slot} did not become a trap")));
         }
         *self.usage.slots.entry(slot).or_insert(false) |= stores;
-        match words {
-            4 => _ = self.usage.wide.insert(slot),
-            2 => _ = self.usage.pairs.insert(slot),
-            _ => {}
+        if words > 1 {
+            let bits = self.usage.vectors.entry(slot).or_default();
+            *bits = words.ilog2().max(*bits);
         }
         Ok(())
     }

@@ -89,53 +89,63 @@ const ORIGINALS: [Original; 3] = [
 
 /// `e^x` as musl computes it, for a magnitude below 87.
 pub fn expf(x: f32) -> f32 {
-    let [shift, inverse, cube, square, linear] = [36, 37, 38, 39, 40].map(|entry| f64::from_bits(EXP2F_DATA[entry]));
-    let steps = inverse * f64::from(x);
+    let [shift, inverse] = doubles(&EXP2F_DATA, [36, 37]);
+    power_of_2(inverse * f64::from(x), shift, doubles(&EXP2F_DATA, [38, 39, 40]))
+}
+
+/// `x^y` as musl computes it, for positive normal `x` and results of a magnitude of 2^-125 to 2^125.
+pub fn powf(x: f32, y: f32) -> f32 {
+    let Reduced { rest, logarithm, octave } = reduce(x, &POWF_LOG2_DATA);
+    let [a, b, c, d, e] = doubles(&POWF_LOG2_DATA, [32, 33, 34, 35, 36]);
+    let squared = rest * rest;
+    let lower = (c * rest + d) * squared + (e * rest + (logarithm + octave));
+    let exponent = f64::from(y) * ((a * rest + b) * (squared * squared) + lower);
+    let [shift] = doubles(&EXP2F_DATA, [32]);
+    power_of_2(exponent, shift, doubles(&EXP2F_DATA, [33, 34, 35]))
+}
+
+/// The natural logarithm as musl computes it, of positive normal numbers.
+pub fn logf(x: f32) -> f32 {
+    if x == 1.0 {
+        return 0.0;
+    }
+    let Reduced { rest, logarithm, octave } = reduce(x, &LOGF_DATA);
+    let [ln_2, square, linear, constant] = doubles(&LOGF_DATA, [32, 33, 34, 35]);
+    let squared = rest * rest;
+    let curve = square * squared + (linear * rest + constant);
+    (curve * squared + ((logarithm + octave * ln_2) + rest)) as f32
+}
+
+/// Entries of an object.
+fn doubles<const N: usize>(data: &[u64], entries: [usize; N]) -> [f64; N] {
+    entries.map(|entry| f64::from_bits(data[entry]))
+}
+
+/// A positive normal number: `2^octave / inverse * (1 + rest)`, and the logarithm of `1 / inverse`.
+struct Reduced {
+    rest: f64,
+    logarithm: f64,
+    octave: f64,
+}
+
+/// Takes a number apart by a table of inverses and their logarithms.
+fn reduce(x: f32, table: &[u64]) -> Reduced {
+    let bits = x.to_bits();
+    let above = bits.wrapping_sub(0x3f33_0000);
+    let entry = 2 * (above >> 19 & 15) as usize;
+    let [inverse, logarithm] = doubles(table, [entry, entry + 1]);
+    let number = f64::from(f32::from_bits(bits.wrapping_sub(above & 0xff80_0000)));
+    Reduced { rest: number * inverse - 1.0, logarithm, octave: f64::from(above as i32 >> 23) }
+}
+
+/// A power of 2 of as many steps as `shift`, which rounds them, counts to an octave's 32nd part.
+fn power_of_2(steps: f64, shift: f64, [cube, square, linear]: [f64; 3]) -> f32 {
     let shifted = steps + shift;
     let bits = shifted.to_bits();
     let rest = steps - (shifted - shift);
     let power = EXP2F_DATA[(bits % EXP2F_TABLE as u64) as usize].wrapping_add(bits << 47);
     let upper = cube * rest + square;
     (((upper * (rest * rest)) + (linear * rest + 1.0)) * f64::from_bits(power)) as f32
-}
-
-/// `x^y` as musl computes it, for positive normal `x` and results of a magnitude of 2^-125 to 2^125.
-pub fn powf(x: f32, y: f32) -> f32 {
-    let above = x.to_bits().wrapping_sub(0x3f33_0000);
-    let entry = 2 * (above >> 19 & 15) as usize;
-    let [inverse, logarithm] = [entry, entry + 1].map(|entry| f64::from_bits(POWF_LOG2_DATA[entry]));
-    let [a, b, c, d, e] = [32, 33, 34, 35, 36].map(|entry| f64::from_bits(POWF_LOG2_DATA[entry]));
-    let number = f64::from(f32::from_bits(x.to_bits().wrapping_sub(above & 0xff80_0000)));
-    let rest = number * inverse - 1.0;
-    let first = logarithm + f64::from(above as i32 >> 23);
-    let squared = rest * rest;
-    let lower = (c * rest + d) * squared + (e * rest + first);
-    let exponent = f64::from(y) * ((a * rest + b) * (squared * squared) + lower);
-    let [shift, cube, square, linear] = [32, 33, 34, 35].map(|entry| f64::from_bits(EXP2F_DATA[entry]));
-    let shifted = exponent + shift;
-    let bits = shifted.to_bits();
-    let rest = exponent - (shifted - shift);
-    let power = EXP2F_DATA[(bits % EXP2F_TABLE as u64) as usize].wrapping_add(bits << 47);
-    let upper = cube * rest + square;
-    (((upper * (rest * rest)) + (linear * rest + 1.0)) * f64::from_bits(power)) as f32
-}
-
-/// The natural logarithm as musl computes it, of positive normal numbers.
-pub fn logf(x: f32) -> f32 {
-    let bits = x.to_bits();
-    if bits == 1f32.to_bits() {
-        return 0.0;
-    }
-    let above = bits.wrapping_sub(0x3f33_0000);
-    let entry = 2 * (above >> 19 & 15) as usize;
-    let [inverse, logarithm, ln_2, square, linear, constant] =
-        [entry, entry + 1, 32, 33, 34, 35].map(|entry| f64::from_bits(LOGF_DATA[entry]));
-    let number = f64::from(f32::from_bits(bits.wrapping_sub(above & 0xff80_0000)));
-    let rest = number * inverse - 1.0;
-    let first = logarithm + f64::from(above as i32 >> 23) * ln_2;
-    let squared = rest * rest;
-    let curve = square * squared + (linear * rest + constant);
-    (curve * squared + (first + rest)) as f32
 }
 
 impl Module {

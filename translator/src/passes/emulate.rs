@@ -180,20 +180,15 @@ impl Emulator<'_> {
             });
         }
         let variant = self.known.get(&result).and_then(|known| variants::choose(op, known));
-        if op.can_trap() && is_truncation(op) && variant.is_none() {
-            let hindrance = self.function.new_value(Type::I32);
-            self.call(&format!("hindrance.{}", op.text()), bits.clone(), hindrance)?;
-            for (number, kind) in HINDRANCES {
-                let number = self.list.i32(self.function, number);
-                let hinders = self.list.wasm(self.function, WasmOp::I32Eq, &[hindrance, number]);
-                self.trap_if(hinders, kind);
-            }
-        } else if op.can_trap() && variant.is_none() {
-            self.check_division(op, &bits);
-        }
         let name = match variant {
+            // It is given nothing that traps.
             Some(variant) => self.prepare(variant, &mut bits),
-            None => name_of(op),
+            None => {
+                if op.can_trap() {
+                    self.check(op, &bits)?;
+                }
+                name_of(op)
+            }
         };
         if op.result() != Type::F32 {
             return self.call(&name, bits, result);
@@ -224,6 +219,22 @@ impl Emulator<'_> {
         let callee = self.module.exported_function(name);
         let callee = callee.ok_or_else(|| Error::Internal(format!("there is no function `{name}` to emulate with")))?;
         self.list.push(StmtKind::Call { callee, args, results: vec![result] });
+        Ok(())
+    }
+
+    /// The traps of an operator.
+    fn check(&mut self, op: WasmOp, bits: &[Value]) -> Result<()> {
+        if !is_truncation(op) {
+            self.check_division(op, bits);
+            return Ok(());
+        }
+        let hindrance = self.function.new_value(Type::I32);
+        self.call(&format!("hindrance.{}", op.text()), bits.to_vec(), hindrance)?;
+        for (number, kind) in HINDRANCES {
+            let number = self.list.i32(self.function, number);
+            let hinders = self.list.wasm(self.function, WasmOp::I32Eq, &[hindrance, number]);
+            self.trap_if(hinders, kind);
+        }
         Ok(())
     }
 

@@ -1,9 +1,9 @@
 //! Merges the checks of a straight run of code into one branch.
 //!
 //! Lowering puts a branch in front of each access. Where nothing between two checks has an effect but stores, which nobody
-//! sees if the invocation traps, the later one may be decided with the earlier: its condition is computed before, one branch tests whether any holds, and only behind that
-//! branch is it found which was the first. The invocation traps at the same operator as before. A check that another
-//! implies, as those of a structure's members but the last, costs the branch nothing.
+//! sees if the invocation traps, the later one may be decided with the earlier: its condition is computed before, one branch
+//! tests whether any holds, and only behind that branch is it found which was the first. The invocation traps at the same
+//! operator as before. A check that another implies, as those of a structure's members but the last, costs the branch nothing.
 //!
 //! Branches to one place, as `a || b || c` makes them, are merged in the same way: where they lead is the same. A check
 //! behind such a branch is made in front of it, for the invocations that do not take it, so that it goes with the checks
@@ -214,8 +214,6 @@ fn below(stmt: &Stmt) -> Vec<Below> {
     stmt.kind.regions().into_iter().map(|region| Below { region, end: end.clone(), label, is_loop }).collect()
 }
 
-/// Whether a statement may run though a check in front of it fails: it must have a result for all operands, and depend
-/// on them alone.
 /// Whether a statement stores words or parts of them, and orders nothing.
 fn is_store(stmt: &Stmt) -> bool {
     let StmtKind::Op { op: Op::Low(op), .. } = &stmt.kind else { return false };
@@ -223,6 +221,8 @@ fn is_store(stmt: &Stmt) -> bool {
     matches!(op, StoreWord { .. } | StorePair { .. } | StoreQuad { .. } | StorePart { .. })
 }
 
+/// Whether a statement may run though a check in front of it fails: it must have a result for all operands, and depend
+/// on them alone.
 fn may_move(stmt: &Stmt) -> bool {
     match &stmt.kind {
         StmtKind::Op { op: Op::Const(_), .. } => true,

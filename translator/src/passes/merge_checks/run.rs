@@ -60,7 +60,7 @@ impl Run {
         Ok(())
     }
 
-    /// Whether loads stand behind a store.
+    /// Whether what is taken next stands behind a store.
     pub(super) fn has_stored(&self) -> bool {
         self.stores
     }
