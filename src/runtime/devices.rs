@@ -62,6 +62,7 @@ impl Devices {
                 emulate: config.emulate,
                 speculate: config.speculate,
                 coarsen: config.coarsen,
+                share: config.share,
                 libm: config.libm,
                 timed: config.timed,
                 fuel: config.limits.fuel,

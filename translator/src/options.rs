@@ -226,6 +226,23 @@ pub enum FloatSupport {
     Unsupported,
 }
 
+/// Which functions of a kernel are kept once, as states of a loop, and not inlined wherever they are called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Share {
+    /// Those that are large and called from several places, where the kernel is too large with all of them inlined.
+    #[default]
+    Auto,
+    /// None.
+    Never,
+    /// Those that are called from at least so many places and have at least so many operators. For tests.
+    Called {
+        /// Places, where what is inlined several times counts as often.
+        places: u32,
+        /// Operators, with those of what they call.
+        operators: u32,
+    },
+}
+
 /// How to lift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Options {
@@ -263,6 +280,8 @@ pub struct Options {
     /// Have an invocation of the shader run four of the kernel's, where that saves accesses of memory
     /// ([`Interface::lanes`]).
     pub coarsen: bool,
+    /// Which functions are kept once.
+    pub share: Share,
 }
 
 /// How much work lifting may be by default ([`Options::max_work`]): ten to twenty seconds, and four times what any of the kernels
@@ -287,6 +306,7 @@ impl Default for Options {
             max_work: DEFAULT_WORK,
             fuel: None,
             coarsen: false,
+            share: Share::default(),
         }
     }
 }

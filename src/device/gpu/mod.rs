@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use wavelift_translator as translator;
-use wavelift_translator::{Coarsen, Emulate, Features, FloatMode, Libm, Profile, Speculate};
+use wavelift_translator::{Coarsen, Emulate, Features, FloatMode, Libm, Profile, Share, Speculate};
 
 use crate::device::{Context, Device, DeviceError, DeviceInfo, LaunchError};
 use crate::disk_cache::DiskCache;
@@ -73,6 +73,8 @@ pub struct GpuOptions {
     pub speculate: Speculate,
     /// When an invocation of a shader runs four of the kernel's.
     pub coarsen: Coarsen,
+    /// Which functions of a kernel are kept once and not inlined wherever they are called.
+    pub share: Share,
     /// Which 64-bit types are computed on smaller integers even where the adapter has them.
     pub emulate: Emulate,
     /// Invocations of a group; 64 where it is `None`. Cut down to the device's limit.
@@ -93,6 +95,7 @@ impl Default for GpuOptions {
             libm: None,
             speculate: Speculate::default(),
             coarsen: Coarsen::default(),
+            share: Share::default(),
             emulate: Emulate::default(),
             workgroup_size: None,
             timed: false,
@@ -277,6 +280,7 @@ impl GpuDevice {
             max_work: options.lift_work,
             features,
             emulate: options.emulate,
+            share: options.share,
             workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),
             max_accesses: MAX_ACCESSES,
             max_stack: MAX_STACK,

@@ -190,6 +190,7 @@ impl GpuContext {
                 knowing(&mut lifter, &mut shape, resolved, state, &immediates)?
             }
         };
+        lifter.options.share = kernel.shader.share;
         let mut words = state.words(kernel.interface(), &pointers)?;
         let input = |input: Input| words.iter().find(|(known, _)| *known == input).map(|(_, word)| *word);
         let known = LaunchState { immediates: &immediates, inputs: &input, iterations: launch.iterations };
