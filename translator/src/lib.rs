@@ -146,21 +146,42 @@ fn translate_here(module: &Module, function: u32, shape: &Shape, options: &Optio
     })
 }
 
-/// Lifts with all functions inlined or, where the kernel is too large then, with functions kept once, more of them each time.
-/// What the first try was refused for is what counts.
-fn sharing<T>(options: &Options, mut lift: impl FnMut(&Options) -> Result<T>) -> Result<T> {
+/// Something lifted that may be too large to be compiled in bearable time.
+trait Lifted {
+    /// Its accesses of memory, if it is lifted to its end.
+    fn accesses(&self) -> Option<u32>;
+}
+
+impl Lifted for Shader {
+    fn accesses(&self) -> Option<u32> {
+        Some(self.accesses)
+    }
+}
+
+/// Lifts with all functions inlined or, where the kernel is too large then, with functions kept once, more of them each time until
+/// it is no large one any more: the smallest counts. If none is small enough, what the first try was refused for does.
+fn sharing<T: Lifted>(options: &Options, mut lift: impl FnMut(&Options) -> Result<T>) -> Result<T> {
     let refused = match lift(options) {
         Err(refused) if limits::may_help(&refused, options) => refused,
         lifted => return lifted,
     };
+    let mut best: Option<(u32, T)> = None;
     for share in limits::TRIES {
         work::allow(options.max_work);
         match lift(&Options { share, ..*options }) {
+            Ok(lifted) => match lifted.accesses() {
+                Some(accesses) if speculation::is_large(accesses, options) => {
+                    if best.as_ref().is_none_or(|(fewest, _)| accesses < *fewest) {
+                        best = Some((accesses, lifted));
+                    }
+                }
+                _ => return Ok(lifted),
+            },
             Err(Error::Unsupported { .. } | Error::TooMuchWork { .. }) => {}
-            lifted => return lifted,
+            Err(error) => return Err(error),
         }
     }
-    Err(refused)
+    best.map(|(_, lifted)| lifted).ok_or(refused)
 }
 
 /// What [`translate_or_ask`] gives.
@@ -239,6 +260,21 @@ fn strict(module: &Module, function: u32, shape: &Shape, options: &Options) -> R
         let (simplified, shape) = simplified_knowing(module, function, shape, options)?;
         strict_form(module, simplified, &shape, options)
     })
+}
+
+impl Lifted for Answer {
+    fn accesses(&self) -> Option<u32> {
+        match self {
+            Answer::Shader(shader) => Some(shader.accesses),
+            Answer::Pointers(_) | Answer::Words(_) => None,
+        }
+    }
+}
+
+impl Lifted for Strict {
+    fn accesses(&self) -> Option<u32> {
+        Some(self.accesses)
+    }
 }
 
 /// What the backend takes, and what is known besides.
@@ -512,12 +548,8 @@ struct Inlined {
 
 fn inlined(mut slice: call_graph::Slice<'_>, function: u32, targets: &Targets, options: &Options) -> Result<Inlined> {
     let (most, none) = (options.max_operators, BTreeSet::new());
-    if options.speculation.recursion {
-        let kernel = passes::inline::inline_recursive(slice, function, targets, most)?;
-        return Ok(Inlined { kernel, known_functions: none.clone(), dynamic: none, unplaced: 0 });
-    }
     // Where doubles are computed on integers, these are much cheaper.
-    if options.emulated().f64 && !targets.are_open() {
+    if options.emulated().f64 && !targets.are_open() && !options.speculation.recursion {
         slice = slice.with_quick_phases();
     }
     if let Share::Called { .. } = options.share
@@ -526,6 +558,10 @@ fn inlined(mut slice: call_graph::Slice<'_>, function: u32, targets: &Targets, o
     {
         let passes::share::Shared { kernel, dynamic, unplaced } = shared;
         return Ok(Inlined { kernel, known_functions: slice.into_relied_on(), dynamic, unplaced });
+    }
+    if options.speculation.recursion {
+        let kernel = passes::inline::inline_recursive(slice, function, targets, most)?;
+        return Ok(Inlined { kernel, known_functions: none.clone(), dynamic: none, unplaced: 0 });
     }
     let kernel = passes::inline::inline(&mut slice, function, targets, most)?;
     Ok(Inlined { kernel, known_functions: slice.into_relied_on(), dynamic: none, unplaced: 0 })

@@ -129,11 +129,12 @@ impl Program {
     pub fn run_strict(&self, strict: &Function, records: &[(u32, u32)]) -> Ends {
         let tables = Shape::initial(&self.module, self.kernel).environment.tables;
         let globals = self.globals();
-        let ends = records.iter().map(|record| match one(strict, &HashMap::new(), (&tables, &globals), *record, true) {
-            Ok(word) => Ok(word),
-            Err(Stop::Trap { kind, .. }) => Err(kind),
-            Err(other) => panic!("{other}\n{}\n{strict}", self.text),
-        });
+        let ends =
+            records.iter().map(|record| match one(strict, &HashMap::new(), (&tables, &globals), *record, true) {
+                Ok(word) => Ok(word),
+                Err(Stop::Trap { kind, .. }) => Err(kind),
+                Err(other) => panic!("{other}\n{}\n{strict}", self.text),
+            });
         ends.collect()
     }
 
@@ -160,7 +161,8 @@ fn one(
     lowered: bool,
 ) -> Result<u32, Stop> {
     let bytes = [a.to_le_bytes(), b.to_le_bytes()].concat();
-    let mut space = Space { linear: vec![0; LINEAR_BYTES], buffers: vec![Buffer::new(ADDRESS, Access::ReadWrite, &bytes)] };
+    let mut space =
+        Space { linear: vec![0; LINEAR_BYTES], buffers: vec![Buffer::new(ADDRESS, Access::ReadWrite, &bytes)] };
     let args: Vec<Const> = [0, 1, 7, ADDRESS, 8].map(Const::I32).into();
     let immediates = [0, 1, 0, 1, 7, 0, ADDRESS, 8];
     let invocation = Invocation { immediates: &immediates, tables, globals, fuel: 1 << 26, ..Invocation::default() };

@@ -15,10 +15,8 @@ pub const TRIES: [Share; 3] = [
     Share::Called { places: 2, operators: 20 },
 ];
 
-/// Whether a kernel may be lifted in the shared form that was refused for this reason with all of its functions inlined. A form
-/// in which recursion is unrolled has none.
+/// Whether a kernel may be lifted in the shared form that was refused for this reason with all of its functions inlined.
 pub(crate) fn may_help(refused: &Error, options: &Options) -> bool {
     options.share == Share::Auto
-        && !options.speculation.recursion
         && matches!(refused, Error::Unsupported { too_large: true, .. } | Error::TooMuchWork { .. })
 }
