@@ -261,7 +261,12 @@ fn accesses(function: &Function) -> [usize; 4] {
         is(|op| matches!(op, LowOp::LoadLane { .. })),
         is(|op| matches!(op, LowOp::LoadWord { .. })),
         is(|op| matches!(op, LowOp::StoreQuad { .. })),
-        is(|op| matches!(op, LowOp::StoreWord { .. } | LowOp::StorePart { .. } | LowOp::AndWord { .. })),
+        is(|op| {
+            matches!(
+                op,
+                LowOp::StoreWord { .. } | LowOp::StorePart { .. } | LowOp::AndWord { .. } | LowOp::OrWord { .. }
+            )
+        }),
     ]
 }
 
