@@ -2,7 +2,8 @@
 //! are stored at once: a word of which all parts are stored is stored whole.
 //!
 //! What other invocations do to a word in between is a race, whose outcome is nobody's; only a loop loads again what its
-//! iterations share with others, so that one that waits for another invocation sees it.
+//! iterations share with others, so that one that waits for another invocation sees it. A slot to which the kernel stores
+//! nowhere keeps its words.
 //! An atomic access or a fence is an end to all that is known of what invocations share: what another one stored before its
 //! own atomic access must be seen behind it, and what this one stored must be there for the other.
 //! A check that traps is no obstacle to stores: contents are unspecified after a trap.
@@ -22,6 +23,7 @@ pub fn forward(function: &mut Function) {
     let mut pass = Forwarder {
         constants: constants(function),
         subst: (0..count as u32).map(Value).collect(),
+        written: stores[function.body.index()].clone().unwrap_or_default(),
         stores,
         known: HashMap::new(),
         shared: Spaces::new(),
@@ -90,9 +92,11 @@ struct Forwarder<'f> {
     constants: HashMap<Value, u32>,
     subst: Vec<Value>,
     stores: Vec<Option<Spaces>>,
+    /// What the kernel stores to anywhere: no other invocation changes the rest.
+    written: Spaces,
     /// The word at an index, and the epoch of the space in which that was so.
     known: HashMap<(Space, Value), (Value, u32)>,
-    /// The slots of which a word was ever known.
+    /// The slots of which a word was ever known, and that may change.
     shared: Spaces,
     /// A space's epoch ends when any of its words may have changed.
     epochs: HashMap<Space, u32>,
@@ -134,7 +138,7 @@ impl Forwarder<'_> {
 
     fn learn(&mut self, space: Space, index: Value, word: Value) {
         let key = (space, index);
-        if matches!(space, Space::Slot(_)) {
+        if matches!(space, Space::Slot(_)) && self.written.contains(&space) {
             self.shared.insert(space);
         }
         let before = self.known.insert(key, (word, self.epoch(space)));
