@@ -45,7 +45,7 @@ impl Shader {
     fn suits(&self, module: &Module, shape: &Shape, options: &Options) -> bool {
         self.words.first() == Some(&SPIRV_MAGIC)
             && self.launch_checks.is_sound()
-            && (self.launch_checks.is_empty() || !options.checks_proved)
+            && (self.launch_checks.is_empty() || options.checks_proved.is_empty())
             && self.linear.as_ref().is_none_or(|linear| linear.is_sound())
             && self.accesses <= options.max_accesses
             && self.stack_bytes <= options.max_stack

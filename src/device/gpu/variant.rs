@@ -202,9 +202,9 @@ impl GpuContext {
         }
         let asked = asks || !kernel.shader.relies_on.is_empty();
         check_words(&kernel, &shape.environment, &words, &known)?;
-        let checks = &kernel.shader.launch_checks;
-        if !checks.is_empty() && checks.hold(&known) {
-            lifter.options.checks_proved = true;
+        let proved = kernel.shader.launch_checks.proved(&known);
+        if !proved.is_empty() {
+            lifter.options.checks_proved = proved;
             kernel = lifter.get(&shape)?;
         }
         if kernel.shader.may_coarsen && self.is_to_coarsen(connection, launch.iterations) {
