@@ -385,6 +385,14 @@ impl Module {
         self.globals.get(global as usize).is_some_and(|g| g.mutable && g.ty == ValType::I32).then_some(global)
     }
 
+    /// Whether a global without a name may be the stack pointer: linkers give that one a value. What a program sets when it
+    /// starts, as AssemblyScript does with pointers to objects, begins as zero.
+    pub fn may_be_stack_pointer(&self, global: u32) -> bool {
+        let global = self.globals.get(global as usize);
+        global
+            .is_some_and(|global| global.mutable && global.ty == ValType::I32 && global.init != Some(ConstInit::I32(0)))
+    }
+
     /// Tables, imports first.
     pub fn tables(&self) -> &[Table] {
         &self.tables
