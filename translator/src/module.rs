@@ -9,6 +9,7 @@ use wasmparser::{
     Name, Operator, Parser, Payload, RefType, TypeRef, ValType, Validator, WasmFeatures,
 };
 
+use crate::blocks::Blocks;
 use crate::error::{Error, Result};
 use crate::libm::Recognised;
 use crate::libm::exact::ExactFunctions;
@@ -38,6 +39,8 @@ pub struct Module {
     pub(crate) recognised: Recognised,
     /// What is known of them bit for bit.
     pub(crate) exact: ExactFunctions,
+    /// What they do with blocks of memory.
+    pub(crate) blocks: Blocks,
 }
 
 /// Whether toolchains call the shadow stack's pointer so. AssemblyScript puts a path in front, but checks it against
@@ -171,6 +174,7 @@ impl Module {
             reached: Reached::default(),
             recognised: Recognised::default(),
             exact: ExactFunctions::default(),
+            blocks: Blocks::default(),
         };
         for payload in Parser::new(0).parse_all(&bytes) {
             module.section(payload.map_err(invalid)?).map_err(invalid)?;
