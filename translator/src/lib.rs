@@ -46,6 +46,7 @@ pub mod testing;
 mod work;
 
 pub use analysis::launch_checks::{LaunchChecks, LaunchState, LinearReach};
+pub use analysis::rounds::Rounds;
 pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, PlainUpdate, Resolution, inspect};
 pub use layout::Layout;
@@ -53,7 +54,7 @@ pub use libm::{How, LibraryCall, Recognition};
 pub use lines::SourceLine;
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, Coarsen, DEFAULT_WORK, Emulate, Environment, Features, FloatMode, FloatSupport,
+    Access, Binding, BufferParam, Coarsen, DEFAULT_WORK, Emulate, Environment, Features, Flatten, FloatMode, FloatSupport,
     Input, Interface, LINEAR, Libm, MAX_GUESS_ERROR, Options, Profile, Shape, TRAP_BINDING, TableEntry, TrapSite,
     WINDOW_ALIGNMENT, immediate,
 };
@@ -101,6 +102,8 @@ pub struct Shader {
     pub relies_on: std::sync::Arc<[u32]>,
     /// Whether it is worth trying to have four invocations run as one ([`Options::coarsen`]).
     pub may_coarsen: bool,
+    /// How many rounds its loops have, if they can be flattened ([`Options::flatten`]); `None` in that shader itself.
+    pub rounds: Option<Rounds>,
 }
 
 impl Shader {
@@ -117,6 +120,7 @@ impl Shader {
             stack_bytes: 0,
             relies_on: [].into(),
             may_coarsen: false,
+            rounds: None,
         }
     }
 }
@@ -177,12 +181,23 @@ fn shader(module: &Module, simplified: Simplified, shape: &Shape, options: &Opti
 }
 
 fn emit(strict: Strict, shape: &Shape, options: &Options) -> Result<Shader> {
-    let Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen } = strict;
+    let Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen, rounds } = strict;
     let relies_on = relies_on.into();
     work::check(&function.name)?;
     let (words, interface) = backend::emit_coarse(&function, coarse.as_ref(), shape, options)?;
     let stack_bytes = 4 * function.stack_words;
-    Ok(Shader { words, interface, operators, accesses, launch_checks, linear, stack_bytes, relies_on, may_coarsen })
+    Ok(Shader {
+        words,
+        interface,
+        operators,
+        accesses,
+        launch_checks,
+        linear,
+        stack_bytes,
+        relies_on,
+        may_coarsen,
+        rounds,
+    })
 }
 
 /// The kernel in strict form, as text: what `--emit ir` shows.
@@ -213,6 +228,7 @@ struct Strict {
     launch_checks: LaunchChecks,
     linear: Option<LinearReach>,
     relies_on: Vec<u32>,
+    rounds: Option<Rounds>,
 }
 
 impl Strict {
@@ -251,6 +267,14 @@ fn strict_form_changed(
     }
     change(&mut lowered);
     passes::simplify::simplify(&mut lowered);
+    let mut rounds = passes::flatten::flatten(&lowered);
+    if options.flatten
+        && let Some(flat) = rounds.take()
+    {
+        lowered = checked(flat.function, Stage::Lowered)?;
+        passes::simplify::simplify(&mut lowered);
+    }
+    let rounds = rounds.map(|flat| flat.rounds).filter(|_| !options.flatten);
     let (mut launch_checks, conditions) = analysis::launch_checks::launch_checks(&lowered);
     if options.checks_proved {
         passes::simplify::simplify_knowing(&mut lowered, &conditions);
@@ -270,7 +294,7 @@ fn strict_form_changed(
     let coarse = coarse.map(|coarse| finish_coarse(coarse, &parted, options)).transpose()?;
     let fits = |coarse: &Function| count_accesses(coarse, options).is_ok() && check_nesting(coarse, options).is_ok();
     let coarse = coarse.filter(fits);
-    Ok(Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen })
+    Ok(Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen, rounds })
 }
 
 /// What comes of a function for four invocations of a kernel at once, which accesses words of these slots in parts.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dataflow;
 use crate::hash::{HashMap, HashMapExt};
-use crate::ir::{Const, Exit, Function, LowOp, Op, StmtKind, Type, Value};
+use crate::ir::{Const, Exit, Function, LowOp, Op, Stmt, StmtKind, Type, Value};
 use crate::options::{Input, LINEAR, immediate};
 
 /// Most steps of a program: evaluating it must cost nothing beside a launch.
@@ -25,9 +25,9 @@ pub struct LaunchChecks {
 
 /// One operator; operands are numbers of steps before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Step {
-    op: Op,
-    args: Vec<usize>,
+pub(super) struct Step {
+    pub(super) op: Op,
+    pub(super) args: Vec<usize>,
 }
 
 impl LaunchChecks {
@@ -51,7 +51,7 @@ impl LaunchChecks {
 }
 
 /// Whether operands stand before the steps that take them, and what is asked for is there.
-fn is_sound(steps: &[Step], mut asked: impl Iterator<Item = usize>) -> bool {
+pub(super) fn is_sound(steps: &[Step], mut asked: impl Iterator<Item = usize>) -> bool {
     let are_before = |(number, step): (usize, &Step)| step.args.iter().all(|arg| *arg < number);
     steps.iter().enumerate().all(are_before) && asked.all(|step| step < steps.len())
 }
@@ -186,6 +186,8 @@ fn evaluate(op: &Op, args: &[Range], launch: &LaunchState<'_>) -> Range {
         (LowOp::IMul, [a, b]) => Range::wrapped(a.low * b.low, a.high * b.high),
         (LowOp::Shl, [a, b]) if b.low == b.high && b.low < 32 => Range::wrapped(a.low << b.low, a.high << b.low),
         (LowOp::ShrU, [a, b]) if b.low == b.high && b.low < 32 => Range { low: a.low >> b.low, high: a.high >> b.low },
+        (LowOp::UDiv, [a, b]) if b.low > 0 => Range { low: a.low / b.high, high: a.high / b.low },
+        (LowOp::URem, [a, b]) if b.high > 0 => Range { low: 0, high: a.high.min(b.high - 1) },
         (LowOp::And, [a, b]) => Range { low: 0, high: a.high.min(b.high) },
         (LowOp::UMin, [a, b]) => Range { low: a.low.min(b.low), high: a.high.min(b.high) },
         (LowOp::UMax, [a, b]) => Range { low: a.low.max(b.low), high: a.high.max(b.high) },
@@ -232,14 +234,23 @@ fn is_evaluated(op: &Op) -> bool {
     }
 }
 
+/// Whether iteration ids are divided by a number of rounds.
+fn reads_rounds(function: &Function) -> bool {
+    let is_one = |stmt: &Stmt| matches!(stmt.kind, StmtKind::Op { op: Op::Low(LowOp::Input(Input::Rounds)), .. });
+    dataflow::regions(function).into_iter().any(|id| function.region(id).stmts.iter().any(is_one))
+}
+
 /// Finds the checks that the host can decide: the program, and the conditions' values in the function.
 pub fn launch_checks(function: &Function) -> (LaunchChecks, Vec<Value>) {
+    let is_flat = reads_rounds(function);
     let mut defs: HashMap<Value, (Op, Vec<Value>)> = HashMap::new();
     let mut conditions = Vec::new();
     for id in dataflow::regions(function) {
         for stmt in &function.region(id).stmts {
             match &stmt.kind {
-                StmtKind::Op { op, args, result: Some(result) } if is_evaluated(op) => {
+                StmtKind::Op { op, args, result: Some(result) }
+                    if is_evaluated(op) || is_flat && matches!(op, Op::Low(LowOp::UDiv | LowOp::URem)) =>
+                {
                     defs.insert(*result, (*op, args.to_vec()));
                 }
                 StmtKind::If { cond, then, .. } => {
