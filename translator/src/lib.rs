@@ -281,7 +281,10 @@ fn strict_form_changed(
         launch_checks = LaunchChecks::default();
     }
     passes::dead_code::remove(&mut lowered);
-    let coarse = passes::coarsen::coarsen(&lowered);
+    let coarse = match analysis::rounds::is_flat(&lowered) {
+        true => passes::coarsen::coarsen_flat(&lowered),
+        false => passes::coarsen::coarsen(&lowered),
+    };
     let may_coarsen = coarse.is_some();
     passes::forward::forward(&mut lowered);
     work::check(&lowered.name)?;

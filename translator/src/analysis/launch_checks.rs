@@ -8,8 +8,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::dataflow;
+use super::rounds::is_flat;
 use crate::hash::{HashMap, HashMapExt};
-use crate::ir::{Const, Exit, Function, LowOp, Op, Stmt, StmtKind, Type, Value};
+use crate::ir::{Const, Exit, Function, LowOp, Op, StmtKind, Type, Value};
 use crate::options::{Input, LINEAR, immediate};
 
 /// Most steps of a program: evaluating it must cost nothing beside a launch.
@@ -234,15 +235,9 @@ fn is_evaluated(op: &Op) -> bool {
     }
 }
 
-/// Whether iteration ids are divided by a number of rounds.
-fn reads_rounds(function: &Function) -> bool {
-    let is_one = |stmt: &Stmt| matches!(stmt.kind, StmtKind::Op { op: Op::Low(LowOp::Input(Input::Rounds)), .. });
-    dataflow::regions(function).into_iter().any(|id| function.region(id).stmts.iter().any(is_one))
-}
-
 /// Finds the checks that the host can decide: the program, and the conditions' values in the function.
 pub fn launch_checks(function: &Function) -> (LaunchChecks, Vec<Value>) {
-    let is_flat = reads_rounds(function);
+    let is_flat = is_flat(function);
     let mut defs: HashMap<Value, (Op, Vec<Value>)> = HashMap::new();
     let mut conditions = Vec::new();
     for id in dataflow::regions(function) {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::launch_checks::{LaunchState, Step, is_sound};
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::eval::eval;
-use crate::ir::{Args, Const, LowOp, Op, Value};
+use crate::ir::{Args, Const, Function, LowOp, Op, Stmt, StmtKind, Value};
 use crate::options::{self, immediate};
 
 /// Most steps of a program.
@@ -113,6 +113,15 @@ impl Rounds {
         });
         is_sound(&self.steps, asked)
     }
+}
+
+/// Whether a lowered function is a flattened kernel.
+pub fn is_flat(function: &Function) -> bool {
+    let is_one = |stmt: &Stmt| {
+        let rounds = options::Input::Rounds;
+        matches!(&stmt.kind, StmtKind::Op { op: Op::Low(LowOp::Input(input)), .. } if *input == rounds)
+    };
+    function.region(function.body).stmts.iter().any(is_one)
 }
 
 /// What comes of an interval.

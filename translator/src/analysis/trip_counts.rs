@@ -116,6 +116,16 @@ pub struct Looking<'a> {
 impl Looking<'_> {
     /// How the loop counts, if it does.
     pub fn count(&self) -> Option<Count> {
+        self.count_by(&|_| true)
+    }
+
+    /// The same where a trap is no end of a loop: how it counts up to where it is left.
+    pub fn count_to_exit(&self) -> Option<Count> {
+        self.count_by(&|arm| !matches!(self.function.region(arm).exit, Exit::Trap(_)))
+    }
+
+    /// How the loop counts up to an arm of which this holds.
+    fn count_by(&self, is_end: &dyn Fn(RegionId) -> bool) -> Option<Count> {
         let defined = self.defined();
         let back: HashSet<RegionId> = self.below.iter().copied().filter(|id| self.goes_back(*id)).collect();
         let mut found = None;
@@ -128,7 +138,7 @@ impl Looking<'_> {
                 continue;
             };
             let arms = [(*otherwise, true), (*then, false)];
-            let leaves = arms.into_iter().find(|(arm, _)| self.leaves(*arm, index, &back));
+            let leaves = arms.into_iter().find(|(arm, _)| is_end(*arm) && self.leaves(*arm, index, &back));
             if let Some((_, stays_when)) = leaves {
                 let found_here = self.test(*cond, stays_when, &defined);
                 found = found_here.map(|count| Count { branch: *then, stays_when, ..count });

@@ -73,8 +73,10 @@ pub fn flatten(kernel: &Function) -> Option<Flat> {
     if !are_hidden(&out, &hidden) {
         return None;
     }
-    let rounds = paths::rounds(&out, id, &rounds, &distances, cost)?;
-    Some(Flat { function: out, rounds })
+    let number = paths::rounds(&out, id, &rounds, &distances, cost)?;
+    let defs = paths::definitions(&out);
+    rounds.keys().for_each(|region| accesses::sink_stores(&mut out, *region, &defs));
+    Some(Flat { function: out, rounds: number })
 }
 
 /// The rounds that a region does, which is the first arm of a branch.

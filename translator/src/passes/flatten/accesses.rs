@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::Group;
-use crate::hash::{HashMap, HashSet};
-use crate::ir::{Args, Const, Function, LowOp, Op, RegionId, StmtKind, Value};
+use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
+use crate::ir::{Args, Const, Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Value};
 use crate::passes::fuel::below;
 
 /// Most operators that a place is looked for in.
@@ -64,7 +64,7 @@ impl Known<'_> {
         let mut todo = vec![(value, 1u32)];
         let mut left = MAX_OPERATORS;
         while let Some((value, factor)) = todo.pop() {
-            if let Some(other) = self.bound.get(&value) {
+            if let (Some(other), false) = (self.bound.get(&value), self.lefts.contains(&value)) {
                 todo.push((*other, factor));
                 continue;
             }
@@ -265,4 +265,49 @@ fn are_parted(offsets: &[(i64, bool)], stride: i64) -> bool {
     };
     let stores = || offsets.iter().filter(|(_, stores)| *stores);
     stride % WORD == 0 && stride != 0 && stores().all(|(a, _)| offsets.iter().all(|(b, _)| parted(*a, *b)))
+}
+
+/// Has the stores of a round stand behind the loads and the checks that they do not matter to, as far as that is known: what
+/// several iterations do that a compiler made one can then be done at once.
+pub(super) fn sink_stores(function: &mut Function, region: RegionId, defs: &HashMap<Value, (Op, Args)>) {
+    let nothing = (HashMap::new(), HashMap::new(), HashSet::new());
+    let known = Known { function, defs, bound: &nothing.0, distances: &nothing.1, lefts: &nothing.2 };
+    let (mut stmts, mut stores): (Vec<Stmt>, Vec<Stmt>) = Default::default();
+    for stmt in &function.region(region).stmts {
+        match &stmt.kind {
+            StmtKind::Op { op: Op::Low(op), .. } if op.stored_slot().is_some() => {
+                stores.push(stmt.clone());
+                continue;
+            }
+            StmtKind::Op { op: Op::Low(op), args, .. } if op.loaded_slot().is_some() => {
+                let is_before = |store: &Stmt| may_meet(&known, store, op, args[0]);
+                if let Some(last) = stores.iter().rposition(is_before) {
+                    stmts.extend(stores.drain(..=last));
+                }
+            }
+            StmtKind::Op { .. } => {}
+            _ if is_check(function, stmt) => {}
+            _ => stmts.append(&mut stores),
+        }
+        stmts.push(stmt.clone());
+    }
+    stmts.append(&mut stores);
+    function.region_mut(region).stmts = stmts;
+}
+
+/// Whether a store may change what an operator loads.
+fn may_meet(known: &Known<'_>, store: &Stmt, load: &LowOp, index: Value) -> bool {
+    let StmtKind::Op { op: Op::Low(op), args, .. } = &store.kind else { return true };
+    let mut apart = known.place(index);
+    apart.add(&known.place(args[0]), u32::MAX);
+    op.stored_slot() == load.loaded_slot() && apart.number().is_none_or(|apart| apart.abs() < WORD)
+}
+
+/// Whether a statement does nothing but to trap, or not.
+fn is_check(function: &Function, stmt: &Stmt) -> bool {
+    let is_pure = |stmt: &Stmt| matches!(&stmt.kind, StmtKind::Op { op, .. } if op.is_pure());
+    let StmtKind::If { then, otherwise, results, .. } = &stmt.kind else { return false };
+    let arms = [function.region(*then), function.region(*otherwise)];
+    results.is_empty()
+        && arms.iter().all(|arm| arm.stmts.iter().all(is_pure) && matches!(arm.exit, Exit::Trap(_) | Exit::Yield(_)))
 }

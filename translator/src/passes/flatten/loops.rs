@@ -28,7 +28,8 @@ pub(super) struct Plan {
 /// Finds out about a loop.
 pub(super) fn plan(function: &Function, definitions: &Definitions, label: Label, body: RegionId) -> Option<Plan> {
     let regions = below(function, body);
-    let count = Looking { function, definitions, label, body, below: &regions }.count().filter(|count| count.whole)?;
+    let count = Looking { function, definitions, label, body, below: &regions };
+    let count = count.count_to_exit().filter(|count| count.whole)?;
     let steps = steps(function, definitions, label, body, &regions)?;
     let region = function.region(body);
     let (branch, then, otherwise, results) =

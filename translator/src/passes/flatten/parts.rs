@@ -106,9 +106,7 @@ impl<'f> Contents<'f> {
         let behind = run.split_off(last.map_or(0, |last| last + 1));
         let (mut before, mut inside, mut hidden) = (Vec::new(), Vec::new(), HashSet::<Value>::new());
         for stmt in run {
-            let is_free = matches!(&stmt.kind, StmtKind::Op { op, args, .. }
-                if is_harmless(op) && !args.iter().any(|arg| hidden.contains(arg)));
-            match is_free {
+            match self.is_free(&stmt, &hidden) {
                 true => before.push(stmt),
                 false => {
                     hidden.extend(stmt.kind.results());
@@ -120,6 +118,26 @@ impl<'f> Contents<'f> {
             parts.push(Part::Once(before, inside));
         }
         parts.extend(behind.into_iter().map(Part::Plain));
+    }
+}
+
+impl Contents<'_> {
+    /// Whether a statement may run where none did: nothing in it loads, stores, or traps, or takes one of these values.
+    fn is_free(&self, stmt: &Stmt, hidden: &HashSet<Value>) -> bool {
+        let knows = |values: &[Value]| !values.iter().any(|value| hidden.contains(value));
+        let is_free = match &stmt.kind {
+            StmtKind::Op { op, .. } => is_harmless(op),
+            StmtKind::If { .. } | StmtKind::Block { .. } => true,
+            _ => false,
+        };
+        is_free
+            && knows(stmt.kind.args())
+            && stmt.kind.each_region().all(|id| {
+                let region = self.function.region(id);
+                !matches!(region.exit, Exit::Trap(_))
+                    && knows(region.exit.values())
+                    && region.stmts.iter().all(|stmt| self.is_free(stmt, hidden))
+            })
     }
 }
 

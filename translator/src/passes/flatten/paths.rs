@@ -11,7 +11,7 @@ use super::{Group, parts};
 use crate::analysis::dataflow;
 use crate::analysis::rounds::{Builder, Rounds};
 use crate::hash::{HashMap, HashMapExt, HashSet};
-use crate::ir::{Args, Exit, Function, Op, RegionId, Stmt, StmtKind, Value};
+use crate::ir::{Args, Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Value};
 use crate::passes::fuel::below;
 
 /// Most ways through a kernel.
@@ -61,11 +61,20 @@ pub(super) fn rounds(
     Some(builder.finish(cost, stride))
 }
 
-fn definitions(function: &Function) -> HashMap<Value, (Op, Args)> {
+/// What defines values: operators, and branches, whose results are selected.
+pub(super) fn definitions(function: &Function) -> HashMap<Value, (Op, Args)> {
     let mut defs = HashMap::new();
     for stmt in dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts) {
-        if let StmtKind::Op { op, args, result: Some(result) } = &stmt.kind {
-            defs.insert(*result, (*op, args.clone()));
+        match &stmt.kind {
+            StmtKind::Op { op, args, result: Some(result) } => _ = defs.insert(*result, (*op, args.clone())),
+            StmtKind::If { cond, then, otherwise, results } => {
+                let arms = [*then, *otherwise].map(|id| &function.region(id).exit);
+                let [Exit::Yield(a), Exit::Yield(b)] = arms else { continue };
+                for (result, (a, b)) in results.iter().zip(a.iter().zip(b)) {
+                    defs.insert(*result, (Op::Low(LowOp::Select), Args::from_slice(&[*cond, *a, *b])));
+                }
+            }
+            _ => {}
         }
     }
     defs
