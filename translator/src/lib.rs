@@ -45,7 +45,7 @@ mod targets;
 pub mod testing;
 mod work;
 
-pub use analysis::launch_checks::{LaunchChecks, LaunchState, LinearReach};
+pub use analysis::launch_checks::{LaunchChecks, LaunchState, LinearReach, Proved};
 pub use analysis::rounds::Rounds;
 pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, PlainUpdate, Resolution, inspect};
@@ -275,9 +275,11 @@ fn strict_form_changed(
         passes::simplify::simplify(&mut lowered);
     }
     let rounds = rounds.map(|flat| flat.rounds).filter(|_| !options.flatten);
-    let (mut launch_checks, conditions) = analysis::launch_checks::launch_checks(&lowered);
-    if options.checks_proved {
-        passes::simplify::simplify_knowing(&mut lowered, &conditions);
+    let (mut launch_checks, conditions) = analysis::launch_checks::launch_checks(&mut lowered);
+    if !options.checks_proved.is_empty() {
+        let proved = conditions.iter().enumerate().filter(|(number, _)| options.checks_proved.has(*number));
+        let proved: Vec<ir::Value> = proved.map(|(_, condition)| *condition).collect();
+        passes::simplify::simplify_knowing(&mut lowered, &proved);
         launch_checks = LaunchChecks::default();
     }
     passes::dead_code::remove(&mut lowered);
@@ -288,7 +290,7 @@ fn strict_form_changed(
     let may_coarsen = coarse.is_some();
     passes::forward::forward(&mut lowered);
     work::check(&lowered.name)?;
-    let linear = analysis::launch_checks::linear_reach(&lowered);
+    let linear = analysis::launch_checks::linear_reach(&mut lowered);
     let parted = passes::widen::parted_slots(&lowered);
     let function = finish(lowered, options, &parted)?;
     let accesses = count_accesses(&function, options)?;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::launch_checks::Proved;
 use crate::layout::Layout;
 use crate::pointers::Pointer;
 use crate::speculation::{Assumption, Speculation};
@@ -253,8 +254,8 @@ pub struct Options {
     pub workgroup_size: u32,
     /// What is computed on smaller integers though the device may have it.
     pub emulate: Emulate,
-    /// Leave out the checks of [`LaunchChecks`](crate::LaunchChecks): the host has proved that they hold.
-    pub checks_proved: bool,
+    /// Leave out these checks of [`LaunchChecks`](crate::LaunchChecks): the host has proved that they hold.
+    pub checks_proved: Proved,
     /// Most operators of a kernel after inlining; more is `Unsupported`.
     pub max_operators: u32,
     /// Most accesses of memory that the shader may have in its code, the private stack's included; more is `Unsupported`.
@@ -293,7 +294,7 @@ impl Default for Options {
             features: Features::all(),
             workgroup_size: 64,
             emulate: Emulate::default(),
-            checks_proved: false,
+            checks_proved: Proved::NONE,
             max_operators: 1_000_000,
             max_accesses: u32::MAX,
             speculation: Speculation::NONE,

@@ -45,7 +45,7 @@ impl Shader {
     fn suits(&self, module: &Module, shape: &Shape, options: &Options) -> bool {
         self.words.first() == Some(&SPIRV_MAGIC)
             && self.launch_checks.is_sound()
-            && (self.launch_checks.is_empty() || !options.checks_proved)
+            && (self.launch_checks.is_empty() || options.checks_proved.is_empty())
             && self.rounds.as_ref().is_none_or(|rounds| rounds.is_sound() && !options.flatten)
             && self.linear.as_ref().is_none_or(|linear| linear.is_sound())
             && self.accesses <= options.max_accesses

@@ -292,7 +292,7 @@ fn outcomes_of(
             }
             None => {
                 let (lift, from_cache) = (launch.lift.took, launch.lift.is_from_cache());
-                Ok(LaunchTimes { lift, from_cache, run, ..LaunchTimes::default() })
+                Ok(LaunchTimes { lift, from_cache, run, rounds: launch.rounds, ..LaunchTimes::default() })
             }
         }
     })

@@ -248,7 +248,8 @@ impl GpuContext {
         moving += started.elapsed();
         let Lift { took: lift, .. } = arguments.lift;
         let from_cache = arguments.lift.is_from_cache();
-        Ok(Launched::Done(LaunchTimes { lift, from_cache, compile, run: run + moving, ..LaunchTimes::default() }))
+        let (run, rounds) = (run + moving, arguments.rounds);
+        Ok(Launched::Done(LaunchTimes { lift, from_cache, compile, run, rounds, ..LaunchTimes::default() }))
     }
 
     /// All invocations, in as many submissions as the kernel's pace asks for.

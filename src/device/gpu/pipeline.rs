@@ -190,7 +190,7 @@ struct Key {
     module: u64,
     function: u32,
     shape: Shape,
-    checks_proved: bool,
+    checks_proved: translator::Proved,
     coarsen: bool,
     flatten: bool,
     speculation: Speculation,

@@ -215,9 +215,9 @@ impl GpuContext {
         // There are fewer than 2^32.
         let invocations = launch.iterations * rounds;
         let known = LaunchState { immediates: &immediates, inputs: &input, iterations: invocations };
-        let checks = &kernel.shader.launch_checks;
-        if !checks.is_empty() && checks.hold(&known) {
-            lifter.options.checks_proved = true;
+        let proved = kernel.shader.launch_checks.proved(&known);
+        if !proved.is_empty() {
+            lifter.options.checks_proved = proved;
             kernel = lifter.get(&shape)?;
         }
         if kernel.shader.may_coarsen && self.is_to_coarsen(connection, invocations) {

@@ -4,10 +4,10 @@
 //! A loop is counted if every way back to its start adds the same constant to one of its parameters, and lies behind a test
 //! of that parameter against a value from outside the loop which fails at last. Other exits may end it before.
 
-use std::collections::{HashMap, HashSet};
-
+use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, StmtKind, Type, Value};
+use crate::work;
 
 /// Longest chain of sums that is looked through.
 const MAX_CHAIN: u32 = 8;
@@ -103,6 +103,18 @@ impl Definitions {
     }
 }
 
+/// The regions below a loop's, with it.
+pub fn below(function: &Function, body: RegionId) -> Vec<RegionId> {
+    let (mut regions, mut seen, mut next) = (vec![body], HashSet::from_iter([body]), 0);
+    while let Some(id) = regions.get(next).copied() {
+        let stmts = &function.region(id).stmts;
+        work::spend(stmts.len());
+        regions.extend(stmts.iter().flat_map(|stmt| stmt.kind.regions()).filter(|region| seen.insert(*region)));
+        next += 1;
+    }
+    regions
+}
+
 /// A loop, as far as its counting concerns.
 pub struct Looking<'a> {
     pub function: &'a Function,
@@ -114,21 +126,11 @@ pub struct Looking<'a> {
 }
 
 impl Looking<'_> {
-    /// How the loop counts, if it does.
+    /// How the loop counts, if it does: by the first test that does not trap where it fails, or by the first one that does.
     pub fn count(&self) -> Option<Count> {
-        self.count_by(&|_| true)
-    }
-
-    /// The same where a trap is no end of a loop: how it counts up to where it is left.
-    pub fn count_to_exit(&self) -> Option<Count> {
-        self.count_by(&|arm| !matches!(self.function.region(arm).exit, Exit::Trap(_)))
-    }
-
-    /// How the loop counts up to an arm of which this holds.
-    fn count_by(&self, is_end: &dyn Fn(RegionId) -> bool) -> Option<Count> {
         let defined = self.defined();
         let back: HashSet<RegionId> = self.below.iter().copied().filter(|id| self.goes_back(*id)).collect();
-        let mut found = None;
+        let mut traps = None;
         for (index, stmt) in self.function.region(self.body).stmts.iter().enumerate() {
             let StmtKind::If { cond, then, otherwise, .. } = &stmt.kind else {
                 // What goes back in front of a test is not held by it.
@@ -138,16 +140,21 @@ impl Looking<'_> {
                 continue;
             };
             let arms = [(*otherwise, true), (*then, false)];
-            let leaves = arms.into_iter().find(|(arm, _)| is_end(*arm) && self.leaves(*arm, index, &back));
-            if let Some((_, stays_when)) = leaves {
-                let found_here = self.test(*cond, stays_when, &defined);
-                found = found_here.map(|count| Count { branch: *then, stays_when, ..count });
+            let leaves = arms.into_iter().find(|(arm, _)| self.leaves(*arm, index, &back));
+            if let Some((arm, stays_when)) = leaves
+                && let Some(count) = self.test(*cond, stays_when, &defined)
+            {
+                let count = Count { branch: *then, stays_when, ..count };
+                if !matches!(self.function.region(arm).exit, Exit::Trap(_)) {
+                    return Some(count);
+                }
+                traps = traps.or(Some(count));
             }
-            if found.is_some() || self.any_below(*then, &back) || self.any_below(*otherwise, &back) {
+            if self.any_below(*then, &back) || self.any_below(*otherwise, &back) {
                 break;
             }
         }
-        found
+        traps
     }
 
     fn defined(&self) -> HashSet<Value> {
@@ -251,7 +258,7 @@ impl Looking<'_> {
     }
 
     /// What each way back adds to a parameter.
-    fn step(&self, number: usize, param: Value) -> Option<i32> {
+    pub fn step(&self, number: usize, param: Value) -> Option<i32> {
         let back = self.below.iter().filter(|id| self.goes_back(**id));
         let mut steps = back.map(|id| {
             let (from, step) = self.definitions.sum(self.function.region(*id).exit.values()[number]);

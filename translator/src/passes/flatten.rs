@@ -28,12 +28,11 @@ mod paths;
 
 use crate::analysis::dataflow;
 use crate::analysis::rounds::Rounds;
-use crate::analysis::trip_counts::Definitions;
+use crate::analysis::trip_counts::{Definitions, below};
 use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Args, Exit, Function, Label, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value};
 use crate::options::Input;
-use crate::passes::fuel::below;
 use loops::Plan;
 use parts::{Contents, Part};
 

@@ -13,9 +13,9 @@
 
 use smallvec::smallvec;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
-use crate::analysis::trip_counts::{Count, Definitions, Looking};
+use crate::analysis::trip_counts::{Count, Definitions, Looking, below};
 use crate::error::{Location, TrapKind};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Args, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value, Var};
@@ -140,17 +140,6 @@ fn weight(op: LowOp) -> u64 {
         | LowOp::StorePart { .. } => 4,
         _ => 1,
     }
-}
-
-/// The regions below a loop's, with it.
-pub(super) fn below(function: &Function, body: RegionId) -> Vec<RegionId> {
-    let (mut regions, mut seen, mut next) = (vec![body], HashSet::from([body]), 0);
-    while let Some(id) = regions.get(next).copied() {
-        let below = function.region(id).stmts.iter().flat_map(|stmt| stmt.kind.regions());
-        regions.extend(below.filter(|region| seen.insert(*region)));
-        next += 1;
-    }
-    regions
 }
 
 fn labels(function: &Function, regions: &[RegionId]) -> Vec<Label> {

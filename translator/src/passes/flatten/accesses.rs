@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Group;
 use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::{Args, Const, Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Value};
-use crate::passes::fuel::below;
+use crate::analysis::trip_counts::below;
 
 /// Most operators that a place is looked for in.
 const MAX_OPERATORS: u32 = 64;

@@ -1,9 +1,9 @@
 //! Loops whose rounds can be told from their number: which there are, how they count, and how they are left.
 
-use crate::analysis::trip_counts::{Count, Definitions, Looking};
+use crate::analysis::trip_counts::{Count, Definitions, Looking, below};
 use crate::hash::HashSet;
 use crate::ir::{Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Value};
-use crate::passes::fuel::{below, cost_of_round};
+use crate::passes::fuel::cost_of_round;
 
 /// A counted loop of which nothing else is carried from one round to the next but what grows by a constant.
 pub(super) struct Plan {
@@ -29,7 +29,7 @@ pub(super) struct Plan {
 pub(super) fn plan(function: &Function, definitions: &Definitions, label: Label, body: RegionId) -> Option<Plan> {
     let regions = below(function, body);
     let count = Looking { function, definitions, label, body, below: &regions };
-    let count = count.count_to_exit().filter(|count| count.whole)?;
+    let count = count.count().filter(|count| count.whole)?;
     let steps = steps(function, definitions, label, body, &regions)?;
     let region = function.region(body);
     let (branch, then, otherwise, results) =

@@ -3,7 +3,7 @@
 use super::loops::{is_harmless, labels};
 use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::{Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Value};
-use crate::passes::fuel::below;
+use crate::analysis::trip_counts::below;
 
 /// A part of a list of statements.
 pub(super) enum Part {

@@ -12,7 +12,7 @@ use crate::analysis::dataflow;
 use crate::analysis::rounds::{Builder, Rounds};
 use crate::hash::{HashMap, HashMapExt, HashSet};
 use crate::ir::{Args, Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Value};
-use crate::passes::fuel::below;
+use crate::analysis::trip_counts::below;
 
 /// Most ways through a kernel.
 const MAX_PATHS: usize = 64;
