@@ -26,6 +26,7 @@ pub fn run(arguments: &TranslateArguments) -> Result<i32> {
         float: arguments.float_mode.into(),
         libm: arguments.libm.map(Into::into),
         coarsen: arguments.coarsen,
+        flatten: arguments.flatten,
         speculation: if arguments.speculate { Speculation::ALL } else { Speculation::NONE },
         emulate: crate::cli::emulate(&arguments.emulate),
         ..Options::default()

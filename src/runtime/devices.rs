@@ -62,6 +62,7 @@ impl Devices {
                 emulate: config.emulate,
                 speculate: config.speculate,
                 coarsen: config.coarsen,
+                flatten: config.flatten,
                 libm: config.libm,
                 timed: config.timed,
                 fuel: config.limits.fuel,

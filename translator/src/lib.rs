@@ -48,6 +48,7 @@ pub mod testing;
 mod work;
 
 pub use analysis::launch_checks::{LaunchChecks, LaunchState, LinearReach, Proved};
+pub use analysis::rounds::Rounds;
 pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, PlainUpdate, Resolution, inspect};
 pub use layout::Layout;
@@ -55,7 +56,7 @@ pub use libm::{How, LibraryCall, Recognition};
 pub use lines::SourceLine;
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, Coarsen, DEFAULT_WORK, Emulate, Environment, Features, FloatMode, FloatSupport,
+    Access, Binding, BufferParam, Coarsen, DEFAULT_WORK, Emulate, Environment, Features, Flatten, FloatMode, FloatSupport,
     Input, Interface, LINEAR, Libm, MAX_GUESS_ERROR, Options, Profile, Shape, TRAP_BINDING, TableEntry, TrapSite,
     WINDOW_ALIGNMENT, immediate,
 };
@@ -103,6 +104,8 @@ pub struct Shader {
     pub relies_on: std::sync::Arc<[u32]>,
     /// Whether it is worth trying to have four invocations run as one ([`Options::coarsen`]).
     pub may_coarsen: bool,
+    /// How many rounds its loops have, if they can be flattened ([`Options::flatten`]); `None` in that shader itself.
+    pub rounds: Option<Rounds>,
 }
 
 impl Shader {
@@ -119,6 +122,7 @@ impl Shader {
             stack_bytes: 0,
             relies_on: [].into(),
             may_coarsen: false,
+            rounds: None,
         }
     }
 }
@@ -179,12 +183,23 @@ fn shader(module: &Module, simplified: Simplified, shape: &Shape, options: &Opti
 }
 
 fn emit(strict: Strict, shape: &Shape, options: &Options) -> Result<Shader> {
-    let Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen } = strict;
+    let Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen, rounds } = strict;
     let relies_on = relies_on.into();
     work::check(&function.name)?;
     let (words, interface) = backend::emit_coarse(&function, coarse.as_ref(), shape, options)?;
     let stack_bytes = 4 * function.stack_words;
-    Ok(Shader { words, interface, operators, accesses, launch_checks, linear, stack_bytes, relies_on, may_coarsen })
+    Ok(Shader {
+        words,
+        interface,
+        operators,
+        accesses,
+        launch_checks,
+        linear,
+        stack_bytes,
+        relies_on,
+        may_coarsen,
+        rounds,
+    })
 }
 
 /// The kernel in strict form, as text: what `--emit ir` shows.
@@ -215,6 +230,7 @@ struct Strict {
     launch_checks: LaunchChecks,
     linear: Option<LinearReach>,
     relies_on: Vec<u32>,
+    rounds: Option<Rounds>,
 }
 
 impl Strict {
@@ -253,6 +269,14 @@ fn strict_form_changed(
     }
     change(&mut lowered);
     passes::simplify::simplify(&mut lowered);
+    let mut rounds = passes::flatten::flatten(&lowered);
+    if options.flatten
+        && let Some(flat) = rounds.take()
+    {
+        lowered = checked(flat.function, Stage::Lowered)?;
+        passes::simplify::simplify(&mut lowered);
+    }
+    let rounds = rounds.map(|flat| flat.rounds).filter(|_| !options.flatten);
     let (mut launch_checks, conditions) = analysis::launch_checks::launch_checks(&mut lowered);
     if !options.checks_proved.is_empty() {
         let proved = conditions.iter().enumerate().filter(|(number, _)| options.checks_proved.has(*number));
@@ -261,7 +285,10 @@ fn strict_form_changed(
         launch_checks = LaunchChecks::default();
     }
     passes::dead_code::remove(&mut lowered);
-    let coarse = passes::coarsen::coarsen(&lowered);
+    let coarse = match analysis::rounds::is_flat(&lowered) {
+        true => passes::coarsen::coarsen_flat(&lowered),
+        false => passes::coarsen::coarsen(&lowered),
+    };
     let may_coarsen = coarse.is_some();
     passes::forward::forward(&mut lowered);
     work::check(&lowered.name)?;
@@ -274,7 +301,7 @@ fn strict_form_changed(
     let coarse = coarse.map(|coarse| finish_coarse(coarse, &parted, options)).transpose()?;
     let fits = |coarse: &Function| count_accesses(coarse, options).is_ok() && check_nesting(coarse, options).is_ok();
     let coarse = coarse.filter(fits);
-    Ok(Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen })
+    Ok(Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen, rounds })
 }
 
 /// What comes of a function for four invocations of a kernel at once, which accesses words of these slots in parts.

@@ -6,6 +6,7 @@ pub mod coarsen;
 pub mod data_drop;
 pub mod dead_code;
 pub mod emulate;
+pub mod flatten;
 pub mod forward;
 pub mod fuel;
 pub mod hoist_loads;

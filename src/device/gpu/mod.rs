@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use wavelift_translator as translator;
-use wavelift_translator::{Coarsen, Emulate, Features, FloatMode, Libm, Profile, Speculate};
+use wavelift_translator::{Coarsen, Emulate, Features, Flatten, FloatMode, Libm, Profile, Speculate};
 
 use crate::device::{Context, Device, DeviceError, DeviceInfo, LaunchError};
 use crate::disk_cache::DiskCache;
@@ -73,6 +73,8 @@ pub struct GpuOptions {
     pub speculate: Speculate,
     /// When an invocation of a shader runs four of the kernel's.
     pub coarsen: Coarsen,
+    /// When the rounds of an invocation's loops become invocations.
+    pub flatten: Flatten,
     /// Which 64-bit types are computed on smaller integers even where the adapter has them.
     pub emulate: Emulate,
     /// Invocations of a group; 64 where it is `None`. Cut down to the device's limit.
@@ -93,6 +95,7 @@ impl Default for GpuOptions {
             libm: None,
             speculate: Speculate::default(),
             coarsen: Coarsen::default(),
+            flatten: Flatten::default(),
             emulate: Emulate::default(),
             workgroup_size: None,
             timed: false,
@@ -148,6 +151,7 @@ pub(crate) struct Shared {
     options: translator::Options,
     speculate: Speculate,
     coarsen: Coarsen,
+    flatten: Flatten,
     /// A bug that tests plant: what a form that bailed out wrote stays.
     forgets_restoring: AtomicBool,
     kernels: KernelCache,
@@ -171,6 +175,7 @@ impl Shared {
             options,
             speculate: Speculate::default(),
             coarsen: Coarsen::default(),
+            flatten: Flatten::default(),
             forgets_restoring: AtomicBool::new(false),
             kernels: KernelCache::new(None),
             faults: connection.faults.clone(),
@@ -287,8 +292,8 @@ impl GpuDevice {
             ..within_limits(translator::Options::default())
         };
         let shared = Shared::new(adapter, (connection, transfers), limits, lifting);
-        let GpuOptions { timed, speculate, coarsen, .. } = *options;
-        let shared = Shared { timed, speculate, coarsen, kernels: KernelCache::new(kept), ..shared };
+        let GpuOptions { timed, speculate, coarsen, flatten, .. } = *options;
+        let shared = Shared { timed, speculate, coarsen, flatten, kernels: KernelCache::new(kept), ..shared };
         Ok(GpuDevice { shared: Arc::new(shared) })
     }
 

@@ -39,7 +39,7 @@ pub fn burn(function: &mut Function) -> bool {
         return false;
     }
     let definitions = Definitions::new(function);
-    let mut burner = Burner { definitions, plans: HashMap::new() };
+    let mut burner = Burner { definitions: &definitions, plans: HashMap::new() };
     let body = function.body;
     burner.region(function, body, None);
     let plans = burner.plans;
@@ -49,6 +49,13 @@ pub fn burn(function: &mut Function) -> bool {
         }
     }
     !plans.is_empty()
+}
+
+/// The number of operators of an iteration of a loop with this region; `None` if loops inside take fuel of their own.
+pub(super) fn cost_of_round(function: &Function, definitions: &Definitions, body: RegionId) -> Option<u32> {
+    let mut burner = Burner { definitions, plans: HashMap::new() };
+    let cost = burner.region(function, body, Some(function.region(body).exit_at));
+    burner.plans.is_empty().then(|| u32::try_from(cost).ok()).flatten()
 }
 
 /// What is done about one loop.
@@ -66,12 +73,12 @@ struct Plan {
     early: Vec<RegionId>,
 }
 
-struct Burner {
-    definitions: Definitions,
+struct Burner<'d> {
+    definitions: &'d Definitions,
     plans: HashMap<Label, Plan>,
 }
 
-impl Burner {
+impl Burner<'_> {
     /// The number of operators that a region runs once. `around` is where the outermost loop around it stands.
     fn region(&mut self, function: &Function, id: RegionId, around: Option<Location>) -> u64 {
         let mut cost = 0;
@@ -91,10 +98,10 @@ impl Burner {
     fn looped(&mut self, function: &Function, (label, body): (Label, RegionId), inits: &[Value], at: Location) -> u64 {
         let operators = self.region(function, body, Some(at)).clamp(1, u64::from(MOST) - TESTED);
         let below = below(function, body);
-        let looking = Looking { function, definitions: &self.definitions, label, body, below: &below };
+        let looking = Looking { function, definitions: self.definitions, label, body, below: &below };
         let count = looking.count();
         if let Some(count) = &count
-            && let Some(times) = count.constant(&self.definitions, inits[count.number])
+            && let Some(times) = count.constant(self.definitions, inits[count.number])
             && (u64::from(times) + 1) * operators <= SMALL
         {
             return (u64::from(times) + 1) * operators;
