@@ -238,6 +238,10 @@ pub struct TranslateArguments {
     #[arg(long)]
     pub speculate: bool,
 
+    /// Write the form that keeps each function of some size once that is called from several places.
+    #[arg(long)]
+    pub shared: bool,
+
     /// Write the form that runs four invocations as one, where there is one.
     #[arg(long)]
     pub coarsen: bool,

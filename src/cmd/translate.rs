@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow, bail};
 use rspirv::binary::Disassemble;
 use wavelift::text::{self, Language};
-use wavelift::translator::{self, Options, Profile, Shader, Shape, Speculation};
+use wavelift::translator::{self, Options, Profile, Shader, Shape, Share, Speculation};
 
 use crate::cli::{Emit, TranslateArguments, check_libm};
 
@@ -27,6 +27,7 @@ pub fn run(arguments: &TranslateArguments) -> Result<i32> {
         libm: arguments.libm.map(Into::into),
         coarsen: arguments.coarsen,
         flatten: arguments.flatten,
+        share: if arguments.shared { Share::Called { places: 2, operators: 20 } } else { Share::Auto },
         speculation: if arguments.speculate { Speculation::ALL } else { Speculation::NONE },
         emulate: crate::cli::emulate(&arguments.emulate),
         ..Options::default()

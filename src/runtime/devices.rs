@@ -63,6 +63,7 @@ impl Devices {
                 speculate: config.speculate,
                 coarsen: config.coarsen,
                 flatten: config.flatten,
+                share: config.share,
                 libm: config.libm,
                 timed: config.timed,
                 fuel: config.limits.fuel,

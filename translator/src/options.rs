@@ -239,6 +239,23 @@ pub enum FloatSupport {
     Unsupported,
 }
 
+/// Which functions of a kernel are kept once, as states of a loop, and not inlined wherever they are called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Share {
+    /// Those that are large and called from several places, where the kernel is too large with all of them inlined.
+    #[default]
+    Auto,
+    /// None.
+    Never,
+    /// Those that are called from at least so many places and have at least so many operators. For tests.
+    Called {
+        /// Places, where what is inlined several times counts as often.
+        places: u32,
+        /// Operators, with those of what they call.
+        operators: u32,
+    },
+}
+
 /// How to lift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Options {
@@ -279,6 +296,8 @@ pub struct Options {
     /// Make the rounds of the kernel's loops invocations, where [`Shader::rounds`](crate::Shader::rounds) says that this can be
     /// done. The shader is launched for [`Input::Rounds`] times as many then, and so are the ids in its trap record.
     pub flatten: bool,
+    /// Which functions are kept once.
+    pub share: Share,
 }
 
 /// How much work lifting may be by default ([`Options::max_work`]): ten to twenty seconds, and four times what any of the kernels
@@ -304,6 +323,7 @@ impl Default for Options {
             fuel: None,
             coarsen: false,
             flatten: false,
+            share: Share::default(),
         }
     }
 }

@@ -18,6 +18,7 @@ pub mod merge_checks;
 pub mod part_stores;
 pub mod promote;
 pub mod rebase;
+pub(crate) mod share;
 pub mod simplify;
 mod split;
 pub mod stack_slots;

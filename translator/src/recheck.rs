@@ -5,7 +5,7 @@
 use crate::layout::{DATA, PARAMETERS, POOL_READ, POOL_WRITTEN};
 use crate::options::{Input, LINEAR};
 use crate::passes::coarsen::LANES;
-use crate::{Answer, Interface, Module, Options, Shader, Shape, Source};
+use crate::{Answer, Interface, Module, Options, Shader, Shape, Share, Source};
 
 /// The first word of every SPIR-V module.
 const SPIRV_MAGIC: u32 = 0x0723_0203;
@@ -52,6 +52,7 @@ impl Shader {
             && self.stack_bytes <= options.max_stack
             && self.relies_on.is_sorted_by(|a, b| a < b)
             && (self.relies_on.is_empty() || shape.environment.initial.is_some())
+            && (options.share == Share::Auto || self.share == options.share)
             && self.interface.suits(module, shape, options)
     }
 }

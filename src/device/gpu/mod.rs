@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use wavelift_translator as translator;
-use wavelift_translator::{Coarsen, Emulate, Features, Flatten, FloatMode, Libm, Profile, Speculate};
+use wavelift_translator::{Coarsen, Emulate, Features, Flatten, FloatMode, Libm, Profile, Share, Speculate};
 
 use crate::device::{Context, Device, DeviceError, DeviceInfo, LaunchError};
 use crate::disk_cache::DiskCache;
@@ -75,6 +75,8 @@ pub struct GpuOptions {
     pub coarsen: Coarsen,
     /// When the rounds of an invocation's loops become invocations.
     pub flatten: Flatten,
+    /// Which functions of a kernel are kept once and not inlined wherever they are called.
+    pub share: Share,
     /// Which 64-bit types are computed on smaller integers even where the adapter has them.
     pub emulate: Emulate,
     /// Invocations of a group; 64 where it is `None`. Cut down to the device's limit.
@@ -96,6 +98,7 @@ impl Default for GpuOptions {
             speculate: Speculate::default(),
             coarsen: Coarsen::default(),
             flatten: Flatten::default(),
+            share: Share::default(),
             emulate: Emulate::default(),
             workgroup_size: None,
             timed: false,
@@ -287,6 +290,7 @@ impl GpuDevice {
             max_work: options.lift_work,
             features,
             emulate: options.emulate,
+            share: options.share,
             workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),
             max_nesting: if connection.software { MAX_NESTING_SOFTWARE } else { u32::MAX },
             ..within_limits(translator::Options::default())

@@ -10,7 +10,7 @@ use wavelift_translator::passes::coarsen::LANES;
 use wavelift_translator::pointers::{LaunchMemory, Resolved};
 use wavelift_translator::speculation::{is_large, is_worth};
 use wavelift_translator::{
-    Coarsen, Environment, Flatten, Input, LINEAR, LaunchState, Layout, Options, Shape, Speculate, Speculation,
+    Coarsen, Environment, Flatten, Input, LINEAR, LaunchState, Layout, Options, Shape, Share, Speculate, Speculation,
 };
 
 use crate::device::gpu::Shared;
@@ -111,10 +111,10 @@ impl GpuContext {
     ) -> Result<Lifted, LaunchError> {
         let left = self.shared.kernels.speculation(&launch.module, launch.function);
         let (speculate, options) = (self.shared.speculate, self.shared.options);
-        let mut form = |speculation| self.lifted_knowing(launch, environment, state, connection, speculation);
+        let mut form = |options: Options| self.lifted_knowing(launch, environment, state, connection, options);
         let exact = match speculate {
-            Speculate::Always if left.any() => return form(left),
-            _ => form(Speculation::NONE),
+            Speculate::Always if left.any() => return form(Options { speculation: left, ..options }),
+            _ => form(options),
         };
         if speculate != Speculate::Auto || !left.any() {
             return exact;
@@ -125,20 +125,25 @@ impl GpuContext {
             Err(LaunchError::Unsupported(_)) => u32::MAX,
             Err(_) => return exact,
         };
-        match form(left) {
+        // Where functions are kept once in the exact form, this needs it, too.
+        let share = exact.as_ref().map_or(options.share, |lifted| match lifted.kernel.shader.share {
+            Share::Never => options.share,
+            share => share,
+        });
+        match form(Options { speculation: left, share, ..options }) {
             Ok(speculative) if is_worth(speculative.kernel.shader.accesses, accesses) => Ok(speculative),
             _ => exact,
         }
     }
 
-    /// The kernel for this launch, with these assumptions, and what is known of the module's data.
+    /// The kernel for this launch, lifted as these options say, and what is known of the module's data.
     fn lifted_knowing(
         &mut self,
         launch: &Launch,
         environment: &Environment,
         state: &mut CallerState<'_>,
         connection: &Connection,
-        speculation: Speculation,
+        options: Options,
     ) -> Result<Lifted, LaunchError> {
         let shared = self.shared.clone();
         let mut lift = Lift::default();
@@ -146,7 +151,7 @@ impl GpuContext {
         loop {
             let initial = shared.kernels.changed.of(&launch.module, launch.function);
             let environment = Environment { initial, ..environment.clone() };
-            match self.lifted_as(launch, &environment, state, connection, speculation)? {
+            match self.lifted_as(launch, &environment, state, connection, options)? {
                 Form::Lifted(mut lifted) => {
                     lifted.lift.add(lift);
                     return Ok(*lifted);
@@ -166,12 +171,11 @@ impl GpuContext {
         environment: &Environment,
         state: &mut CallerState<'_>,
         connection: &Connection,
-        speculation: Speculation,
+        options: Options,
     ) -> Result<Form, LaunchError> {
         let (mut shape, slots) = shape_of(&launch.buffers);
         shape.environment = environment.clone();
         let shared = self.shared.clone();
-        let options = Options { speculation, ..shared.options };
         let mut lifter = Lifter { shared: &shared, launch, options, lift: Lift::default() };
         let immediates = all_immediates(launch, &slots);
         let mut lifting = lifter.get_or_ask(&shape)?;
@@ -193,6 +197,7 @@ impl GpuContext {
                 knowing(&mut lifter, &mut shape, resolved, state, &immediates)?
             }
         };
+        lifter.options.share = kernel.shader.share;
         let mut words = state.words(kernel.interface(), &pointers)?;
         let input = |input: Input| words.iter().find(|(known, _)| *known == input).map(|(_, word)| *word);
         let known = LaunchState { immediates: &immediates, inputs: &input, iterations: launch.iterations };

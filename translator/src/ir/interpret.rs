@@ -507,6 +507,7 @@ impl<'f> Machine<'_, 'f> {
                 | Op::DataDrop(_),
                 operands,
             ) => self.bulk(op, operands)?.map_err(trap),
+            (Op::Undefined, []) => Ok(Some(Const::I32(0))),
             (Op::LoadData, [Const::I32(index)]) => data_word(frame, *index).map(|word| Some(Const::I32(word))),
             (Op::LoadDataPair, [Const::I32(pair)]) => {
                 let first = pair.saturating_mul(2);

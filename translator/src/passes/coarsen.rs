@@ -43,7 +43,7 @@ pub fn coarsen_flat(kernel: &Function) -> Option<Function> {
 
 /// The function that does what four neighbouring invocations of a lowered kernel do; `None` where there is none.
 pub fn coarsen(kernel: &Function) -> Option<Function> {
-    if kernel.stack_words > 0 || kernel.stmt_count() > MAX_STATEMENTS {
+    if kernel.stack_words > 0 || kernel.states.is_some() || kernel.stmt_count() > MAX_STATEMENTS {
         return None;
     }
     let mut nested = kernel.clone();
