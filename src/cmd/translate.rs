@@ -26,6 +26,7 @@ pub fn run(arguments: &TranslateArguments) -> Result<i32> {
         float: arguments.float_mode.into(),
         libm: arguments.libm.map(Into::into),
         coarsen: arguments.coarsen,
+        flatten: arguments.flatten,
         share: if arguments.shared { Share::Called { places: 2, operators: 20 } } else { Share::Auto },
         speculation: if arguments.speculate { Speculation::ALL } else { Speculation::NONE },
         emulate: crate::cli::emulate(&arguments.emulate),

@@ -62,6 +62,7 @@ impl Devices {
                 emulate: config.emulate,
                 speculate: config.speculate,
                 coarsen: config.coarsen,
+                flatten: config.flatten,
                 share: config.share,
                 libm: config.libm,
                 timed: config.timed,

@@ -20,6 +20,8 @@
 pub mod analysis;
 #[doc(hidden)]
 pub mod backend;
+#[doc(hidden)]
+pub mod blocks;
 mod call_graph;
 pub mod error;
 mod frontend;
@@ -46,6 +48,7 @@ pub mod testing;
 mod work;
 
 pub use analysis::launch_checks::{LaunchChecks, LaunchState, LinearReach, Proved};
+pub use analysis::rounds::Rounds;
 pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, PlainUpdate, Resolution, inspect};
 pub use layout::Layout;
@@ -53,9 +56,9 @@ pub use libm::{How, LibraryCall, Recognition};
 pub use lines::SourceLine;
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, Coarsen, DEFAULT_WORK, Emulate, Environment, Features, FloatMode, FloatSupport,
-    Input, Interface, LINEAR, Libm, MAX_GUESS_ERROR, Options, Profile, Shape, Share, TRAP_BINDING, TableEntry,
-    TrapSite, WINDOW_ALIGNMENT, immediate,
+    Access, Binding, BufferParam, Coarsen, DEFAULT_WORK, Emulate, Environment, Features, Flatten, FloatMode,
+    FloatSupport, Input, Interface, LINEAR, Libm, MAX_GUESS_ERROR, Options, Profile, Shape, Share, TRAP_BINDING,
+    TableEntry, TrapSite, WINDOW_ALIGNMENT, immediate,
 };
 pub use pointers::{Pointer, Source};
 pub use reach::next_is_unreachable;
@@ -102,6 +105,8 @@ pub struct Shader {
     pub relies_on: std::sync::Arc<[u32]>,
     /// Whether it is worth trying to have four invocations run as one ([`Options::coarsen`]).
     pub may_coarsen: bool,
+    /// How many rounds its loops have, if they can be flattened ([`Options::flatten`]); `None` in that shader itself.
+    pub rounds: Option<Rounds>,
     /// Which functions were kept once. Other forms of the kernel for the same launch must be lifted so, too
     /// ([`Options::share`]): which checks there are depends on it.
     pub share: Share,
@@ -121,6 +126,7 @@ impl Shader {
             stack_bytes: 0,
             relies_on: [].into(),
             may_coarsen: false,
+            rounds: None,
             share: Share::Never,
         }
     }
@@ -224,7 +230,8 @@ fn shader(module: &Module, simplified: Simplified, shape: &Shape, options: &Opti
 }
 
 fn emit(strict: Strict, shape: &Shape, options: &Options) -> Result<Shader> {
-    let Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen } = strict;
+    let Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen, rounds } =
+        strict;
     let relies_on = relies_on.into();
     work::check(&function.name)?;
     let (words, interface) = backend::emit_coarse(&function, coarse.as_ref(), shape, options)?;
@@ -240,6 +247,7 @@ fn emit(strict: Strict, shape: &Shape, options: &Options) -> Result<Shader> {
         stack_bytes,
         relies_on,
         may_coarsen,
+        rounds,
         share,
     })
 }
@@ -289,6 +297,7 @@ struct Strict {
     launch_checks: LaunchChecks,
     linear: Option<LinearReach>,
     relies_on: Vec<u32>,
+    rounds: Option<Rounds>,
 }
 
 impl Strict {
@@ -327,6 +336,14 @@ fn strict_form_changed(
     }
     change(&mut lowered);
     passes::simplify::simplify(&mut lowered);
+    let mut rounds = passes::flatten::flatten(&lowered);
+    if options.flatten
+        && let Some(flat) = rounds.take()
+    {
+        lowered = checked(flat.function, Stage::Lowered)?;
+        passes::simplify::simplify(&mut lowered);
+    }
+    let rounds = rounds.map(|flat| flat.rounds).filter(|_| !options.flatten);
     let (mut launch_checks, conditions) = analysis::launch_checks::launch_checks(&mut lowered);
     if !options.checks_proved.is_empty() {
         let proved = conditions.iter().enumerate().filter(|(number, _)| options.checks_proved.has(*number));
@@ -335,7 +352,10 @@ fn strict_form_changed(
         launch_checks = LaunchChecks::default();
     }
     passes::dead_code::remove(&mut lowered);
-    let coarse = passes::coarsen::coarsen(&lowered);
+    let coarse = match analysis::rounds::is_flat(&lowered) {
+        true => passes::coarsen::coarsen_flat(&lowered),
+        false => passes::coarsen::coarsen(&lowered),
+    };
     let may_coarsen = coarse.is_some();
     passes::forward::forward(&mut lowered);
     work::check(&lowered.name)?;
@@ -348,7 +368,7 @@ fn strict_form_changed(
     let coarse = coarse.map(|coarse| finish_coarse(coarse, &parted, options)).transpose()?;
     let fits = |coarse: &Function| count_accesses(coarse, options).is_ok() && check_nesting(coarse, options).is_ok();
     let coarse = coarse.filter(fits);
-    Ok(Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen })
+    Ok(Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen, rounds })
 }
 
 /// What comes of a function for four invocations of a kernel at once, which accesses words of these slots in parts.
@@ -497,13 +517,31 @@ fn simplified_calling(
     options: &Options,
     targets: &Targets,
 ) -> Result<Simplified> {
+    match simplified_copying(module, function, shape, options, targets, true)? {
+        (simplified, false) => Ok(simplified),
+        (simplified, true) if options.speculation.apart => Ok(simplified),
+        // What `memcpy` does with blocks that are not apart, only its code says.
+        _ => Ok(simplified_copying(module, function, shape, options, targets, false)?.0),
+    }
+}
+
+/// The same where calls of `memcpy` are operators or not; and whether blocks are assumed to lie apart.
+fn simplified_copying(
+    module: &Module,
+    function: u32,
+    shape: &Shape,
+    options: &Options,
+    targets: &Targets,
+    copies: bool,
+) -> Result<(Simplified, bool)> {
     check_kernel(module, function, shape)?;
     // Calls that are still open are in no stage's form.
     let checked = |function: Function, stage: Stage| match targets.are_open() {
         true => work::check(&function.name).map(|()| function),
         false => checked(function, stage),
     };
-    let slice = call_graph::Slice::new(module, &shape.environment, options.device_libm());
+    let known = frontend::Known { libm: options.device_libm(), blocks: true, copies };
+    let slice = call_graph::Slice::new(module, &shape.environment, known);
     let Inlined { kernel, known_functions, mut dynamic, unplaced } = inlined(slice, function, targets, options)?;
     let mut kernel = checked(kernel, Stage::Inlined)?;
     let operators = kernel.stmt_count() as u32;
@@ -523,6 +561,7 @@ fn simplified_calling(
         guards = passes::stack_slots::promote_slots(&mut kernel, shape, pointer, cells, options.speculation.slots);
         tidy(&mut kernel);
     }
+    let assumes_apart = passes::apart::settle(&mut kernel, shape, stack_pointer);
     let is_dynamic = |pointer| dynamic.contains(&pointer) || analysis::frames::has_variable_array(&kernel, pointer);
     let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(is_dynamic), unplaced, guards };
     // By which words functions are found is asked for while that is open, and known then.
@@ -535,7 +574,7 @@ fn simplified_calling(
         tidy(&mut kernel);
     }
     let relies_on = relies_on.union(&known_functions).copied().collect();
-    Ok(Simplified { kernel: checked(kernel, Stage::Scalar)?, frames, operators, relies_on })
+    Ok((Simplified { kernel: checked(kernel, Stage::Scalar)?, frames, operators, relies_on }, assumes_apart))
 }
 
 /// A kernel without calls.

@@ -68,6 +68,18 @@ pub enum Coarsen {
     Always,
 }
 
+/// When the rounds of an invocation's loops become invocations of their own ([`Options::flatten`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Flatten {
+    /// Where there are enough of them.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+    /// Wherever that can be done. For tests.
+    Always,
+}
+
 /// What becomes of calls of C's mathematical library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub enum Libm {
@@ -281,6 +293,9 @@ pub struct Options {
     /// Have an invocation of the shader run four of the kernel's, where that saves accesses of memory
     /// ([`Interface::lanes`]).
     pub coarsen: bool,
+    /// Make the rounds of the kernel's loops invocations, where [`Shader::rounds`](crate::Shader::rounds) says that this can be
+    /// done. The shader is launched for [`Input::Rounds`] times as many then, and so are the ids in its trap record.
+    pub flatten: bool,
     /// Which functions are kept once.
     pub share: Share,
 }
@@ -307,6 +322,7 @@ impl Default for Options {
             max_work: DEFAULT_WORK,
             fuel: None,
             coarsen: false,
+            flatten: false,
             share: Share::default(),
         }
     }
@@ -531,6 +547,9 @@ pub enum Input {
         /// 0 (the lowest) to 3.
         word: u32,
     },
+    /// How many invocations of a flattened kernel ([`Options::flatten`]) stand for one of the launch's: at least as many as
+    /// [`Rounds::most`](crate::Rounds::most) says.
+    Rounds,
 }
 
 impl std::fmt::Display for Input {
@@ -543,6 +562,7 @@ impl std::fmt::Display for Input {
             Input::GlobalHigh(global) => write!(f, "global_high {global}"),
             Input::Pointer { number, .. } => write!(f, "pointer {number}"),
             Input::GlobalWord { global, word } => write!(f, "global_word {global} {word}"),
+            Input::Rounds => f.write_str("rounds"),
         }
     }
 }

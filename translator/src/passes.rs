@@ -1,10 +1,12 @@
 //! Transformations of the IR, one file each. Each takes and leaves IR that [`verify`](crate::ir::verify) accepts.
 
+pub(crate) mod apart;
 pub mod bulk;
 pub mod coarsen;
 pub mod data_drop;
 pub mod dead_code;
 pub mod emulate;
+pub mod flatten;
 pub mod forward;
 pub mod fuel;
 pub mod hoist_loads;

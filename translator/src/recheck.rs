@@ -46,6 +46,7 @@ impl Shader {
         self.words.first() == Some(&SPIRV_MAGIC)
             && self.launch_checks.is_sound()
             && (self.launch_checks.is_empty() || options.checks_proved.is_empty())
+            && self.rounds.as_ref().is_none_or(|rounds| rounds.is_sound() && !options.flatten)
             && self.linear.as_ref().is_none_or(|linear| linear.is_sound())
             && self.accesses <= options.max_accesses
             && self.stack_bytes <= options.max_stack
@@ -67,6 +68,7 @@ impl Interface {
             Input::StackPointer(global) | Input::Global(global) | Input::GlobalHigh(global) => is_global(global),
             Input::GlobalWord { global, word } => is_global(global) && word < 4,
             Input::Pointer { number, .. } => (number as usize) < shape.pointers.len(),
+            Input::Rounds => options.flatten,
         };
         let lanes = if options.coarsen { self.lanes == 1 || self.lanes == LANES } else { self.lanes == 1 };
         lanes

@@ -472,7 +472,8 @@ impl Emitter {
             }
             Target::Continue(label) => {
                 let vars = self.points.loop_vars(label).to_vec();
-                let is_kept = |(number, value): (usize, &Value)| self.kept.get(number) == Some(value);
+                let is_states = self.function.states.as_ref().is_some_and(|states| states.label == label);
+                let is_kept = |(number, value): (usize, &Value)| is_states && self.kept.get(number) == Some(value);
                 let kept: Vec<bool> = values.iter().enumerate().map(is_kept).collect();
                 for ((var, value), kept) in vars.into_iter().zip(values).zip(kept) {
                     if !kept {

@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use wavelift_translator as translator;
-use wavelift_translator::{Coarsen, Emulate, Features, FloatMode, Libm, Profile, Share, Speculate};
+use wavelift_translator::{Coarsen, Emulate, Features, Flatten, FloatMode, Libm, Profile, Share, Speculate};
 
 use crate::device::{Context, Device, DeviceError, DeviceInfo, LaunchError};
 use crate::disk_cache::DiskCache;
@@ -73,6 +73,8 @@ pub struct GpuOptions {
     pub speculate: Speculate,
     /// When an invocation of a shader runs four of the kernel's.
     pub coarsen: Coarsen,
+    /// When the rounds of an invocation's loops become invocations.
+    pub flatten: Flatten,
     /// Which functions of a kernel are kept once and not inlined wherever they are called.
     pub share: Share,
     /// Which 64-bit types are computed on smaller integers even where the adapter has them.
@@ -95,6 +97,7 @@ impl Default for GpuOptions {
             libm: None,
             speculate: Speculate::default(),
             coarsen: Coarsen::default(),
+            flatten: Flatten::default(),
             share: Share::default(),
             emulate: Emulate::default(),
             workgroup_size: None,
@@ -151,6 +154,7 @@ pub(crate) struct Shared {
     options: translator::Options,
     speculate: Speculate,
     coarsen: Coarsen,
+    flatten: Flatten,
     /// A bug that tests plant: what a form that bailed out wrote stays.
     forgets_restoring: AtomicBool,
     kernels: KernelCache,
@@ -174,6 +178,7 @@ impl Shared {
             options,
             speculate: Speculate::default(),
             coarsen: Coarsen::default(),
+            flatten: Flatten::default(),
             forgets_restoring: AtomicBool::new(false),
             kernels: KernelCache::new(None),
             faults: connection.faults.clone(),
@@ -291,8 +296,8 @@ impl GpuDevice {
             ..within_limits(translator::Options::default())
         };
         let shared = Shared::new(adapter, (connection, transfers), limits, lifting);
-        let GpuOptions { timed, speculate, coarsen, .. } = *options;
-        let shared = Shared { timed, speculate, coarsen, kernels: KernelCache::new(kept), ..shared };
+        let GpuOptions { timed, speculate, coarsen, flatten, .. } = *options;
+        let shared = Shared { timed, speculate, coarsen, flatten, kernels: KernelCache::new(kept), ..shared };
         Ok(GpuDevice { shared: Arc::new(shared) })
     }
 

@@ -192,6 +192,7 @@ struct Key {
     shape: Shape,
     checks_proved: translator::Proved,
     coarsen: bool,
+    flatten: bool,
     share: Share,
     speculation: Speculation,
     /// Whether the translator may ask for pointers instead.
@@ -200,8 +201,8 @@ struct Key {
 
 impl Key {
     fn new(module: &GuestModule, function: u32, shape: Shape, options: &translator::Options, may_ask: bool) -> Key {
-        let translator::Options { checks_proved, coarsen, share, speculation, .. } = *options;
-        Key { module: module.id, function, shape, checks_proved, coarsen, share, speculation, may_ask }
+        let translator::Options { checks_proved, coarsen, flatten, share, speculation, .. } = *options;
+        Key { module: module.id, function, shape, checks_proved, coarsen, flatten, share, speculation, may_ask }
     }
 }
 

@@ -6,9 +6,12 @@
 use std::sync::Arc;
 
 use wavelift_translator::layout::DATA;
+use wavelift_translator::passes::coarsen::LANES;
 use wavelift_translator::pointers::{LaunchMemory, Resolved};
 use wavelift_translator::speculation::{is_large, is_worth};
-use wavelift_translator::{Coarsen, Environment, Input, LINEAR, LaunchState, Layout, Options, Shape, Share, Speculate};
+use wavelift_translator::{
+    Coarsen, Environment, Flatten, Input, LINEAR, LaunchState, Layout, Options, Shape, Share, Speculate, Speculation,
+};
 
 use crate::device::gpu::Shared;
 use crate::device::gpu::connection::Connection;
@@ -33,6 +36,8 @@ pub(super) struct Lifted {
     pub stores: bool,
     /// Whether the form depends on words of memory that were read for it.
     pub asked: bool,
+    /// How many invocations stand for one of the launch's.
+    pub rounds: u32,
 }
 
 /// What lifting for a launch comes to.
@@ -202,12 +207,25 @@ impl GpuContext {
         }
         let asked = asks || !kernel.shader.relies_on.is_empty();
         check_words(&kernel, &shape.environment, &words, &known)?;
+        let reach = kernel.shader.linear.as_ref();
+        let window = reach.map(|reach| state.window(reach, &known));
+        let stores = reach.is_some_and(|reach| reach.stores);
+        let rounds = self.rounds(&kernel, &known).unwrap_or(1);
+        if rounds > 1 {
+            lifter.options.flatten = true;
+            kernel = lifter.get(&shape)?;
+            words.push((Input::Rounds, rounds));
+        }
+        let input = |input: Input| words.iter().find(|(known, _)| *known == input).map(|(_, word)| *word);
+        // There are fewer than 2^32.
+        let invocations = launch.iterations * rounds;
+        let known = LaunchState { immediates: &immediates, inputs: &input, iterations: invocations };
         let proved = kernel.shader.launch_checks.proved(&known);
         if !proved.is_empty() {
             lifter.options.checks_proved = proved;
             kernel = lifter.get(&shape)?;
         }
-        if kernel.shader.may_coarsen && self.is_to_coarsen(connection, launch.iterations) {
+        if kernel.shader.may_coarsen && self.is_to_coarsen(connection, invocations) {
             lifter.options.coarsen = true;
             let coarse = lifter.get(&shape)?;
             match coarse.interface().lanes {
@@ -215,8 +233,6 @@ impl GpuContext {
                 _ => kernel = coarse,
             }
         }
-        let reach = kernel.shader.linear.as_ref();
-        let (window, stores) = (reach.map(|reach| state.window(reach, &known)), reach.is_some_and(|r| r.stores));
         if let (Some(window), Some((_, word))) = (window, words.iter_mut().find(|(i, _)| *i == Input::WindowStart)) {
             *word = window.start;
         }
@@ -235,7 +251,7 @@ impl GpuContext {
         let used = |(input, word): &(Input, u32)| kernel.interface().inputs.contains(input).then_some(*word);
         let inputs = words.iter().filter_map(used).collect();
         let lift = lifter.lift;
-        Ok(Form::Lifted(Box::new(Lifted { kernel, lift, inputs, window, stores, asked })))
+        Ok(Form::Lifted(Box::new(Lifted { kernel, lift, inputs, window, stores, asked, rounds })))
     }
 }
 
@@ -245,7 +261,30 @@ const MANY: u32 = 1 << 18;
 /// The same of GPUs that are software.
 const MANY_IN_SOFTWARE: u32 = 1 << 13;
 
+/// A launch of fewer invocations than this is flattened, as is one of any number where that is asked for.
+const FEW: u32 = 1 << 20;
+/// Fewest rounds for which it is.
+const ENOUGH_ROUNDS: u32 = 4;
+
 impl GpuContext {
+    /// How many invocations are to stand for one of a launch's, if it is to be flattened.
+    fn rounds(&self, kernel: &Kernel, known: &LaunchState<'_>) -> Option<u32> {
+        let program = kernel.shader.rounds.as_ref()?;
+        let always = match self.shared.flatten {
+            Flatten::Never => return None,
+            Flatten::Always => true,
+            Flatten::Auto => false,
+        };
+        if !always && known.iterations >= FEW {
+            return None;
+        }
+        let most = program.most(known, self.shared.options.fuel)?;
+        // Four neighbours are of one invocation then.
+        let rounds = most.checked_next_multiple_of(LANES)?;
+        let fits = u64::from(rounds) * u64::from(known.iterations) < u64::from(u32::MAX);
+        (fits && (always || most >= ENOUGH_ROUNDS)).then_some(rounds)
+    }
+
     fn is_to_coarsen(&self, connection: &Connection, iterations: u32) -> bool {
         match self.shared.coarsen {
             Coarsen::Never => false,

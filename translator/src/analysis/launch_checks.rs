@@ -28,9 +28,9 @@ pub struct LaunchChecks {
 
 /// One operator; operands are numbers of steps before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Step {
-    op: Op,
-    args: Vec<usize>,
+pub(super) struct Step {
+    pub(super) op: Op,
+    pub(super) args: Vec<usize>,
 }
 
 impl LaunchChecks {
@@ -86,7 +86,7 @@ impl Proved {
 }
 
 /// Whether operands stand before the steps that take them, and what is asked for is there.
-fn is_sound(steps: &[Step], mut asked: impl Iterator<Item = usize>) -> bool {
+pub(super) fn is_sound(steps: &[Step], mut asked: impl Iterator<Item = usize>) -> bool {
     let are_before = |(number, step): (usize, &Step)| step.args.iter().all(|arg| *arg < number);
     steps.iter().enumerate().all(are_before) && asked.all(|step| step < steps.len())
 }

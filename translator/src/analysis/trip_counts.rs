@@ -23,6 +23,8 @@ pub struct Count {
     pub stays_when: bool,
     /// Whether the count is all that the condition says, or else that may end the loop for other reasons, too.
     pub direct: bool,
+    /// Whether the condition says nothing but that.
+    pub whole: bool,
     /// What is tested: the parameter and `offset`.
     pub counter: Value,
     /// What each iteration adds to the parameter.
@@ -81,7 +83,7 @@ impl Definitions {
     }
 
     /// The value as a sum of another and a constant.
-    fn sum(&self, mut value: Value) -> (Value, i32) {
+    pub fn sum(&self, mut value: Value) -> (Value, i32) {
         let mut offset = 0i32;
         for _ in 0..MAX_CHAIN {
             match self.operators.get(&value).map(|(op, args)| (op, &args[..])) {
@@ -206,7 +208,7 @@ impl Looking<'_> {
             (LowOp::BNot, &[inner], _) => self.test(inner, !holds, defined),
             (LowOp::BAnd, &[a, b], true) | (LowOp::BOr, &[a, b], false) => {
                 let either = self.test(a, holds, defined).or_else(|| self.test(b, holds, defined));
-                either.map(|count| Count { direct: false, ..count })
+                either.map(|count| Count { direct: false, whole: false, ..count })
             }
             (op, &[a, b], _) => {
                 let (op, a, b) = match (op, holds) {
@@ -252,7 +254,18 @@ impl Looking<'_> {
         };
         // A last step over the end of all numbers counts as endless, and need not be.
         let direct = test == Test::Differs || step.unsigned_abs() == 1;
-        Some(Count { number, branch: self.body, stays_when: true, direct, counter, step, offset, test, limit })
+        Some(Count {
+            number,
+            branch: self.body,
+            stays_when: true,
+            direct,
+            whole: true,
+            counter,
+            step,
+            offset,
+            test,
+            limit,
+        })
     }
 
     /// What each way back adds to a parameter.
@@ -298,6 +311,16 @@ impl Count {
 
     /// The same as code: `evaluate` of the parameter's present value, which is `start`.
     pub fn emit(&self, function: &mut Function, list: &mut ListBuilder, start: Value) -> Value {
+        self.emit_with_distance(function, list, start).0
+    }
+
+    /// The same and, where it is a value divided by the size of a step without a rest (or else without end), that value.
+    pub fn emit_with_distance(
+        &self,
+        function: &mut Function,
+        list: &mut ListBuilder,
+        start: Value,
+    ) -> (Value, Option<Value>) {
         let size = self.step.unsigned_abs();
         let offset = list.i32(function, self.offset as u32);
         let tested = list.low(function, LowOp::IAdd, &[start, offset], Type::I32);
@@ -310,7 +333,7 @@ impl Count {
                 let (a, b) = if self.step < 0 { (tested, limit) } else { (limit, tested) };
                 let apart = list.low(function, LowOp::ISub, &[a, b], Type::I32);
                 if size == 1 {
-                    return apart;
+                    return (apart, Some(apart));
                 }
                 let (mask, shift) = (list.i32(function, size - 1), list.i32(function, size.trailing_zeros()));
                 let rest = list.low(function, LowOp::And, &[apart, mask], Type::I32);
@@ -318,14 +341,14 @@ impl Count {
                 let zero = list.i32(function, 0);
                 let even = list.low(function, LowOp::Eq, &[rest, zero], Type::Bool);
                 let endless = list.i32(function, u32::MAX);
-                list.low(function, LowOp::Select, &[even, steps, endless], Type::I32)
+                (list.low(function, LowOp::Select, &[even, steps, endless], Type::I32), Some(apart))
             }
             Test::Below { signed, or_equal, falling } => {
                 let flip = (if signed { 1 << 31 } else { 0 }) ^ (if falling { u32::MAX } else { 0 });
                 let flip = list.i32(function, flip);
                 let tested = list.low(function, LowOp::Xor, &[tested, flip], Type::I32);
                 let limit = list.low(function, LowOp::Xor, &[limit, flip], Type::I32);
-                emit_steps(function, list, [tested, limit], size, or_equal)
+                (emit_steps(function, list, [tested, limit], size, or_equal), None)
             }
         }
     }
@@ -398,6 +421,7 @@ mod tests {
                         branch: RegionId(0),
                         stays_when: true,
                         direct: true,
+                        whole: true,
                         counter: Value(1),
                         step,
                         offset,

@@ -41,7 +41,7 @@ pub fn burn(function: &mut Function) -> bool {
         return false;
     }
     let definitions = Definitions::new(function);
-    let mut burner = Burner { definitions, plans: HashMap::new(), states: Vec::new() };
+    let mut burner = Burner { definitions: &definitions, plans: HashMap::new(), states: Vec::new() };
     let body = function.body;
     burner.region(function, body, None);
     let Burner { plans, states, .. } = burner;
@@ -54,6 +54,13 @@ pub fn burn(function: &mut Function) -> bool {
         take_each_time(function, *region, *cost, *at);
     }
     !plans.is_empty() || !states.is_empty()
+}
+
+/// The number of operators of an iteration of a loop with this region; `None` if loops inside take fuel of their own.
+pub(super) fn cost_of_round(function: &Function, definitions: &Definitions, body: RegionId) -> Option<u32> {
+    let mut burner = Burner { definitions, plans: HashMap::new(), states: Vec::new() };
+    let cost = burner.region(function, body, Some(function.region(body).exit_at));
+    burner.plans.is_empty().then(|| u32::try_from(cost).ok()).flatten()
 }
 
 /// What is done about one loop.
@@ -71,15 +78,15 @@ struct Plan {
     early: Vec<RegionId>,
 }
 
-struct Burner {
-    definitions: Definitions,
+struct Burner<'d> {
+    definitions: &'d Definitions,
     plans: HashMap<Label, Plan>,
     /// States of functions that are kept once (see [`States`]): their operators, and the outermost of the guest's loops that they
     /// run in. Those that run in none come to an end.
     states: Vec<(RegionId, u32, Location)>,
 }
 
-impl Burner {
+impl Burner<'_> {
     /// The number of operators that a region runs once. `around` is where the outermost loop around it stands.
     fn region(&mut self, function: &Function, id: RegionId, around: Option<Location>) -> u64 {
         let mut cost = 0;
@@ -102,10 +109,10 @@ impl Burner {
         }
         let operators = self.region(function, body, Some(at)).clamp(1, u64::from(MOST) - TESTED);
         let below = below(function, body);
-        let looking = Looking { function, definitions: &self.definitions, label, body, below: &below };
+        let looking = Looking { function, definitions: self.definitions, label, body, below: &below };
         let count = looking.count();
         if let Some(count) = &count
-            && let Some(times) = count.constant(&self.definitions, inits[count.number])
+            && let Some(times) = count.constant(self.definitions, inits[count.number])
             && (u64::from(times) + 1) * operators <= SMALL
         {
             return (u64::from(times) + 1) * operators;
@@ -130,7 +137,7 @@ impl Burner {
     }
 }
 
-impl Burner {
+impl Burner<'_> {
     /// Plans what the states take; gives what they cost altogether.
     fn states(&mut self, function: &Function, body: RegionId, states: &States) -> u64 {
         let mut sum = 0;

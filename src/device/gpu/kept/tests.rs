@@ -173,6 +173,7 @@ fn variations() -> Vec<Variation> {
     add("emulation", &|v| v.options.emulate = Emulate { i64: false, f64: true });
     add("checks proved", &|v| v.options.checks_proved = translator::Proved::ALL);
     add("coarsened", &|v| v.options.coarsen = true);
+    add("flattened", &|v| v.options.flatten = true);
     add("speculation", &|v| v.options.speculation = Speculation::ALL);
     add("operators", &|v| v.options.max_operators -= 1);
     add("accesses", &|v| v.options.max_accesses -= 1);
