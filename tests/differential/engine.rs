@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use wavelift::device::gpu::{self, Adapter, GpuDevice, GpuOptions};
 use wavelift::device::{Access, Device, cpu};
-use wavelift_translator::{Coarsen, Emulate, Flatten, Options, Profile};
+use wavelift_translator::{Coarsen, Emulate, Flatten, Options, Profile, Share};
 
 use crate::case::{Case, End, Program};
 use crate::interpreter::{Form, Interpreter};
@@ -46,7 +46,16 @@ pub enum Engine {
     PortableEmulated,
     /// [`Engine::Portable`] with 64-bit floats emulated on its 64-bit integers.
     PortableFloats,
+    /// The interpreter, on what the backend gets where every function that is called is kept once.
+    StrictShared,
+    /// [`Engine::Vulkan`] with such functions.
+    Shared,
+    /// [`Engine::Portable`] with such functions.
+    PortableShared,
 }
+
+/// Every function that is called is kept once.
+pub const KEPT: Share = Share::Called { places: 1, operators: 0 };
 
 /// Both 64-bit types.
 pub const BOTH: Emulate = Emulate { i64: true, f64: true };
@@ -62,6 +71,9 @@ impl Engine {
     pub const EMULATING: [Engine; 4] =
         [Engine::StrictEmulated, Engine::Emulated, Engine::PortableEmulated, Engine::PortableFloats];
 
+    /// Those that keep functions once, for suites with calls.
+    pub const SHARING: [Engine; 3] = [Engine::StrictShared, Engine::Shared, Engine::PortableShared];
+
     pub fn name(self) -> &'static str {
         match self {
             Engine::Lifted => "interpreter",
@@ -75,12 +87,18 @@ impl Engine {
             Engine::Emulated => "gpu_vulkan_emulated",
             Engine::PortableEmulated => "gpu_portable_emulated",
             Engine::PortableFloats => "gpu_portable_emulated_floats",
+            Engine::StrictShared => "interpreter_shared",
+            Engine::Shared => "gpu_vulkan_shared",
+            Engine::PortableShared => "gpu_portable_shared",
         }
     }
 
     pub fn is_gpu(self) -> bool {
         use Engine::*;
-        matches!(self, Vulkan | Words | Portable | Emulated | PortableEmulated | PortableFloats)
+        matches!(
+            self,
+            Vulkan | Words | Portable | Emulated | PortableEmulated | PortableFloats | Shared | PortableShared
+        )
     }
 
     /// Whether its kernels may have 64-bit atomics.
@@ -104,7 +122,7 @@ impl Engine {
         match self {
             Engine::Sequential | Engine::Cpu => !case.exact_bounds,
             // The stages are made for buffers that may be written, and only for what can be lifted.
-            Engine::Strict | Engine::StrictEmulated => {
+            Engine::Strict | Engine::StrictEmulated | Engine::StrictShared => {
                 let writable = case.program.buffers.iter().all(|b| b.access == Access::ReadWrite);
                 writable && case.program.refused.is_none()
             }
@@ -117,7 +135,14 @@ impl Engine {
         Ok(match self {
             Engine::Lifted => Box::new(Interpreter::new(program, Form::Lifted)?),
             Engine::Strict => Box::new(Interpreter::new(program, Form::Strict)?),
-            Engine::StrictEmulated => Box::new(Interpreter::emulating(program, BOTH)?),
+            Engine::StrictEmulated => {
+                Box::new(Interpreter::lifted_as(program, Options { emulate: BOTH, ..Options::default() })?)
+            }
+            Engine::StrictShared => {
+                Box::new(Interpreter::lifted_as(program, Options { share: KEPT, ..Options::default() })?)
+            }
+            Engine::Shared => Box::new(OnDevice::new(sharing_device(Profile::Vulkan)?, program)?),
+            Engine::PortableShared => Box::new(OnDevice::new(sharing_device(Profile::Portable)?, program)?),
             Engine::Sequential | Engine::Cpu => Box::new(OnDevice::new(&cpu_device(self), program)?),
             Engine::Vulkan => Box::new(OnDevice::new(gpu_device(Profile::Vulkan)?, program)?),
             Engine::Words => Box::new(OnDevice::new(gpu_device_of_words()?, program)?),
@@ -176,6 +201,17 @@ fn emulating_device(profile: Profile, emulate: Emulate) -> Result<&'static GpuDe
     };
     let number = usize::from(profile == Profile::Portable) + usize::from(emulate == FLOATS);
     DEVICES[number].get_or_init(open).as_ref().map_err(String::clone)
+}
+
+/// The GPU for an engine that keeps functions once, opened once.
+fn sharing_device(profile: Profile) -> Result<&'static GpuDevice, String> {
+    static DEVICES: [OnceLock<Result<GpuDevice, String>>; 2] = [const { OnceLock::new() }; 2];
+    let open = || {
+        let adapter = adapter().ok_or("there is no adapter")?;
+        let device = GpuDevice::open(adapter, &GpuOptions { profile, share: KEPT, ..GpuOptions::default() });
+        device.map_err(|error| error.to_string())
+    };
+    DEVICES[usize::from(profile == Profile::Portable)].get_or_init(open).as_ref().map_err(String::clone)
 }
 
 /// The GPU for [`Engine::Words`].

@@ -10,8 +10,8 @@ use wavelift_translator::module::ConstInit;
 use wavelift_translator::passes::coarsen::LANES;
 use wavelift_translator::pointers::{LaunchMemory, Resolved};
 use wavelift_translator::{
-    Answer, Emulate, Input, LINEAR, LaunchState, Options, Shape, Source, TableEntry, TrapKind, immediate, testing,
-    translate, translate_or_ask,
+    Answer, Input, LINEAR, LaunchState, Options, Shape, Source, TableEntry, TrapKind, immediate, testing, translate,
+    translate_or_ask,
 };
 
 use crate::case::{BufferShape, End, LINEAR_MEMORY, Program};
@@ -119,9 +119,8 @@ impl Asking {
 }
 
 impl Interpreter {
-    /// What the backend gets where these types are emulated.
-    pub fn emulating(program: &Program, emulate: Emulate) -> Result<Interpreter, String> {
-        let options = Options { emulate, ..Options::default() };
+    /// What the backend gets where kernels are lifted as these options say.
+    pub fn lifted_as(program: &Program, options: Options) -> Result<Interpreter, String> {
         let (module, shape) = (&program.module.wasm, program.shape());
         let asking = Asking::new(program, options)?;
         let strict = testing::strict(module, program.kernel, &shape, &options).map_err(|error| error.to_string())?;

@@ -99,7 +99,8 @@ fn main() {
     for suite in &SUITES {
         let words = NARROW.contains(&suite.name).then_some(Engine::Words);
         let emulating = if WIDE.contains(&suite.name) { &Engine::EMULATING[..] } else { &[] };
-        for engine in Engine::ALL.into_iter().chain(words).chain(emulating.iter().copied()) {
+        let sharing = if suite.name == "calls" { &Engine::SHARING[..] } else { &[] };
+        for engine in Engine::ALL.into_iter().chain(words).chain(emulating.iter().chain(sharing).copied()) {
             let test = move || match engine.missing() {
                 Some(reason) => Ok(Completion::ignored_with(reason)),
                 None => run(suite, engine).map(|()| Completion::Completed),

@@ -21,6 +21,8 @@ pub enum Check {
     StrictPortable,
     /// The same in the portable profile with 64-bit types emulated.
     StrictEmulated,
+    /// The same in the portable profile with every function that is called kept once.
+    StrictShared,
     /// One CPU worker, and three.
     Sequential,
     Cpu,
@@ -28,18 +30,23 @@ pub enum Check {
     GpuPortable,
     /// In the Vulkan profile, with 64-bit types emulated.
     GpuEmulated,
+    /// In the Vulkan profile, with every function that is called kept once.
+    GpuShared,
     /// `spirv-val`, and naga's reader and validator for the portable profile.
     ValidVulkan,
     ValidPortable,
     /// The same in the portable profile with 64-bit types emulated.
     ValidEmulated,
+    /// The same in the portable profile with every function that is called kept once.
+    ValidShared,
 }
 
 /// The interpreter in all forms: it takes no machine and little time.
-pub const INTERPRETERS: [Check; 4] = [Check::Lifted, Check::StrictVulkan, Check::StrictPortable, Check::StrictEmulated];
+pub const INTERPRETERS: [Check; 5] =
+    [Check::Lifted, Check::StrictVulkan, Check::StrictPortable, Check::StrictEmulated, Check::StrictShared];
 pub const CPUS: [Check; 2] = [Check::Sequential, Check::Cpu];
-pub const GPUS: [Check; 3] = [Check::GpuVulkan, Check::GpuPortable, Check::GpuEmulated];
-pub const VALIDATORS: [Check; 3] = [Check::ValidVulkan, Check::ValidPortable, Check::ValidEmulated];
+pub const GPUS: [Check; 4] = [Check::GpuVulkan, Check::GpuPortable, Check::GpuEmulated, Check::GpuShared];
+pub const VALIDATORS: [Check; 4] = [Check::ValidVulkan, Check::ValidPortable, Check::ValidEmulated, Check::ValidShared];
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,7 +55,10 @@ impl fmt::Display for Check {
             Check::StrictVulkan => "the interpreter on strict form for vulkan",
             Check::StrictPortable => "the interpreter on strict form for portable",
             Check::StrictEmulated => "the interpreter on strict form, emulating",
+            Check::StrictShared => "the interpreter on strict form, keeping functions",
             Check::GpuEmulated => "the GPU, emulating",
+            Check::GpuShared => "the GPU, keeping functions",
+            Check::ValidShared => "spirv-val and naga, keeping functions",
             Check::ValidEmulated => "spirv-val and naga, emulating",
             Check::Sequential => "the sequential device",
             Check::Cpu => "the CPU device",
@@ -64,9 +74,11 @@ impl Check {
     /// Why it can't be done on this machine.
     pub fn missing(self) -> Option<String> {
         match self {
-            Check::GpuVulkan | Check::GpuEmulated => Engine::Vulkan.missing(),
+            Check::GpuVulkan | Check::GpuEmulated | Check::GpuShared => Engine::Vulkan.missing(),
             Check::GpuPortable => Engine::Portable.missing(),
-            Check::ValidVulkan | Check::ValidPortable | Check::ValidEmulated => engine::spirv_val_missing(),
+            Check::ValidVulkan | Check::ValidPortable | Check::ValidEmulated | Check::ValidShared => {
+                engine::spirv_val_missing()
+            }
             _ => None,
         }
     }
@@ -165,13 +177,18 @@ impl From<Error> for Failure {
 fn run(case: &Case, check: Check) -> Result<(), Failure> {
     let mut session: Box<dyn Session> = match check {
         Check::Lifted => Box::new(lifted(&case.program)?),
-        Check::StrictVulkan | Check::StrictPortable | Check::StrictEmulated => Box::new(strict(&case.program, check)?),
+        Check::StrictVulkan | Check::StrictPortable | Check::StrictEmulated | Check::StrictShared => {
+            Box::new(strict(&case.program, check)?)
+        }
         Check::Sequential => open(Engine::Sequential, &case.program)?,
         Check::Cpu => open(Engine::Cpu, &case.program)?,
         Check::GpuVulkan => open(Engine::Vulkan, &case.program)?,
         Check::GpuPortable => open(Engine::Portable, &case.program)?,
         Check::GpuEmulated => open(Engine::Emulated, &case.program)?,
-        Check::ValidVulkan | Check::ValidPortable | Check::ValidEmulated => return validate(&case.program, check),
+        Check::GpuShared => open(Engine::Shared, &case.program)?,
+        Check::ValidVulkan | Check::ValidPortable | Check::ValidEmulated | Check::ValidShared => {
+            return validate(&case.program, check);
+        }
     };
     compare_runs(case, check, &mut *session)
 }
@@ -186,6 +203,8 @@ fn options(check: Check) -> Options {
         Check::StrictPortable | Check::GpuPortable | Check::ValidPortable => portable,
         Check::StrictEmulated | Check::ValidEmulated => Options { emulate: engine::BOTH, ..portable },
         Check::GpuEmulated => Options { emulate: engine::BOTH, ..vulkan },
+        Check::StrictShared | Check::ValidShared => Options { share: engine::KEPT, ..portable },
+        Check::GpuShared => Options { share: engine::KEPT, ..vulkan },
         _ => vulkan,
     }
 }

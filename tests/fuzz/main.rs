@@ -86,6 +86,7 @@ fn main() {
         ("gpu_vulkan", 6, 6, Some(GPU_WORDS), vec![Check::GpuVulkan]),
         ("gpu_portable", 4, 4, Some(GPU_WORDS), vec![Check::GpuPortable]),
         ("gpu_emulated", 4, 4, Some(GPU_WORDS), vec![Check::GpuEmulated]),
+        ("gpu_shared", 4, 4, Some(GPU_WORDS), vec![Check::GpuShared]),
     ];
     for (name, programs, modules, most_words, checks) in smokes {
         let campaign = Campaign { most_words, checks: checks.clone() };

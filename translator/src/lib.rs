@@ -215,10 +215,10 @@ pub fn translate_or_ask(module: &Module, function: u32, shape: &Shape, options: 
                 Narrowed::Kernel(simplified) => simplified,
                 Narrowed::Asks(words, _) => return Ok(Answer::Words(words)),
             };
-            let Simplified { kernel, frames, .. } = &simplified;
+            let Simplified { kernel, frames, .. } = &*simplified;
             let asked = analysis::pointers::asked(kernel, module, shape, frames.stack_pointer);
             match asked.is_empty() {
-                true => Ok(Answer::Shader(Box::new(shader(module, simplified, shape, options)?))),
+                true => Ok(Answer::Shader(Box::new(shader(module, *simplified, shape, options)?))),
                 false => Ok(Answer::Pointers(asked)),
             }
         })
@@ -496,7 +496,7 @@ struct Simplified {
 
 fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Simplified> {
     match simplified_or_ask(module, function, shape, options)? {
-        Narrowed::Kernel(simplified) => Ok(simplified),
+        Narrowed::Kernel(simplified) => Ok(*simplified),
         Narrowed::Asks(_, refused) => Err(refused),
     }
 }
@@ -505,7 +505,7 @@ fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) 
 fn simplified_or_ask(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Narrowed> {
     match simplified_calling(module, function, shape, options, &Targets::default()) {
         Err(refused @ Error::Unsupported { .. }) => targets::narrow(module, function, shape, options, refused),
-        other => other.map(Narrowed::Kernel),
+        other => other.map(|kernel| Narrowed::Kernel(Box::new(kernel))),
     }
 }
 

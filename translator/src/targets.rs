@@ -51,7 +51,7 @@ impl Targets {
 
 /// A kernel of which is known what its indirect calls come to.
 pub(crate) enum Narrowed {
-    Kernel(Simplified),
+    Kernel(Box<Simplified>),
     /// Addresses of words that must be known first, and why the kernel is refused without them.
     Asks(Vec<u32>, Error),
 }
@@ -94,7 +94,8 @@ pub(crate) fn narrow(
         }
         if !any {
             targets.open = false;
-            return simplified_calling(module, function, shape, options, &targets).map(Narrowed::Kernel);
+            return simplified_calling(module, function, shape, options, &targets)
+                .map(|kernel| Narrowed::Kernel(Box::new(kernel)));
         }
     }
     Err(refused)

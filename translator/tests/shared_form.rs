@@ -91,7 +91,8 @@ fn calls_in_nested_loops_that_are_left_early() {
     let nested = |x: u32, y: u32| {
         let (mut i, mut sum) = (0_u32, 0_u32);
         'rows: while i < (x & 15) {
-            for j in 0..i {
+            let columns = i;
+            for j in 0..columns {
                 sum = mixed(sum, i + j);
                 if sum & 63 == 0 {
                     break 'rows;

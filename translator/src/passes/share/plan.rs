@@ -34,7 +34,7 @@ pub fn kept(slice: &mut Slice<'_>, kernel: u32, targets: &Targets, (places, oper
         if is_kept {
             kept.insert(*function);
         }
-        for callee in &graph[&*function].callees {
+        for callee in &graph[function].callees {
             let known = copies.entry(*callee).or_insert(0);
             *known = known.saturating_add(if is_kept { 1 } else { called });
         }
