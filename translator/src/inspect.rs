@@ -108,6 +108,8 @@ pub struct Inspection {
     /// Number of words of the module's data segments that it takes for what they are in a new instance; the host looks before
     /// each launch.
     pub known_data: usize,
+    /// Whether iterations of its loops can be invocations of their own ([`Options::flatten`]).
+    pub flattens: bool,
     /// Size of the SPIR-V in words, or why the kernel can't be lifted.
     pub verdict: Result<usize>,
 }
@@ -128,6 +130,7 @@ pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Insp
         plain_updates: Vec::new(),
         words: shape.environment.words.len(),
         known_data: 0,
+        flattens: false,
         verdict: Ok(0),
     };
     match crate::on_deep_stack(options, || crate::simplified(module, function, &shape, options)) {
@@ -147,7 +150,9 @@ pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Insp
             return Ok(inspection);
         }
     }
-    inspection.verdict = crate::translate(module, function, &shape, options).map(|shader| shader.words.len());
+    let shader = crate::translate(module, function, &shape, options);
+    inspection.flattens = shader.as_ref().is_ok_and(|shader| shader.rounds.is_some());
+    inspection.verdict = shader.map(|shader| shader.words.len());
     if let Err(error @ Error::Internal(_)) = inspection.verdict {
         return Err(error);
     }
