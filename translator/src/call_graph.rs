@@ -24,8 +24,8 @@ pub struct Slice<'e> {
     functions: HashMap<u32, Rc<Function>>,
     /// The tables through which they call.
     environment: &'e Environment,
-    /// Whether calls of C's mathematical library become the device's own functions.
-    device_libm: bool,
+    /// Which calls become operators.
+    known: frontend::Known,
     /// Whether a function may call itself: the inliner then says how deep.
     may_recurse: bool,
     /// Where functions of which it is known bit for bit what they compute get quick phases: those that were asked for.
@@ -80,10 +80,9 @@ pub struct Indirect<'c> {
 type Edge = (u32, Location);
 
 impl<'e> Slice<'e> {
-    /// A slice without functions, for launches that find these tables; with `device_libm`, recognised calls of C's
-    /// mathematical library become the device's own functions.
-    pub fn new(module: &'e Module, environment: &'e Environment, device_libm: bool) -> Self {
-        Slice { module, functions: HashMap::new(), environment, device_libm, may_recurse: false, quick: None }
+    /// A slice without functions, for launches that find these tables; known calls become operators.
+    pub fn new(module: &'e Module, environment: &'e Environment, known: frontend::Known) -> Self {
+        Slice { module, functions: HashMap::new(), environment, known, may_recurse: false, quick: None }
     }
 
     /// The same, in which the quick phases of known functions come before these.
@@ -179,7 +178,7 @@ impl<'e> Slice<'e> {
 
     /// Lifts one function; returns the calls that surely reach their callees, the first one last.
     fn enter(&mut self, function: u32) -> Result<Vec<Edge>> {
-        let lifted = frontend::lift(self.module, function, self.device_libm)?;
+        let lifted = frontend::lift(self.module, function, self.known)?;
         let constants = self.entry_constants(&lifted);
         let mut calls = Vec::new();
         for stmt in lifted.regions.iter().flat_map(|region| &region.stmts) {

@@ -25,14 +25,24 @@ use scan::Construct;
 /// Deepest nesting of constructs in one function. SPIR-V allows 1,023 levels of nested control flow.
 pub const MAX_NESTING: usize = 500;
 
-/// Lifts one function of a module, calls left as calls; with `device_libm`, those of recognised functions of C's
-/// mathematical library become operators.
+/// Which calls become operators.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Known {
+    /// Those of recognised functions of C's mathematical library become the device's own functions.
+    pub libm: bool,
+    /// Those of functions that fill and move blocks of memory.
+    pub blocks: bool,
+    /// Of `memcpy` too; an invocation bails out ([`BAIL_OUT`]) where it would copy upwards into what it copies.
+    pub copies: bool,
+}
+
+/// Lifts one function of a module, calls left as calls but for those that are known.
 ///
 /// # Errors
 /// [`Error::Unsupported`] names the first operator or type that can't be lifted.
-pub fn lift(module: &Module, function: u32, device_libm: bool) -> Result<Function> {
+pub fn lift(module: &Module, function: u32, known: Known) -> Result<Function> {
     let mut lifter = Lifter::new(module, function)?;
-    lifter.device_libm = device_libm;
+    lifter.known = known;
     let body = module.body(function).ok_or_else(|| Error::Internal(format!("function {function} has no body")))?;
     let scan = scan::scan(&body, function)?;
     lifter.constructs = scan.constructs.into_iter();
@@ -87,8 +97,7 @@ struct Lifter<'m> {
     pending_call: Option<(Callee, Location)>,
     /// The function's body as a loop, where it calls itself as its last act.
     repeats: Option<Repeats>,
-    /// Whether calls of C's mathematical library become operators.
-    device_libm: bool,
+    known: Known,
 }
 
 fn broken(error: wasmparser::BinaryReaderError) -> Error {
@@ -135,7 +144,7 @@ impl<'m> Lifter<'m> {
             constructs: Vec::new().into_iter(),
             pending_call: None,
             repeats: None,
-            device_libm: false,
+            known: Known::default(),
         };
         lifter.declare_locals(at)?;
         let label = lifter.function.new_label();

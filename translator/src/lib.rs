@@ -20,6 +20,8 @@
 pub mod analysis;
 #[doc(hidden)]
 pub mod backend;
+#[doc(hidden)]
+pub mod blocks;
 mod call_graph;
 pub mod error;
 mod frontend;
@@ -445,13 +447,31 @@ fn simplified_calling(
     options: &Options,
     targets: &Targets,
 ) -> Result<Simplified> {
+    match simplified_copying(module, function, shape, options, targets, true)? {
+        (simplified, false) => Ok(simplified),
+        (simplified, true) if options.speculation.apart => Ok(simplified),
+        // What `memcpy` does with blocks that are not apart, only its code says.
+        _ => Ok(simplified_copying(module, function, shape, options, targets, false)?.0),
+    }
+}
+
+/// The same where calls of `memcpy` are operators or not; and whether blocks are assumed to lie apart.
+fn simplified_copying(
+    module: &Module,
+    function: u32,
+    shape: &Shape,
+    options: &Options,
+    targets: &Targets,
+    copies: bool,
+) -> Result<(Simplified, bool)> {
     check_kernel(module, function, shape)?;
     // Calls that are still open are in no stage's form.
     let checked = |function: Function, stage: Stage| match targets.are_open() {
         true => work::check(&function.name).map(|()| function),
         false => checked(function, stage),
     };
-    let slice = call_graph::Slice::new(module, &shape.environment, options.device_libm());
+    let known = frontend::Known { libm: options.device_libm(), blocks: true, copies };
+    let slice = call_graph::Slice::new(module, &shape.environment, known);
     let (inlined, known_functions) = inlined(slice, function, targets, options)?;
     let mut kernel = checked(inlined, Stage::Inlined)?;
     let operators = kernel.stmt_count() as u32;
@@ -471,6 +491,7 @@ fn simplified_calling(
         guards = passes::stack_slots::promote_slots(&mut kernel, shape, pointer, cells, options.speculation.slots);
         tidy(&mut kernel);
     }
+    let assumes_apart = passes::apart::settle(&mut kernel, shape, stack_pointer);
     let is_dynamic = |pointer| dynamic.contains(&pointer) || analysis::frames::has_variable_array(&kernel, pointer);
     let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(is_dynamic), guards };
     // By which words functions are found is asked for while that is open, and known then.
@@ -483,7 +504,7 @@ fn simplified_calling(
         tidy(&mut kernel);
     }
     let relies_on = relies_on.union(&known_functions).copied().collect();
-    Ok(Simplified { kernel: checked(kernel, Stage::Scalar)?, frames, operators, relies_on })
+    Ok((Simplified { kernel: checked(kernel, Stage::Scalar)?, frames, operators, relies_on }, assumes_apart))
 }
 
 /// The kernel without calls, and the words of the module's data by which functions of the C library are known bit for bit.

@@ -9,6 +9,7 @@ use wasmparser::{
     Name, Operator, Parser, Payload, RefType, TypeRef, ValType, Validator, WasmFeatures,
 };
 
+use crate::blocks::Blocks;
 use crate::error::{Error, Result};
 use crate::libm::Recognised;
 use crate::libm::exact::ExactFunctions;
@@ -38,6 +39,8 @@ pub struct Module {
     pub(crate) recognised: Recognised,
     /// What is known of them bit for bit.
     pub(crate) exact: ExactFunctions,
+    /// What they do with blocks of memory.
+    pub(crate) blocks: Blocks,
 }
 
 /// Whether toolchains call the shadow stack's pointer so. AssemblyScript puts a path in front, but checks it against
@@ -171,6 +174,7 @@ impl Module {
             reached: Reached::default(),
             recognised: Recognised::default(),
             exact: ExactFunctions::default(),
+            blocks: Blocks::default(),
         };
         for payload in Parser::new(0).parse_all(&bytes) {
             module.section(payload.map_err(invalid)?).map_err(invalid)?;
@@ -383,6 +387,14 @@ impl Module {
     pub fn stack_pointer(&self) -> Option<u32> {
         let global = self.stack_pointer?;
         self.globals.get(global as usize).is_some_and(|g| g.mutable && g.ty == ValType::I32).then_some(global)
+    }
+
+    /// Whether a global without a name may be the stack pointer: linkers give that one a value. What a program sets when it
+    /// starts, as AssemblyScript does with pointers to objects, begins as zero.
+    pub fn may_be_stack_pointer(&self, global: u32) -> bool {
+        let global = self.globals.get(global as usize);
+        global
+            .is_some_and(|global| global.mutable && global.ty == ValType::I32 && global.init != Some(ConstInit::I32(0)))
     }
 
     /// Tables, imports first.

@@ -1,5 +1,6 @@
 //! Transformations of the IR, one file each. Each takes and leaves IR that [`verify`](crate::ir::verify) accepts.
 
+pub(crate) mod apart;
 pub mod bulk;
 pub mod coarsen;
 pub mod data_drop;

@@ -18,6 +18,8 @@ pub enum Assumption {
     Aligned,
     /// Recursion is no deeper than it was unrolled.
     Recursion,
+    /// `memcpy` copies no block upwards into itself.
+    Apart,
 }
 
 impl fmt::Display for Assumption {
@@ -26,6 +28,7 @@ impl fmt::Display for Assumption {
             Assumption::Slots => "computed addresses of the stack meet arrays and structures only",
             Assumption::Aligned => "loaded pointers are aligned",
             Assumption::Recursion => "recursion is shallow",
+            Assumption::Apart => "what is copied lies apart from where it goes",
         })
     }
 }
@@ -39,13 +42,15 @@ pub struct Speculation {
     pub aligned: bool,
     /// [`Assumption::Recursion`]
     pub recursion: bool,
+    /// [`Assumption::Apart`]
+    pub apart: bool,
 }
 
 impl Speculation {
     /// The exact form.
-    pub const NONE: Speculation = Speculation { slots: false, aligned: false, recursion: false };
+    pub const NONE: Speculation = Speculation { slots: false, aligned: false, recursion: false, apart: false };
     /// All assumptions.
-    pub const ALL: Speculation = Speculation { slots: true, aligned: true, recursion: true };
+    pub const ALL: Speculation = Speculation { slots: true, aligned: true, recursion: true, apart: true };
 
     /// Whether it assumes anything.
     pub fn any(self) -> bool {
@@ -58,6 +63,7 @@ impl Speculation {
             (self.slots, Assumption::Slots),
             (self.aligned, Assumption::Aligned),
             (self.recursion, Assumption::Recursion),
+            (self.apart, Assumption::Apart),
         ];
         all.into_iter().filter(|(made, _)| *made).map(|(_, assumption)| assumption).collect()
     }
@@ -68,6 +74,7 @@ impl Speculation {
             Assumption::Slots => self.slots = false,
             Assumption::Aligned => self.aligned = false,
             Assumption::Recursion => self.recursion = false,
+            Assumption::Apart => self.apart = false,
         }
         self
     }

@@ -31,7 +31,7 @@ pub struct Stages {
 /// Those of the front end, and recursion.
 pub fn lifted(module: &Module, kernel: u32, shape: &Shape) -> Result<HashMap<u32, Function>> {
     crate::on_deep_stack(&Options::default(), || {
-        let mut slice = Slice::new(module, &shape.environment, false);
+        let mut slice = Slice::new(module, &shape.environment, crate::frontend::Known::default());
         passes::inline::inline(&mut slice, kernel, &Targets::default(), Options::default().max_operators)?;
         Ok(slice.into_functions())
     })
@@ -44,7 +44,7 @@ pub fn lifted(module: &Module, kernel: u32, shape: &Shape) -> Result<HashMap<u32
 pub fn stages(module: &Module, kernel: u32) -> Result<Stages> {
     let options = Options::default();
     let shape = Shape::initial(module, kernel);
-    let mut slice = Slice::new(module, &shape.environment, false);
+    let mut slice = Slice::new(module, &shape.environment, crate::frontend::Known::default());
     let inlined = passes::inline::inline(&mut slice, kernel, &Targets::default(), options.max_operators)?;
     let crate::Simplified { kernel: simplified, frames, .. } = crate::simplified(module, kernel, &shape, &options)?;
     let lowered = passes::lower::lower(&simplified, module, &shape, &options, frames)?;

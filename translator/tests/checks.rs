@@ -163,6 +163,25 @@ fn a_check_behind_a_store_goes_with_those_before_it() {
     assert_eq!(traps, 3);
 }
 
+/// Nobody sees the stack of an invocation that traps.
+#[test]
+fn a_check_behind_a_store_to_the_stack_goes_with_those_before_it() {
+    let fill: String = (0..4)
+        .map(|k| format!("(i32.store offset={} (local.get $v) (i32.load8_u offset={k} {ELEMENT}))", 4 * k))
+        .collect();
+    let text = kernel(&format!(
+        "(local.set $v (i32.sub (global.get $sp) (i32.const 16))) {fill}
+         (i32.store {OUT} (i32.load (i32.add (local.get $v) (i32.shl (i32.and (local.get $i) (i32.const 3)) (i32.const 2)))))"
+    ));
+    let stack = r#"(memory 1) (global $sp (export "__stack_pointer") (mut i32) (i32.const 1024))"#;
+    let text = text.replace("(memory 1)", stack);
+    let lifted = lift(&text);
+    assert!(branches(&lifted.before) >= 5 && branches(&lifted.after) == 1, "{}", lifted.after);
+    for (input, output) in [(8, 8), (3, 8), (8, 3), (0, 0)] {
+        assert_same(&lifted, &[Vec::new(), words(input), vec![0; output]], &text);
+    }
+}
+
 #[test]
 fn a_load_of_both_ways_is_not_moved_over_a_store() {
     let both = |first: &str| {

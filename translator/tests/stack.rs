@@ -1,8 +1,8 @@
 //! Kernels that keep things on the shadow stack, in mutable globals and in linear memory, as compilers write them: what
 //! the pipeline makes of them does the same, and slots at constant addresses become values.
 
-use wavelift_translator::ir::{Const, LowOp, Op, StmtKind};
-use wavelift_translator::{Options, Shape, testing, translate};
+use wavelift_translator::ir::{Const, Function, LowOp, Op, StmtKind};
+use wavelift_translator::{Module, Options, Shape, testing, translate};
 
 mod common;
 mod stack_support;
@@ -127,6 +127,23 @@ fn pointers_to_the_stack_are_found_again() {
         ),
     ));
     assert!(uses_stack(&strict), "{strict}");
+}
+
+/// Without names, the stack pointer is a global below whose value memory is accessed; but not one that the program sets, as
+/// AssemblyScript's to objects with headers, which are memory that everybody sees.
+#[test]
+fn a_pointer_that_the_program_sets_is_no_stack_pointer() {
+    let loads_below = |initial: u32| {
+        let text = format!(
+            "(module (memory (export \"memory\") 1) (global $sp (mut i32) (i32.const {initial})) {})",
+            kernel("", "local.get $at global.get $sp i32.const 8 i32.sub i32.load local.get $x i32.add i32.store")
+        );
+        let module = Module::parse(wat::parse_str(&text).unwrap()).unwrap();
+        testing::stages(&module, module.find_function("kernel").unwrap()).unwrap().strict
+    };
+    let is_shared = |strict: &Function| uses(strict, |op| matches!(op, LowOp::LoadWord { slot } if *slot != 0));
+    assert!(!is_shared(&loads_below(1024)));
+    assert!(is_shared(&loads_below(0)));
 }
 
 /// From the stack pointer on, memory is everybody's.

@@ -1,13 +1,11 @@
 //! Which global is the stack pointer.
 //!
 //! It has to be known, because each worker needs a stack of its own. Toolchains name it; where names were stripped, it
-//! is the mutable `i32` global below whose value the kernel reads or writes memory.
+//! is the mutable `i32` global, not zero at first, below whose value the kernel reads or writes memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use wasmparser::{
-    FuncToValidate, FunctionBody, Operator, Parser, ValType, ValidPayload, Validator, ValidatorResources,
-};
+use wasmparser::{FuncToValidate, FunctionBody, Operator, Parser, ValidPayload, Validator, ValidatorResources};
 use wavelift_translator::Module;
 use wavelift_translator::module::guest_features;
 
@@ -21,11 +19,11 @@ const ROUNDS: usize = 16;
 /// # Errors
 /// A sentence, if several globals could be it.
 pub fn find(module: &Module, kernel: u32, slice: &Slice) -> Result<Option<u32>, String> {
-    let is_candidate = |global: &u32| is_candidate(module, *global);
     if let Some(global) = module.stack_pointer() {
         return Ok(slice.globals.contains(&global).then_some(global));
     }
-    let candidates: BTreeSet<u32> = slice.globals.iter().copied().filter(is_candidate).collect();
+    let candidates: BTreeSet<u32> =
+        slice.globals.iter().copied().filter(|global| module.may_be_stack_pointer(*global)).collect();
     if candidates.is_empty() {
         return Ok(None);
     }
@@ -41,10 +39,6 @@ pub fn find(module: &Module, kernel: u32, slice: &Slice) -> Result<Option<u32>, 
         ));
     }
     Ok(found.first().copied())
-}
-
-fn is_candidate(module: &Module, global: u32) -> bool {
-    module.globals().get(global as usize).is_some_and(|global| global.mutable && global.ty == ValType::I32)
 }
 
 /// What a value was computed from, as far as it matters here.

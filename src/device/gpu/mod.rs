@@ -192,6 +192,11 @@ const MAX_ACCESSES: u32 = 2_000;
 /// driver keeps it for every invocation that can be under way, a quarter of a million on large ones.
 const MAX_STACK: u32 = 32 << 10;
 
+/// The options with the limits that kernels have on any GPU.
+pub fn within_limits(options: translator::Options) -> translator::Options {
+    translator::Options { max_accesses: MAX_ACCESSES, max_stack: MAX_STACK, ..options }
+}
+
 /// By how much less fuel an invocation has on a GPU than on a processor: an H200 runs about as many operators of a loop each second,
 /// and fewer where they wait for memory.
 const SLOWER: u32 = 2;
@@ -283,10 +288,8 @@ impl GpuDevice {
             features,
             emulate: options.emulate,
             workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),
-            max_accesses: MAX_ACCESSES,
-            max_stack: MAX_STACK,
             max_nesting: if connection.software { MAX_NESTING_SOFTWARE } else { u32::MAX },
-            ..translator::Options::default()
+            ..within_limits(translator::Options::default())
         };
         let shared = Shared::new(adapter, (connection, transfers), limits, lifting);
         let GpuOptions { timed, speculate, coarsen, flatten, .. } = *options;

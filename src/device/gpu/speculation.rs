@@ -28,6 +28,7 @@ impl Kernel {
             slots: has(Assumption::Slots),
             aligned: has(Assumption::Aligned),
             recursion: has(Assumption::Recursion),
+            apart: has(Assumption::Apart),
         }
     }
 }

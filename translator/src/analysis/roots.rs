@@ -23,6 +23,14 @@ pub enum Root {
     Unreached,
 }
 
+impl Root {
+    /// Whether nothing can be accessed by addresses of both roots.
+    pub fn is_apart_from(self, other: Root) -> bool {
+        let is_one = |root| matches!(root, Root::Slot(_) | Root::Stack | Root::Linear);
+        is_one(self) && is_one(other) && self != other
+    }
+}
+
 /// Places that an address may point into.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RootSet {
@@ -566,6 +574,7 @@ impl Analysis for LinearCombinations<'_> {
             | Op::MemorySize
             | Op::MemoryFill
             | Op::MemoryCopy
+            | Op::MemoryCopyApart
             | Op::MemoryInit(_)
             | Op::DataDrop(_)
             | Op::LoadData

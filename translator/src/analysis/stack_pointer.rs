@@ -8,8 +8,8 @@ use crate::ir::{Function, Op, StmtKind};
 use crate::module::Module;
 use crate::options::Shape;
 
-/// The stack pointer of an inlined kernel whose globals are promoted: the global of that name, else the one mutable `i32`
-/// global below whose value addresses are derived. `None` if the kernel uses none.
+/// The stack pointer of an inlined kernel whose globals are promoted: the global of that name, else the one that may be it
+/// ([`Module::may_be_stack_pointer`]) and below whose value addresses are derived. `None` if the kernel uses none.
 ///
 /// # Errors
 /// [`Error::Unsupported`] if several globals could be it.
@@ -18,10 +18,7 @@ pub fn stack_pointer(function: &Function, module: &Module, shape: &Shape) -> Res
     if let Some(named) = module.stack_pointer() {
         return Ok(read.contains(&named).then_some(named));
     }
-    let mutable = |global: &u32| {
-        module.globals().get(*global as usize).is_some_and(|g| g.mutable && g.ty == wasmparser::ValType::I32)
-    };
-    let candidates = read.into_iter().filter(mutable);
+    let candidates = read.into_iter().filter(|global| module.may_be_stack_pointer(*global));
     let found: Vec<u32> = candidates.filter(|global| addresses_use(function, shape, *global)).collect();
     match found[..] {
         [] => Ok(None),

@@ -1,10 +1,12 @@
 //! Calls, direct and indirect, and those in tail position.
 
 use super::{Lifter, type_of, unsupported_type};
+use crate::blocks::Block;
 use crate::error::{Error, Location, Result};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Exit, Label, RegionId, Stmt, StmtKind, Type, Value};
+use crate::ir::{Exit, Label, Op, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 use crate::libm::Recognition;
+use crate::passes::apart::BAIL_OUT;
 
 /// What a tail call of the function itself goes on with.
 pub(super) struct Repeats {
@@ -33,12 +35,21 @@ impl Lifter<'_> {
         let ty = ty.ok_or_else(|| Error::Internal("a call names what is not there".into()))?;
         let args = self.pop_many(ty.params().len() + entry)?;
         if let Callee::Direct(function) = callee
-            && let Some(Recognition { op, .. }) = self.device_libm.then(|| self.module.recognise(function)).flatten()
+            && let Some(Recognition { op, .. }) = self.known.libm.then(|| self.module.recognise(function)).flatten()
         {
             let here = std::mem::replace(&mut self.list.at, at);
             let result = self.list.op(&mut self.function, op, &args, Type::F32);
             self.list.at = here;
             self.stack.push(result);
+            return Ok(());
+        }
+        if let Callee::Direct(function) = callee
+            && let Some(block) = self.known.blocks.then(|| self.module.block(function)).flatten()
+            && (block != Block::Copy || self.known.copies)
+            && let [to, from, length] = args[..]
+        {
+            self.block(block, [to, from, length], at);
+            self.stack.push(to);
             return Ok(());
         }
         let mut results = Vec::new();
@@ -53,6 +64,33 @@ impl Lifter<'_> {
         };
         self.list.stmts.push(Stmt { kind, at });
         Ok(())
+    }
+
+    /// A call that fills, moves or copies a block of memory.
+    fn block(&mut self, block: Block, operands: [Value; 3], at: Location) {
+        let here = std::mem::replace(&mut self.list.at, at);
+        match block {
+            Block::Fill => self.list.effect(Op::MemoryFill, &operands),
+            Block::Move => self.list.effect(Op::MemoryCopy, &operands),
+            Block::Copy => {
+                self.check_apart(operands, at);
+                self.list.effect(Op::MemoryCopyApart, &operands);
+            }
+        }
+        self.list.at = here;
+    }
+
+    /// Bails out where the destination lies within what is copied, behind its start.
+    fn check_apart(&mut self, [to, from, length]: [Value; 3], at: Location) {
+        let function = &mut self.function;
+        let distance = self.list.wasm(function, WasmOp::I32Sub, &[to, from]);
+        let near = self.list.wasm(function, WasmOp::I32LtU, &[distance, length]);
+        let zero = self.list.i32(function, 0);
+        let above = self.list.wasm(function, WasmOp::I32Ne, &[distance, zero]);
+        let cond = self.list.wasm(function, WasmOp::I32And, &[near, above]);
+        let then = ListBuilder::new(at).finish(function, BAIL_OUT);
+        let otherwise = ListBuilder::new(at).finish(function, Exit::Yield(Vec::new()));
+        self.list.push(StmtKind::If { cond, then, otherwise, results: Vec::new() });
     }
 
     /// Makes the body a loop over the parameters; the locals' zeroes stay in front of it.

@@ -114,6 +114,7 @@ impl fmt::Display for Op {
             Op::MemorySize => f.write_str("memory.size"),
             Op::MemoryFill => f.write_str("memory.fill"),
             Op::MemoryCopy => f.write_str("memory.copy"),
+            Op::MemoryCopyApart => f.write_str("memory.copy apart"),
             Op::MemoryInit(segment) => write!(f, "memory.init {segment}"),
             Op::DataDrop(segment) => write!(f, "data.drop {segment}"),
             Op::LoadData => f.write_str("load_data"),

@@ -55,6 +55,7 @@ pub fn eval(op: &Op, args: &[Const]) -> Result<Const, EvalError> {
         | Op::MemorySize
         | Op::MemoryFill
         | Op::MemoryCopy
+        | Op::MemoryCopyApart
         | Op::MemoryInit(_)
         | Op::DataDrop(_)
         | Op::LoadData

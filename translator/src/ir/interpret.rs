@@ -498,9 +498,15 @@ impl<'f> Machine<'_, 'f> {
             (Op::GlobalWord { global, word }, []) => {
                 self.input(Input::GlobalWord { global: *global, word: *word }).map(|word| Some(Const::I32(word)))
             }
-            (Op::MemorySize | Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_) | Op::DataDrop(_), operands) => {
-                self.bulk(op, operands)?.map_err(trap)
-            }
+            (
+                Op::MemorySize
+                | Op::MemoryFill
+                | Op::MemoryCopy
+                | Op::MemoryCopyApart
+                | Op::MemoryInit(_)
+                | Op::DataDrop(_),
+                operands,
+            ) => self.bulk(op, operands)?.map_err(trap),
             (Op::LoadData, [Const::I32(index)]) => data_word(frame, *index).map(|word| Some(Const::I32(word))),
             (Op::LoadDataPair, [Const::I32(pair)]) => {
                 let first = pair.saturating_mul(2);

@@ -34,6 +34,8 @@ pub enum Op {
     MemoryFill,
     /// `memory.copy`: operands destination, source, length, all `I32`.
     MemoryCopy,
+    /// The same of blocks that lie apart, or of which the destination begins below the source.
+    MemoryCopyApart,
     /// `memory.init` from the data segment with this number: operands destination, offset in the segment, length.
     MemoryInit(u32),
     /// `data.drop` of the data segment with this number, for the rest of the invocation. No operands.
@@ -559,6 +561,7 @@ impl Op {
             | Op::Fence
             | Op::MemoryFill
             | Op::MemoryCopy
+            | Op::MemoryCopyApart
             | Op::MemoryInit(_)
             | Op::DataDrop(_)
             | Op::GlobalSet(_) => false,

@@ -447,7 +447,10 @@ impl Op {
             }
             (Op::Fence, []) => Some(None),
             (Op::MemorySize, []) => Some(Some(Type::I32)),
-            (Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_), [Type::I32, Type::I32, Type::I32]) => Some(None),
+            (
+                Op::MemoryFill | Op::MemoryCopy | Op::MemoryCopyApart | Op::MemoryInit(_),
+                [Type::I32, Type::I32, Type::I32],
+            ) => Some(None),
             (Op::DataDrop(_), []) => Some(None),
             (Op::LoadData, [Type::I32]) => Some(Some(Type::I32)),
             (Op::LoadDataPair, [Type::I32]) => Some(Some(Type::I64)),

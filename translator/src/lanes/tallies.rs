@@ -74,7 +74,7 @@ pub fn tallies(function: &Function, roots: &Roots, buffers: u32) -> Tallies {
                 }
                 continue;
             };
-            if matches!(op, Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_)) {
+            if matches!(op, Op::MemoryFill | Op::MemoryCopy | Op::MemoryCopyApart | Op::MemoryInit(_)) {
                 return Tallies::default();
             }
             if op.memory_access().is_none() {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use super::fingerprint::{Known, body};
 use crate::call_graph::Slice;
 use crate::error::TrapKind;
+use crate::frontend;
 use crate::ir::interpret::{self, Invocation, Memory};
 use crate::ir::{Const, Function};
 use crate::module::Module;
@@ -201,7 +202,7 @@ fn is_there(module: &Module, object: &Object, start: u32, count: usize) -> bool 
 /// Whether the function gives what musl's does, in a new instance.
 fn computes(module: &Module, function: u32, original: &Original) -> bool {
     let environment = Environment::default();
-    let mut slice = Slice::new(module, &environment, false);
+    let mut slice = Slice::new(module, &environment, frontend::Known::default());
     let Ok(code) = inline::inline(&mut slice, function, &Targets::default(), MAX_STATEMENTS) else { return false };
     let is_same = |arguments: [f32; 2]| {
         let expected = (original.compute)(arguments).to_bits();

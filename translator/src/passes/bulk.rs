@@ -66,9 +66,11 @@ pub fn expand(function: &mut Function, module: &Module, shape: &Shape) -> Result
 
 fn bulk_operands(stmt: &Stmt) -> Option<(Op, [Value; 3])> {
     match &stmt.kind {
-        StmtKind::Op { op: op @ (Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_)), args, .. } => {
-            Some((*op, args.as_slice().try_into().ok()?))
-        }
+        StmtKind::Op {
+            op: op @ (Op::MemoryFill | Op::MemoryCopy | Op::MemoryCopyApart | Op::MemoryInit(_)),
+            args,
+            ..
+        } => Some((*op, args.as_slice().try_into().ok()?)),
         _ => None,
     }
 }
@@ -103,7 +105,8 @@ impl Expander<'_> {
             let before = self.list.stmts.len();
             match bulk_operands(&stmt) {
                 Some((Op::MemoryFill, [to, value, length])) => self.fill(to, value, length),
-                Some((Op::MemoryCopy, [to, from, length])) => self.copy(to, from, length),
+                Some((Op::MemoryCopy, [to, from, length])) => self.copy(to, from, length, false),
+                Some((Op::MemoryCopyApart, [to, from, length])) => self.copy(to, from, length, true),
                 Some((Op::MemoryInit(segment), operands)) => self.init(segment, operands)?,
                 _ => {
                     self.list.stmts.push(stmt);
@@ -146,7 +149,8 @@ impl Expander<'_> {
         }
     }
 
-    fn copy(&mut self, to: Value, from: Value, length: Value) {
+    /// `apart`: bytes are never stored before they are loaded if they are moved upwards.
+    fn copy(&mut self, to: Value, from: Value, length: Value, apart: bool) {
         let length = self.length(length);
         self.check_empty(to, length);
         self.check_empty(from, length);
@@ -160,7 +164,7 @@ impl Expander<'_> {
             let value = e.load(from, 0, bytes);
             e.store(to, 0, bytes, value);
         };
-        if self.are_apart(to, from) {
+        if apart || self.are_apart(to, from) {
             return self.forward(length, &mut step);
         }
         let distance = self.list.wasm(self.function, WasmOp::I32Sub, &[to, from]);
@@ -274,9 +278,9 @@ impl Expander<'_> {
         Error::Unsupported { what, function_name: self.module.function_name(at.function), at: Some(at) }
     }
 
-    /// Whether two pointers are of different buffers.
+    /// Whether two pointers are of different places.
     fn are_apart(&self, a: Value, b: Value) -> bool {
-        matches!((self.roots.root_of(a), self.roots.root_of(b)), (Root::Slot(a), Root::Slot(b)) if a != b)
+        self.roots.root_of(a).is_apart_from(self.roots.root_of(b))
     }
 
     /// Traps where the range is empty and its address lies behind linear memory's end but below all buffers. An address

@@ -17,6 +17,7 @@ use crate::analysis::dataflow;
 use crate::analysis::float_facts::{self, Operands};
 use crate::call_graph::Slice;
 use crate::error::{Error, Result, TrapKind};
+use crate::frontend;
 use crate::ir::builder::ListBuilder;
 use crate::ir::operator::MemoryAccess;
 use crate::ir::{Const, Exit, Function, Op, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
@@ -55,7 +56,11 @@ pub fn emulate(kernel: &mut Function, emulated: Emulate, max_operators: u32) -> 
         kernel.values.iter_mut().filter(|ty| **ty == Type::F64).for_each(|ty| *ty = Type::I64);
     }
     let environment = Environment::default();
-    *kernel = inline::inline_foreign(&mut Slice::new(module, &environment, false), kernel, max_operators)?;
+    *kernel = inline::inline_foreign(
+        &mut Slice::new(module, &environment, frontend::Known::default()),
+        kernel,
+        max_operators,
+    )?;
     Ok(true)
 }
 
@@ -75,7 +80,7 @@ pub fn quick_phase(name: &str) -> Result<Rc<Function>> {
     let function = module.exported_function(name);
     let function = function.ok_or_else(|| Error::Internal(format!("there is no quick phase of `{name}`")))?;
     let environment = Environment::default();
-    let mut slice = Slice::new(module, &environment, false);
+    let mut slice = Slice::new(module, &environment, frontend::Known::default());
     inline::inline(&mut slice, function, &Targets::default(), MAX_QUICK_PHASE).map(Rc::new)
 }
 

@@ -254,7 +254,7 @@ impl Lowerer<'_> {
                 let words = [0, 1].map(|lane| self.low(LowOp::LoadDataLane { lane }, args, Type::I32));
                 self.low(LowOp::Pack64, &words, Type::I64)
             }
-            Op::MemoryFill | Op::MemoryCopy | Op::MemoryInit(_) | Op::DataDrop(_) => {
+            Op::MemoryFill | Op::MemoryCopy | Op::MemoryCopyApart | Op::MemoryInit(_) | Op::DataDrop(_) => {
                 return Err(Error::Internal("a bulk memory operator was not expanded".into()));
             }
             Op::Vector(op) => return Err(Error::Internal(format!("`{op}` was not split"))),

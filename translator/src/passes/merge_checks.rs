@@ -214,11 +214,11 @@ fn below(stmt: &Stmt) -> Vec<Below> {
     stmt.kind.regions().into_iter().map(|region| Below { region, end: end.clone(), label, is_loop }).collect()
 }
 
-/// Whether a statement stores words or parts of them, and orders nothing.
+/// Whether a statement stores words or parts of them, and orders nothing: in buffers, or in the stack, which nobody else has.
 fn is_store(stmt: &Stmt) -> bool {
     let StmtKind::Op { op: Op::Low(op), .. } = &stmt.kind else { return false };
     use LowOp::*;
-    matches!(op, StoreWord { .. } | StorePair { .. } | StoreQuad { .. } | StorePart { .. })
+    matches!(op, StoreWord { .. } | StorePair { .. } | StoreQuad { .. } | StorePart { .. } | StoreStack)
 }
 
 /// Whether a statement may run though a check in front of it fails: it must have a result for all operands, and depend

@@ -18,7 +18,7 @@ impl Machine<'_, '_> {
             (Op::MemoryFill, [Const::I32(to), Const::I32(value), Const::I32(length)]) => {
                 self.fill((*to).into(), *value as u8, (*length).into())
             }
-            (Op::MemoryCopy, [Const::I32(to), Const::I32(from), Const::I32(length)]) => {
+            (Op::MemoryCopy | Op::MemoryCopyApart, [Const::I32(to), Const::I32(from), Const::I32(length)]) => {
                 self.copy((*to).into(), (*from).into(), (*length).into())
             }
             (Op::MemoryInit(segment), [Const::I32(to), Const::I32(from), Const::I32(length)]) => {

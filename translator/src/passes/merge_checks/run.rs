@@ -5,7 +5,7 @@ use super::leaving::{Leaving, Way};
 use crate::analysis::offsets::Offsets;
 use crate::hash::{HashMap, HashMapExt, HashSet};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Exit, Function, LowOp, RegionId, Stmt, StmtKind, Type, Value};
+use crate::ir::{Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
 
 /// The branches found since the last effect, and what else was found since the first of them.
 #[derive(Default)]
@@ -19,6 +19,8 @@ pub(super) struct Run {
     stays: bool,
     /// Whether there is a store among the statements.
     stores: bool,
+    /// Whether there is one to a buffer.
+    stores_shared: bool,
 }
 
 impl Run {
@@ -49,20 +51,21 @@ impl Run {
         self.items.push(stmt);
     }
 
-    /// Takes a store, if it may. What buffers hold after a trap is unspecified, so a check behind it may be made in front of it;
-    /// an invocation that goes on has stored.
+    /// Takes a store, if it may. What buffers hold after a trap is unspecified, and the stack nothing, so a check behind it may be
+    /// made in front of it; an invocation that goes on has stored.
     pub(super) fn push_store(&mut self, stmt: Stmt) -> Result<(), Stmt> {
         if self.stays || self.is_empty() {
             return Err(stmt);
         }
         self.stores = true;
+        self.stores_shared |= !matches!(stmt.kind, StmtKind::Op { op: Op::Low(LowOp::StoreStack), .. });
         self.items.push(stmt);
         Ok(())
     }
 
-    /// Whether what is taken next stands behind a store.
+    /// Whether what is taken next stands behind a store to a buffer.
     pub(super) fn has_stored(&self) -> bool {
-        self.stores
+        self.stores_shared
     }
 
     /// Writes the run: what the branches need, one for all traps, those that break, and the rest.
