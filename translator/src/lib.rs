@@ -56,9 +56,9 @@ pub use libm::{How, LibraryCall, Recognition};
 pub use lines::SourceLine;
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, Coarsen, DEFAULT_WORK, Emulate, Environment, Features, Flatten, FloatMode, FloatSupport,
-    Input, Interface, LINEAR, Libm, MAX_GUESS_ERROR, Options, Profile, Shape, TRAP_BINDING, TableEntry, TrapSite,
-    WINDOW_ALIGNMENT, immediate,
+    Access, Binding, BufferParam, Coarsen, DEFAULT_WORK, Emulate, Environment, Features, Flatten, FloatMode,
+    FloatSupport, Input, Interface, LINEAR, Libm, MAX_GUESS_ERROR, Options, Profile, Shape, TRAP_BINDING, TableEntry,
+    TrapSite, WINDOW_ALIGNMENT, immediate,
 };
 pub use pointers::{Pointer, Source};
 pub use reach::next_is_unreachable;
@@ -183,7 +183,8 @@ fn shader(module: &Module, simplified: Simplified, shape: &Shape, options: &Opti
 }
 
 fn emit(strict: Strict, shape: &Shape, options: &Options) -> Result<Shader> {
-    let Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen, rounds } = strict;
+    let Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen, rounds } =
+        strict;
     let relies_on = relies_on.into();
     work::check(&function.name)?;
     let (words, interface) = backend::emit_coarse(&function, coarse.as_ref(), shape, options)?;

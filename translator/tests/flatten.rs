@@ -79,7 +79,10 @@ fn branched() -> String {
 
 /// A step and a start that the launch's settings say.
 fn setting() -> String {
-    format!("(local.set $sum (i32.load (local.get $set))) {}", looped(&store("(i32.add (local.get $sum) (local.get $j))")))
+    format!(
+        "(local.set $sum (i32.load (local.get $set))) {}",
+        looped(&store("(i32.add (local.get $sum) (local.get $j))"))
+    )
 }
 
 /// Downwards, by two words.
@@ -171,8 +174,7 @@ struct Launch {
 impl Launch {
     fn space(&self) -> Space {
         let filled = |length: u32, factor: u32| (0..length).map(|at| (at.wrapping_mul(factor) >> 3) as u8).collect();
-        let contents: [Vec<u8>; 3] =
-            [filled(self.bytes[0], 77), filled(self.bytes[1], 41), filled(self.bytes[2], 3)];
+        let contents: [Vec<u8>; 3] = [filled(self.bytes[0], 77), filled(self.bytes[1], 41), filled(self.bytes[2], 3)];
         let addresses = [0x8000_0000, 0x9000_0000, 0xa000_0000];
         let buffer = |(address, bytes): (u32, &Vec<u8>)| Buffer::new(address, Access::ReadWrite, bytes);
         Space { linear: Vec::new(), buffers: addresses.into_iter().zip(&contents).map(buffer).collect() }
@@ -181,7 +183,8 @@ impl Launch {
     fn immediates(&self) -> Vec<u32> {
         let mut immediates = vec![0, self.iterations, 0, self.iterations, self.block, 0];
         assert_eq!(immediates.len() as u32, immediate::SLOTS);
-        immediates.extend(self.space().buffers.iter().flat_map(|buffer| [buffer.address(), buffer.bytes().len() as u32]));
+        immediates
+            .extend(self.space().buffers.iter().flat_map(|buffer| [buffer.address(), buffer.bytes().len() as u32]));
         immediates
     }
 
@@ -247,7 +250,9 @@ fn done(space: &Space) -> End {
 fn launches() -> Vec<Launch> {
     let mut all = Vec::new();
     for (iterations, block) in [(1, 1), (1, 13), (2, 16), (3, 5), (5, 8), (4, 32), (5, 0), (7, 2)] {
-        for bytes in [[512, 512, 512], [512, 60, 512], [512, 202, 512], [120, 512, 512], [96, 250, 512], [33, 70, 80], [0, 0, 0]] {
+        for bytes in
+            [[512, 512, 512], [512, 60, 512], [512, 202, 512], [120, 512, 512], [96, 250, 512], [33, 70, 80], [0, 0, 0]]
+        {
             all.push(Launch { iterations, block, bytes });
         }
     }
@@ -412,14 +417,19 @@ fn loops_of_compilers_are_flattened() {
         let kernel = testing::strict(&module, function, &shape, &Options::default()).unwrap();
         let rounds = translate(&module, function, &shape, &Options::default()).unwrap().rounds;
         let rounds = rounds.unwrap_or_else(|| panic!("{file}: {name} was not flattened\n{kernel}"));
-        let flat = testing::strict(&module, function, &shape, &Options { flatten: true, ..Options::default() }).unwrap();
+        let flat =
+            testing::strict(&module, function, &shape, &Options { flatten: true, ..Options::default() }).unwrap();
         for (iterations, block) in [(1, 9), (4, 32), (5, 11), (6, 17)] {
             let launch = Launch { iterations, block, bytes: [408, 408, 408] };
             let most = launch.rounds(&rounds, None).unwrap();
             let expected = launch.run(&kernel, 0..iterations, 1);
             assert_eq!(launch.run(&flat, 0..iterations * most, most), expected, "{file}: {launch:?}\n{flat}");
             if matches!(expected, End::Done(_)) {
-                assert_eq!(launch.run(&flat, (0..iterations * most).rev(), most), expected, "{file}: {launch:?}\n{flat}");
+                assert_eq!(
+                    launch.run(&flat, (0..iterations * most).rev(), most),
+                    expected,
+                    "{file}: {launch:?}\n{flat}"
+                );
             }
         }
     }

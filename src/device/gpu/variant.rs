@@ -10,7 +10,8 @@ use wavelift_translator::passes::coarsen::LANES;
 use wavelift_translator::pointers::{LaunchMemory, Resolved};
 use wavelift_translator::speculation::{is_large, is_worth};
 use wavelift_translator::{
-    Coarsen, Environment, Flatten, Input, LINEAR, LaunchState, Layout, Options, RoundCount, Shape, Speculate, Speculation,
+    Coarsen, Environment, Flatten, Input, LINEAR, LaunchState, Layout, Options, RoundCount, Shape, Speculate,
+    Speculation,
 };
 
 use crate::device::gpu::Shared;

@@ -121,9 +121,10 @@ impl Rounds {
 
     /// Whether it can be evaluated: all that the pass gives can.
     pub(crate) fn is_sound(&self) -> bool {
-        let asked = self.paths.iter().flat_map(|path| {
-            path.conditions.iter().map(|(condition, _)| *condition).chain(path.loops.iter().copied())
-        });
+        let asked = self
+            .paths
+            .iter()
+            .flat_map(|path| path.conditions.iter().map(|(condition, _)| *condition).chain(path.loops.iter().copied()));
         is_sound(&self.steps, asked)
     }
 }

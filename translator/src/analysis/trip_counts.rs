@@ -254,7 +254,18 @@ impl Looking<'_> {
         };
         // A last step over the end of all numbers counts as endless, and need not be.
         let direct = test == Test::Differs || step.unsigned_abs() == 1;
-        Some(Count { number, branch: self.body, stays_when: true, direct, whole: true, counter, step, offset, test, limit })
+        Some(Count {
+            number,
+            branch: self.body,
+            stays_when: true,
+            direct,
+            whole: true,
+            counter,
+            step,
+            offset,
+            test,
+            limit,
+        })
     }
 
     /// What each way back adds to a parameter.

@@ -275,13 +275,7 @@ impl Flattener<'_> {
     }
 
     /// The loop's region becomes one round: that of the number `left`.
-    fn round(
-        &mut self,
-        plan: &Plan,
-        (label, body): (Label, RegionId),
-        inits: &[Value],
-        left: Value,
-    ) -> Option<()> {
+    fn round(&mut self, plan: &Plan, (label, body): (Label, RegionId), inits: &[Value], left: Value) -> Option<()> {
         let regions = below(self.kernel, body);
         let inside = loops::labels(self.kernel, &regions);
         for id in &regions {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Group;
+use crate::analysis::trip_counts::below;
 use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::{Args, Const, Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Value};
-use crate::analysis::trip_counts::below;
 
 /// Most operators that a place is looked for in.
 const MAX_OPERATORS: u32 = 64;
@@ -163,11 +163,7 @@ pub(super) fn stored(function: &Function) -> HashSet<u32> {
 }
 
 /// Whether none of these rounds, which follow one another, can access what another one stores; the longest stride, if so.
-pub(super) fn are_apart(
-    known: &Known<'_>,
-    groups: &[(RegionId, &Group)],
-    stored: &HashSet<u32>,
-) -> Option<u32> {
+pub(super) fn are_apart(known: &Known<'_>, groups: &[(RegionId, &Group)], stored: &HashSet<u32>) -> Option<u32> {
     let mut longest = 0;
     let mut slots: Vec<u32> = stored.iter().copied().collect();
     slots.sort_unstable();

@@ -1,9 +1,9 @@
 //! What a list of statements is made of, as far as rounds concern: loops, what stores once, and what all may do.
 
 use super::loops::{is_harmless, labels};
+use crate::analysis::trip_counts::below;
 use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::{Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Value};
-use crate::analysis::trip_counts::below;
 
 /// A part of a list of statements.
 pub(super) enum Part {

@@ -10,9 +10,9 @@ use super::accesses::{Known, are_apart, stored};
 use super::{Group, parts};
 use crate::analysis::dataflow;
 use crate::analysis::rounds::{Builder, Rounds};
+use crate::analysis::trip_counts::below;
 use crate::hash::{HashMap, HashMapExt, HashSet};
 use crate::ir::{Args, Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Value};
-use crate::analysis::trip_counts::below;
 
 /// Most ways through a kernel.
 const MAX_PATHS: usize = 64;
