@@ -30,6 +30,12 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
             Some(_) => format!("{} [{}]", kernel.lifts, notes.len() + 1),
         };
         notes.extend(kernel.note);
+        if kernel.flattens {
+            hints.push(format!(
+                "Note: the iterations of `{}`'s loops don't depend on one another: on GPUs each may be an invocation of its own.",
+                module.function_name(function)
+            ));
+        }
         hints.extend(kernel.updates.iter().map(|update| hint(&module, &module.function_name(function), update)));
         table.add_row([
             function.to_string(),
@@ -68,6 +74,8 @@ struct Findings {
     /// Why it can't be lifted, or what decides that.
     note: Option<String>,
     updates: Vec<PlainUpdate>,
+    /// Whether iterations of its loops can be invocations.
+    flattens: bool,
 }
 
 /// Inspects the kernel for distinct read_write buffers and a device with all features, within the limits that the GPU device keeps.
@@ -93,6 +101,7 @@ fn inspect(module: &Module, function: u32) -> anyhow::Result<Findings> {
         lifts,
         note,
         updates: found.plain_updates,
+        flattens: found.flattens,
     })
 }
 

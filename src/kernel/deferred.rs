@@ -38,6 +38,7 @@ impl Core {
             match outcome.unwrap_or_else(lost) {
                 Ok(times) => {
                     record.note_times(&times);
+                    record.note_form(&launch.module.wasm, &times);
                     self.report.push(record);
                 }
                 Err(error) => {

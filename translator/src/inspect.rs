@@ -109,6 +109,8 @@ pub struct Inspection {
     /// Number of words of the module's data segments that it takes for what they are in a new instance; the host looks before
     /// each launch.
     pub known_data: usize,
+    /// Whether iterations of its loops can be invocations of their own ([`Options::flatten`]).
+    pub flattens: bool,
     /// Whether four neighbouring invocations can run as one ([`Options::coarsen`]).
     pub coarsens: bool,
     /// What a smaller form assumes, which devices take where the exact one is refused or large, and check in each launch.
@@ -133,6 +135,7 @@ pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Insp
         plain_updates: Vec::new(),
         words: shape.environment.words.len(),
         known_data: 0,
+        flattens: false,
         coarsens: false,
         assumes: Vec::new(),
         verdict: Ok(0),
@@ -157,6 +160,7 @@ pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Insp
     }
     inspection.verdict = match crate::translate(module, function, &shape, options) {
         Ok(shader) => {
+            inspection.flattens = shader.rounds.is_some();
             inspection.coarsens = coarsens(&shader, module, function, &shape, options)?;
             inspection.assumes = assumes(module, function, &shape, options, Some(shader.accesses))?;
             Ok(shader.words.len())

@@ -48,7 +48,7 @@ pub mod testing;
 mod work;
 
 pub use analysis::launch_checks::{LaunchChecks, LaunchState, LinearReach, Proved};
-pub use analysis::rounds::Rounds;
+pub use analysis::rounds::{RoundCount, Rounds};
 pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, PlainUpdate, Resolution, inspect};
 pub use layout::Layout;

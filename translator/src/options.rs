@@ -548,7 +548,7 @@ pub enum Input {
         word: u32,
     },
     /// How many invocations of a flattened kernel ([`Options::flatten`]) stand for one of the launch's: at least as many as
-    /// [`Rounds::most`](crate::Rounds::most) says.
+    /// [`Rounds::count`](crate::Rounds::count) says.
     Rounds,
 }
 

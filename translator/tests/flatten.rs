@@ -191,7 +191,10 @@ impl Launch {
     /// The most rounds.
     fn rounds(&self, rounds: &Rounds, fuel: Option<u32>) -> Option<u32> {
         let immediates = self.immediates();
-        rounds.most(&LaunchState { immediates: &immediates, inputs: &|_| None, iterations: self.iterations }, fuel)
+        let launch = LaunchState { immediates: &immediates, inputs: &|_| None, iterations: self.iterations };
+        let found = rounds.count(&launch, fuel)?;
+        assert!(found.all <= u64::from(found.most) * u64::from(self.iterations));
+        Some(found.most)
     }
 
     fn invoke(&self, function: &Function, space: &mut Space, iteration: u32, rounds: u32) -> Result<(), Stop> {

@@ -10,7 +10,7 @@ use wavelift_translator::passes::coarsen::LANES;
 use wavelift_translator::pointers::{LaunchMemory, Resolved};
 use wavelift_translator::speculation::{is_large, is_worth};
 use wavelift_translator::{
-    Coarsen, Environment, Flatten, Input, LINEAR, LaunchState, Layout, Options, Shape, Share, Speculate, Speculation,
+    Coarsen, Environment, Flatten, Input, LINEAR, LaunchState, Layout, Options, RoundCount, Shape, Share, Speculate,
 };
 
 use crate::device::gpu::Shared;
@@ -207,11 +207,11 @@ impl GpuContext {
         }
         let asked = asks || !kernel.shader.relies_on.is_empty();
         check_words(&kernel, &shape.environment, &words, &known)?;
-        let reach = kernel.shader.linear.as_ref();
-        let window = reach.map(|reach| state.window(reach, &known));
-        let stores = reach.is_some_and(|reach| reach.stores);
+        let mut reached = None;
         let rounds = self.rounds(&kernel, &known).unwrap_or(1);
         if rounds > 1 {
+            // The host finds out less of what the flattened one reaches, which is the same.
+            reached = Some(reach(&kernel, state, &known));
             lifter.options.flatten = true;
             kernel = lifter.get(&shape)?;
             words.push((Input::Rounds, rounds));
@@ -233,6 +233,7 @@ impl GpuContext {
                 _ => kernel = coarse,
             }
         }
+        let (window, stores) = reached.unwrap_or_else(|| reach(&kernel, state, &known));
         if let (Some(window), Some((_, word))) = (window, words.iter_mut().find(|(i, _)| *i == Input::WindowStart)) {
             *word = window.start;
         }
@@ -255,6 +256,12 @@ impl GpuContext {
     }
 }
 
+/// What a launch can reach of linear memory, and whether it may store there.
+fn reach(kernel: &Kernel, state: &CallerState<'_>, known: &LaunchState<'_>) -> (Option<Window>, bool) {
+    let reach = kernel.shader.linear.as_ref();
+    (reach.map(|reach| state.window(reach, known)), reach.is_some_and(|reach| reach.stores))
+}
+
 /// So many invocations are run four at once: a quarter of them keeps a large GPU busy, or pays for compiling the longer
 /// shader.
 const MANY: u32 = 1 << 18;
@@ -265,6 +272,8 @@ const MANY_IN_SOFTWARE: u32 = 1 << 13;
 const FEW: u32 = 1 << 20;
 /// Fewest rounds for which it is.
 const ENOUGH_ROUNDS: u32 = 4;
+/// One in so many invocations, at least, has a round to do.
+const MOST_IDLE: u64 = 4;
 
 impl GpuContext {
     /// How many invocations are to stand for one of a launch's, if it is to be flattened.
@@ -278,11 +287,12 @@ impl GpuContext {
         if !always && known.iterations >= FEW {
             return None;
         }
-        let most = program.most(known, self.shared.options.fuel)?;
+        let RoundCount { most, all } = program.count(known, self.shared.options.fuel)?;
         // Four neighbours are of one invocation then.
         let rounds = most.checked_next_multiple_of(LANES)?;
-        let fits = u64::from(rounds) * u64::from(known.iterations) < u64::from(u32::MAX);
-        (fits && (always || most >= ENOUGH_ROUNDS)).then_some(rounds)
+        let invocations = u64::from(rounds) * u64::from(known.iterations);
+        let pays = most >= ENOUGH_ROUNDS && invocations / MOST_IDLE <= all;
+        (invocations < u64::from(u32::MAX) && (always || pays)).then_some(rounds)
     }
 
     fn is_to_coarsen(&self, connection: &Connection, iterations: u32) -> bool {

@@ -32,6 +32,15 @@ pub struct Rounds {
     stride: u32,
 }
 
+/// Numbers of rounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoundCount {
+    /// The most of any invocation, 1 at least.
+    pub most: u32,
+    /// Those of all together, at most.
+    pub all: u64,
+}
+
 /// A way through the kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Path {
@@ -44,27 +53,31 @@ struct Path {
 }
 
 impl Rounds {
-    /// The most rounds of any invocation of a launch; `None` where the host can't tell, where they are so many that two of
+    /// How many rounds the invocations of a launch have; `None` where the host can't tell, where they are so many that two of
     /// one invocation might meet, or where an invocation with so many operators might run out of this fuel.
-    pub fn most(&self, launch: &LaunchState<'_>, fuel: Option<u32>) -> Option<u32> {
+    pub fn count(&self, launch: &LaunchState<'_>, fuel: Option<u32>) -> Option<RoundCount> {
         let last = launch.iterations.checked_sub(1)?;
-        let (mut todo, mut most) = (vec![(0, last)], 1);
+        let (mut todo, mut most, mut all) = (vec![(0, last)], 1, 0u64);
         for looked_at in 0..MAX_INTERVALS {
             let Some((first, last)) = todo.pop() else { break };
-            match self.within(launch, first, last) {
-                Found::Rounds(rounds) => most = most.max(rounds),
-                Found::AtMost(rounds) if looked_at >= MAX_INTERVALS / 2 => most = most.max(rounds),
+            let rounds = match self.within(launch, first, last) {
+                Found::Rounds(rounds) => rounds,
+                Found::AtMost(rounds) if looked_at >= MAX_INTERVALS / 2 => rounds,
                 Found::AtMost(_) | Found::Undecided => {
                     let middle = first + (last - first) / 2;
                     todo.extend([(first, middle), (middle + 1, last)]);
+                    continue;
                 }
                 Found::Unknown => return None,
-            }
+            };
+            most = most.max(rounds);
+            all = all.saturating_add(rounds.saturating_mul(u64::from(last - first) + 1));
         }
         let is_apart = most.checked_mul(self.stride.into()).is_some_and(|bytes| bytes < 1 << 31);
         let work = most.saturating_mul(self.cost.into());
         let is_cheap = fuel.is_none_or(|fuel| work <= u64::from(fuel) / 2);
-        (todo.is_empty() && is_apart && is_cheap).then(|| u32::try_from(most).ok()).flatten()
+        let most = u32::try_from(most).ok()?;
+        (todo.is_empty() && is_apart && is_cheap).then_some(RoundCount { most, all })
     }
 
     fn within(&self, launch: &LaunchState<'_>, first: u32, last: u32) -> Found {
