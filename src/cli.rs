@@ -92,6 +92,10 @@ pub struct RunArguments {
     #[arg(long, value_enum, default_value_t = Coarsen::Auto)]
     pub coarsen: Coarsen,
 
+    /// Whether the iterations of loops over blocks of elements become invocations of their own on GPUs.
+    #[arg(long, value_enum, default_value_t = Flatten::Auto)]
+    pub flatten: Flatten,
+
     /// What becomes of calls of C's mathematical library, recognised by name and type or by body: the guest's own code, or
     /// the device's functions. By default the device's with `--float fast` only; never with `--float strict`.
     #[arg(long, value_enum)]
@@ -234,9 +238,17 @@ pub struct TranslateArguments {
     #[arg(long)]
     pub speculate: bool,
 
+    /// Write the form that keeps each function of some size once that is called from several places.
+    #[arg(long)]
+    pub shared: bool,
+
     /// Write the form that runs four invocations as one, where there is one.
     #[arg(long)]
     pub coarsen: bool,
+
+    /// Write the form in which iterations of loops are invocations of their own, where there is one.
+    #[arg(long)]
+    pub flatten: bool,
 
     /// Compute these types on smaller integers, as where there are none; the results are the same.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "TYPE,...")]
@@ -357,6 +369,26 @@ impl From<Coarsen> for wavelift::translator::Coarsen {
             Coarsen::Auto => wavelift::translator::Coarsen::Auto,
             Coarsen::Never => wavelift::translator::Coarsen::Never,
             Coarsen::Always => wavelift::translator::Coarsen::Always,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Flatten {
+    /// Where that makes invocations of enough iterations.
+    Auto,
+    /// Never.
+    Never,
+    /// Wherever it can be done. For tests.
+    Always,
+}
+
+impl From<Flatten> for wavelift::translator::Flatten {
+    fn from(flatten: Flatten) -> Self {
+        match flatten {
+            Flatten::Auto => wavelift::translator::Flatten::Auto,
+            Flatten::Never => wavelift::translator::Flatten::Never,
+            Flatten::Always => wavelift::translator::Flatten::Always,
         }
     }
 }

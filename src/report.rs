@@ -23,7 +23,7 @@ pub struct LaunchRecord {
     pub invocations: u32,
     /// Why it ran elsewhere than on the device of its buffers.
     pub fallback: Option<String>,
-    /// What the form that ran assumes, and why one that was tried before it was undone.
+    /// What the form that ran assumes, why one that was tried before it was undone, and whether loops were flattened.
     pub form: Option<String>,
     /// Number of launches.
     pub count: u64,
@@ -77,11 +77,13 @@ impl LaunchRecord {
         (self.compile, self.run) = (times.compile, times.run);
     }
 
-    /// Notes in which form a launch ran, where that is not the exact one, or not the first that was tried.
+    /// Notes in which form a launch ran, where that is not the exact one, not the first that was tried, or a flattened one.
     pub(crate) fn note_form(&mut self, module: &Module, times: &LaunchTimes) {
         let bailed_out = times.bailed_out.map(|trap| bail_out(module, &trap));
         let assumed = assumption(times.assumed);
-        self.form = bailed_out.into_iter().chain(assumed).reduce(|a, b| format!("{a} {b}"));
+        let flattened = (times.rounds > 1)
+            .then(|| format!("Iterations of its loops ran as invocations, {} for each of the launch's.", times.rounds));
+        self.form = bailed_out.into_iter().chain(assumed).chain(flattened).reduce(|a, b| format!("{a} {b}"));
     }
 
     fn continues(&self, other: &LaunchRecord) -> bool {

@@ -52,6 +52,36 @@ fn inspect_says_what_each_kernel_does_and_why_one_can_not_be_lifted() {
     );
 }
 
+/// One kernel accesses words in order, the other one calls itself.
+const FORMS: &str = r#"(module
+  (memory 1)
+  (table 2 funcref)
+  (elem (i32.const 0) $doubles $climbs)
+  (func $doubles (param $i i32) (param i32 i32) (param $p i32) (param i32) (param $q i32) (param i32)
+    (i32.store (i32.add (local.get $q) (i32.shl (local.get $i) (i32.const 2)))
+      (i32.shl (i32.load (i32.add (local.get $p) (i32.shl (local.get $i) (i32.const 2)))) (i32.const 1))))
+  (func $steps (param $n i32) (result i32)
+    (if (result i32) (local.get $n)
+      (then (i32.add (call $steps (i32.sub (local.get $n) (i32.const 1))) (i32.const 3)))
+      (else (i32.const 1))))
+  (func $climbs (param $i i32) (param i32 i32) (param $p i32) (param i32)
+    (i32.store (local.get $p) (call $steps (i32.and (local.get $i) (i32.const 3))))))"#;
+
+#[test]
+fn inspect_tells_of_forms_beside_the_exact_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("forms.wat");
+    std::fs::write(&path, FORMS).unwrap();
+    let output = wavelift(&["inspect", path.to_str().unwrap()]);
+    let said = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let line = |kernel: &str| said.lines().find(|line| line.contains(kernel)).unwrap_or_default().to_string();
+    assert!(line(" doubles ").contains("four invocations as one") && line(" doubles ").contains("yes"), "{said}");
+    let climbs = line(" climbs ");
+    assert!(climbs.contains("assuming that recursion is shallow") && climbs.contains("assuming [1]"), "{said}");
+    assert!(said.lines().last().unwrap().contains("recursion (`steps` calls itself)"), "{said}");
+}
+
 #[test]
 fn translate_writes_each_form() {
     let (folder, module) = module();

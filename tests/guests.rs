@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use wavelift::device::gpu;
-use wavelift::translator::{Coarsen, FloatMode, Profile};
+use wavelift::translator::{Coarsen, Flatten, FloatMode, Profile};
 use wavelift::{Config, DeviceChoice, Instance, Module, Report, Runtime, WasiCtxBuilder};
 
 /// A committed guest with arguments that keep it short, its kernel, and how many launches it makes.
@@ -125,6 +125,7 @@ fn run(guest: &Guest, way: Way) -> Result<(), Failed> {
         allow_fallback: !guest.lifts(way),
         // What is few invocations here is many elsewhere.
         coarsen: Coarsen::Always,
+        flatten: Flatten::Always,
         ..Config::default()
     };
     let runtime = Runtime::new(config)?;

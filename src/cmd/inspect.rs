@@ -1,7 +1,9 @@
 //! `wavelift inspect`
 
 use anyhow::Result;
-use comfy_table::{Table, presets};
+use comfy_table::{ContentArrangement, Table, presets};
+use wavelift::device::gpu;
+use wavelift::translator::speculation::{self, Assumption};
 use wavelift::translator::{self, AccessSummary, LibraryCall, Module, Options, PlainUpdate};
 
 use crate::cli::InspectArguments;
@@ -18,8 +20,8 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
         return Ok(0);
     }
     let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED);
-    table.set_header(["index", "kernel", "buffers", "operators", "accesses", "library", "needs", "lifts"]);
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(["index", "kernel", "buffers", "operators", "accesses", "library", "needs", "forms", "lifts"]);
     let (mut notes, mut hints) = (Vec::new(), Vec::new());
     for function in kernels {
         let kernel = inspect(&module, function)?;
@@ -37,6 +39,7 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
             kernel.accesses,
             library(&module, function),
             kernel.needs,
+            kernel.forms,
             lifts,
         ]);
     }
@@ -58,6 +61,8 @@ struct Findings {
     accesses: String,
     /// Features of a device that it needs.
     needs: String,
+    /// Which other forms devices take, and when.
+    forms: String,
     /// Whether it lifts.
     lifts: &'static str,
     /// Why it can't be lifted, or what decides that.
@@ -65,27 +70,40 @@ struct Findings {
     updates: Vec<PlainUpdate>,
 }
 
-/// Inspects the kernel for distinct read_write buffers and a device with all features.
+/// Inspects the kernel for distinct read_write buffers and a device with all features, within the limits that the GPU device keeps.
 fn inspect(module: &Module, function: u32) -> anyhow::Result<Findings> {
-    let found = translator::inspect(module, function, &Options::default())?;
+    let found = translator::inspect(module, function, &gpu::within_limits(Options::default()))?;
     let mut needs = Vec::new();
     needs.extend(found.int64.then_some("i64"));
     needs.extend(found.float64.then_some("f64"));
     needs.extend(found.int64_atomics.then_some("64-bit atomics"));
     let reason = found.verdict.err().map(|error| error.sentence(module));
+    let is_refused = reason.is_some();
     let (lifts, note) = match (found.words, reason) {
         (0, None) => ("yes", None),
-        (0, reason) => ("no", reason),
+        (0, reason) if found.assumes.is_empty() => ("no", reason),
+        (0, reason) => ("assuming", reason),
         (words, reason) => ("at launch", Some(at_launch(&module.function_name(function), words, reason))),
     };
     Ok(Findings {
         operators: found.operators.map_or_else(|| "-".to_string(), |count| count.to_string()),
         accesses: found.accesses.iter().map(access).chain(known_data(found.known_data)).collect::<Vec<_>>().join("\n"),
         needs: needs.join(", "),
+        forms: forms(found.coarsens, &found.assumes, is_refused),
         lifts,
         note,
         updates: found.plain_updates,
     })
+}
+
+/// The forms that devices take beside the exact one for one invocation, or in its place.
+fn forms(coarsens: bool, assumes: &[Assumption], is_refused: bool) -> String {
+    let coarse = coarsens.then(|| "four invocations as one, in large launches".to_string());
+    let assuming = (!assumes.is_empty()).then(|| {
+        let how = if is_refused { "" } else { "smaller, " };
+        format!("{how}assuming that {}, which is checked", speculation::list(assumes.iter().copied()))
+    });
+    coarse.into_iter().chain(assuming).collect::<Vec<_>>().join("\n")
 }
 
 /// What it knows of the module's data, if anything.

@@ -53,6 +53,7 @@ fn config(arguments: &RunArguments) -> Config {
         limits: (&arguments.limits).into(),
         speculate: arguments.speculate.into(),
         coarsen: arguments.coarsen.into(),
+        flatten: arguments.flatten.into(),
         emulate: crate::cli::emulate(&arguments.emulate),
         cache_dir: match arguments.no_cache {
             true => None,

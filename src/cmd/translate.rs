@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow, bail};
 use rspirv::binary::Disassemble;
 use wavelift::text::{self, Language};
-use wavelift::translator::{self, Options, Profile, Shader, Shape, Speculation};
+use wavelift::translator::{self, Options, Profile, Shader, Shape, Share, Speculation};
 
 use crate::cli::{Emit, TranslateArguments, check_libm};
 
@@ -26,6 +26,8 @@ pub fn run(arguments: &TranslateArguments) -> Result<i32> {
         float: arguments.float_mode.into(),
         libm: arguments.libm.map(Into::into),
         coarsen: arguments.coarsen,
+        flatten: arguments.flatten,
+        share: if arguments.shared { Share::Called { places: 2, operators: 20 } } else { Share::Auto },
         speculation: if arguments.speculate { Speculation::ALL } else { Speculation::NONE },
         emulate: crate::cli::emulate(&arguments.emulate),
         ..Options::default()

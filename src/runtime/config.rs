@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use wavelift_translator::{Coarsen, Emulate, FloatMode, Libm, Profile, Speculate};
+use wavelift_translator::{Coarsen, Emulate, Flatten, FloatMode, Libm, Profile, Share, Speculate};
 
 use super::Limits;
 use crate::device::cpu::Lanes;
@@ -79,6 +79,11 @@ pub struct Config {
     /// When an invocation of a shader on a GPU runs four of the kernel's, so that its accesses of memory are wider. Results are
     /// the same.
     pub coarsen: Coarsen,
+    /// When the iterations of loops that GPUs' invocations make over blocks of elements become invocations of their own.
+    /// Results are the same.
+    pub flatten: Flatten,
+    /// Which functions of a kernel GPUs get once, and not inlined wherever they are called. Results are the same.
+    pub share: Share,
     /// Which 64-bit types GPUs compute on smaller integers though they may have them, with the same results. What a GPU does
     /// not have is computed so in any case.
     pub emulate: Emulate,
@@ -125,6 +130,8 @@ impl Default for Config {
             libm: None,
             speculate: Speculate::default(),
             coarsen: Coarsen::default(),
+            flatten: Flatten::default(),
+            share: Share::default(),
             emulate: Emulate::default(),
             allow_fallback: true,
             threads: None,

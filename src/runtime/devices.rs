@@ -62,6 +62,8 @@ impl Devices {
                 emulate: config.emulate,
                 speculate: config.speculate,
                 coarsen: config.coarsen,
+                flatten: config.flatten,
+                share: config.share,
                 libm: config.libm,
                 timed: config.timed,
                 fuel: config.limits.fuel,

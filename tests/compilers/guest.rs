@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use libtest_mimic::Failed;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
-use wavelift::translator::{Coarsen, Emulate, Profile};
+use wavelift::translator::{Coarsen, Emulate, Flatten, Profile, Share};
 use wavelift::{Config, DeviceChoice, Instance, LaunchRecord, Module, Runtime, WasiCtxBuilder};
 
 /// More than any guest prints.
@@ -29,6 +29,7 @@ pub struct Way {
     pub device: DeviceChoice,
     pub profile: Profile,
     pub emulate: Emulate,
+    pub share: Share,
 }
 
 /// What a run left.
@@ -82,9 +83,10 @@ impl Guest {
     /// # Errors
     /// If its exit code is not 0: what it said then.
     pub fn run(&self, way: Way) -> Result<Outcome, Failed> {
-        let Way { device, profile, emulate, .. } = way;
+        let Way { device, profile, emulate, share, .. } = way;
         // What is few invocations here is many elsewhere.
-        let config = Config { device, profile, emulate, coarsen: Coarsen::Always, ..Config::default() };
+        let (coarsen, flatten) = (Coarsen::Always, Flatten::Always);
+        let config = Config { device, profile, emulate, share, coarsen, flatten, ..Config::default() };
         let runtime = Runtime::new(config)?;
         let file = format!("{}.{}.wasm", self.name, self.level);
         let module = Module::from_file(&runtime, folder().join(&self.language).join(file))?;

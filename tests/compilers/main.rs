@@ -23,7 +23,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use table::Table;
 use wavelift::DeviceChoice;
 use wavelift::device::gpu;
-use wavelift::translator::{Emulate, Profile};
+use wavelift::translator::{Emulate, Profile, Share};
 
 const NOTHING: Emulate = Emulate { i64: false, f64: false };
 
@@ -33,13 +33,41 @@ const EMULATING: Way = Way {
     device: DeviceChoice::Gpu,
     profile: Profile::Vulkan,
     emulate: Emulate { i64: true, f64: true },
+    share: Share::Auto,
+};
+
+/// For guests that were compiled without optimisation, which call functions from everywhere: these are kept once.
+const SHARING: Way = Way {
+    name: "gpu_vulkan_shared",
+    device: DeviceChoice::Gpu,
+    profile: Profile::Vulkan,
+    emulate: NOTHING,
+    share: Share::Called { places: 2, operators: 20 },
 };
 
 const WAYS: [Way; 4] = [
-    Way { name: "sequential", device: DeviceChoice::Sequential, profile: Profile::Vulkan, emulate: NOTHING },
-    Way { name: "cpu", device: DeviceChoice::Cpu, profile: Profile::Vulkan, emulate: NOTHING },
-    Way { name: "gpu_vulkan", device: DeviceChoice::Gpu, profile: Profile::Vulkan, emulate: NOTHING },
-    Way { name: "gpu_portable", device: DeviceChoice::Gpu, profile: Profile::Portable, emulate: NOTHING },
+    Way {
+        name: "sequential",
+        device: DeviceChoice::Sequential,
+        profile: Profile::Vulkan,
+        emulate: NOTHING,
+        share: Share::Auto,
+    },
+    Way { name: "cpu", device: DeviceChoice::Cpu, profile: Profile::Vulkan, emulate: NOTHING, share: Share::Auto },
+    Way {
+        name: "gpu_vulkan",
+        device: DeviceChoice::Gpu,
+        profile: Profile::Vulkan,
+        emulate: NOTHING,
+        share: Share::Auto,
+    },
+    Way {
+        name: "gpu_portable",
+        device: DeviceChoice::Gpu,
+        profile: Profile::Portable,
+        emulate: NOTHING,
+        share: Share::Auto,
+    },
 ];
 
 const NO_GPU: &str = "this machine has no GPU driver; install Mesa 25 or newer for its software one";
@@ -61,7 +89,9 @@ fn main() -> ExitCode {
     for guest in guests {
         let is_wide = ["mathlib", "hash", "signal", "kernels"].contains(&&*guest.name);
         let is_shipped = ["O2", "release", "ReleaseFast"].contains(&&*guest.level);
-        for way in WAYS.into_iter().chain((is_wide && is_shipped).then_some(EMULATING)) {
+        let is_plain = ["O0", "debug", "Debug"].contains(&&*guest.level);
+        let more = (is_wide && is_shipped).then_some(EMULATING).into_iter().chain(is_plain.then_some(SHARING));
+        for way in WAYS.into_iter().chain(more) {
             trials.push(trial(guest.clone(), way, committed.clone()));
         }
     }

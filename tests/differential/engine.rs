@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use wavelift::device::gpu::{self, Adapter, GpuDevice, GpuOptions};
 use wavelift::device::{Access, Device, cpu};
-use wavelift_translator::{Coarsen, Emulate, Options, Profile};
+use wavelift_translator::{Coarsen, Emulate, Flatten, Options, Profile};
 
 use crate::case::{Case, End, Program};
 use crate::interpreter::{Form, Interpreter};
@@ -154,9 +154,12 @@ pub fn gpu_device(profile: Profile) -> Result<&'static GpuDevice, String> {
     static DEVICES: [OnceLock<Result<GpuDevice, String>>; 2] = [OnceLock::new(), OnceLock::new()];
     let open = || {
         let adapter = adapter().ok_or("there is no adapter")?;
-        // Four invocations at once in one of the two.
-        let coarsen = if profile == Profile::Portable { Coarsen::Always } else { Coarsen::Never };
-        let device = GpuDevice::open(adapter, &GpuOptions { profile, coarsen, ..GpuOptions::default() });
+        // Four invocations at once in one of the two, and rounds of loops as invocations.
+        let (coarsen, flatten) = match profile {
+            Profile::Portable => (Coarsen::Always, Flatten::Always),
+            Profile::Vulkan => (Coarsen::Never, Flatten::Never),
+        };
+        let device = GpuDevice::open(adapter, &GpuOptions { profile, coarsen, flatten, ..GpuOptions::default() });
         device.map_err(|error| error.to_string())
     };
     DEVICES[usize::from(profile == Profile::Portable)].get_or_init(open).as_ref().map_err(String::clone)
@@ -180,7 +183,7 @@ fn gpu_device_of_words() -> Result<&'static GpuDevice, String> {
     static DEVICE: OnceLock<Result<GpuDevice, String>> = OnceLock::new();
     let open = || {
         let adapter = adapter().ok_or("there is no adapter")?;
-        let options = GpuOptions { coarsen: Coarsen::Always, ..GpuOptions::default() };
+        let options = GpuOptions { coarsen: Coarsen::Always, flatten: Flatten::Always, ..GpuOptions::default() };
         let device = GpuDevice::open_changed(adapter, &options, None, |features| {
             (features.storage8, features.storage16) = (false, false);
             // What NVIDIA's driver needs must be right elsewhere.

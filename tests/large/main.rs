@@ -17,7 +17,7 @@ use wavelift::device::gpu::{GpuDevice, GpuOptions, Limits, Transfers};
 use wavelift::device::{Access, Context, Device, LaunchError, cpu};
 use wavelift::text::Language;
 use wavelift_translator::layout::{POOL_READ, POOL_WRITTEN};
-use wavelift_translator::{BufferParam, Coarsen, LINEAR, Layout, Options, Profile, Shape, translate};
+use wavelift_translator::{BufferParam, Coarsen, Flatten, LINEAR, Layout, Options, Profile, Shape, translate};
 
 /// Both profiles, each with one of the two ways of transfers.
 const DEVICES: [(Profile, Transfers); 2] =
@@ -58,7 +58,7 @@ fn main() {
 }
 
 fn open((profile, transfers): (Profile, Transfers), limits: Limits) -> Result<GpuDevice, Failed> {
-    let options = GpuOptions { profile, coarsen: Coarsen::Always, ..Default::default() };
+    let options = GpuOptions { profile, coarsen: Coarsen::Always, flatten: Flatten::Always, ..Default::default() };
     Ok(GpuDevice::open_limited(&adapter()?, &options, Some(transfers), limits)?)
 }
 

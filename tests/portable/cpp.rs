@@ -49,6 +49,7 @@ impl Launch {
             Input::GlobalHigh(global) => (self.globals[global as usize] >> 32) as u32,
             Input::GlobalWord { global, word } => (self.globals[global as usize] >> (32 * word)) as u32,
             Input::Pointer { .. } => unreachable!("no launch of these has pointers"),
+            Input::Rounds => unreachable!("none of these is flattened"),
         }
     }
 }

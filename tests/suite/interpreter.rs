@@ -77,6 +77,7 @@ pub fn interpret_all<'f>(
             pointers: &[],
             data: &data,
             fuel: FUEL,
+            ..Invocation::default()
         };
         let mut args = vec![index as u32, words[immediate::ITERATIONS as usize], words[immediate::BLOCK_SIZE as usize]];
         args.extend(&words[immediate::SLOTS as usize..]);

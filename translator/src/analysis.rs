@@ -12,6 +12,7 @@ pub(crate) mod phase;
 pub(crate) mod pointers;
 pub mod ranges;
 pub mod roots;
+pub mod rounds;
 pub(crate) mod side_table;
 pub mod stack_offsets;
 pub mod stack_pointer;

@@ -270,7 +270,7 @@ fn unsupported(function: &Function, what: impl Into<String>, at: Option<Location
         _ if function.name.is_empty() => function.index.to_string(),
         _ => function.name.clone(),
     };
-    Error::Unsupported { what: what.into(), function_name, at }
+    Error::Unsupported { what: what.into(), function_name, at, too_large: false }
 }
 
 /// The error for a builder call at the wrong place.

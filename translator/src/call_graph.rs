@@ -85,6 +85,11 @@ impl<'e> Slice<'e> {
         Slice { module, functions: HashMap::new(), environment, known, may_recurse: false, quick: None }
     }
 
+    /// The module whose functions they are.
+    pub fn module(&self) -> &'e Module {
+        self.module
+    }
+
     /// The same, in which the quick phases of known functions come before these.
     pub fn with_quick_phases(self) -> Self {
         Slice { quick: Some(QuickPhases::default()), ..self }
@@ -173,13 +178,26 @@ impl<'e> Slice<'e> {
     }
 
     fn refuse(&self, at: Location, what: String) -> Error {
-        Error::Unsupported { what, function_name: self.module.function_name(at.function), at: Some(at) }
+        Error::Unsupported {
+            what,
+            function_name: self.module.function_name(at.function),
+            at: Some(at),
+            too_large: false,
+        }
     }
 
     /// Lifts one function; returns the calls that surely reach their callees, the first one last.
     fn enter(&mut self, function: u32) -> Result<Vec<Edge>> {
         let lifted = frontend::lift(self.module, function, self.known)?;
-        let constants = self.entry_constants(&lifted);
+        let mut calls = self.sure_calls(&lifted)?;
+        calls.reverse();
+        self.functions.insert(function, Rc::new(lifted));
+        Ok(calls)
+    }
+
+    /// The calls that surely reach their callees, in order.
+    fn sure_calls(&self, lifted: &Function) -> Result<Vec<Edge>> {
+        let constants = self.entry_constants(lifted);
         let mut calls = Vec::new();
         for stmt in lifted.regions.iter().flat_map(|region| &region.stmts) {
             match &stmt.kind {
@@ -187,7 +205,7 @@ impl<'e> Slice<'e> {
                 StmtKind::CallIndirect { table, args, results } => {
                     let Some((entry, params)) = args.split_last() else { continue };
                     let Some(entry) = constants.get(entry).copied() else { continue };
-                    let (caller, at, entry, among) = (&lifted, stmt.at, Some(entry), None);
+                    let (caller, at, entry, among) = (lifted, stmt.at, Some(entry), None);
                     let call = Indirect { caller, at, table: *table, entry, among, params, results };
                     if let Dispatch::Fixed(Outcome::Runs(callee)) = self.dispatch(&call)? {
                         calls.push((callee, stmt.at));
@@ -196,9 +214,36 @@ impl<'e> Slice<'e> {
                 _ => {}
             }
         }
-        calls.reverse();
-        self.functions.insert(function, Rc::new(lifted));
         Ok(calls)
+    }
+
+    /// The functions that the calls of a function may come to: of an indirect call each one that it finds in the table, where
+    /// `among` says what its entry is one of.
+    pub fn callees<'a>(&self, caller: &Function, among: impl Fn(Location) -> Option<&'a BTreeSet<u32>>) -> Vec<u32> {
+        let constants = self.entry_constants(caller);
+        let mut callees = Vec::new();
+        for stmt in caller.regions.iter().flat_map(|region| &region.stmts) {
+            match &stmt.kind {
+                StmtKind::Call { callee, .. } => callees.push(*callee),
+                StmtKind::CallIndirect { table, args, results } => {
+                    let Some((entry, params)) = args.split_last() else { continue };
+                    let (at, entry, among) = (stmt.at, constants.get(entry).copied(), among(stmt.at));
+                    let outcomes =
+                        match self.dispatch(&Indirect { caller, at, table: *table, entry, among, params, results }) {
+                            Ok(Dispatch::Fixed(outcome)) => vec![outcome],
+                            Ok(Dispatch::Any(outcomes)) => outcomes,
+                            Err(_) => Vec::new(),
+                        };
+                    let runs = outcomes.into_iter().filter_map(|outcome| match outcome {
+                        Outcome::Runs(function) => Some(function),
+                        Outcome::Traps(_) | Outcome::Never => None,
+                    });
+                    callees.extend(runs.collect::<BTreeSet<u32>>());
+                }
+                _ => {}
+            }
+        }
+        callees
     }
 
     /// The constants that number the table's entry of an indirect call.

@@ -108,6 +108,8 @@ pub enum Error {
         function_name: String,
         /// Where it stands, if it stands at one place.
         at: Option<Location>,
+        /// Whether it is refused for its size alone, so that a smaller form may be lifted.
+        too_large: bool,
     },
     /// Lifting the kernel is more work than [`Options::max_work`](crate::Options::max_work); the CPU device can run it.
     #[error("Lifting the kernel `{function_name}` is more work than the limit of {limit} steps.")]
@@ -126,7 +128,7 @@ impl Error {
     /// The error as a sentence that names the source line, too, where the module has DWARF that does.
     pub fn sentence(&self, module: &Module) -> String {
         match self {
-            Error::Unsupported { what, function_name, at: Some(at) } => {
+            Error::Unsupported { what, function_name, at: Some(at), .. } => {
                 let place = module.place(at.offset);
                 format!("Kernels can't be lifted with {what} (function `{function_name}`, {place}).")
             }

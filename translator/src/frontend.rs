@@ -120,6 +120,7 @@ impl<'m> Lifter<'m> {
             vars: Vec::new(),
             labels: 0,
             stack_words: 0,
+            states: None,
             data: Default::default(),
         };
         let at = Location { function: index, offset: module.body(index).map_or(0, |b| b.range().start as u32) };
@@ -181,7 +182,12 @@ impl<'m> Lifter<'m> {
     }
 
     fn unsupported(&self, what: impl Into<String>) -> Error {
-        Error::Unsupported { what: what.into(), function_name: self.function.name.clone(), at: Some(self.list.at) }
+        Error::Unsupported {
+            what: what.into(),
+            function_name: self.function.name.clone(),
+            at: Some(self.list.at),
+            too_large: false,
+        }
     }
 
     fn pop(&mut self) -> Result<Value> {
@@ -558,5 +564,10 @@ pub(crate) fn type_of(ty: ValType) -> Option<Type> {
 }
 
 fn unsupported_type(name: &str, ty: ValType, at: Location) -> Error {
-    Error::Unsupported { what: format!("values of type `{ty}`"), function_name: name.into(), at: Some(at) }
+    Error::Unsupported {
+        what: format!("values of type `{ty}`"),
+        function_name: name.into(),
+        at: Some(at),
+        too_large: false,
+    }
 }

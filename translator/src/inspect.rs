@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use crate::analysis::roots::{Root, Roots, roots};
 use crate::ir::{Function, Op, Stmt, StmtKind, Type, Value};
 use crate::pointers::{Pointer, Target};
-use crate::{Error, Module, Options, Result, Shape, analysis};
+use crate::speculation::{Assumption, is_large, is_worth};
+use crate::{Error, Module, Options, Result, Shader, Shape, Speculation, analysis};
 
 pub use updates::PlainUpdate;
 
@@ -108,7 +109,11 @@ pub struct Inspection {
     /// Number of words of the module's data segments that it takes for what they are in a new instance; the host looks before
     /// each launch.
     pub known_data: usize,
-    /// Size of the SPIR-V in words, or why the kernel can't be lifted.
+    /// Whether four neighbouring invocations can run as one ([`Options::coarsen`]).
+    pub coarsens: bool,
+    /// What a smaller form assumes, which devices take where the exact one is refused or large, and check in each launch.
+    pub assumes: Vec<Assumption>,
+    /// Size of the SPIR-V of the exact form in words, or why the kernel can't be lifted.
     pub verdict: Result<usize>,
 }
 
@@ -128,6 +133,8 @@ pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Insp
         plain_updates: Vec::new(),
         words: shape.environment.words.len(),
         known_data: 0,
+        coarsens: false,
+        assumes: Vec::new(),
         verdict: Ok(0),
     };
     match crate::on_deep_stack(options, || crate::simplified(module, function, &shape, options)) {
@@ -143,15 +150,56 @@ pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Insp
             inspection.float64 = uses(Type::F64);
         }
         Err(error) => {
+            inspection.assumes = assumes(module, function, &shape, options, None)?;
             inspection.verdict = Err(error);
             return Ok(inspection);
         }
     }
-    inspection.verdict = crate::translate(module, function, &shape, options).map(|shader| shader.words.len());
-    if let Err(error @ Error::Internal(_)) = inspection.verdict {
-        return Err(error);
-    }
+    inspection.verdict = match crate::translate(module, function, &shape, options) {
+        Ok(shader) => {
+            inspection.coarsens = coarsens(&shader, module, function, &shape, options)?;
+            inspection.assumes = assumes(module, function, &shape, options, Some(shader.accesses))?;
+            Ok(shader.words.len())
+        }
+        Err(error @ Error::Internal(_)) => return Err(error),
+        Err(error) => {
+            inspection.assumes = assumes(module, function, &shape, options, None)?;
+            Err(error)
+        }
+    };
     Ok(inspection)
+}
+
+/// Whether a kernel gets a form that runs four invocations as one.
+fn coarsens(exact: &Shader, module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<bool> {
+    if !exact.may_coarsen {
+        return Ok(false);
+    }
+    match crate::translate(module, function, shape, &Options { coarsen: true, ..*options }) {
+        Ok(coarse) => Ok(coarse.interface.lanes > 1),
+        Err(error @ Error::Internal(_)) => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
+/// What the form of a kernel assumes that devices take in place of the exact one, which has so many accesses or is refused.
+fn assumes(
+    module: &Module,
+    function: u32,
+    shape: &Shape,
+    options: &Options,
+    exact: Option<u32>,
+) -> Result<Vec<Assumption>> {
+    if options.speculation.any() || exact.is_some_and(|exact| !is_large(exact, options)) {
+        return Ok(Vec::new());
+    }
+    match crate::translate(module, function, shape, &Options { speculation: Speculation::ALL, ..*options }) {
+        Ok(form) if is_worth(form.accesses, exact.unwrap_or(u32::MAX)) => {
+            Ok(form.interface.assumptions().into_iter().collect())
+        }
+        Err(error @ Error::Internal(_)) => Err(error),
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// Statements that the body reaches.

@@ -208,6 +208,19 @@ pub struct Function {
     pub stack_words: u32,
     /// What [`Op::LoadData`] loads: the words of the module's data segments that the function needs, little endian.
     pub data: std::sync::Arc<[u32]>,
+    /// The loop in which functions run that are kept once; `None` where there are none.
+    pub states: Option<States>,
+}
+
+/// The loop that [`passes::share`](crate::passes) makes: each iteration runs one state, a stretch of a function up to where
+/// it calls another, or comes back to its caller. The loop's region is a `Switch` of them all, of which none yields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct States {
+    /// Its label.
+    pub label: Label,
+    /// For each case of the switch, where the outermost of the guest's loops begins that the state runs in, in its function
+    /// or a caller; `None` if it runs in none.
+    pub around: Vec<Option<Location>>,
 }
 
 /// A list of statements and what comes after them.

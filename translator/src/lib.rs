@@ -47,7 +47,8 @@ mod targets;
 pub mod testing;
 mod work;
 
-pub use analysis::launch_checks::{LaunchChecks, LaunchState, LinearReach};
+pub use analysis::launch_checks::{LaunchChecks, LaunchState, LinearReach, Proved};
+pub use analysis::rounds::Rounds;
 pub use error::{Error, Location, Result, TrapKind};
 pub use inspect::{AccessSummary, Inspection, MemoryRoot, PlainUpdate, Resolution, inspect};
 pub use layout::Layout;
@@ -55,9 +56,9 @@ pub use libm::{How, LibraryCall, Recognition};
 pub use lines::SourceLine;
 pub use module::Module;
 pub use options::{
-    Access, Binding, BufferParam, Coarsen, DEFAULT_WORK, Emulate, Environment, Features, FloatMode, FloatSupport,
-    Input, Interface, LINEAR, Libm, MAX_GUESS_ERROR, Options, Profile, Shape, TRAP_BINDING, TableEntry, TrapSite,
-    WINDOW_ALIGNMENT, immediate,
+    Access, Binding, BufferParam, Coarsen, DEFAULT_WORK, Emulate, Environment, Features, Flatten, FloatMode,
+    FloatSupport, Input, Interface, LINEAR, Libm, MAX_GUESS_ERROR, Options, Profile, Shape, Share, TRAP_BINDING,
+    TableEntry, TrapSite, WINDOW_ALIGNMENT, immediate,
 };
 pub use pointers::{Pointer, Source};
 pub use reach::next_is_unreachable;
@@ -73,6 +74,7 @@ use analysis::frames::Frames;
 use hash::HashSet;
 use ir::Function;
 use ir::verify::{Stage, verify};
+use passes::share::limits;
 use targets::{Narrowed, Targets};
 
 /// Names this build of the translator: its version, and a hash of its sources and of the versions of the crates that it is
@@ -103,6 +105,11 @@ pub struct Shader {
     pub relies_on: std::sync::Arc<[u32]>,
     /// Whether it is worth trying to have four invocations run as one ([`Options::coarsen`]).
     pub may_coarsen: bool,
+    /// How many rounds its loops have, if they can be flattened ([`Options::flatten`]); `None` in that shader itself.
+    pub rounds: Option<Rounds>,
+    /// Which functions were kept once. Other forms of the kernel for the same launch must be lifted so, too
+    /// ([`Options::share`]): which checks there are depends on it.
+    pub share: Share,
 }
 
 impl Shader {
@@ -119,6 +126,8 @@ impl Shader {
             stack_bytes: 0,
             relies_on: [].into(),
             may_coarsen: false,
+            rounds: None,
+            share: Share::Never,
         }
     }
 }
@@ -137,8 +146,48 @@ pub fn translate(module: &Module, function: u32, shape: &Shape, options: &Option
 
 /// The same on this thread.
 fn translate_here(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Shader> {
-    let (simplified, shape) = simplified_knowing(module, function, shape, options)?;
-    shader(module, simplified, &shape, options)
+    sharing(options, |options| {
+        let (simplified, shape) = simplified_knowing(module, function, shape, options)?;
+        shader(module, simplified, &shape, options)
+    })
+}
+
+/// Something lifted that may be too large to be compiled in bearable time.
+trait Lifted {
+    /// Its accesses of memory, if it is lifted to its end.
+    fn accesses(&self) -> Option<u32>;
+}
+
+impl Lifted for Shader {
+    fn accesses(&self) -> Option<u32> {
+        Some(self.accesses)
+    }
+}
+
+/// Lifts with all functions inlined or, where the kernel is too large then, with functions kept once, more of them each time until
+/// it is no large one any more: the smallest counts. If none is small enough, what the first try was refused for does.
+fn sharing<T: Lifted>(options: &Options, mut lift: impl FnMut(&Options) -> Result<T>) -> Result<T> {
+    let refused = match lift(options) {
+        Err(refused) if limits::may_help(&refused, options) => refused,
+        lifted => return lifted,
+    };
+    let mut best: Option<(u32, T)> = None;
+    for share in limits::TRIES {
+        work::allow(options.max_work);
+        match lift(&Options { share, ..*options }) {
+            Ok(lifted) => match lifted.accesses() {
+                Some(accesses) if speculation::is_large(accesses, options) => {
+                    if best.as_ref().is_none_or(|(fewest, _)| accesses < *fewest) {
+                        best = Some((accesses, lifted));
+                    }
+                }
+                _ => return Ok(lifted),
+            },
+            Err(Error::Unsupported { .. } | Error::TooMuchWork { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    best.map(|(_, lifted)| lifted).ok_or(refused)
 }
 
 /// What [`translate_or_ask`] gives.
@@ -161,16 +210,18 @@ pub enum Answer {
 /// Those of [`translate`].
 pub fn translate_or_ask(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Answer> {
     on_deep_stack(options, || {
-        let simplified = match simplified_or_ask(module, function, shape, options)? {
-            Narrowed::Kernel(simplified) => simplified,
-            Narrowed::Asks(words, _) => return Ok(Answer::Words(words)),
-        };
-        let Simplified { kernel, frames, .. } = &simplified;
-        let asked = analysis::pointers::asked(kernel, module, shape, frames.stack_pointer);
-        match asked.is_empty() {
-            true => Ok(Answer::Shader(Box::new(shader(module, simplified, shape, options)?))),
-            false => Ok(Answer::Pointers(asked)),
-        }
+        sharing(options, |options| {
+            let simplified = match simplified_or_ask(module, function, shape, options)? {
+                Narrowed::Kernel(simplified) => simplified,
+                Narrowed::Asks(words, _) => return Ok(Answer::Words(words)),
+            };
+            let Simplified { kernel, frames, .. } = &simplified;
+            let asked = analysis::pointers::asked(kernel, module, shape, frames.stack_pointer);
+            match asked.is_empty() {
+                true => Ok(Answer::Shader(Box::new(shader(module, simplified, shape, options)?))),
+                false => Ok(Answer::Pointers(asked)),
+            }
+        })
     })
 }
 
@@ -179,12 +230,26 @@ fn shader(module: &Module, simplified: Simplified, shape: &Shape, options: &Opti
 }
 
 fn emit(strict: Strict, shape: &Shape, options: &Options) -> Result<Shader> {
-    let Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen } = strict;
+    let Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen, rounds } =
+        strict;
     let relies_on = relies_on.into();
     work::check(&function.name)?;
     let (words, interface) = backend::emit_coarse(&function, coarse.as_ref(), shape, options)?;
     let stack_bytes = 4 * function.stack_words;
-    Ok(Shader { words, interface, operators, accesses, launch_checks, linear, stack_bytes, relies_on, may_coarsen })
+    let share = if options.share == Share::Auto { Share::Never } else { options.share };
+    Ok(Shader {
+        words,
+        interface,
+        operators,
+        accesses,
+        launch_checks,
+        linear,
+        stack_bytes,
+        relies_on,
+        may_coarsen,
+        rounds,
+        share,
+    })
 }
 
 /// The kernel in strict form, as text: what `--emit ir` shows.
@@ -199,8 +264,25 @@ pub fn emit_ir(module: &Module, function: u32, shape: &Shape, options: &Options)
 }
 
 fn strict(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Strict> {
-    let (simplified, shape) = simplified_knowing(module, function, shape, options)?;
-    strict_form(module, simplified, &shape, options)
+    sharing(options, |options| {
+        let (simplified, shape) = simplified_knowing(module, function, shape, options)?;
+        strict_form(module, simplified, &shape, options)
+    })
+}
+
+impl Lifted for Answer {
+    fn accesses(&self) -> Option<u32> {
+        match self {
+            Answer::Shader(shader) => Some(shader.accesses),
+            Answer::Pointers(_) | Answer::Words(_) => None,
+        }
+    }
+}
+
+impl Lifted for Strict {
+    fn accesses(&self) -> Option<u32> {
+        Some(self.accesses)
+    }
 }
 
 /// What the backend takes, and what is known besides.
@@ -215,6 +297,7 @@ struct Strict {
     launch_checks: LaunchChecks,
     linear: Option<LinearReach>,
     relies_on: Vec<u32>,
+    rounds: Option<Rounds>,
 }
 
 impl Strict {
@@ -253,17 +336,30 @@ fn strict_form_changed(
     }
     change(&mut lowered);
     passes::simplify::simplify(&mut lowered);
-    let (mut launch_checks, conditions) = analysis::launch_checks::launch_checks(&lowered);
-    if options.checks_proved {
-        passes::simplify::simplify_knowing(&mut lowered, &conditions);
+    let mut rounds = passes::flatten::flatten(&lowered);
+    if options.flatten
+        && let Some(flat) = rounds.take()
+    {
+        lowered = checked(flat.function, Stage::Lowered)?;
+        passes::simplify::simplify(&mut lowered);
+    }
+    let rounds = rounds.map(|flat| flat.rounds).filter(|_| !options.flatten);
+    let (mut launch_checks, conditions) = analysis::launch_checks::launch_checks(&mut lowered);
+    if !options.checks_proved.is_empty() {
+        let proved = conditions.iter().enumerate().filter(|(number, _)| options.checks_proved.has(*number));
+        let proved: Vec<ir::Value> = proved.map(|(_, condition)| *condition).collect();
+        passes::simplify::simplify_knowing(&mut lowered, &proved);
         launch_checks = LaunchChecks::default();
     }
     passes::dead_code::remove(&mut lowered);
-    let coarse = passes::coarsen::coarsen(&lowered);
+    let coarse = match analysis::rounds::is_flat(&lowered) {
+        true => passes::coarsen::coarsen_flat(&lowered),
+        false => passes::coarsen::coarsen(&lowered),
+    };
     let may_coarsen = coarse.is_some();
     passes::forward::forward(&mut lowered);
     work::check(&lowered.name)?;
-    let linear = analysis::launch_checks::linear_reach(&lowered);
+    let linear = analysis::launch_checks::linear_reach(&mut lowered);
     let parted = passes::widen::parted_slots(&lowered);
     let function = finish(lowered, options, &parted)?;
     let accesses = count_accesses(&function, options)?;
@@ -272,7 +368,7 @@ fn strict_form_changed(
     let coarse = coarse.map(|coarse| finish_coarse(coarse, &parted, options)).transpose()?;
     let fits = |coarse: &Function| count_accesses(coarse, options).is_ok() && check_nesting(coarse, options).is_ok();
     let coarse = coarse.filter(fits);
-    Ok(Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen })
+    Ok(Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen, rounds })
 }
 
 /// What comes of a function for four invocations of a kernel at once, which accesses words of these slots in parts.
@@ -326,6 +422,7 @@ fn check_stack(function: &Function, options: &Options) -> Result<()> {
         ),
         function_name: function.name.clone(),
         at: None,
+        too_large: true,
     })
 }
 
@@ -346,6 +443,7 @@ fn check_nesting(function: &Function, options: &Options) -> Result<()> {
         ),
         function_name: function.name.clone(),
         at: None,
+        too_large: true,
     })
 }
 
@@ -382,6 +480,7 @@ fn count_accesses(function: &Function, options: &Options) -> Result<u32> {
         ),
         function_name: function.name.clone(),
         at: None,
+        too_large: true,
     })
 }
 
@@ -443,13 +542,13 @@ fn simplified_copying(
     };
     let known = frontend::Known { libm: options.device_libm(), blocks: true, copies };
     let slice = call_graph::Slice::new(module, &shape.environment, known);
-    let (inlined, known_functions) = inlined(slice, function, targets, options)?;
-    let mut kernel = checked(inlined, Stage::Inlined)?;
+    let Inlined { kernel, known_functions, mut dynamic, unplaced } = inlined(slice, function, targets, options)?;
+    let mut kernel = checked(kernel, Stage::Inlined)?;
     let operators = kernel.stmt_count() as u32;
     let cells = module.globals().len() as u32;
     passes::data_drop::expand(&mut kernel, cells);
     let set = passes::promote::promote(&mut kernel, cells);
-    let dynamic = analysis::frames::set_dynamically(&kernel, &set);
+    dynamic.extend(analysis::frames::set_dynamically(&kernel, &set));
     passes::vectors::split(&mut kernel, module, options.max_operators)?;
     kernel = checked(kernel, Stage::Scalar)?;
     tidy(&mut kernel);
@@ -464,7 +563,7 @@ fn simplified_copying(
     }
     let assumes_apart = passes::apart::settle(&mut kernel, shape, stack_pointer);
     let is_dynamic = |pointer| dynamic.contains(&pointer) || analysis::frames::has_variable_array(&kernel, pointer);
-    let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(is_dynamic), guards };
+    let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(is_dynamic), unplaced, guards };
     // By which words functions are found is asked for while that is open, and known then.
     let relies_on = match targets.are_open() {
         true => BTreeSet::new(),
@@ -478,23 +577,35 @@ fn simplified_copying(
     Ok((Simplified { kernel: checked(kernel, Stage::Scalar)?, frames, operators, relies_on }, assumes_apart))
 }
 
-/// The kernel without calls, and the words of the module's data by which functions of the C library are known bit for bit.
-fn inlined(
-    mut slice: call_graph::Slice<'_>,
-    function: u32,
-    targets: &Targets,
-    options: &Options,
-) -> Result<(Function, BTreeSet<u32>)> {
-    if options.speculation.recursion {
-        let inlined = passes::inline::inline_recursive(slice, function, targets, options.max_operators)?;
-        return Ok((inlined, BTreeSet::new()));
-    }
+/// A kernel without calls.
+struct Inlined {
+    kernel: Function,
+    /// The words of the module's data by which functions of the C library are known bit for bit.
+    known_functions: BTreeSet<u32>,
+    /// See [`passes::share::Shared`].
+    dynamic: BTreeSet<u32>,
+    unplaced: u32,
+}
+
+fn inlined(mut slice: call_graph::Slice<'_>, function: u32, targets: &Targets, options: &Options) -> Result<Inlined> {
+    let (most, none) = (options.max_operators, BTreeSet::new());
     // Where doubles are computed on integers, these are much cheaper.
-    if options.emulated().f64 && !targets.are_open() {
+    if options.emulated().f64 && !targets.are_open() && !options.speculation.recursion {
         slice = slice.with_quick_phases();
     }
-    let inlined = passes::inline::inline(&mut slice, function, targets, options.max_operators)?;
-    Ok((inlined, slice.into_relied_on()))
+    if let Share::Called { .. } = options.share
+        && !targets.are_open()
+        && let Some(shared) = passes::share::share(&mut slice, function, targets, options)?
+    {
+        let passes::share::Shared { kernel, dynamic, unplaced } = shared;
+        return Ok(Inlined { kernel, known_functions: slice.into_relied_on(), dynamic, unplaced });
+    }
+    if options.speculation.recursion {
+        let kernel = passes::inline::inline_recursive(slice, function, targets, most)?;
+        return Ok(Inlined { kernel, known_functions: none.clone(), dynamic: none, unplaced: 0 });
+    }
+    let kernel = passes::inline::inline(&mut slice, function, targets, most)?;
+    Ok(Inlined { kernel, known_functions: slice.into_relied_on(), dynamic: none, unplaced: 0 })
 }
 
 /// The same for a shape with pointers, and the shape without those that the kernel may write.
@@ -520,6 +631,7 @@ fn simplified_knowing<'s>(
 
 fn tidy(kernel: &mut Function) {
     for _ in 0..2 {
+        passes::share::settle::settle(kernel);
         passes::simplify::simplify(kernel);
         passes::dead_code::remove(kernel);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::launch_checks::Proved;
 use crate::layout::Layout;
 use crate::pointers::Pointer;
 use crate::speculation::{Assumption, Speculation};
@@ -64,6 +65,18 @@ pub enum Coarsen {
     /// Never.
     Never,
     /// Where it saves accesses, however few invocations there are. For tests.
+    Always,
+}
+
+/// When the rounds of an invocation's loops become invocations of their own ([`Options::flatten`]).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Flatten {
+    /// Where there are enough of them.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+    /// Wherever that can be done. For tests.
     Always,
 }
 
@@ -226,6 +239,23 @@ pub enum FloatSupport {
     Unsupported,
 }
 
+/// Which functions of a kernel are kept once, as states of a loop, and not inlined wherever they are called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Share {
+    /// Those that are large and called from several places, where the kernel is too large with all of them inlined.
+    #[default]
+    Auto,
+    /// None.
+    Never,
+    /// Those that are called from at least so many places and have at least so many operators. For tests.
+    Called {
+        /// Places, where what is inlined several times counts as often.
+        places: u32,
+        /// Operators, with those of what they call.
+        operators: u32,
+    },
+}
+
 /// How to lift.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Options {
@@ -241,8 +271,8 @@ pub struct Options {
     pub workgroup_size: u32,
     /// What is computed on smaller integers though the device may have it.
     pub emulate: Emulate,
-    /// Leave out the checks of [`LaunchChecks`](crate::LaunchChecks): the host has proved that they hold.
-    pub checks_proved: bool,
+    /// Leave out these checks of [`LaunchChecks`](crate::LaunchChecks): the host has proved that they hold.
+    pub checks_proved: Proved,
     /// Most operators of a kernel after inlining; more is `Unsupported`.
     pub max_operators: u32,
     /// Most accesses of memory that the shader may have in its code, the private stack's included; more is `Unsupported`.
@@ -263,6 +293,11 @@ pub struct Options {
     /// Have an invocation of the shader run four of the kernel's, where that saves accesses of memory
     /// ([`Interface::lanes`]).
     pub coarsen: bool,
+    /// Make the rounds of the kernel's loops invocations, where [`Shader::rounds`](crate::Shader::rounds) says that this can be
+    /// done. The shader is launched for [`Input::Rounds`] times as many then, and so are the ids in its trap record.
+    pub flatten: bool,
+    /// Which functions are kept once.
+    pub share: Share,
 }
 
 /// How much work lifting may be by default ([`Options::max_work`]): ten to twenty seconds, and four times what any of the kernels
@@ -278,7 +313,7 @@ impl Default for Options {
             features: Features::all(),
             workgroup_size: 64,
             emulate: Emulate::default(),
-            checks_proved: false,
+            checks_proved: Proved::NONE,
             max_operators: 1_000_000,
             max_accesses: u32::MAX,
             speculation: Speculation::NONE,
@@ -287,6 +322,8 @@ impl Default for Options {
             max_work: DEFAULT_WORK,
             fuel: None,
             coarsen: false,
+            flatten: false,
+            share: Share::default(),
         }
     }
 }
@@ -510,6 +547,9 @@ pub enum Input {
         /// 0 (the lowest) to 3.
         word: u32,
     },
+    /// How many invocations of a flattened kernel ([`Options::flatten`]) stand for one of the launch's: at least as many as
+    /// [`Rounds::most`](crate::Rounds::most) says.
+    Rounds,
 }
 
 impl std::fmt::Display for Input {
@@ -522,6 +562,7 @@ impl std::fmt::Display for Input {
             Input::GlobalHigh(global) => write!(f, "global_high {global}"),
             Input::Pointer { number, .. } => write!(f, "pointer {number}"),
             Input::GlobalWord { global, word } => write!(f, "global_word {global} {word}"),
+            Input::Rounds => f.write_str("rounds"),
         }
     }
 }

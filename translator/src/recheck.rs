@@ -5,7 +5,7 @@
 use crate::layout::{DATA, PARAMETERS, POOL_READ, POOL_WRITTEN};
 use crate::options::{Input, LINEAR};
 use crate::passes::coarsen::LANES;
-use crate::{Answer, Interface, Module, Options, Shader, Shape, Source};
+use crate::{Answer, Interface, Module, Options, Shader, Shape, Share, Source};
 
 /// The first word of every SPIR-V module.
 const SPIRV_MAGIC: u32 = 0x0723_0203;
@@ -45,12 +45,14 @@ impl Shader {
     fn suits(&self, module: &Module, shape: &Shape, options: &Options) -> bool {
         self.words.first() == Some(&SPIRV_MAGIC)
             && self.launch_checks.is_sound()
-            && (self.launch_checks.is_empty() || !options.checks_proved)
+            && (self.launch_checks.is_empty() || options.checks_proved.is_empty())
+            && self.rounds.as_ref().is_none_or(|rounds| rounds.is_sound() && !options.flatten)
             && self.linear.as_ref().is_none_or(|linear| linear.is_sound())
             && self.accesses <= options.max_accesses
             && self.stack_bytes <= options.max_stack
             && self.relies_on.is_sorted_by(|a, b| a < b)
             && (self.relies_on.is_empty() || shape.environment.initial.is_some())
+            && (options.share == Share::Auto || self.share == options.share)
             && self.interface.suits(module, shape, options)
     }
 }
@@ -66,6 +68,7 @@ impl Interface {
             Input::StackPointer(global) | Input::Global(global) | Input::GlobalHigh(global) => is_global(global),
             Input::GlobalWord { global, word } => is_global(global) && word < 4,
             Input::Pointer { number, .. } => (number as usize) < shape.pointers.len(),
+            Input::Rounds => options.flatten,
         };
         let lanes = if options.coarsen { self.lanes == 1 || self.lanes == LANES } else { self.lanes == 1 };
         lanes

@@ -41,6 +41,7 @@ pub fn structurize(mut function: Function) -> Result<Function> {
         subst: (0..value_count as u32).map(Value).collect(),
         loops: Vec::new(),
         escape: None,
+        kept: Vec::new(),
         inline_depth: 0,
         at: Location::default(),
     };
@@ -84,6 +85,8 @@ struct Emitter {
     subst: Vec<Value>,
     loops: Vec<OpenLoop>,
     escape: Option<Var>,
+    /// The parameters of the loop of states, once that is open: one that a state hands on as it is needs not be set.
+    kept: Vec<Value>,
     inline_depth: usize,
     at: Location,
 }
@@ -340,6 +343,9 @@ impl Emitter {
                 StmtKind::Op { op: Op::Low(LowOp::VarGet(*var)), args: Args::new(), result: Some(*param) },
             );
         }
+        if self.function.states.as_ref().is_some_and(|states| states.label == label) {
+            self.kept.clone_from(&params);
+        }
         self.points.set_loop_vars(label, vars);
         self.loops.push(OpenLoop { label, break_target });
         let at = self.at;
@@ -466,8 +472,13 @@ impl Emitter {
             }
             Target::Continue(label) => {
                 let vars = self.points.loop_vars(label).to_vec();
-                for (var, value) in vars.into_iter().zip(values) {
-                    self.set(list, var, value);
+                let is_states = self.function.states.as_ref().is_some_and(|states| states.label == label);
+                let is_kept = |(number, value): (usize, &Value)| is_states && self.kept.get(number) == Some(value);
+                let kept: Vec<bool> = values.iter().enumerate().map(is_kept).collect();
+                for ((var, value), kept) in vars.into_iter().zip(values).zip(kept) {
+                    if !kept {
+                        self.set(list, var, value);
+                    }
                 }
                 self.go(target, fall, list, escapes)
             }

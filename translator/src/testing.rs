@@ -57,7 +57,15 @@ pub fn stages(module: &Module, kernel: u32) -> Result<Stages> {
 /// # Errors
 /// Those of [`translate`](crate::translate) up to there.
 pub fn simplified(module: &Module, kernel: u32, shape: &Shape) -> Result<Function> {
-    Ok(crate::simplified(module, kernel, shape, &Options::default())?.kernel)
+    simplified_as(module, kernel, shape, &Options::default())
+}
+
+/// The same, lifted as these options say.
+///
+/// # Errors
+/// Those of [`translate`](crate::translate) up to there.
+pub fn simplified_as(module: &Module, kernel: u32, shape: &Shape, options: &Options) -> Result<Function> {
+    Ok(crate::simplified(module, kernel, shape, options)?.kernel)
 }
 
 /// The kernel as the backend takes it.

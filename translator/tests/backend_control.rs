@@ -30,6 +30,7 @@ impl Kernel {
             vars: vec![],
             labels: 0,
             stack_words: 0,
+            states: None,
             data: Default::default(),
         })
     }

@@ -28,6 +28,7 @@ fn empty_function() -> Function {
         vars: vec![],
         labels: 0,
         stack_words: 4,
+        states: None,
         data: [0; 4].into(),
     }
 }
@@ -491,7 +492,7 @@ fn a_missing_type_is_unsupported_at_its_statement() {
         f.body = list.finish(&mut f, Exit::Yield(vec![]));
         let options = Options { features, ..Options::default() };
         match backend::emit(&f, &Shape::distinct(0), &options) {
-            Err(Error::Unsupported { what: said, function_name, at }) => {
+            Err(Error::Unsupported { what: said, function_name, at, .. }) => {
                 assert_eq!((said.as_str(), function_name.as_str(), at), (what, "scale", Some(AT)));
             }
             other => panic!("{other:?}"),

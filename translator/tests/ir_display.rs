@@ -18,6 +18,7 @@ fn function(params: &[Type], results: &[Type]) -> Function {
         vars: Vec::new(),
         labels: 0,
         stack_words: 0,
+        states: None,
         data: Default::default(),
     }
 }

@@ -27,6 +27,7 @@ fn function() -> Function {
         vars: Vec::new(),
         labels: 0,
         stack_words: 0,
+        states: None,
         data: Default::default(),
     }
 }

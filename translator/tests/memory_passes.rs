@@ -5,7 +5,9 @@ mod common;
 use common::count;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::{Function, LowOp, Op, StmtKind};
-use wavelift_translator::{Access, LaunchState, Module, Options, Profile, Shape, TrapKind, testing, translate};
+use wavelift_translator::{
+    Access, LaunchChecks, LaunchState, Module, Options, Profile, Proved, Shape, TrapKind, testing, translate,
+};
 
 const ADDRESSES: [u32; 2] = [0x8000_0000, 0x9000_0000];
 const INVOCATIONS: u32 = 3;
@@ -116,7 +118,7 @@ fn members_that_are_stored_one_by_one_are_stored_at_once_if_they_are_all() {
         assert!(stored != STRUCTURES && behind != STRUCTURES);
         for text in [stored, behind] {
             let module = Module::parse(wat::parse_str(&text).unwrap()).unwrap();
-            for checks_proved in [false, true] {
+            for checks_proved in [Proved::NONE, Proved::ALL] {
                 let options = Options { checks_proved, ..Options::default() };
                 let after = testing::strict(&module, 0, &Shape::distinct(2), &options).unwrap();
                 assert_eq!(quads(&after), expected, "{text}");
@@ -168,11 +170,13 @@ fn checks_that_the_host_decides_are_right_at_the_edge() {
     let checked = translate(&module, kernel, &shape, &Options::default()).unwrap();
     let words =
         |iterations, input: u32, output: u32| [0, 0, 0, iterations, 1, 0, ADDRESSES[0], input, ADDRESSES[1], output];
-    let holds = |iterations, input, output| {
+    let proved = |iterations, input, output| {
         let immediates = words(iterations, input, output);
-        checked.launch_checks.hold(&LaunchState { immediates: &immediates, inputs: &|_| None, iterations })
+        checked.launch_checks.proved(&LaunchState { immediates: &immediates, inputs: &|_| None, iterations })
     };
-    assert!(!checked.launch_checks.is_empty());
+    let all = proved(1, u32::MAX, u32::MAX);
+    let holds = |iterations, input, output| proved(iterations, input, output) == all;
+    assert!(!checked.launch_checks.is_empty() && !all.is_empty());
     for iterations in [1, 2, 100, 0x0fff_ffff] {
         let (input, output) = (iterations * 16, iterations * 4);
         assert!(holds(iterations, input, output), "{iterations}");
@@ -183,10 +187,97 @@ fn checks_that_the_host_decides_are_right_at_the_edge() {
     // 16 times the id wraps: what looks like a small offset is none.
     assert!(!holds(0x1000_0001, u32::MAX, u32::MAX));
     assert!(!holds(1, 0, 0));
-    let proved = translate(&module, kernel, &shape, &Options { checks_proved: true, ..Options::default() }).unwrap();
+    let proved = translate(&module, kernel, &shape, &Options { checks_proved: all, ..Options::default() }).unwrap();
     assert!(proved.interface.trap_sites.is_empty() && proved.launch_checks.is_empty());
     assert_eq!(checked.interface.trap_sites.len(), 5);
     common::assert_valid(&proved.words);
+}
+
+/// `out[i] = in[i % 4 + 0] + … + in[i % 4 + 4 * 15]`, counted as compilers do: the offset by itself, and rounds till it is equal.
+const COUNTED: &str = r#"(module (memory 1)
+  (func (export "kernel") (param $i i32) (param i32 i32) (param $in i32) (param i32) (param $out i32) (param i32)
+    (local $p i32) (local $k i32) (local $sum i32)
+    (local.set $p (i32.add (local.get $in) (i32.shl (i32.rem_u (local.get $i) (i32.const 4)) (i32.const 2))))
+    (loop $again
+      (local.set $sum (i32.add (local.get $sum) (i32.load (local.get $p))))
+      (local.set $p (i32.add (local.get $p) (i32.const 16)))
+      (br_if $again (i32.ne (local.tee $k (i32.add (local.get $k) (i32.const 1))) (i32.const 16))))
+    (i32.store (i32.add (local.get $out) (i32.shl (local.get $i) (i32.const 2))) (local.get $sum))))"#;
+
+/// The checks that hold where the in-buffer has `input` bytes and the out-buffer has `output`.
+fn proved(checks: &LaunchChecks, input: u32, output: u32) -> Proved {
+    let immediates = [0, 0, 0, INVOCATIONS, 1, 0, ADDRESSES[0], input, ADDRESSES[1], output];
+    checks.proved(&LaunchState { immediates: &immediates, inputs: &|_| None, iterations: INVOCATIONS })
+}
+
+#[test]
+fn the_host_decides_checks_in_counted_loops_and_each_by_itself() {
+    let lowered = |text: &str, checks_proved| {
+        let module = Module::parse(wat::parse_str(text).unwrap()).unwrap();
+        let options = Options { checks_proved, ..Options::default() };
+        let shader = translate(&module, 0, &Shape::distinct(2), &options).unwrap();
+        (testing::strict(&module, 0, &Shape::distinct(2), &options).unwrap(), shader)
+    };
+    let down = COUNTED
+        .replace("(local.get $sum) (i32.load (local.get $p))", "(local.get $sum) (i32.load offset=240 (local.get $p))")
+        .replace("(local.get $p) (i32.const 16)", "(local.get $p) (i32.const -16)")
+        .replace("(local.get $k) (i32.const 1)", "(local.get $k) (i32.const -1)")
+        .replace("(i32.const 16))))", "(i32.const -16))))");
+    let below = COUNTED.replace("i32.ne (local.tee", "i32.lt_s (local.tee");
+    assert!(down != COUNTED && below != COUNTED);
+    for text in [COUNTED, &down, &below] {
+        let (before, checked) = lowered(text, Proved::NONE);
+        let checks = &checked.launch_checks;
+        // The last word of the third of three, and their results.
+        let all = proved(checks, 252, 12);
+        let (without, shader) = lowered(text, all);
+        assert!(shader.interface.trap_sites.is_empty(), "{text}\n{without}");
+        assert_eq!(run(&without, 252), run(&before, 252));
+        for (input, output, sites) in [(251, 12, 1), (252, 11, 1), (251, 11, 2), (0, 0, 2), (1 << 20, 12, 0)] {
+            let some = proved(checks, input, output);
+            assert_eq!(some == all, sites == 0, "{input} {output}");
+            let (kept, shader) = lowered(text, some);
+            assert_eq!(shader.interface.trap_sites.len(), sites, "{input} {output}\n{kept}");
+            if output == 12 {
+                assert_eq!(run(&kept, input), run(&before, input), "{input}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_loop_with_checks_is_counted_by_its_own_end() {
+    let ends = |text: &str| {
+        let module = Module::parse(wat::parse_str(text).unwrap()).unwrap();
+        let options = Options { fuel: Some(10), ..Options::default() };
+        run(&testing::strict(&module, 0, &Shape::distinct(2), &options).unwrap(), 252).1
+    };
+    // 16 rounds are few enough to need no fuel; as many as an argument says are not.
+    assert!(ends(COUNTED).iter().all(Result::is_ok));
+    let many = COUNTED.replace("(i32.const 16))))", "(local.get 4))))");
+    assert!(ends(&many).iter().all(|end| matches!(end, Err(Stop::Trap { kind: TrapKind::OutOfFuel, .. }))));
+}
+
+#[test]
+fn words_to_which_nothing_stores_are_loaded_once_around_atomic_accesses() {
+    let text = |slot: &str| {
+        let load = |word| format!("(i32.load offset={word} (i32.add (local.get ${slot}) (i32.const 16)))");
+        format!(
+            r#"(module (memory 1)
+              (func (export "kernel") (param $i i32) (param i32 i32) (param $in i32) (param i32) (param $out i32) (param i32)
+                (drop (i32.atomic.rmw.add (local.get $out) {0}))
+                (drop (i32.atomic.rmw.add offset=4 (local.get $out) {0}))
+                (drop (i32.atomic.rmw.add offset=8 (local.get $out) {1}))))"#,
+            load(0),
+            load(4)
+        )
+    };
+    let loads = |slot: &str| {
+        let lifted = lift(&text(slot));
+        words(&lifted.after) + lanes(&lifted.after)
+    };
+    assert_eq!(loads("in"), 2);
+    assert_eq!(loads("out"), 3);
 }
 
 #[test]

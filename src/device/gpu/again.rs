@@ -3,6 +3,8 @@
 
 use std::sync::{Arc, Weak};
 
+use wavelift_translator::Input;
+
 use crate::device::gpu::context::GpuContext;
 use crate::device::gpu::launch::Ready;
 use crate::device::gpu::variant::Lifted;
@@ -43,7 +45,7 @@ impl LaunchKey {
             || !wasm.droppable_reached(launch.function).is_empty()
             || lifted.asked
             || lifted.window.is_some()
-            || !lifted.kernel.interface().inputs.is_empty();
+            || lifted.kernel.interface().inputs.iter().any(|input| *input != Input::Rounds);
         // One that assumes something may have to be undone.
         (!reads_state && !lifted.kernel.assumed().any()).then(|| (LaunchKey::new(launch), Arc::downgrade(module)))
     }
@@ -57,11 +59,11 @@ impl GpuContext {
         let Known { ready, written, .. } = &*known;
         let budget = ready.budget();
         let full = self.scratch.as_ref().is_none_or(|scratch| self.batch.is_full(scratch, ready.sites()));
-        if full || u64::from(launch.iterations) > budget {
+        if full || ready.invocations > budget {
             return Ok(None);
         }
         self.host_copies.drop_written(|id| written.contains(&id));
-        self.record_deferred(&connection, ready, launch.iterations.into(), budget)?;
+        self.record_deferred(&connection, ready, budget)?;
         Ok(Some(Launched::Deferred))
     }
 

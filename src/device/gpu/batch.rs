@@ -15,7 +15,7 @@ use crate::device::gpu::kept::Lift;
 use crate::device::gpu::pace::Pace;
 use crate::device::gpu::scratch::{MAX_TIMES, Scratch};
 use crate::device::gpu::traps;
-use crate::device::{BufferId, DeviceError, LaunchError, LaunchTimes};
+use crate::device::{BufferId, DeviceError, KernelTrap, LaunchError, LaunchTimes};
 
 /// Most launches of one submission.
 const MOST_RECORDED: usize = 256;
@@ -37,6 +37,8 @@ pub(crate) struct Recorded {
     pub budget: u64,
     /// Where its part of the trap record starts, in bytes.
     pub traps: u64,
+    /// How many invocations stand for an iteration of the guest's.
+    pub rounds: u32,
 }
 
 impl Recorded {
@@ -284,10 +286,13 @@ fn outcomes_of(
         let words = record.get(from..from + launch.sites.len()).unwrap_or_default();
         let run = run.mul_f64(launch.count.max(1) as f64 / all as f64);
         match traps::least(words, &launch.sites) {
-            Some(trap) => Err(LaunchError::Trap(trap)),
+            Some(trap) => {
+                let iteration = trap.iteration / launch.rounds;
+                Err(LaunchError::Trap(KernelTrap { iteration, ..trap }))
+            }
             None => {
                 let (lift, from_cache) = (launch.lift.took, launch.lift.is_from_cache());
-                Ok(LaunchTimes { lift, from_cache, run, ..LaunchTimes::default() })
+                Ok(LaunchTimes { lift, from_cache, run, rounds: launch.rounds, ..LaunchTimes::default() })
             }
         }
     })

@@ -29,6 +29,8 @@ const MAX_DISPATCH: u64 = 1 << 31;
 /// What a kernel is run with.
 struct Arguments<'a> {
     iterations: u32,
+    /// How many invocations of the shader's kernel stand for one of them.
+    rounds: u32,
     block_size: u32,
     /// In list order.
     buffers: &'a [BufferSpec],
@@ -53,6 +55,10 @@ pub(super) struct Ready {
     sites: Arc<[TrapSite]>,
     pace: Arc<Pace>,
     lift: Lift,
+    /// Invocations of the launch.
+    pub(super) invocations: u64,
+    /// How many of them stand for an iteration of the guest's.
+    rounds: u32,
     /// The guest's buffers that are bound.
     buffers: Vec<BufferId>,
 }
@@ -120,6 +126,7 @@ impl GpuContext {
         let moving = started.elapsed();
         let arguments = Arguments {
             iterations: launch.iterations,
+            rounds: lifted.rounds,
             block_size: launch.block_size,
             buffers: &launch.buffers,
             inputs: &lifted.inputs,
@@ -145,7 +152,8 @@ impl GpuContext {
         block_size: u32,
         buffers: &[BufferSpec],
     ) -> Result<LaunchTimes, LaunchError> {
-        let arguments = Arguments { iterations, block_size, buffers, inputs: &[], lift: Lift::default(), key: None };
+        let lift = Lift::default();
+        let arguments = Arguments { iterations, rounds: 1, block_size, buffers, inputs: &[], lift, key: None };
         match self.run_with(kernel, &arguments, false)? {
             Launched::Done(times) => Ok(times),
             Launched::Deferred => Err(LaunchError::Internal(AFTER_FAILURE.into())),
@@ -161,7 +169,8 @@ impl GpuContext {
         block_size: u32,
         buffers: &[BufferSpec],
     ) -> Result<Launched, LaunchError> {
-        let arguments = Arguments { iterations, block_size, buffers, inputs: &[], lift: Lift::default(), key: None };
+        let lift = Lift::default();
+        let arguments = Arguments { iterations, rounds: 1, block_size, buffers, inputs: &[], lift, key: None };
         self.run_with(kernel, &arguments, true)
     }
 
@@ -179,7 +188,8 @@ impl GpuContext {
         let places = self.pooled(&connection, &interface.layout, &slots)?;
         let group = interface.workgroup_size * interface.lanes;
         let budget = budget_of(&kernel.pace, group);
-        let at_once = u64::from(arguments.iterations) <= budget;
+        let invocations = u64::from(arguments.iterations) * u64::from(arguments.rounds);
+        let at_once = invocations <= budget;
         // A first launch waits for the driver's compiler in any case, and shows how fast the kernel is.
         let defer = defer && at_once && compile.is_zero() && places.is_empty() && interface.parameters_size == 0;
         if !defer && !self.settle(&connection) {
@@ -207,11 +217,12 @@ impl GpuContext {
             sites: kernel.sites.clone(),
             pace: kernel.pace.clone(),
             lift: arguments.lift,
+            invocations,
+            rounds: arguments.rounds,
             buffers,
         };
-        let iterations = u64::from(arguments.iterations);
         if defer {
-            self.record_deferred(&connection, &ready, iterations, budget)?;
+            self.record_deferred(&connection, &ready, budget)?;
             if let Some((key, module)) = arguments.key.clone() {
                 self.keep_launch(key, Known { ready: Ready { lift: Lift::default(), ..ready }, written, module });
             }
@@ -223,7 +234,7 @@ impl GpuContext {
             self.run_part(&connection, &ready, 0..0, budget)?;
             compile += started.elapsed();
         }
-        let run = match self.run_all(&connection, &ready, iterations) {
+        let run = match self.run_all(&connection, &ready) {
             Err(LaunchError::Trap(trap)) if trap.kind.bail_out().is_some() => {
                 if !self.shared.forgets_restoring.load(Ordering::Relaxed) {
                     copies.restore(&connection)?;
@@ -237,16 +248,17 @@ impl GpuContext {
         moving += started.elapsed();
         let Lift { took: lift, .. } = arguments.lift;
         let from_cache = arguments.lift.is_from_cache();
-        Ok(Launched::Done(LaunchTimes { lift, from_cache, compile, run: run + moving, ..LaunchTimes::default() }))
+        let (run, rounds) = (run + moving, arguments.rounds);
+        Ok(Launched::Done(LaunchTimes { lift, from_cache, compile, run, rounds, ..LaunchTimes::default() }))
     }
 
     /// All invocations, in as many submissions as the kernel's pace asks for.
-    fn run_all(&mut self, connection: &Connection, ready: &Ready, iterations: u64) -> Result<Duration, LaunchError> {
+    fn run_all(&mut self, connection: &Connection, ready: &Ready) -> Result<Duration, LaunchError> {
         let (mut first, mut run) = (0, Duration::ZERO);
-        while first < iterations {
+        while first < ready.invocations {
             self.interrupt.check()?;
             let budget = ready.budget();
-            let end = iterations.min(first + budget);
+            let end = ready.invocations.min(first + budget);
             // Later submissions have higher iteration ids: the least one that traps is in the first that does.
             let took = self.run_part(connection, ready, first..end, budget)?;
             ready.pace.learn(budget, end - first, took);
@@ -276,10 +288,9 @@ impl GpuContext {
         &mut self,
         connection: &Connection,
         ready: &Ready,
-        iterations: u64,
         budget: u64,
     ) -> Result<(), LaunchError> {
-        self.record(connection, ready, 0..iterations, budget)?;
+        self.record(connection, ready, 0..ready.invocations, budget)?;
         // If this fails, that is what becomes of the launch: the batch knows.
         let _ = self.batch.submit_if_due(connection);
         Ok(())
@@ -305,6 +316,7 @@ impl GpuContext {
             count: part.end - part.start,
             budget,
             traps,
+            rounds: ready.rounds,
         };
         let buffers = ready.buffers.iter().copied();
         Ok(self
@@ -574,6 +586,7 @@ mod tests {
         };
         let arguments = |inputs| Arguments {
             iterations: 100,
+            rounds: 1,
             block_size: 8,
             buffers: &[],
             inputs,

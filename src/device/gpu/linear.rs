@@ -37,7 +37,7 @@ impl<'a> CallerState<'a> {
         CallerState { caller, memory_size }
     }
 
-    /// The values of the interface's inputs but the window's start, which is 0. `pointers` has those of the shape's.
+    /// The values of the interface's inputs but the window's start and the rounds, which are 0. `pointers` has those of the shape's.
     ///
     /// # Errors
     /// [`LaunchError::Unsupported`] for a memory of 4 GiB, whose size is no word.
@@ -52,7 +52,7 @@ impl<'a> CallerState<'a> {
                     LaunchError::Unsupported("Kernels can't reach a linear memory of 4 GiB on a GPU.".to_string())
                 });
             }
-            Input::WindowStart => return Ok(0),
+            Input::WindowStart | Input::Rounds => return Ok(0),
             Input::StackPointer(global) => (global, 0, !15),
             Input::Global(global) => (global, 0, u128::MAX),
             Input::GlobalHigh(global) => (global, 32, u128::MAX),

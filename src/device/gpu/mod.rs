@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use wavelift_translator as translator;
-use wavelift_translator::{Coarsen, Emulate, Features, FloatMode, Libm, Profile, Speculate};
+use wavelift_translator::{Coarsen, Emulate, Features, Flatten, FloatMode, Libm, Profile, Share, Speculate};
 
 use crate::device::{Context, Device, DeviceError, DeviceInfo, LaunchError};
 use crate::disk_cache::DiskCache;
@@ -73,6 +73,10 @@ pub struct GpuOptions {
     pub speculate: Speculate,
     /// When an invocation of a shader runs four of the kernel's.
     pub coarsen: Coarsen,
+    /// When the rounds of an invocation's loops become invocations.
+    pub flatten: Flatten,
+    /// Which functions of a kernel are kept once and not inlined wherever they are called.
+    pub share: Share,
     /// Which 64-bit types are computed on smaller integers even where the adapter has them.
     pub emulate: Emulate,
     /// Invocations of a group; 64 where it is `None`. Cut down to the device's limit.
@@ -93,6 +97,8 @@ impl Default for GpuOptions {
             libm: None,
             speculate: Speculate::default(),
             coarsen: Coarsen::default(),
+            flatten: Flatten::default(),
+            share: Share::default(),
             emulate: Emulate::default(),
             workgroup_size: None,
             timed: false,
@@ -148,6 +154,7 @@ pub(crate) struct Shared {
     options: translator::Options,
     speculate: Speculate,
     coarsen: Coarsen,
+    flatten: Flatten,
     /// A bug that tests plant: what a form that bailed out wrote stays.
     forgets_restoring: AtomicBool,
     kernels: KernelCache,
@@ -171,6 +178,7 @@ impl Shared {
             options,
             speculate: Speculate::default(),
             coarsen: Coarsen::default(),
+            flatten: Flatten::default(),
             forgets_restoring: AtomicBool::new(false),
             kernels: KernelCache::new(None),
             faults: connection.faults.clone(),
@@ -186,6 +194,11 @@ const MAX_ACCESSES: u32 = 2_000;
 /// Largest private stack of a kernel, in bytes. Mesa's software driver compiles 16 KiB in 4 s, and 256 KiB in 79; a GPU's
 /// driver keeps it for every invocation that can be under way, a quarter of a million on large ones.
 const MAX_STACK: u32 = 32 << 10;
+
+/// The options with the limits that kernels have on any GPU.
+pub fn within_limits(options: translator::Options) -> translator::Options {
+    translator::Options { max_accesses: MAX_ACCESSES, max_stack: MAX_STACK, ..options }
+}
 
 /// By how much less fuel an invocation has on a GPU than on a processor: an H200 runs about as many operators of a loop each second,
 /// and fewer where they wait for memory.
@@ -277,15 +290,14 @@ impl GpuDevice {
             max_work: options.lift_work,
             features,
             emulate: options.emulate,
+            share: options.share,
             workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),
-            max_accesses: MAX_ACCESSES,
-            max_stack: MAX_STACK,
             max_nesting: if connection.software { MAX_NESTING_SOFTWARE } else { u32::MAX },
-            ..translator::Options::default()
+            ..within_limits(translator::Options::default())
         };
         let shared = Shared::new(adapter, (connection, transfers), limits, lifting);
-        let GpuOptions { timed, speculate, coarsen, .. } = *options;
-        let shared = Shared { timed, speculate, coarsen, kernels: KernelCache::new(kept), ..shared };
+        let GpuOptions { timed, speculate, coarsen, flatten, .. } = *options;
+        let shared = Shared { timed, speculate, coarsen, flatten, kernels: KernelCache::new(kept), ..shared };
         Ok(GpuDevice { shared: Arc::new(shared) })
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use wavelift_translator as translator;
 use wavelift_translator::{
-    Answer, Assumption, Interface, Profile, Shader, Shape, Source, Speculation, TRAP_BINDING, TrapSite,
+    Answer, Assumption, Interface, Profile, Shader, Shape, Share, Source, Speculation, TRAP_BINDING, TrapSite,
 };
 
 use crate::device::gpu::bindings;
@@ -190,8 +190,10 @@ struct Key {
     module: u64,
     function: u32,
     shape: Shape,
-    checks_proved: bool,
+    checks_proved: translator::Proved,
     coarsen: bool,
+    flatten: bool,
+    share: Share,
     speculation: Speculation,
     /// Whether the translator may ask for pointers instead.
     may_ask: bool,
@@ -199,8 +201,8 @@ struct Key {
 
 impl Key {
     fn new(module: &GuestModule, function: u32, shape: Shape, options: &translator::Options, may_ask: bool) -> Key {
-        let translator::Options { checks_proved, coarsen, speculation, .. } = *options;
-        Key { module: module.id, function, shape, checks_proved, coarsen, speculation, may_ask }
+        let translator::Options { checks_proved, coarsen, flatten, share, speculation, .. } = *options;
+        Key { module: module.id, function, shape, checks_proved, coarsen, flatten, share, speculation, may_ask }
     }
 }
 
@@ -395,6 +397,7 @@ mod tests {
             what: "`memory.grow`".into(),
             function_name: "f".into(),
             at: Some(Location { function: 1, offset: 9 }),
+            too_large: false,
         };
         assert!(matches!(refusal(unsupported), LaunchError::Unsupported(text) if text.contains("memory.grow")));
         assert!(matches!(refusal(translator::Error::NotAKernel("No.".into())), LaunchError::Unsupported(_)));

@@ -6,10 +6,11 @@
 use std::sync::Arc;
 
 use wavelift_translator::layout::DATA;
+use wavelift_translator::passes::coarsen::LANES;
 use wavelift_translator::pointers::{LaunchMemory, Resolved};
 use wavelift_translator::speculation::{is_large, is_worth};
 use wavelift_translator::{
-    Coarsen, Environment, Input, LINEAR, LaunchState, Layout, Options, Shape, Speculate, Speculation,
+    Coarsen, Environment, Flatten, Input, LINEAR, LaunchState, Layout, Options, Shape, Share, Speculate, Speculation,
 };
 
 use crate::device::gpu::Shared;
@@ -35,6 +36,8 @@ pub(super) struct Lifted {
     pub stores: bool,
     /// Whether the form depends on words of memory that were read for it.
     pub asked: bool,
+    /// How many invocations stand for one of the launch's.
+    pub rounds: u32,
 }
 
 /// What lifting for a launch comes to.
@@ -108,10 +111,10 @@ impl GpuContext {
     ) -> Result<Lifted, LaunchError> {
         let left = self.shared.kernels.speculation(&launch.module, launch.function);
         let (speculate, options) = (self.shared.speculate, self.shared.options);
-        let mut form = |speculation| self.lifted_knowing(launch, environment, state, connection, speculation);
+        let mut form = |options: Options| self.lifted_knowing(launch, environment, state, connection, options);
         let exact = match speculate {
-            Speculate::Always if left.any() => return form(left),
-            _ => form(Speculation::NONE),
+            Speculate::Always if left.any() => return form(Options { speculation: left, ..options }),
+            _ => form(options),
         };
         if speculate != Speculate::Auto || !left.any() {
             return exact;
@@ -122,20 +125,25 @@ impl GpuContext {
             Err(LaunchError::Unsupported(_)) => u32::MAX,
             Err(_) => return exact,
         };
-        match form(left) {
+        // Where functions are kept once in the exact form, this needs it, too.
+        let share = exact.as_ref().map_or(options.share, |lifted| match lifted.kernel.shader.share {
+            Share::Never => options.share,
+            share => share,
+        });
+        match form(Options { speculation: left, share, ..options }) {
             Ok(speculative) if is_worth(speculative.kernel.shader.accesses, accesses) => Ok(speculative),
             _ => exact,
         }
     }
 
-    /// The kernel for this launch, with these assumptions, and what is known of the module's data.
+    /// The kernel for this launch, lifted as these options say, and what is known of the module's data.
     fn lifted_knowing(
         &mut self,
         launch: &Launch,
         environment: &Environment,
         state: &mut CallerState<'_>,
         connection: &Connection,
-        speculation: Speculation,
+        options: Options,
     ) -> Result<Lifted, LaunchError> {
         let shared = self.shared.clone();
         let mut lift = Lift::default();
@@ -143,7 +151,7 @@ impl GpuContext {
         loop {
             let initial = shared.kernels.changed.of(&launch.module, launch.function);
             let environment = Environment { initial, ..environment.clone() };
-            match self.lifted_as(launch, &environment, state, connection, speculation)? {
+            match self.lifted_as(launch, &environment, state, connection, options)? {
                 Form::Lifted(mut lifted) => {
                     lifted.lift.add(lift);
                     return Ok(*lifted);
@@ -163,12 +171,11 @@ impl GpuContext {
         environment: &Environment,
         state: &mut CallerState<'_>,
         connection: &Connection,
-        speculation: Speculation,
+        options: Options,
     ) -> Result<Form, LaunchError> {
         let (mut shape, slots) = shape_of(&launch.buffers);
         shape.environment = environment.clone();
         let shared = self.shared.clone();
-        let options = Options { speculation, ..shared.options };
         let mut lifter = Lifter { shared: &shared, launch, options, lift: Lift::default() };
         let immediates = all_immediates(launch, &slots);
         let mut lifting = lifter.get_or_ask(&shape)?;
@@ -190,6 +197,7 @@ impl GpuContext {
                 knowing(&mut lifter, &mut shape, resolved, state, &immediates)?
             }
         };
+        lifter.options.share = kernel.shader.share;
         let mut words = state.words(kernel.interface(), &pointers)?;
         let input = |input: Input| words.iter().find(|(known, _)| *known == input).map(|(_, word)| *word);
         let known = LaunchState { immediates: &immediates, inputs: &input, iterations: launch.iterations };
@@ -199,12 +207,25 @@ impl GpuContext {
         }
         let asked = asks || !kernel.shader.relies_on.is_empty();
         check_words(&kernel, &shape.environment, &words, &known)?;
-        let checks = &kernel.shader.launch_checks;
-        if !checks.is_empty() && checks.hold(&known) {
-            lifter.options.checks_proved = true;
+        let reach = kernel.shader.linear.as_ref();
+        let window = reach.map(|reach| state.window(reach, &known));
+        let stores = reach.is_some_and(|reach| reach.stores);
+        let rounds = self.rounds(&kernel, &known).unwrap_or(1);
+        if rounds > 1 {
+            lifter.options.flatten = true;
+            kernel = lifter.get(&shape)?;
+            words.push((Input::Rounds, rounds));
+        }
+        let input = |input: Input| words.iter().find(|(known, _)| *known == input).map(|(_, word)| *word);
+        // There are fewer than 2^32.
+        let invocations = launch.iterations * rounds;
+        let known = LaunchState { immediates: &immediates, inputs: &input, iterations: invocations };
+        let proved = kernel.shader.launch_checks.proved(&known);
+        if !proved.is_empty() {
+            lifter.options.checks_proved = proved;
             kernel = lifter.get(&shape)?;
         }
-        if kernel.shader.may_coarsen && self.is_to_coarsen(connection, launch.iterations) {
+        if kernel.shader.may_coarsen && self.is_to_coarsen(connection, invocations) {
             lifter.options.coarsen = true;
             let coarse = lifter.get(&shape)?;
             match coarse.interface().lanes {
@@ -212,8 +233,6 @@ impl GpuContext {
                 _ => kernel = coarse,
             }
         }
-        let reach = kernel.shader.linear.as_ref();
-        let (window, stores) = (reach.map(|reach| state.window(reach, &known)), reach.is_some_and(|r| r.stores));
         if let (Some(window), Some((_, word))) = (window, words.iter_mut().find(|(i, _)| *i == Input::WindowStart)) {
             *word = window.start;
         }
@@ -232,7 +251,7 @@ impl GpuContext {
         let used = |(input, word): &(Input, u32)| kernel.interface().inputs.contains(input).then_some(*word);
         let inputs = words.iter().filter_map(used).collect();
         let lift = lifter.lift;
-        Ok(Form::Lifted(Box::new(Lifted { kernel, lift, inputs, window, stores, asked })))
+        Ok(Form::Lifted(Box::new(Lifted { kernel, lift, inputs, window, stores, asked, rounds })))
     }
 }
 
@@ -242,7 +261,30 @@ const MANY: u32 = 1 << 18;
 /// The same of GPUs that are software.
 const MANY_IN_SOFTWARE: u32 = 1 << 13;
 
+/// A launch of fewer invocations than this is flattened, as is one of any number where that is asked for.
+const FEW: u32 = 1 << 20;
+/// Fewest rounds for which it is.
+const ENOUGH_ROUNDS: u32 = 4;
+
 impl GpuContext {
+    /// How many invocations are to stand for one of a launch's, if it is to be flattened.
+    fn rounds(&self, kernel: &Kernel, known: &LaunchState<'_>) -> Option<u32> {
+        let program = kernel.shader.rounds.as_ref()?;
+        let always = match self.shared.flatten {
+            Flatten::Never => return None,
+            Flatten::Always => true,
+            Flatten::Auto => false,
+        };
+        if !always && known.iterations >= FEW {
+            return None;
+        }
+        let most = program.most(known, self.shared.options.fuel)?;
+        // Four neighbours are of one invocation then.
+        let rounds = most.checked_next_multiple_of(LANES)?;
+        let fits = u64::from(rounds) * u64::from(known.iterations) < u64::from(u32::MAX);
+        (fits && (always || most >= ENOUGH_ROUNDS)).then_some(rounds)
+    }
+
     fn is_to_coarsen(&self, connection: &Connection, iterations: u32) -> bool {
         match self.shared.coarsen {
             Coarsen::Never => false,

@@ -120,6 +120,7 @@ impl Analysis for TrailingZeros<'_> {
     fn transfer(&mut self, op: &Op, args: &[Value], result: Value, facts: &[u32]) -> u32 {
         match op {
             Op::Const(Const::I32(x)) => x.trailing_zeros(),
+            Op::Undefined => Type::I32.bits(),
             Op::Const(Const::I64(x)) => x.trailing_zeros(),
             Op::Wasm(op) => self.wasm(*op, args, facts),
             Op::Select => facts[args[0].index()].min(facts[args[1].index()]).min(int_bits(self.function.ty(result))),

@@ -49,6 +49,9 @@ pub struct Frames {
     pub stack_pointer: Option<u32>,
     /// Whether a frame's size is not known before it is made (`alloca`).
     pub dynamic: bool,
+    /// Bytes of frames at no known distance from the stack pointer: those of functions that are kept once and called from frames
+    /// of different sizes.
+    pub unplaced: u32,
     /// What accesses of the stack are checked for, in a form that assumes
     /// [`Assumption::Slots`](crate::Assumption::Slots).
     pub guards: Option<Guards>,
@@ -72,7 +75,8 @@ impl Frames {
             }
             _ => None,
         });
-        let depth = below.max().unwrap_or(0).max(offsets.depth()).min(MAX_BYTES).next_multiple_of(16);
+        let depth = below.max().unwrap_or(0).max(offsets.depth()).max(self.unplaced);
+        let depth = depth.min(MAX_BYTES).next_multiple_of(16);
         depth + if self.dynamic { DYNAMIC_BYTES } else { 0 }
     }
 }

@@ -3,9 +3,12 @@
 //! The condition of such a check depends on the launch's parameters and the iteration id alone, as when element `id` of
 //! a buffer is accessed: whether a buffer holds as many elements as there are iterations is known before the
 //! launch. The conditions are kept as a small program, which the host evaluates with the id as the interval of all
-//! ids. Where none can hold, the launch runs a shader without these checks.
+//! ids, and parameters of counted loops as that of all iterations. The launch runs a shader without those checks that can't fail.
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+mod loops;
 
 use super::dataflow;
 use crate::hash::{HashMap, HashMapExt};
@@ -25,9 +28,9 @@ pub struct LaunchChecks {
 
 /// One operator; operands are numbers of steps before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Step {
-    op: Op,
-    args: Vec<usize>,
+pub(super) struct Step {
+    pub(super) op: Op,
+    pub(super) args: Vec<usize>,
 }
 
 impl LaunchChecks {
@@ -41,17 +44,49 @@ impl LaunchChecks {
         is_sound(&self.steps, self.conditions.iter().copied())
     }
 
-    /// Whether no invocation of a launch can fail any of the checks.
+    /// The checks that no invocation of a launch can fail.
     ///
-    /// False is no proof of the contrary.
-    pub fn hold(&self, launch: &LaunchState<'_>) -> bool {
+    /// That others can is not said by this.
+    pub fn proved(&self, launch: &LaunchState<'_>) -> Proved {
         let ranges = run(&self.steps, launch);
-        self.conditions.iter().all(|condition| ranges[*condition] == Range::exactly(0))
+        let mut proved = if self.conditions.is_empty() { 0 } else { u64::MAX >> (64 - self.conditions.len().min(64)) };
+        for (number, condition) in self.conditions.iter().enumerate() {
+            if ranges[*condition] != Range::exactly(0) {
+                proved &= !Proved::bit(number);
+            }
+        }
+        Proved(proved)
+    }
+}
+
+/// Checks of a kernel that the host has proved to hold in a launch, by their numbers in [`LaunchChecks`]; those from the 64th on
+/// are one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Proved(u64);
+
+impl Proved {
+    /// None of them.
+    pub const NONE: Proved = Proved(0);
+    /// All of them.
+    pub const ALL: Proved = Proved(u64::MAX);
+
+    /// Whether it is none.
+    pub fn is_empty(self) -> bool {
+        self == Proved::NONE
+    }
+
+    fn bit(number: usize) -> u64 {
+        1 << number.min(63)
+    }
+
+    /// Whether a check is one of them.
+    pub(crate) fn has(self, number: usize) -> bool {
+        self.0 & Proved::bit(number) != 0
     }
 }
 
 /// Whether operands stand before the steps that take them, and what is asked for is there.
-fn is_sound(steps: &[Step], mut asked: impl Iterator<Item = usize>) -> bool {
+pub(super) fn is_sound(steps: &[Step], mut asked: impl Iterator<Item = usize>) -> bool {
     let are_before = |(number, step): (usize, &Step)| step.args.iter().all(|arg| *arg < number);
     steps.iter().enumerate().all(are_before) && asked.all(|step| step < steps.len())
 }
@@ -101,7 +136,7 @@ impl LinearReach {
             return (0, size);
         }
         let ranges = self.ranges(launch);
-        let words = self.words.iter().map(|word| ranges[*word]);
+        let words = self.words.iter().map(|word| ranges[*word].plain());
         let (low, high) = words.fold((u64::MAX, 0), |(low, high), r| (r.low.min(low), (r.high + 1).max(high)));
         let end = (high * 4).min(size.into());
         ((low.saturating_mul(4)).min(end) as u32, end as u32)
@@ -118,7 +153,7 @@ impl LinearReach {
             return false;
         }
         let ranges = self.ranges(launch);
-        self.stored.iter().map(|word| ranges[*word]).all(|stored| {
+        self.stored.iter().map(|word| ranges[*word].plain()).all(|stored| {
             let apart = |address: u64| address + 4 <= stored.low * 4 || address >= (stored.high + 1) * 4;
             words.iter().all(|address| apart((*address).into()))
         })
@@ -136,7 +171,8 @@ impl LinearReach {
     }
 }
 
-/// The values that an `I32` can have, both ends included; a `Bool` is 0 or 1.
+/// The values that an `I32` can have, both ends included, modulo 2^32: `low` is a number of 32 bits, and `high` less than 2^32 above
+/// it. A `Bool` is 0 or 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Range {
     low: u64,
@@ -151,12 +187,23 @@ impl Range {
         Range { low: value.into(), high: value.into() }
     }
 
-    /// A result as if integers had no end, taken modulo 2^32 where that keeps it one interval.
+    /// A result as if integers had no end, taken modulo 2^32.
     fn wrapped(low: u64, high: u64) -> Range {
-        match low >> 32 == high >> 32 {
-            true => Range { low: low & u64::from(u32::MAX), high: high & u64::from(u32::MAX) },
-            false => Range::ANY,
+        if high - low > u64::from(u32::MAX) {
+            return Range::ANY;
         }
+        let rounds = low >> 32 << 32;
+        Range { low: low - rounds, high: high - rounds }
+    }
+
+    /// The same as numbers of 32 bits: any, if it wraps.
+    fn plain(self) -> Range {
+        if self.high > u64::from(u32::MAX) { Range::ANY } else { self }
+    }
+
+    /// Whether no value is a negative number, taken as signed.
+    fn is_not_negative(self) -> bool {
+        self.high <= i32::MAX as u64
     }
 
     fn decided(always: bool, never: bool) -> Range {
@@ -175,18 +222,38 @@ fn evaluate(op: &Op, args: &[Range], launch: &LaunchState<'_>) -> Range {
         Op::Low(low) => low,
         _ => return Range::ANY,
     };
+    let end = 1u64 << 33;
     match (low, args) {
+        (LowOp::IAdd, [a, b]) => return Range::wrapped(a.low + b.low, a.high + b.high),
+        (LowOp::ISub, [a, b]) => return Range::wrapped(a.low + end - b.high, a.high + end - b.low),
+        _ => {}
+    }
+    let args: SmallVec<[Range; 3]> = args.iter().map(|arg| arg.plain()).collect();
+    match (low, &args[..]) {
         (LowOp::IterationId, []) => Range { low: 0, high: u64::from(launch.iterations.saturating_sub(1)) },
         (LowOp::Immediate(word), []) => {
             launch.immediates.get(*word as usize).map_or(Range::ANY, |w| Range::exactly(*w))
         }
         (LowOp::Input(input), []) => (launch.inputs)(*input).map_or(Range::ANY, Range::exactly),
-        (LowOp::IAdd, [a, b]) => Range::wrapped(a.low + b.low, a.high + b.high),
-        (LowOp::ISub, [a, b]) => Range::wrapped((a.low + (1 << 32)) - b.high, (a.high + (1 << 32)) - b.low),
         (LowOp::IMul, [a, b]) => Range::wrapped(a.low * b.low, a.high * b.high),
         (LowOp::Shl, [a, b]) if b.low == b.high && b.low < 32 => Range::wrapped(a.low << b.low, a.high << b.low),
         (LowOp::ShrU, [a, b]) if b.low == b.high && b.low < 32 => Range { low: a.low >> b.low, high: a.high >> b.low },
         (LowOp::And, [a, b]) => Range { low: 0, high: a.high.min(b.high) },
+        // As the ends of counts are made comparable (`trip_counts`).
+        (LowOp::Xor, [a, b]) if *b == Range::exactly(0) => *a,
+        (LowOp::Xor, [a, b]) if *b == Range::exactly(1 << 31) => Range::wrapped(a.low + b.low, a.high + b.low),
+        (LowOp::Xor, [a, b]) if *b == Range::exactly(u32::MAX) => Range { low: b.low - a.high, high: b.low - a.low },
+        (LowOp::Xor, [a, b]) if *b == Range::exactly(u32::MAX >> 1) => {
+            Range::wrapped((1 << 32) + b.low - a.high, (1 << 32) + b.low - a.low)
+        }
+        (LowOp::UDiv, [a, b]) if b.low > 0 => Range { low: a.low / b.high, high: a.high / b.low },
+        (LowOp::URem, [a, b]) if b.low > 0 => Range { low: 0, high: a.high.min(b.high - 1) },
+        (LowOp::SDiv, [a, b]) if b.low > 0 && a.is_not_negative() && b.is_not_negative() => {
+            Range { low: a.low / b.high, high: a.high / b.low }
+        }
+        (LowOp::SRem, [a, b]) if b.low > 0 && a.is_not_negative() && b.is_not_negative() => {
+            Range { low: 0, high: a.high.min(b.high - 1) }
+        }
         (LowOp::UMin, [a, b]) => Range { low: a.low.min(b.low), high: a.high.min(b.high) },
         (LowOp::UMax, [a, b]) => Range { low: a.low.max(b.low), high: a.high.max(b.high) },
         (LowOp::ULt, [a, b]) => Range::decided(a.high < b.low, a.low >= b.high),
@@ -197,6 +264,8 @@ fn evaluate(op: &Op, args: &[Range], launch: &LaunchState<'_>) -> Range {
         (LowOp::BOr, [a, b]) => Range { low: a.low | b.low, high: a.high | b.high },
         // A condition that is not evaluated may be anything.
         (LowOp::BNot, [a]) => Range { low: 1 - a.high.min(1), high: 1 - a.low.min(1) },
+        (LowOp::Select, [cond, a, _]) if *cond == Range::exactly(1) => *a,
+        (LowOp::Select, [cond, _, b]) if *cond == Range::exactly(0) => *b,
         (LowOp::Select, [_, a, b]) => Range { low: a.low.min(b.low), high: a.high.max(b.high) },
         _ => Range::ANY,
     }
@@ -217,6 +286,11 @@ fn is_evaluated(op: &Op) -> bool {
                 | LowOp::Shl
                 | LowOp::ShrU
                 | LowOp::And
+                | LowOp::Xor
+                | LowOp::UDiv
+                | LowOp::URem
+                | LowOp::SDiv
+                | LowOp::SRem
                 | LowOp::UMin
                 | LowOp::UMax
                 | LowOp::ULt
@@ -232,9 +306,13 @@ fn is_evaluated(op: &Op) -> bool {
     }
 }
 
-/// Finds the checks that the host can decide: the program, and the conditions' values in the function.
-pub fn launch_checks(function: &Function) -> (LaunchChecks, Vec<Value>) {
-    let mut defs: HashMap<Value, (Op, Vec<Value>)> = HashMap::new();
+/// What computes a value.
+type Defs = HashMap<Value, (Op, Vec<Value>)>;
+
+/// Finds the checks that the host can decide: the program, and the conditions' values in the function. The function is left as
+/// it is.
+pub fn launch_checks(function: &mut Function) -> (LaunchChecks, Vec<Value>) {
+    let mut defs = Defs::new();
     let mut conditions = Vec::new();
     for id in dataflow::regions(function) {
         for stmt in &function.region(id).stmts {
@@ -252,6 +330,9 @@ pub fn launch_checks(function: &Function) -> (LaunchChecks, Vec<Value>) {
             }
         }
     }
+    if !conditions.is_empty() {
+        loops::define(function, &mut defs);
+    }
     let mut program = Program::new(&defs, false);
     let (mut checks, mut decided) = (Vec::new(), Vec::new());
     for condition in conditions {
@@ -264,8 +345,9 @@ pub fn launch_checks(function: &Function) -> (LaunchChecks, Vec<Value>) {
 }
 
 /// Finds what a lowered kernel can reach of linear memory; `None` if it does not access it.
-pub fn linear_reach(function: &Function) -> Option<LinearReach> {
-    let mut defs: HashMap<Value, (Op, Vec<Value>)> = HashMap::new();
+/// The function is left as it is.
+pub fn linear_reach(function: &mut Function) -> Option<LinearReach> {
+    let mut defs = Defs::new();
     let mut indices = Vec::new();
     let mut reach = LinearReach::default();
     for id in dataflow::regions(function) {
@@ -291,6 +373,7 @@ pub fn linear_reach(function: &Function) -> Option<LinearReach> {
     if indices.is_empty() {
         return None;
     }
+    loops::define(function, &mut defs);
     let mut program = Program::new(&defs, true);
     for (index, stores, is_double) in indices {
         match program.step(index) {
@@ -310,7 +393,7 @@ pub fn linear_reach(function: &Function) -> Option<LinearReach> {
 }
 
 struct Program<'d> {
-    defs: &'d HashMap<Value, (Op, Vec<Value>)>,
+    defs: &'d Defs,
     /// Whether what the host can't compute may be any number.
     any: bool,
     steps: Vec<Step>,
@@ -322,7 +405,7 @@ struct Program<'d> {
 const ANYTHING: Op = Op::Low(LowOp::LoadStack);
 
 impl<'d> Program<'d> {
-    fn new(defs: &'d HashMap<Value, (Op, Vec<Value>)>, any: bool) -> Self {
+    fn new(defs: &'d Defs, any: bool) -> Self {
         Program { defs, any, steps: Vec::new(), numbers: HashMap::new() }
     }
 
@@ -379,7 +462,7 @@ mod tests {
             edges.iter().flat_map(|a| edges.iter().map(|b| (*a, *b))).filter(|(a, b)| a <= b).collect();
         let mut seen = 0;
         let launch = LaunchState { immediates: &[], inputs: &|_| None, iterations: 0 };
-        for op in [IAdd, ISub, IMul, Shl, ShrU, And, UMin, UMax, ULt, ULe, Eq, Ne] {
+        for op in [IAdd, ISub, IMul, Shl, ShrU, And, Xor, UDiv, URem, SDiv, SRem, UMin, UMax, ULt, ULe, Eq, Ne] {
             for (a, b) in &intervals {
                 for (c, d) in &intervals {
                     let range = |low: u32, high: u32| Range { low: low.into(), high: high.into() };
@@ -392,7 +475,7 @@ mod tests {
                         };
                         seen += 1;
                         assert!(
-                            result.low <= value && value <= result.high,
+                            [value, value + (1 << 32)].iter().any(|v| (result.low..=result.high).contains(v)),
                             "{op:?} {x} {y}: {value} not in {result:?}"
                         );
                     }

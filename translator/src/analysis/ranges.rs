@@ -300,11 +300,18 @@ impl<'f> Walker<'f> {
 
     fn op(&mut self, op: &Op, args: &[Value], result: Value) {
         let is_int = self.function.ty(result) == Type::I32;
+        let is_int = is_int && !self.is_unreached(op, args);
         self.facts[result.index()] = is_int.then(|| self.operator(op, args));
         self.linears[result.index()] = self.sum_of(op, args).filter(|_| is_int);
         if self.linears[result.index()].as_ref().is_some_and(|sum| !sum.terms.is_empty()) {
             self.facts[result.index()] = Some(self.refined(result));
         }
+    }
+
+    /// Whether nothing has reached an operator so far: one on what a state of shared functions is yet to be given.
+    fn is_unreached(&self, op: &Op, args: &[Value]) -> bool {
+        let is_open = |arg: &Value| self.function.ty(*arg) == Type::I32 && self.get(*arg).is_none();
+        *op == Op::Undefined || self.function.states.is_some() && args.iter().any(is_open)
     }
 
     fn arm(&mut self, cond: Value, holds: bool, region: RegionId, arrived: &mut Arrived) -> bool {

@@ -568,6 +568,7 @@ impl Analysis for LinearCombinations<'_> {
             Op::Load(access) | Op::Atomic(_, access) => Self::loaded(access),
             Op::GlobalGet(global) => self.global(*global, result),
             Op::GlobalWord { .. } | Op::Vector(_) => Fact::Loaded,
+            Op::Undefined => Fact::Unreached,
             Op::Const(_)
             | Op::Store(_)
             | Op::Fence

@@ -92,6 +92,7 @@ impl Analysis for Distances {
             },
             // `sp | 4` where the low bits are zero is how compilers write `sp + 4`, but a guest may misalign its stack.
             Op::Select => self.join(fact(0), fact(1)),
+            Op::Undefined => Fact::Unreached,
             _ => Fact::Unknown,
         }
     }

@@ -31,6 +31,7 @@ pub fn stack_pointer(function: &Function, module: &Module, shape: &Shape) -> Res
             ),
             function_name: function.name.clone(),
             at: None,
+            too_large: false,
         }),
     }
 }

@@ -4,10 +4,10 @@
 //! A loop is counted if every way back to its start adds the same constant to one of its parameters, and lies behind a test
 //! of that parameter against a value from outside the loop which fails at last. Other exits may end it before.
 
-use std::collections::{HashMap, HashSet};
-
+use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, StmtKind, Type, Value};
+use crate::work;
 
 /// Longest chain of sums that is looked through.
 const MAX_CHAIN: u32 = 8;
@@ -23,6 +23,8 @@ pub struct Count {
     pub stays_when: bool,
     /// Whether the count is all that the condition says, or else that may end the loop for other reasons, too.
     pub direct: bool,
+    /// Whether the condition says nothing but that.
+    pub whole: bool,
     /// What is tested: the parameter and `offset`.
     pub counter: Value,
     /// What each iteration adds to the parameter.
@@ -81,7 +83,7 @@ impl Definitions {
     }
 
     /// The value as a sum of another and a constant.
-    fn sum(&self, mut value: Value) -> (Value, i32) {
+    pub fn sum(&self, mut value: Value) -> (Value, i32) {
         let mut offset = 0i32;
         for _ in 0..MAX_CHAIN {
             match self.operators.get(&value).map(|(op, args)| (op, &args[..])) {
@@ -101,6 +103,18 @@ impl Definitions {
     }
 }
 
+/// The regions below a loop's, with it.
+pub fn below(function: &Function, body: RegionId) -> Vec<RegionId> {
+    let (mut regions, mut seen, mut next) = (vec![body], HashSet::from_iter([body]), 0);
+    while let Some(id) = regions.get(next).copied() {
+        let stmts = &function.region(id).stmts;
+        work::spend(stmts.len());
+        regions.extend(stmts.iter().flat_map(|stmt| stmt.kind.regions()).filter(|region| seen.insert(*region)));
+        next += 1;
+    }
+    regions
+}
+
 /// A loop, as far as its counting concerns.
 pub struct Looking<'a> {
     pub function: &'a Function,
@@ -112,11 +126,11 @@ pub struct Looking<'a> {
 }
 
 impl Looking<'_> {
-    /// How the loop counts, if it does.
+    /// How the loop counts, if it does: by the first test that does not trap where it fails, or by the first one that does.
     pub fn count(&self) -> Option<Count> {
         let defined = self.defined();
         let back: HashSet<RegionId> = self.below.iter().copied().filter(|id| self.goes_back(*id)).collect();
-        let mut found = None;
+        let mut traps = None;
         for (index, stmt) in self.function.region(self.body).stmts.iter().enumerate() {
             let StmtKind::If { cond, then, otherwise, .. } = &stmt.kind else {
                 // What goes back in front of a test is not held by it.
@@ -127,15 +141,20 @@ impl Looking<'_> {
             };
             let arms = [(*otherwise, true), (*then, false)];
             let leaves = arms.into_iter().find(|(arm, _)| self.leaves(*arm, index, &back));
-            if let Some((_, stays_when)) = leaves {
-                let found_here = self.test(*cond, stays_when, &defined);
-                found = found_here.map(|count| Count { branch: *then, stays_when, ..count });
+            if let Some((arm, stays_when)) = leaves
+                && let Some(count) = self.test(*cond, stays_when, &defined)
+            {
+                let count = Count { branch: *then, stays_when, ..count };
+                if !matches!(self.function.region(arm).exit, Exit::Trap(_)) {
+                    return Some(count);
+                }
+                traps = traps.or(Some(count));
             }
-            if found.is_some() || self.any_below(*then, &back) || self.any_below(*otherwise, &back) {
+            if self.any_below(*then, &back) || self.any_below(*otherwise, &back) {
                 break;
             }
         }
-        found
+        traps
     }
 
     fn defined(&self) -> HashSet<Value> {
@@ -189,7 +208,7 @@ impl Looking<'_> {
             (LowOp::BNot, &[inner], _) => self.test(inner, !holds, defined),
             (LowOp::BAnd, &[a, b], true) | (LowOp::BOr, &[a, b], false) => {
                 let either = self.test(a, holds, defined).or_else(|| self.test(b, holds, defined));
-                either.map(|count| Count { direct: false, ..count })
+                either.map(|count| Count { direct: false, whole: false, ..count })
             }
             (op, &[a, b], _) => {
                 let (op, a, b) = match (op, holds) {
@@ -235,11 +254,22 @@ impl Looking<'_> {
         };
         // A last step over the end of all numbers counts as endless, and need not be.
         let direct = test == Test::Differs || step.unsigned_abs() == 1;
-        Some(Count { number, branch: self.body, stays_when: true, direct, counter, step, offset, test, limit })
+        Some(Count {
+            number,
+            branch: self.body,
+            stays_when: true,
+            direct,
+            whole: true,
+            counter,
+            step,
+            offset,
+            test,
+            limit,
+        })
     }
 
     /// What each way back adds to a parameter.
-    fn step(&self, number: usize, param: Value) -> Option<i32> {
+    pub fn step(&self, number: usize, param: Value) -> Option<i32> {
         let back = self.below.iter().filter(|id| self.goes_back(**id));
         let mut steps = back.map(|id| {
             let (from, step) = self.definitions.sum(self.function.region(*id).exit.values()[number]);
@@ -281,6 +311,16 @@ impl Count {
 
     /// The same as code: `evaluate` of the parameter's present value, which is `start`.
     pub fn emit(&self, function: &mut Function, list: &mut ListBuilder, start: Value) -> Value {
+        self.emit_with_distance(function, list, start).0
+    }
+
+    /// The same and, where it is a value divided by the size of a step without a rest (or else without end), that value.
+    pub fn emit_with_distance(
+        &self,
+        function: &mut Function,
+        list: &mut ListBuilder,
+        start: Value,
+    ) -> (Value, Option<Value>) {
         let size = self.step.unsigned_abs();
         let offset = list.i32(function, self.offset as u32);
         let tested = list.low(function, LowOp::IAdd, &[start, offset], Type::I32);
@@ -293,7 +333,7 @@ impl Count {
                 let (a, b) = if self.step < 0 { (tested, limit) } else { (limit, tested) };
                 let apart = list.low(function, LowOp::ISub, &[a, b], Type::I32);
                 if size == 1 {
-                    return apart;
+                    return (apart, Some(apart));
                 }
                 let (mask, shift) = (list.i32(function, size - 1), list.i32(function, size.trailing_zeros()));
                 let rest = list.low(function, LowOp::And, &[apart, mask], Type::I32);
@@ -301,14 +341,14 @@ impl Count {
                 let zero = list.i32(function, 0);
                 let even = list.low(function, LowOp::Eq, &[rest, zero], Type::Bool);
                 let endless = list.i32(function, u32::MAX);
-                list.low(function, LowOp::Select, &[even, steps, endless], Type::I32)
+                (list.low(function, LowOp::Select, &[even, steps, endless], Type::I32), Some(apart))
             }
             Test::Below { signed, or_equal, falling } => {
                 let flip = (if signed { 1 << 31 } else { 0 }) ^ (if falling { u32::MAX } else { 0 });
                 let flip = list.i32(function, flip);
                 let tested = list.low(function, LowOp::Xor, &[tested, flip], Type::I32);
                 let limit = list.low(function, LowOp::Xor, &[limit, flip], Type::I32);
-                emit_steps(function, list, [tested, limit], size, or_equal)
+                (emit_steps(function, list, [tested, limit], size, or_equal), None)
             }
         }
     }
@@ -381,6 +421,7 @@ mod tests {
                         branch: RegionId(0),
                         stays_when: true,
                         direct: true,
+                        whole: true,
                         counter: Value(1),
                         step,
                         offset,

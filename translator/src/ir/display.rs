@@ -119,6 +119,7 @@ impl fmt::Display for Op {
             Op::DataDrop(segment) => write!(f, "data.drop {segment}"),
             Op::LoadData => f.write_str("load_data"),
             Op::LoadDataPair => f.write_str("load_data_pair"),
+            Op::Undefined => f.write_str("undefined"),
             Op::GlobalGet(index) => write!(f, "global.get {index}"),
             Op::GlobalSet(index) => write!(f, "global.set {index}"),
             Op::GlobalWord { global, word } => write!(f, "global_word {global} {word}"),

@@ -60,6 +60,7 @@ pub fn eval(op: &Op, args: &[Const]) -> Result<Const, EvalError> {
         | Op::DataDrop(_)
         | Op::LoadData
         | Op::LoadDataPair
+        | Op::Undefined
         | Op::GlobalGet(_)
         | Op::GlobalSet(_)
         | Op::GlobalWord { .. } => Err(NotPure),

@@ -169,13 +169,24 @@ pub struct Invocation<'a> {
     /// The bytes of each data segment; none of those that were dropped, as active ones are. What the invocation drops is
     /// dropped for itself.
     pub data: &'a [&'a [u8]],
+    /// How many invocations of a flattened kernel stand for one of the launch's.
+    pub rounds: u32,
     /// Most loop iterations after the first, and calls, in sum.
     pub fuel: u64,
 }
 
 impl Default for Invocation<'_> {
     fn default() -> Self {
-        Invocation { immediates: &[], iteration: 0, globals: &[], tables: &[], pointers: &[], data: &[], fuel: 1 << 20 }
+        Invocation {
+            immediates: &[],
+            iteration: 0,
+            globals: &[],
+            tables: &[],
+            pointers: &[],
+            data: &[],
+            rounds: 1,
+            fuel: 1 << 20,
+        }
     }
 }
 
@@ -221,6 +232,7 @@ pub fn run<'f>(
         tables: invocation.tables,
         pointers: invocation.pointers,
         data: invocation.data.to_vec(),
+        rounds: invocation.rounds,
         fuel: invocation.fuel,
         cells: HashMap::new(),
         calls: Vec::new(),
@@ -306,6 +318,7 @@ struct Machine<'m, 'f> {
     tables: &'m [Vec<TableEntry>],
     pointers: &'m [u32],
     data: Vec<&'m [u8]>,
+    rounds: u32,
     fuel: u64,
     /// What [`LowOp::SetCell`] set.
     cells: HashMap<u32, u32>,
@@ -494,6 +507,7 @@ impl<'f> Machine<'_, 'f> {
                 | Op::DataDrop(_),
                 operands,
             ) => self.bulk(op, operands)?.map_err(trap),
+            (Op::Undefined, []) => Ok(Some(Const::I32(0))),
             (Op::LoadData, [Const::I32(index)]) => data_word(frame, *index).map(|word| Some(Const::I32(word))),
             (Op::LoadDataPair, [Const::I32(pair)]) => {
                 let first = pair.saturating_mul(2);

@@ -55,6 +55,9 @@ pub enum Op {
         /// 0 to 3.
         word: u32,
     },
+    /// An `I32` that nothing looks at: what a variable holds before it is set. Analyses may take it for any other value; it is 0.
+    /// No operands.
+    Undefined,
     /// An operator of the lowered form.
     Low(LowOp),
 }
@@ -553,7 +556,8 @@ impl Op {
             | Op::GlobalWord { .. }
             | Op::MemorySize
             | Op::LoadData
-            | Op::LoadDataPair => true,
+            | Op::LoadDataPair
+            | Op::Undefined => true,
             Op::Wasm(op) => !op.can_trap(),
             Op::Load(_)
             | Op::Store(_)

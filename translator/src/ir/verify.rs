@@ -454,6 +454,7 @@ impl Op {
             (Op::DataDrop(_), []) => Some(None),
             (Op::LoadData, [Type::I32]) => Some(Some(Type::I32)),
             (Op::LoadDataPair, [Type::I32]) => Some(Some(Type::I64)),
+            (Op::Undefined, []) => Some(Some(Type::I32)),
             (Op::Low(op), _) => op.result_type(args, vars),
             _ => None,
         }

@@ -275,7 +275,12 @@ impl Expander<'_> {
 
     fn unsupported(&self, what: String) -> Error {
         let at = self.list.at;
-        Error::Unsupported { what, function_name: self.module.function_name(at.function), at: Some(at) }
+        Error::Unsupported {
+            what,
+            function_name: self.module.function_name(at.function),
+            at: Some(at),
+            too_large: false,
+        }
     }
 
     /// Whether two pointers are of different places.

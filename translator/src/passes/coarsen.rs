@@ -20,6 +20,7 @@ use crate::error::{Location, TrapKind};
 use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Args, Exit, Function, Label, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value};
+use crate::passes::merge_checks::merge_checks;
 use shapes::{Place, Plan, Shape, Way};
 
 /// How many invocations run as one: as many as a wide access has words.
@@ -32,9 +33,17 @@ const MAX_STATEMENTS: usize = 600;
 /// A value of each of the four.
 type Lanes = [Value; LANES as usize];
 
+/// The same for a flattened kernel, whose rounds may be several iterations that a compiler made one: what they check is
+/// checked first, for behind what the first of them stores it can't be given up any more.
+pub fn coarsen_flat(kernel: &Function) -> Option<Function> {
+    let mut checked = kernel.clone();
+    merge_checks(&mut checked);
+    coarsen(&checked)
+}
+
 /// The function that does what four neighbouring invocations of a lowered kernel do; `None` where there is none.
 pub fn coarsen(kernel: &Function) -> Option<Function> {
-    if kernel.stack_words > 0 || kernel.stmt_count() > MAX_STATEMENTS {
+    if kernel.stack_words > 0 || kernel.states.is_some() || kernel.stmt_count() > MAX_STATEMENTS {
         return None;
     }
     let mut nested = kernel.clone();
@@ -183,6 +192,7 @@ impl Coarsener<'_> {
     fn define_by_first(&mut self, value: Value, first: Value) {
         let lanes = match self.plan.shape(value) {
             Shape::Affine { stride, .. } => {
+                let first = self.as_multiple(value, first);
                 let mut lanes = [first; LANES as usize];
                 for (number, lane) in (1..).zip(&mut lanes[1..]) {
                     let distance = self.list.i32(&mut self.out, stride.wrapping_mul(number));
@@ -190,17 +200,18 @@ impl Coarsener<'_> {
                 }
                 lanes
             }
-            _ => [self.multiple_of_four(value, first); LANES as usize],
+            _ => [self.as_multiple(value, first); LANES as usize],
         };
         self.lanes[value.index()] = Some(lanes);
     }
 
-    /// A divisor of ids is a multiple of four from its definition on, or the four are run one by one.
-    fn multiple_of_four(&mut self, value: Value, copy: Value) -> Value {
-        if !self.plan.divisors.contains(&value) || self.plan.constant(value).is_some() {
-            return copy;
-        }
-        let (low, zero, high) = (LANES - 1, 0, !(LANES - 1));
+    /// A divisor of ids is a multiple of four from its definition on, and where rounds start in a buffer one of as many bytes as
+    /// the four access, or the four are run one by one.
+    fn as_multiple(&mut self, value: Value, copy: Value) -> Value {
+        let of_divisor = self.plan.divisors.contains(&value).then_some(LANE_BITS);
+        let bits = self.plan.bases.get(&value).copied().max(of_divisor);
+        let Some(bits) = bits.filter(|_| self.plan.constant(value).is_none()) else { return copy };
+        let (low, zero, high) = ((1 << bits) - 1, 0, !((1 << bits) - 1));
         let [low, zero, high] = [low, zero, high].map(|number| self.list.i32(&mut self.out, number));
         let rest = self.list.low(&mut self.out, LowOp::And, &[copy, low], Type::I32);
         let parts = self.list.low(&mut self.out, LowOp::Ne, &[rest, zero], Type::Bool);

@@ -13,14 +13,23 @@ use crate::ir::{Exit, Function, Op, RegionId, Stmt, StmtKind, Type, WasmOp};
 /// Replaces `data.drop` in an inlined kernel. The cell of a segment is numbered `first_cell` and the segment's number (see
 /// [`promote`](super::promote)).
 pub fn expand(function: &mut Function, first_cell: u32) {
+    let dropped = segments(function);
+    expand_all(function, first_cell, &dropped);
+}
+
+/// The segments that a function drops.
+pub fn segments(function: &Function) -> BTreeSet<u32> {
     let regions = dataflow::regions(function);
-    let stmts = regions.iter().flat_map(|id| &function.region(*id).stmts);
-    let dropped: BTreeSet<u32> = stmts.filter_map(dropped).collect();
+    regions.iter().flat_map(|id| &function.region(*id).stmts).filter_map(dropped).collect()
+}
+
+/// The same as [`expand`] in a part of a kernel in which these segments are dropped.
+pub fn expand_all(function: &mut Function, first_cell: u32, dropped: &BTreeSet<u32>) {
     if dropped.is_empty() {
         return;
     }
-    for id in regions {
-        expand_region(function, id, first_cell, &dropped);
+    for id in dataflow::regions(function) {
+        expand_region(function, id, first_cell, dropped);
     }
 }
 

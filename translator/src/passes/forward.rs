@@ -2,7 +2,8 @@
 //! are stored at once: a word of which all parts are stored is stored whole.
 //!
 //! What other invocations do to a word in between is a race, whose outcome is nobody's; only a loop loads again what its
-//! iterations share with others, so that one that waits for another invocation sees it.
+//! iterations share with others, so that one that waits for another invocation sees it. A slot to which the kernel stores
+//! nowhere keeps its words.
 //! An atomic access or a fence is an end to all that is known of what invocations share: what another one stored before its
 //! own atomic access must be seen behind it, and what this one stored must be there for the other.
 //! A check that traps is no obstacle to stores: contents are unspecified after a trap.
@@ -22,6 +23,7 @@ pub fn forward(function: &mut Function) {
     let mut pass = Forwarder {
         constants: constants(function),
         subst: (0..count as u32).map(Value).collect(),
+        written: stores[function.body.index()].clone().unwrap_or_default(),
         stores,
         known: HashMap::new(),
         shared: Spaces::new(),
@@ -90,9 +92,11 @@ struct Forwarder<'f> {
     constants: HashMap<Value, u32>,
     subst: Vec<Value>,
     stores: Vec<Option<Spaces>>,
+    /// What the kernel stores to anywhere: no other invocation changes the rest.
+    written: Spaces,
     /// The word at an index, and the epoch of the space in which that was so.
     known: HashMap<(Space, Value), (Value, u32)>,
-    /// The slots of which a word was ever known.
+    /// The slots of which a word was ever known, and that may change.
     shared: Spaces,
     /// A space's epoch ends when any of its words may have changed.
     epochs: HashMap<Space, u32>,
@@ -105,8 +109,10 @@ struct Pending {
     slot: u32,
     index: Value,
     mask: u32,
-    /// Zero outside the mask.
+    /// Zero outside the mask, unless `loose`.
     bits: Option<Value>,
+    /// Bits were added of which that is not known.
+    loose: bool,
     at: Location,
 }
 
@@ -132,7 +138,7 @@ impl Forwarder<'_> {
 
     fn learn(&mut self, space: Space, index: Value, word: Value) {
         let key = (space, index);
-        if matches!(space, Space::Slot(_)) {
+        if matches!(space, Space::Slot(_)) && self.written.contains(&space) {
             self.shared.insert(space);
         }
         let before = self.known.insert(key, (word, self.epoch(space)));
@@ -177,6 +183,10 @@ impl Forwarder<'_> {
                 self.add(&mut pending, part, &mut out);
                 continue;
             }
+            if let Some(bits) = self.more_bits(pending.as_ref(), &stmt) {
+                self.add_bits(&mut pending, bits, stmt.at, &mut out);
+                continue;
+            }
             if pending.as_ref().is_some_and(|pending| self.minds(pending, &stmt)) {
                 self.flush(&mut pending, &mut out);
             }
@@ -197,13 +207,43 @@ impl Forwarder<'_> {
         let number = self.constants.get(args.get(1)?).copied();
         match op {
             LowOp::AndWord { slot } => {
-                Some(Pending { slot: *slot, index: args[0], mask: !number?, bits: None, at: stmt.at })
+                Some(Pending { slot: *slot, index: args[0], mask: !number?, bits: None, loose: false, at: stmt.at })
             }
             LowOp::OrWord { slot } => {
-                Some(Pending { slot: *slot, index: args[0], mask: number?, bits: Some(args[1]), at: stmt.at })
+                let (mask, bits) = (number?, Some(args[1]));
+                Some(Pending { slot: *slot, index: args[0], mask, bits, loose: false, at: stmt.at })
             }
             _ => None,
         }
+    }
+
+    /// What a statement sets of the word of which parts are to be stored, whatever bits these are: where four invocations
+    /// run in step (`coarsen`), all clear their parts of a word before the first one sets any.
+    fn more_bits(&self, pending: Option<&Pending>, stmt: &Stmt) -> Option<Value> {
+        let pending = pending?;
+        match &stmt.kind {
+            StmtKind::Op { op: Op::Low(LowOp::OrWord { slot }), args, .. }
+                if (*slot, args[0]) == (pending.slot, pending.index) =>
+            {
+                Some(args[1])
+            }
+            _ => None,
+        }
+    }
+
+    /// Bits that are set behind others are set with them: a word less the mask, or the ones, or the others.
+    fn add_bits(&mut self, pending: &mut Option<Pending>, bits: Value, at: Location, out: &mut Vec<Stmt>) {
+        let Some(known) = pending else { return };
+        known.loose |= known.mask != u32::MAX;
+        known.bits = Some(self.both(known.bits, bits, at, out));
+    }
+
+    fn both(&mut self, known: Option<Value>, bits: Value, at: Location, out: &mut Vec<Stmt>) -> Value {
+        let Some(known) = known else { return bits };
+        let mut list = ListBuilder::new(at);
+        let both = list.low(self.function, LowOp::Or, &[known, bits], Type::I32);
+        out.append(&mut list.stmts);
+        both
     }
 
     /// Whether `next` sets the bits that the part has cleared: lowering puts the two side by side.
@@ -213,9 +253,9 @@ impl Forwarder<'_> {
     }
 
     fn add(&mut self, pending: &mut Option<Pending>, part: Pending, out: &mut Vec<Stmt>) {
-        let joins = pending
-            .as_ref()
-            .is_some_and(|known| (known.slot, known.index) == (part.slot, part.index) && known.mask & part.mask == 0);
+        let joins = pending.as_ref().is_some_and(|known| {
+            (known.slot, known.index) == (part.slot, part.index) && known.mask & part.mask == 0 && !known.loose
+        });
         if !joins {
             self.flush(pending, out);
             *pending = Some(part);
@@ -223,15 +263,9 @@ impl Forwarder<'_> {
         }
         let Some(known) = pending else { return };
         known.mask |= part.mask;
-        known.bits = match (known.bits, part.bits) {
-            (Some(a), Some(b)) => {
-                let mut list = ListBuilder::new(part.at);
-                let both = list.low(self.function, LowOp::Or, &[a, b], Type::I32);
-                out.append(&mut list.stmts);
-                Some(both)
-            }
-            (a, b) => a.or(b),
-        };
+        if let Some(bits) = part.bits {
+            known.bits = Some(self.both(known.bits, bits, part.at, out));
+        }
     }
 
     /// Whether parts must be stored before a statement.
@@ -255,7 +289,7 @@ impl Forwarder<'_> {
     }
 
     fn flush(&mut self, pending: &mut Option<Pending>, out: &mut Vec<Stmt>) {
-        let Some(Pending { slot, index, mask, bits, at }) = pending.take() else { return };
+        let Some(Pending { slot, index, mask, bits, loose: _, at }) = pending.take() else { return };
         let mut list = ListBuilder::new(at);
         self.forget(Space::Slot(slot));
         if mask == u32::MAX {

@@ -7,18 +7,20 @@
 //! it did not need; where it came to the nearer end, the invocation traps behind it. A loop with a small constant number
 //! of iterations is part of the loop around it. A loop with loops inside that take fuel leaves half of it to these.
 //!
+//! In the loop of functions that are kept once ([`States`]), each state takes its own.
+//!
 //! The fuel is one number. Whenever it passes a multiple of `INSTALLMENT`, the invocation looks whether it was
 //! overtaken: where an invocation of a lower id has run out, this one's end does not matter any more. So one endless
 //! invocation does not cost the time of all.
 
 use smallvec::smallvec;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
-use crate::analysis::trip_counts::{Count, Definitions, Looking};
+use crate::analysis::trip_counts::{Count, Definitions, Looking, below};
 use crate::error::{Location, TrapKind};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Args, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value, Var};
+use crate::ir::{Args, Exit, Function, Label, LowOp, Op, RegionId, States, Stmt, StmtKind, Type, Value, Var};
 
 /// Most fuel; also the most that is taken at once.
 pub const MOST: u32 = 1 << 31;
@@ -39,16 +41,26 @@ pub fn burn(function: &mut Function) -> bool {
         return false;
     }
     let definitions = Definitions::new(function);
-    let mut burner = Burner { definitions, plans: HashMap::new() };
+    let mut burner = Burner { definitions: &definitions, plans: HashMap::new(), states: Vec::new() };
     let body = function.body;
     burner.region(function, body, None);
-    let plans = burner.plans;
+    let Burner { plans, states, .. } = burner;
     for (number, (region, label)) in (0..).zip(loops) {
         if let Some(plan) = plans.get(&label) {
             apply(function, (region, label), plan, number);
         }
     }
-    !plans.is_empty()
+    for (region, cost, at) in &states {
+        take_each_time(function, *region, *cost, *at);
+    }
+    !plans.is_empty() || !states.is_empty()
+}
+
+/// The number of operators of an iteration of a loop with this region; `None` if loops inside take fuel of their own.
+pub(super) fn cost_of_round(function: &Function, definitions: &Definitions, body: RegionId) -> Option<u32> {
+    let mut burner = Burner { definitions, plans: HashMap::new(), states: Vec::new() };
+    let cost = burner.region(function, body, Some(function.region(body).exit_at));
+    burner.plans.is_empty().then(|| u32::try_from(cost).ok()).flatten()
 }
 
 /// What is done about one loop.
@@ -66,12 +78,15 @@ struct Plan {
     early: Vec<RegionId>,
 }
 
-struct Burner {
-    definitions: Definitions,
+struct Burner<'d> {
+    definitions: &'d Definitions,
     plans: HashMap<Label, Plan>,
+    /// States of functions that are kept once (see [`States`]): their operators, and the outermost of the guest's loops that they
+    /// run in. Those that run in none come to an end.
+    states: Vec<(RegionId, u32, Location)>,
 }
 
-impl Burner {
+impl Burner<'_> {
     /// The number of operators that a region runs once. `around` is where the outermost loop around it stands.
     fn region(&mut self, function: &Function, id: RegionId, around: Option<Location>) -> u64 {
         let mut cost = 0;
@@ -89,12 +104,15 @@ impl Burner {
 
     /// The same of a loop; where it takes its fuel itself, what it takes to do so in front of it.
     fn looped(&mut self, function: &Function, (label, body): (Label, RegionId), inits: &[Value], at: Location) -> u64 {
+        if let Some(states) = function.states.as_ref().filter(|states| states.label == label) {
+            return self.states(function, body, states);
+        }
         let operators = self.region(function, body, Some(at)).clamp(1, u64::from(MOST) - TESTED);
         let below = below(function, body);
-        let looking = Looking { function, definitions: &self.definitions, label, body, below: &below };
+        let looking = Looking { function, definitions: self.definitions, label, body, below: &below };
         let count = looking.count();
         if let Some(count) = &count
-            && let Some(times) = count.constant(&self.definitions, inits[count.number])
+            && let Some(times) = count.constant(self.definitions, inits[count.number])
             && (u64::from(times) + 1) * operators <= SMALL
         {
             return (u64::from(times) + 1) * operators;
@@ -119,6 +137,24 @@ impl Burner {
     }
 }
 
+impl Burner<'_> {
+    /// Plans what the states take; gives what they cost altogether.
+    fn states(&mut self, function: &Function, body: RegionId, states: &States) -> u64 {
+        let mut sum = 0;
+        for stmt in &function.region(body).stmts {
+            let is_switch =
+                matches!(&stmt.kind, StmtKind::Switch { cases, .. } if cases.len() + 1 == states.around.len());
+            for (number, region) in stmt.kind.each_region().enumerate() {
+                let around = states.around.get(number).copied().flatten().filter(|_| is_switch);
+                let cost = self.region(function, region, around).clamp(1, u64::from(MOST) - TESTED) + TESTED;
+                self.states.extend(around.map(|at| (region, cost as u32, at)));
+                sum += cost;
+            }
+        }
+        sum
+    }
+}
+
 /// How many sums of integers take as long as an operator, roughly, on devices where it takes longest.
 fn weight(op: LowOp) -> u64 {
     match op {
@@ -133,17 +169,6 @@ fn weight(op: LowOp) -> u64 {
         | LowOp::StorePart { .. } => 4,
         _ => 1,
     }
-}
-
-/// The regions below a loop's, with it.
-fn below(function: &Function, body: RegionId) -> Vec<RegionId> {
-    let (mut regions, mut seen, mut next) = (vec![body], HashSet::from([body]), 0);
-    while let Some(id) = regions.get(next).copied() {
-        let below = function.region(id).stmts.iter().flat_map(|stmt| stmt.kind.regions());
-        regions.extend(below.filter(|region| seen.insert(*region)));
-        next += 1;
-    }
-    regions
 }
 
 fn labels(function: &Function, regions: &[RegionId]) -> Vec<Label> {
@@ -173,14 +198,17 @@ fn apply(function: &mut Function, (region, wanted): (RegionId, Label), plan: &Pl
     let StmtKind::Loop { inits, body, .. } = function.region(region).stmts[index].kind.clone() else { return };
     let at = plan.at;
     match plan.count {
-        None => {
-            let mut list = ListBuilder::new(at);
-            let amount = list.i32(function, plan.cost);
-            list.effect(Op::Low(LowOp::Burn), &[amount]);
-            function.region_mut(body).stmts.splice(0..0, list.stmts);
-        }
+        None => take_each_time(function, body, plan.cost, at),
         Some(count) => clip(function, (region, index, body, at), plan, (&count, inits[count.number]), clipped),
     }
+}
+
+/// Has a region take fuel whenever it runs.
+fn take_each_time(function: &mut Function, region: RegionId, cost: u32, at: Location) {
+    let mut list = ListBuilder::new(at);
+    let amount = list.i32(function, cost);
+    list.effect(Op::Low(LowOp::Burn), &[amount]);
+    function.region_mut(region).stmts.splice(0..0, list.stmts);
 }
 
 /// Gives a counted loop the end that its fuel allows. `clipped` numbers the cell that says whether that is nearer.

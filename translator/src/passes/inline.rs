@@ -1,10 +1,12 @@
 //! Replaces every call by the callee's body, so that the kernel is one function.
 
+use std::collections::BTreeSet;
+
 use crate::call_graph::{Dispatch, Indirect, Outcome, Slice};
 use crate::error::{Error, Location, Result, TrapKind};
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Const, Exit, Function, Label, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
+use crate::ir::{Const, Exit, Function, Label, Region, RegionId, States, Stmt, StmtKind, Type, Value, WasmOp};
 use crate::speculation::Assumption;
 use crate::targets::Targets;
 
@@ -99,6 +101,7 @@ fn copy_of(
     let mut inliner = Inliner {
         slice,
         targets,
+        kept: &BTreeSet::new(),
         out,
         open,
         most_open,
@@ -111,6 +114,8 @@ fn copy_of(
     let params = inliner.out.params.clone();
     let mut copy = Copy::new(source, &params, None, None);
     inliner.out.body = inliner.region(&mut copy, source.body)?;
+    let states = inliner.out.states.take();
+    inliner.out.states = states.and_then(|states| Some(States { label: copy.label(states.label).ok()?, ..states }));
     Ok(inliner.out)
 }
 
@@ -130,9 +135,74 @@ fn shorten(entries: &mut Vec<Outcome>) -> Option<(TrapKind, usize)> {
     Some((kind, end))
 }
 
+/// A function of which calls of functions that are kept once are left.
+pub(crate) struct Part {
+    pub function: Function,
+    /// The functions that it calls, and what it passes them: where that is a number known here, which.
+    pub calls: Vec<(u32, Vec<Option<u32>>)>,
+}
+
+/// Copies a function with all calls inlined but those of the functions `kept` once. Its parameters are the `known` numbers, where
+/// there are any.
+///
+/// # Errors
+/// As [`inline`]'s.
+pub(crate) fn inline_part(
+    slice: &mut Slice<'_>,
+    function: u32,
+    targets: &Targets,
+    max_operators: u32,
+    (kept, known): (&BTreeSet<u32>, &[Option<u32>]),
+) -> Result<Part> {
+    let source = slice.get(function, &[], None)?;
+    let mut out =
+        Function { values: Vec::new(), regions: Vec::new(), params: Vec::new(), labels: 0, ..(*source).clone() };
+    let mut list = ListBuilder::new(source.region(source.body).stmts.first().map_or(Location::default(), |s| s.at));
+    let (mut args, mut constants) = (Vec::new(), HashMap::new());
+    for (number, param) in source.params.iter().enumerate() {
+        let value = out.new_value(source.ty(*param));
+        out.params.push(value);
+        args.push(match known.get(number).copied().flatten() {
+            Some(known) => {
+                let constant = list.i32(&mut out, known);
+                constants.insert(constant, known);
+                constant
+            }
+            None => value,
+        });
+    }
+    let mut inliner = Inliner {
+        slice,
+        targets,
+        kept,
+        out,
+        open: vec![function],
+        most_open: usize::MAX,
+        foreign: None,
+        constants,
+        budget: max_operators as usize,
+        limit: max_operators,
+        depth: 0,
+    };
+    let mut copy = Copy::new(&source, &args, None, None);
+    let body = inliner.region(&mut copy, source.body)?;
+    let Inliner { out: mut function, constants, .. } = inliner;
+    function.body = body;
+    function.region_mut(body).stmts.splice(0..0, list.stmts);
+    let calls = function.regions.iter().flat_map(|region| &region.stmts).filter_map(|stmt| match &stmt.kind {
+        StmtKind::Call { callee, args, .. } => {
+            Some((*callee, args.iter().map(|arg| constants.get(arg).copied()).collect()))
+        }
+        _ => None,
+    });
+    Ok(Part { calls: calls.collect(), function })
+}
+
 struct Inliner<'s, 'e> {
     slice: &'s mut Slice<'e>,
     targets: &'s Targets,
+    /// The functions whose calls are left.
+    kept: &'s BTreeSet<u32>,
     out: Function,
     /// The functions that are being copied, outermost first.
     open: Vec<u32>,
@@ -205,6 +275,7 @@ impl Inliner<'_, '_> {
             what: format!("more than {MAX_NESTING} levels of nesting after inlining"),
             function_name: source.name.clone(),
             at: Some(at),
+            too_large: true,
         })
     }
 
@@ -336,6 +407,11 @@ impl Inliner<'_, '_> {
     /// Inlines one call: flat where the callee only falls off its end, else as a block that its returns leave.
     fn call_itself(&mut self, callee: u32, args: &[Value], at: Location, stmts: &mut Vec<Stmt>) -> Result<Vec<Value>> {
         let source = self.slice.get(callee, &self.open, Some(at))?;
+        if self.kept.contains(&callee) {
+            let results: Vec<Value> = source.results.iter().map(|ty| self.out.new_value(*ty)).collect();
+            stmts.push(Stmt { kind: StmtKind::Call { callee, args: args.to_vec(), results: results.clone() }, at });
+            return Ok(results);
+        }
         if self.open.iter().filter(|open| **open == callee).count() >= self.most_open {
             return Ok(self.bail_out(&source.results, at, stmts));
         }
@@ -419,6 +495,7 @@ impl Inliner<'_, '_> {
                 what: format!("indirect calls through a table of more than {MAX_CASES} entries"),
                 function_name: copy.source.name.clone(),
                 at: Some(at),
+                too_large: false,
             });
         }
         let types: Vec<Type> = results.iter().map(|r| copy.source.ty(*r)).collect();
@@ -503,6 +580,7 @@ impl Inliner<'_, '_> {
             what: format!("more than {} operators after inlining", self.limit),
             function_name: self.foreign.as_ref().unwrap_or(&source.name).clone(),
             at: Some(at),
+            too_large: true,
         })?;
         Ok(())
     }

@@ -249,6 +249,7 @@ impl Lowerer<'_> {
                 let size = self.once(Once::Input(Input::MemorySize));
                 self.op_with_int(LowOp::ShrU, size, 16)
             }
+            Op::Undefined => self.constant(Const::I32(0)),
             Op::LoadData => self.low(LowOp::LoadData, args, Type::I32),
             Op::LoadDataPair => {
                 let words = [0, 1].map(|lane| self.low(LowOp::LoadDataLane { lane }, args, Type::I32));
@@ -316,7 +317,7 @@ impl Lowerer<'_> {
     fn unsupported(&self, what: impl Into<String>) -> Error {
         let at = self.list.at;
         let function_name = self.module.function_name(at.function);
-        Error::Unsupported { what: what.into(), function_name, at: Some(at) }
+        Error::Unsupported { what: what.into(), function_name, at: Some(at), too_large: false }
     }
 
     fn is_strict(&self) -> bool {

@@ -23,7 +23,12 @@ pub fn promote(function: &mut Function, first_cell: u32) -> Vec<(u32, Value)> {
     let mut list = ListBuilder::new(start);
     let mut initial = Vec::with_capacity(globals.len());
     for (global, ty) in &globals {
-        let op = if *global < first_cell { Op::GlobalGet(*global) } else { Op::Const(Const::zero(*ty)) };
+        let op = match (*global < first_cell, *ty) {
+            (true, _) => Op::GlobalGet(*global),
+            // One of a function that is kept once is not set before that is called.
+            (false, Type::I32) if function.states.is_some() => Op::Undefined,
+            (false, ty) => Op::Const(Const::zero(ty)),
+        };
         initial.push(list.op(function, op, &[], *ty));
     }
     let count = function.values.len();

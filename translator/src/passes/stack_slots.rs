@@ -26,6 +26,7 @@ use crate::ir::builder::ListBuilder;
 use crate::ir::operator::MemoryAccess;
 use crate::ir::{Const, Function, Op, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 use crate::options::Shape;
+use crate::passes::share::settle::settle;
 use crate::passes::{dead_code, promote, simplify};
 
 use objects::Variables;
@@ -189,6 +190,7 @@ impl Plan {
             done.extend(groups.iter().map(|(start, group)| (*start, group.end)));
             Rewriter { offsets: &offsets, groups: &groups, first_cell: self.first_cell }.run(&mut promoted);
             promote::promote(&mut promoted, self.first_cell);
+            settle(&mut promoted);
             simplify::simplify(&mut promoted);
             dead_code::remove(&mut promoted);
         }

@@ -87,6 +87,7 @@ impl Splitter<'_> {
             what: format!("more than {} operators after vectors were split", self.limit),
             function_name: self.module.function_name(self.list.at.function),
             at: Some(self.list.at),
+            too_large: true,
         })?;
         Ok(())
     }

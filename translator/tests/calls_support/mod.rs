@@ -7,8 +7,15 @@ use wavelift_translator::ir::Const;
 use wavelift_translator::ir::Function;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::verify::{Stage, verify};
+use wavelift_translator::module::{ConstInit, Global};
 use wavelift_translator::testing::{self, Stages};
-use wavelift_translator::{Access, Error, Module, Options, Profile, Shape, TableEntry, TrapKind, translate};
+use wavelift_translator::{Access, Error, Module, Options, Profile, Shape, Share, TableEntry, TrapKind, translate};
+
+/// Every function that is called is kept once, and every one that is called from several places.
+pub const SHARED: [Share; 2] = [Share::Called { places: 1, operators: 0 }, Share::Called { places: 2, operators: 0 }];
+
+/// Size of linear memory: enough for what the kernels keep on the stack.
+const LINEAR_BYTES: usize = 4096;
 
 const ADDRESS: u32 = 0x8000_0000;
 
@@ -44,6 +51,16 @@ impl Program {
         testing::stages(&self.module, self.kernel).unwrap_or_else(|error| panic!("{error}\n{}", self.text))
     }
 
+    /// What the module's globals are in a new instance; those that are not numbers, or imported, are zero.
+    fn globals(&self) -> Vec<Const> {
+        let value = |global: &Global| match global.init {
+            Some(ConstInit::I32(value)) => Const::I32(value as u32),
+            Some(ConstInit::I64(value)) => Const::I64(value as u64),
+            _ => Const::I32(0),
+        };
+        self.module.globals().iter().map(value).collect()
+    }
+
     /// Why the kernel is not lifted.
     pub fn refusal(&self) -> String {
         let shape = Shape::initial(&self.module, self.kernel);
@@ -58,11 +75,16 @@ impl Program {
     pub fn run(&self, records: &[(u32, u32)]) -> Ends {
         let stages = self.stages();
         let none = HashMap::new();
+        let shared = SHARED.map(|share| {
+            let (simplified, strict) = self.shared(share);
+            (format!("{share:?}"), simplified, strict)
+        });
         let tables = Shape::initial(&self.module, self.kernel).environment.tables;
+        let globals = self.globals();
         let mut ends = Ends::new();
         for record in records {
             let run = |function: &Function, others: &HashMap<u32, Function>, lowered| {
-                one(function, others, &tables, *record, lowered)
+                one(function, others, (&tables, &globals), *record, lowered)
             };
             let expected = run(&stages.lifted[&self.kernel], &stages.lifted, false);
             for (name, function, stage) in [
@@ -75,6 +97,10 @@ impl Program {
                 let got = run(function, &none, stage >= Stage::Lowered);
                 assert_eq!(expected, got, "{name}, {record:?}\n{}\n{function}", self.text);
             }
+            for (name, simplified, strict) in &shared {
+                assert_eq!(expected, run(simplified, &none, false), "{name}, {record:?}\n{}\n{simplified}", self.text);
+                assert_eq!(expected, run(strict, &none, true), "{name}, {record:?}\n{}\n{strict}", self.text);
+            }
             ends.push(match expected {
                 Ok(word) => Ok(word),
                 Err(Stop::Trap { kind, .. }) => Err(kind),
@@ -85,21 +111,38 @@ impl Program {
         ends
     }
 
+    /// The kernel with these functions kept once, as one function of Wasm's operators and as the backend takes it.
+    pub fn shared(&self, share: Share) -> (Function, Function) {
+        let shape = Shape::initial(&self.module, self.kernel);
+        let options = Options { share, fuel: Some(1 << 30), ..Options::default() };
+        let simplified = testing::simplified_as(&self.module, self.kernel, &shape, &options);
+        let simplified = simplified.unwrap_or_else(|error| panic!("{error}\n{}", self.text));
+        let strict = testing::strict(&self.module, self.kernel, &shape, &options);
+        let strict = strict.unwrap_or_else(|error| panic!("{error}\n{}", self.text));
+        for (function, stage) in [(&simplified, Stage::Scalar), (&strict, Stage::Strict)] {
+            verify(function, stage).unwrap_or_else(|error| panic!("{share:?}: {error}\n{}\n{function}", self.text));
+        }
+        (simplified, strict)
+    }
+
     /// Runs a strict form of the kernel on each record.
     pub fn run_strict(&self, strict: &Function, records: &[(u32, u32)]) -> Ends {
         let tables = Shape::initial(&self.module, self.kernel).environment.tables;
-        let ends = records.iter().map(|record| match one(strict, &HashMap::new(), &tables, *record, true) {
-            Ok(word) => Ok(word),
-            Err(Stop::Trap { kind, .. }) => Err(kind),
-            Err(other) => panic!("{other}\n{}\n{strict}", self.text),
-        });
+        let globals = self.globals();
+        let ends =
+            records.iter().map(|record| match one(strict, &HashMap::new(), (&tables, &globals), *record, true) {
+                Ok(word) => Ok(word),
+                Err(Stop::Trap { kind, .. }) => Err(kind),
+                Err(other) => panic!("{other}\n{}\n{strict}", self.text),
+            });
         ends.collect()
     }
 
     fn translate_all(&self) {
         let shape = Shape::initial(&self.module, self.kernel);
-        for profile in [Profile::Vulkan, Profile::Portable] {
-            let options = Options { profile, ..Options::default() };
+        let shares = [Share::Auto].into_iter().chain(SHARED);
+        for (share, profile) in shares.flat_map(|share| [(share, Profile::Vulkan), (share, Profile::Portable)]) {
+            let options = Options { profile, share, ..Options::default() };
             let shader = translate(&self.module, self.kernel, &shape, &options);
             let words = shader.unwrap_or_else(|error| panic!("{error}\n{}", self.text)).words;
             match profile {
@@ -113,15 +156,16 @@ impl Program {
 fn one(
     function: &Function,
     others: &HashMap<u32, Function>,
-    tables: &[Vec<TableEntry>],
+    (tables, globals): (&[Vec<TableEntry>], &[Const]),
     (a, b): (u32, u32),
     lowered: bool,
 ) -> Result<u32, Stop> {
     let bytes = [a.to_le_bytes(), b.to_le_bytes()].concat();
-    let mut space = Space { linear: Vec::new(), buffers: vec![Buffer::new(ADDRESS, Access::ReadWrite, &bytes)] };
+    let mut space =
+        Space { linear: vec![0; LINEAR_BYTES], buffers: vec![Buffer::new(ADDRESS, Access::ReadWrite, &bytes)] };
     let args: Vec<Const> = [0, 1, 7, ADDRESS, 8].map(Const::I32).into();
     let immediates = [0, 1, 0, 1, 7, 0, ADDRESS, 8];
-    let invocation = Invocation { immediates: &immediates, tables, fuel: 1 << 26, ..Invocation::default() };
+    let invocation = Invocation { immediates: &immediates, tables, globals, fuel: 1 << 26, ..Invocation::default() };
     let args = if lowered { &[][..] } else { &args[..] };
     interpret::run(function, args, &invocation, &mut space, &|callee| others.get(&callee))?;
     let bytes = space.buffers[0].bytes();

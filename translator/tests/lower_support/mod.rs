@@ -35,6 +35,7 @@ impl Kernel {
             vars: Vec::new(),
             labels: 0,
             stack_words: 0,
+            states: None,
             data: Default::default(),
         };
         let exit_at = Location { function: 0, offset: 9999 };
@@ -158,7 +159,7 @@ pub fn lowered(function: &Function, shape: &Shape, options: &Options) -> Result<
 /// What `lower` says it can't do.
 pub fn unsupported(function: &Function, shape: &Shape, options: &Options) -> String {
     match lowered(function, shape, options) {
-        Err(Error::Unsupported { what, function_name, at }) => {
+        Err(Error::Unsupported { what, function_name, at, .. }) => {
             assert_eq!(function_name, "kernel");
             assert!(at.is_some_and(|at| at.function == 0 && at.offset > 0), "{at:?}");
             what

@@ -171,8 +171,9 @@ fn variations() -> Vec<Variation> {
     add("another feature", &|v| v.options.features.int64 = false);
     add("workgroup", &|v| v.options.workgroup_size = 32);
     add("emulation", &|v| v.options.emulate = Emulate { i64: false, f64: true });
-    add("checks proved", &|v| v.options.checks_proved = true);
+    add("checks proved", &|v| v.options.checks_proved = translator::Proved::ALL);
     add("coarsened", &|v| v.options.coarsen = true);
+    add("flattened", &|v| v.options.flatten = true);
     add("speculation", &|v| v.options.speculation = Speculation::ALL);
     add("operators", &|v| v.options.max_operators -= 1);
     add("accesses", &|v| v.options.max_accesses -= 1);
@@ -293,7 +294,7 @@ fn use_answer(answer: Result<Answer, String>) {
     let Ok(Answer::Shader(shader)) = answer else { return };
     let launch =
         translator::LaunchState { immediates: &[0, 1, 2, 3, 0, 4096, 8], inputs: &|_| Some(65536), iterations: 9 };
-    shader.launch_checks.hold(&launch);
+    shader.launch_checks.proved(&launch);
     if let Some(linear) = &shader.linear {
         let (start, end) = linear.window(&launch, 65536);
         assert!(start <= end && end <= 65536);

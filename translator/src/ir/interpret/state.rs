@@ -125,6 +125,7 @@ impl<'f> Machine<'_, 'f> {
             Input::GlobalWord { global, word } => {
                 bits(global).map(|bits| (bits >> (32 * word)) as u32).ok_or_else(missing)
             }
+            Input::Rounds => Ok(self.rounds),
         }
     }
 }

@@ -2,14 +2,18 @@
 //! next, and how branches are taken together.
 
 use crate::analysis::dataflow::{self, Targets};
-use crate::hash::{HashMap, HashSet, HashSetExt};
+use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Value};
 
 use super::{LANE_BITS, LANES};
+use crate::analysis::rounds::is_flat;
 use crate::work;
 
 /// Most statements of a branch that each of the four takes by itself.
 const MAX_APART: usize = 32;
+
+/// Most low bits of a place that must be zero: four times four words.
+const MAX_BASE_BITS: u32 = 6;
 
 /// A value of the four.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +89,10 @@ pub(super) struct Plan<'f> {
     replaced: HashMap<Value, Value>,
     /// What iteration ids are divided by, and must be a multiple of four so that the four lie in one row.
     pub divisors: HashSet<Value>,
+    /// Of flattened kernels: where rounds start in buffers, how many of them are left where ways meet, and how many low bits of
+    /// these must be zero so that the four access whole vectors.
+    pub bases: HashMap<Value, u32>,
+    is_flat: bool,
 }
 
 /// Where something may be stored.
@@ -106,9 +114,17 @@ impl<'f> Plan<'f> {
             late: HashSet::new(),
             replaced: selections(function),
             divisors: HashSet::new(),
+            bases: HashMap::new(),
+            is_flat: is_flat(function),
         };
         plan.find_late(function.body, false, &mut Stores::default());
         plan.solve();
+        if plan.is_flat {
+            plan.find_joined();
+            plan.solve_again();
+            plan.find_bases();
+            plan.solve_again();
+        }
         plan.find_divisors();
         plan
     }
@@ -202,7 +218,10 @@ impl<'f> Plan<'f> {
     }
 
     fn lower(&mut self, value: Value, shape: Shape) -> bool {
-        let joined = self.shapes[value.index()].join(shape);
+        let mut joined = self.shapes[value.index()].join(shape);
+        if let (Shape::Affine { zeros, .. }, Some(bits)) = (&mut joined, self.bases.get(&value)) {
+            *zeros = (*zeros).max(*bits);
+        }
         std::mem::replace(&mut self.shapes[value.index()], joined) != joined
     }
 
@@ -248,6 +267,7 @@ impl<'f> Plan<'f> {
         // The zero bits of a sum: a constant's are known, any other uniform value's are not.
         let known = |arg: usize, stride: u32, zeros: u32| match constant(arg) {
             Some(number) if stride == 0 => number.trailing_zeros(),
+            _ if stride == 0 => self.bases.get(&args[arg]).copied().unwrap_or(zeros),
             _ => zeros,
         };
         let common = known(0, stride, zeros).min(known(1, other, zeros_of_other));
@@ -292,6 +312,52 @@ impl<'f> Plan<'f> {
             && !self.is_late(place)
             && self.shapes[args[1].index()] == Shape::Uniform
             && self.constant(args[1]).is_none_or(is_multiple)
+    }
+
+    /// The same after something else is known.
+    fn solve_again(&mut self) {
+        self.shapes.fill(Shape::Unreached);
+        self.solve();
+    }
+
+    /// Finds numbers of rounds where ways through the kernel meet on which not as many lie behind.
+    fn find_joined(&mut self) {
+        let stmts = dataflow::regions(self.function).into_iter().flat_map(|id| &self.function.region(id).stmts);
+        let joins = stmts.filter(|stmt| matches!(stmt.kind, StmtKind::If { .. } | StmtKind::Block { .. }));
+        for result in joins.flat_map(|stmt| stmt.kind.results()) {
+            if matches!(self.shape(*result), Shape::Affine { stride: 1, zeros } if zeros < LANE_BITS) {
+                self.bases.insert(*result, LANE_BITS);
+            }
+        }
+        self.drop_late_bases();
+    }
+
+    /// Finds what places in buffers are counted from that differ by whole words.
+    fn find_bases(&mut self) {
+        let places = places(&self.defs, |value| self.constant(value));
+        for place in &places {
+            let Some((LowOp::IAdd, [a, b])) = self.defs[place.index()] else { continue };
+            for (base, growing) in [(a, b), (b, a)] {
+                if let (Shape::Uniform, None, Shape::Affine { zeros, .. }) =
+                    (self.shape(base), self.constant(base), self.shape(growing))
+                {
+                    self.bases.insert(base, zeros.min(MAX_BASE_BITS));
+                }
+            }
+        }
+        self.drop_late_bases();
+    }
+
+    /// Where it is found that something is no multiple, nothing may have been stored.
+    fn drop_late_bases(&mut self) {
+        let function = self.function;
+        for id in dataflow::regions(function) {
+            for (number, stmt) in function.region(id).stmts.iter().enumerate() {
+                let is_seen = matches!(stmt.kind, StmtKind::Loop { .. }) || self.is_late((id, number + 1));
+                stmt.kind.results().iter().filter(|_| is_seen).for_each(|result| _ = self.bases.remove(result));
+            }
+            function.region(id).params.iter().for_each(|param| _ = self.bases.remove(param));
+        }
     }
 
     fn find_divisors(&mut self) {
@@ -377,7 +443,14 @@ impl<'f> Plan<'f> {
     /// Whether a region does nothing but trap, in one way or another.
     fn is_trap(&self, id: RegionId) -> bool {
         let region = self.function.region(id);
-        let is_pure = |stmt: &Stmt| matches!(&stmt.kind, StmtKind::Op { op, .. } if op.is_pure());
+        let is_pure = |stmt: &Stmt| match &stmt.kind {
+            StmtKind::Op { op, .. } => op.is_pure(),
+            // Merged checks look which of them failed.
+            StmtKind::If { then, otherwise, .. } => {
+                self.is_flat && self.is_trap(*then) && (self.is_trap(*otherwise) || self.is_nothing(*otherwise))
+            }
+            _ => false,
+        };
         matches!(region.exit, Exit::Trap(_)) && region.stmts.iter().all(is_pure)
     }
 
@@ -414,6 +487,24 @@ impl<'f> Plan<'f> {
         }
         !(stores && traps)
     }
+}
+
+/// Values of which a fourth is the index of a word, and what these are constant multiples of, or sums of with a constant.
+fn places(defs: &[Option<(LowOp, [Value; 2])>], constant: impl Fn(Value) -> Option<u32>) -> HashSet<Value> {
+    let mut places = HashSet::new();
+    for (op, [a, b]) in defs.iter().flatten() {
+        let mut value = *a;
+        if *op != LowOp::ShrU || constant(*b) != Some(2) {
+            continue;
+        }
+        while places.insert(value)
+            && let Some((LowOp::IAdd | LowOp::Shl, [sum, number])) = defs[value.index()]
+            && constant(number).is_some()
+        {
+            value = sum;
+        }
+    }
+    places
 }
 
 /// What selections take where their conditions do not hold.

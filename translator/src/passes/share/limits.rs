@@ -1,0 +1,22 @@
+//! Which kernels take the shared form.
+//!
+//! A kernel is lifted with all of its functions inlined, which gives the fastest code, unless that is refused for its size. Then
+//! functions are kept, the fewer the better: each call of one costs a round of the loop.
+
+use crate::error::Error;
+use crate::options::{Options, Share};
+
+/// What is tried in turn, till the kernel fits. Unoptimised code has dozens of functions of some hundred operators, with those of
+/// what they call; of fewer than the last number of operators, a call would be more code than what it calls. What is called from
+/// one place is inlined there.
+pub const TRIES: [Share; 3] = [
+    Share::Called { places: 2, operators: 300 },
+    Share::Called { places: 2, operators: 80 },
+    Share::Called { places: 2, operators: 20 },
+];
+
+/// Whether a kernel may be lifted in the shared form that was refused for this reason with all of its functions inlined.
+pub(crate) fn may_help(refused: &Error, options: &Options) -> bool {
+    options.share == Share::Auto
+        && matches!(refused, Error::Unsupported { too_large: true, .. } | Error::TooMuchWork { .. })
+}

@@ -1,0 +1,82 @@
+//! Which functions of a kernel are kept once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::call_graph::Slice;
+use crate::targets::Targets;
+
+/// A function of the call graph.
+#[derive(Default)]
+struct Node {
+    operators: u64,
+    /// What it calls, as often as it does.
+    callees: Vec<u32>,
+}
+
+/// The functions that are called from several places, where those in what is inlined count each time, and that are large enough
+/// with what they call.
+pub fn kept(slice: &mut Slice<'_>, kernel: u32, targets: &Targets, (places, operators): (u32, u32)) -> BTreeSet<u32> {
+    let graph = graph(slice, kernel, targets);
+    let order = callees_first(&graph, kernel);
+    let mut sizes: BTreeMap<u32, u64> = BTreeMap::new();
+    for function in &order {
+        let node = &graph[function];
+        let below = node.callees.iter().map(|callee| sizes.get(callee).copied().unwrap_or(0));
+        let size = below.fold(node.operators, u64::saturating_add);
+        sizes.insert(*function, size);
+    }
+    let mut kept = BTreeSet::new();
+    let mut copies: BTreeMap<u32, u64> = BTreeMap::from([(kernel, 1)]);
+    for function in order.iter().rev() {
+        let called = copies.get(function).copied().unwrap_or(0);
+        let is_large = sizes[function] >= u64::from(operators) && graph[function].operators > 0;
+        let is_kept = *function != kernel && is_large && called >= u64::from(places);
+        if is_kept {
+            kept.insert(*function);
+        }
+        for callee in &graph[&*function].callees {
+            let known = copies.entry(*callee).or_insert(0);
+            *known = known.saturating_add(if is_kept { 1 } else { called });
+        }
+    }
+    kept
+}
+
+/// All functions that the kernel may reach. What can't be lifted has no operators: whether it matters, the inliner finds out.
+fn graph(slice: &mut Slice<'_>, kernel: u32, targets: &Targets) -> BTreeMap<u32, Node> {
+    let mut graph = BTreeMap::new();
+    let mut todo = vec![kernel];
+    while let Some(function) = todo.pop() {
+        if graph.contains_key(&function) {
+            continue;
+        }
+        let node = match slice.get(function, &[], None) {
+            Ok(lifted) => {
+                let callees = slice.callees(&lifted, |call| targets.of(call));
+                Node { operators: lifted.stmt_count() as u64, callees }
+            }
+            Err(_) => Node::default(),
+        };
+        todo.extend(&node.callees);
+        graph.insert(function, node);
+    }
+    graph
+}
+
+/// The functions, each behind all that it calls, but where it calls itself.
+fn callees_first(graph: &BTreeMap<u32, Node>, kernel: u32) -> Vec<u32> {
+    let (mut done, mut seen) = (Vec::new(), BTreeSet::from([kernel]));
+    let mut open = vec![(kernel, 0)];
+    while let Some((function, next)) = open.last_mut() {
+        let Some(callee) = graph[function].callees.get(*next).copied() else {
+            done.push(*function);
+            open.pop();
+            continue;
+        };
+        *next += 1;
+        if seen.insert(callee) {
+            open.push((callee, 0));
+        }
+    }
+    done
+}
