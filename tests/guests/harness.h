@@ -154,6 +154,16 @@ static void launch(const char *name, wl_kernel kernel, uint32_t n, uint32_t bloc
         launch(#kernel, (wl_kernel)(kernel), n, block, inputs, arrays_, sizeof arrays_ / sizeof *arrays_); \
     } while (0)
 
+/* RUN(kernel, n, inputs, outputs): n iterations over random words, so many of input and of output for each. */
+#define RUN(kernel, n, inputs, outputs)                                                       \
+    do {                                                                                      \
+        static uint32_t x_[(n) * (inputs)], y_[(n) * (outputs)];                              \
+        random_words(x_, (n) * (inputs), (n) + 77u * (inputs));                                 \
+        random_words(y_, (n) * (outputs), 5);                                                   \
+        struct array x_array_ = ARRAY(x_, WL_READ), y_array_ = ARRAY(y_, WL_READ_WRITE);      \
+        LAUNCH(kernel, n, 64, 1, &x_array_, &y_array_);                                       \
+    } while (0)
+
 /* The guest's exit status. */
 static int finish(void) { return failures != 0; }
 
@@ -172,6 +182,21 @@ static inline void fill_floats(float *to, uint32_t count, uint32_t seed, float l
     for (uint32_t i = 0; i < count; i++) {
         to[i] = next_float(&seed, low, high);
     }
+}
+
+static inline void random_words(uint32_t *to, uint32_t count, uint32_t seed) {
+    for (uint32_t i = 0; i < count; i++) {
+        to[i] = next_word(&seed);
+    }
+}
+
+/* A word as a number in [0, 1). */
+static inline float unit(uint32_t word) { return (float)(word >> 8) * (1.0f / 16777216.0f); }
+
+/* A number's bits, of which those of NaNs are left open. */
+static inline void put_float(uint32_t *to, float number) {
+    number = number != number ? 12345.0f : number;
+    memcpy(to, &number, sizeof number);
 }
 
 static inline void fill_bytes(uint8_t *to, uint32_t count, uint32_t seed) {

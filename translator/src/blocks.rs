@@ -88,8 +88,10 @@ fn is_candidate(module: &Module, function: u32, depth: u32) -> bool {
 /// Whether an operator is one of those that move words.
 fn moves_words(operator: &Operator<'_>) -> bool {
     use Operator as O;
-    let is_usual =
-        |value: i64| value.unsigned_abs() <= MAX_CONSTANT || value as u64 % 0x0101_0101 == 0 || value == 1 << 32 | 1;
+    let is_usual = |value: i64| {
+        let (magnitude, bits) = (value.unsigned_abs(), value as u64);
+        magnitude <= MAX_CONSTANT || bits.is_multiple_of(0x0101_0101) || value == 1 << 32 | 1
+    };
     match operator {
         O::I32Const { value } => is_usual((*value).into()) || *value == 1 << 16 || *value == 1 << 24,
         O::I64Const { value } => is_usual(*value),

@@ -91,7 +91,7 @@ impl Known {
         let of = |value| self.offsets.as_ref().and_then(|offsets| offsets.of(value));
         match (of(to), of(from), self.constants.get(length.index())) {
             (Some(to), Some(from), Some(Some(Const::I32(length)))) => {
-                let distance = (to as u32).wrapping_sub(from as u32);
+                let distance = to.wrapping_sub(from);
                 distance == 0 || distance >= *length
             }
             _ => false,
