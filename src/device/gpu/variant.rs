@@ -10,7 +10,7 @@ use wavelift_translator::passes::coarsen::LANES;
 use wavelift_translator::pointers::{LaunchMemory, Resolved};
 use wavelift_translator::speculation::{is_large, is_worth};
 use wavelift_translator::{
-    Coarsen, Environment, Flatten, Input, LINEAR, LaunchState, Layout, Options, Shape, Share, Speculate, Speculation,
+    Coarsen, Environment, Flatten, Input, LINEAR, LaunchState, Layout, Options, Shape, Share, Speculate,
 };
 
 use crate::device::gpu::Shared;
