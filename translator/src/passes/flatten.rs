@@ -48,7 +48,7 @@ pub struct Flat {
 
 /// Flattens a lowered kernel; `None` where that can't be done.
 pub fn flatten(kernel: &Function) -> Option<Flat> {
-    if kernel.stack_words > 0 || kernel.stmt_count() > MAX_STATEMENTS {
+    if kernel.stack_words > 0 || kernel.states.is_some() || kernel.stmt_count() > MAX_STATEMENTS {
         return None;
     }
     let contents = Contents::new(kernel).filter(Contents::has_loops)?;
