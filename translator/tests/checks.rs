@@ -182,6 +182,31 @@ fn a_check_behind_a_store_to_the_stack_goes_with_those_before_it() {
     }
 }
 
+/// Drivers keep track of some levels only: which of many checks was the first to fail is found a row at a time.
+#[test]
+fn many_checks_in_a_row_nest_no_deeper_than_some() {
+    let body: String = (0..100)
+        .map(|word| {
+            format!(
+                "(local.set $v (i32.add (local.get $v) (i32.load (i32.add (local.get $in)
+                   (i32.mul (i32.add (local.get $i) (i32.const {word})) (i32.const {}))))))",
+                4 * (word % 7 + 1)
+            )
+        })
+        .collect();
+    let text = kernel(&format!(
+        "{body} (i32.store (i32.add (local.get $out) (i32.shl (local.get $i) (i32.const 2))) (local.get $v))"
+    ));
+    let module = Module::parse(wat::parse_str(&text).unwrap()).unwrap();
+    let buffers = module.kernel_buffers(0).unwrap();
+    let options = Options { max_nesting: 40, ..Options::default() };
+    translate(&module, 0, &Shape::distinct(buffers), &options).unwrap();
+    let lifted = lift(&text);
+    for length in [800, 750, 700, 500, 300, 100, 20, 0] {
+        assert_same(&lifted, &[vec![], words(length), vec![0; 8]], &text);
+    }
+}
+
 #[test]
 fn a_load_of_both_ways_is_not_moved_over_a_store() {
     let both = |first: &str| {

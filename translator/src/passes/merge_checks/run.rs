@@ -88,6 +88,50 @@ impl Run {
     }
 }
 
+/// Most checks that are tested one after the other where one of them fails: drivers keep track of as many levels.
+const ROW: usize = 16;
+
+/// A check's condition, where it is made under another one.
+fn guarded((guard, cond): (Option<Value>, Value), function: &mut Function, list: &mut ListBuilder) -> Value {
+    match guard {
+        Some(guard) => list.low(function, LowOp::BAnd, &[guard, cond], Type::Bool),
+        None => cond,
+    }
+}
+
+fn conds_of<'c>(conds: impl Iterator<Item = &'c (Option<Value>, Value)>) -> Vec<Value> {
+    conds.flat_map(|(guard, cond)| guard.iter().chain([cond])).copied().collect()
+}
+
+/// The region in which the first of these checks traps that fails, one of which does: the last is the only one left.
+fn row(merger: &mut Merger, checks: &[(usize, &Leaving)], conds: &[(Option<Value>, Value)]) -> RegionId {
+    let last = checks.len() - 1;
+    let mut list = ListBuilder::new(checks[0].1.stmt.at);
+    for ((_, check), cond) in checks.iter().zip(conds).take(last) {
+        list.at = check.stmt.at;
+        let function = &mut *merger.function;
+        let cond = guarded(*cond, function, &mut list);
+        let otherwise = ListBuilder::new(list.at).finish(function, Exit::Yield(Vec::new()));
+        list.push(StmtKind::If { cond, then: check.arm, otherwise, results: Vec::new() });
+    }
+    let mut uses = conds_of(conds[..last].iter());
+    for (_, check) in checks {
+        uses.extend(merger.failures.get(&check.arm).into_iter().flatten());
+    }
+    let arm = merger.function.region(checks[last].1.arm).clone();
+    list.stmts.extend(arm.stmts);
+    list.at = arm.exit_at;
+    let region = list.finish(merger.function, arm.exit);
+    note_uses(merger, region, uses);
+    region
+}
+
+fn note_uses(merger: &mut Merger, region: RegionId, mut uses: Vec<Value>) {
+    uses.sort_unstable();
+    uses.dedup();
+    merger.failures.insert(region, uses);
+}
+
 /// Splits statements into those that compute the needed values, and the others.
 pub(super) fn split(items: Vec<Stmt>, mut needed: HashSet<Value>) -> (Vec<Stmt>, Vec<Stmt>) {
     let is_needed: Vec<bool> = (items.iter().rev())
@@ -171,33 +215,37 @@ impl<'r> Branches<'r> {
         list.push(StmtKind::If { cond: any, then, otherwise, results: Vec::new() });
     }
 
-    /// The region that a failed merged check runs: which was the first is found by testing one after the other. The last is
-    /// the only one left.
+    /// The region that a failed merged check runs: which was the first is found by testing one after the other, of many a row
+    /// at a time.
     fn failing(&self, merger: &mut Merger, conds: &[(Option<Value>, Value)]) -> RegionId {
-        let mut uses: Vec<Value> = Vec::new();
+        let rows: Vec<_> = self.checks.chunks(ROW).zip(conds.chunks(ROW)).collect();
+        let Some(((checks, conds), others)) = rows.split_last() else {
+            return ListBuilder::default().finish(merger.function, Exit::Yield(Vec::new()));
+        };
+        let last = row(merger, checks, conds);
+        if others.is_empty() {
+            return last;
+        }
+        let mut uses = merger.failures.get(&last).cloned().unwrap_or_default();
         let mut list = ListBuilder::new(self.checks[0].1.stmt.at);
-        let last = self.checks.len() - 1;
-        for ((_, check), (guard, cond)) in self.checks.iter().zip(conds).take(last) {
-            uses.extend(guard.iter().chain([cond]));
-            list.at = check.stmt.at;
+        for (checks, conds) in others {
+            let then = row(merger, checks, conds);
+            uses.extend(merger.failures.get(&then).into_iter().flatten());
             let function = &mut *merger.function;
-            let cond = match guard {
-                Some(guard) => list.low(function, LowOp::BAnd, &[*guard, *cond], Type::Bool),
-                None => *cond,
-            };
+            let mut fails = guarded(conds[0], function, &mut list);
+            for cond in &conds[1..] {
+                let cond = guarded(*cond, function, &mut list);
+                fails = list.low(function, LowOp::BOr, &[fails, cond], Type::Bool);
+            }
             let otherwise = ListBuilder::new(list.at).finish(function, Exit::Yield(Vec::new()));
-            list.push(StmtKind::If { cond, then: check.arm, otherwise, results: Vec::new() });
+            list.push(StmtKind::If { cond: fails, then, otherwise, results: Vec::new() });
         }
-        for (_, check) in &self.checks {
-            uses.extend(merger.failures.get(&check.arm).into_iter().flatten());
-        }
-        let arm = merger.function.region(self.checks[last].1.arm).clone();
-        list.stmts.extend(arm.stmts);
-        list.at = arm.exit_at;
-        let region = list.finish(merger.function, arm.exit);
-        uses.sort_unstable();
-        uses.dedup();
-        merger.failures.insert(region, uses);
+        uses.extend(conds_of(others.iter().flat_map(|(_, conds)| conds.iter())));
+        let last = merger.function.region(last).clone();
+        list.stmts.extend(last.stmts);
+        list.at = last.exit_at;
+        let region = list.finish(merger.function, last.exit);
+        note_uses(merger, region, uses);
         region
     }
 
