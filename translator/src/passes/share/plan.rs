@@ -25,6 +25,9 @@ pub fn kept(slice: &mut Slice<'_>, kernel: u32, targets: &Targets, (places, oper
         let size = below.fold(node.operators, u64::saturating_add);
         sizes.insert(*function, size);
     }
+    if most_runs(&graph, &order, kernel) > MOST_RUNS {
+        return BTreeSet::new();
+    }
     let mut kept = BTreeSet::new();
     let mut copies: BTreeMap<u32, u64> = BTreeMap::from([(kernel, 1)]);
     for function in order.iter().rev() {
@@ -40,6 +43,23 @@ pub fn kept(slice: &mut Slice<'_>, kernel: u32, targets: &Targets, (places, oper
         }
     }
     kept
+}
+
+/// Most calls of one function that no loop makes, as when each of thirty functions calls the next one eight times: states that
+/// run in no loop take no fuel.
+const MOST_RUNS: u64 = 1 << 20;
+
+/// How often the function that is called most often is, with all loops run once.
+fn most_runs(graph: &BTreeMap<u32, Node>, callees_first: &[u32], kernel: u32) -> u64 {
+    let mut runs: BTreeMap<u32, u64> = BTreeMap::from([(kernel, 1)]);
+    for function in callees_first.iter().rev() {
+        let times = runs.get(function).copied().unwrap_or(0);
+        for callee in &graph[function].callees {
+            let known = runs.entry(*callee).or_insert(0);
+            *known = known.saturating_add(times);
+        }
+    }
+    runs.into_values().max().unwrap_or(0)
 }
 
 /// All functions that the kernel may reach. What can't be lifted has no operators: whether it matters, the inliner finds out.
