@@ -115,6 +115,17 @@ pub fn below(function: &Function, body: RegionId) -> Vec<RegionId> {
     regions
 }
 
+/// The labels of constructs in these regions.
+pub fn labels(function: &Function, regions: &[RegionId]) -> HashSet<Label> {
+    let stmts = regions.iter().flat_map(|id| &function.region(*id).stmts);
+    stmts
+        .filter_map(|stmt| match &stmt.kind {
+            StmtKind::Block { label, .. } | StmtKind::Loop { label, .. } => Some(*label),
+            _ => None,
+        })
+        .collect()
+}
+
 /// A loop, as far as its counting concerns.
 pub struct Looking<'a> {
     pub function: &'a Function,

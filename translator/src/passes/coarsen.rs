@@ -467,7 +467,7 @@ struct Lane {
 
 /// Whether four invocations may do it one after the other, in step: what orders accesses, and what there is one of for each
 /// invocation, is left alone.
-fn is_supported(op: LowOp) -> bool {
+pub(super) fn is_supported(op: LowOp) -> bool {
     use LowOp::*;
     !matches!(
         op,

@@ -28,7 +28,7 @@ mod paths;
 
 use crate::analysis::dataflow;
 use crate::analysis::rounds::Rounds;
-use crate::analysis::trip_counts::{Definitions, below};
+use crate::analysis::trip_counts::{Definitions, below, labels};
 use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Args, Exit, Function, Label, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value};
@@ -277,7 +277,7 @@ impl Flattener<'_> {
     /// The loop's region becomes one round: that of the number `left`.
     fn round(&mut self, plan: &Plan, (label, body): (Label, RegionId), inits: &[Value], left: Value) -> Option<()> {
         let regions = below(self.kernel, body);
-        let inside = loops::labels(self.kernel, &regions);
+        let inside = labels(self.kernel, &regions);
         for id in &regions {
             if !self.seen.insert(*id) {
                 return None;

@@ -17,7 +17,7 @@ use smallvec::smallvec;
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::analysis::trip_counts::{Count, Definitions, Looking, below};
+use crate::analysis::trip_counts::{Count, Definitions, Looking, below, labels};
 use crate::error::{Location, TrapKind};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Args, Exit, Function, Label, LowOp, Op, RegionId, States, Stmt, StmtKind, Type, Value, Var};
@@ -118,7 +118,7 @@ impl Burner<'_> {
             return (u64::from(times) + 1) * operators;
         }
         let (cost, in_front) = if count.is_some() { (operators, TAKEN) } else { (operators + TESTED, 0) };
-        let inside: Vec<Label> = labels(function, &below);
+        let inside = labels(function, &below);
         let leaves = |id: &&RegionId| match &function.region(**id).exit {
             Exit::Break(to, _) | Exit::Continue(to, _) => *to != label && !inside.contains(to),
             _ => false,
@@ -169,16 +169,6 @@ fn weight(op: LowOp) -> u64 {
         | LowOp::StorePart { .. } => 4,
         _ => 1,
     }
-}
-
-fn labels(function: &Function, regions: &[RegionId]) -> Vec<Label> {
-    let stmts = regions.iter().flat_map(|id| &function.region(*id).stmts);
-    stmts
-        .filter_map(|stmt| match &stmt.kind {
-            StmtKind::Block { label, .. } | StmtKind::Loop { label, .. } => Some(*label),
-            _ => None,
-        })
-        .collect()
 }
 
 /// All loops with the regions that they stand in.

@@ -1,7 +1,6 @@
 //! Loops whose rounds can be told from their number: which there are, how they count, and how they are left.
 
-use crate::analysis::trip_counts::{Count, Definitions, Looking, below};
-use crate::hash::HashSet;
+use crate::analysis::trip_counts::{Count, Definitions, Looking, below, labels};
 use crate::ir::{Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Value};
 use crate::passes::fuel::cost_of_round;
 
@@ -95,17 +94,6 @@ fn stays_in(function: &Function, below: &[RegionId], label: Label, id: RegionId,
         Exit::Return(_) => false,
         Exit::Trap(_) => true,
     }
-}
-
-/// The labels of constructs in these regions.
-pub(super) fn labels(function: &Function, regions: &[RegionId]) -> HashSet<Label> {
-    let stmts = regions.iter().flat_map(|id| &function.region(*id).stmts);
-    stmts
-        .filter_map(|stmt| match &stmt.kind {
-            StmtKind::Block { label, .. } | StmtKind::Loop { label, .. } => Some(*label),
-            _ => None,
-        })
-        .collect()
 }
 
 /// What each way back adds to each of the parameters.

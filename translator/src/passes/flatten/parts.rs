@@ -1,9 +1,10 @@
 //! What a list of statements is made of, as far as rounds concern: loops, what stores once, and what all may do.
 
-use super::loops::{is_harmless, labels};
-use crate::analysis::trip_counts::below;
+use super::loops::is_harmless;
+use crate::analysis::trip_counts::{below, labels};
 use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::{Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Value};
+use crate::passes::coarsen;
 
 /// A part of a list of statements.
 pub(super) enum Part {
@@ -157,24 +158,6 @@ pub(super) fn leads_out(function: &Function, stmt: &Stmt) -> bool {
 
 /// Whether an operator may run in another invocation than those before it and behind it.
 fn is_supported(op: LowOp) -> bool {
-    use LowOp::*;
-    !matches!(
-        op,
-        Atomic { .. }
-            | Fence
-            | LoadStack
-            | StoreStack
-            | Burn
-            | Take { .. }
-            | Cell(_)
-            | SetCell(_)
-            | Refund
-            | Overtaken
-            | VarGet(_)
-            | VarSet(_)
-            | StorePart { .. }
-            | LoadLane { .. }
-            | StoreQuad { .. }
-            | StorePair { .. }
-    )
+    coarsen::is_supported(op)
+        && !matches!(op, LowOp::LoadLane { .. } | LowOp::StoreQuad { .. } | LowOp::StorePair { .. })
 }
