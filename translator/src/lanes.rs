@@ -21,11 +21,13 @@ mod control;
 mod cost;
 mod memory;
 mod operators;
+mod reloads;
 mod rows;
 mod shapes;
 mod tallies;
 mod vectors;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::analysis::roots::roots;
@@ -113,12 +115,13 @@ pub fn lanes(module: &Module, function: u32, environment: &Environment, host: &H
     let shape = Shape { environment: environment.clone(), ..Shape::distinct(buffers) };
     let options = Options { max_operators: 20 * MOST_STATEMENTS as u32, ..Options::default() };
     match on_deep_stack(&options, || simplified(module, function, &shape, &options)) {
-        Ok(Simplified { kernel, frames, .. }) => {
+        Ok(Simplified { mut kernel, frames, .. }) => {
             let stack_pointer = frames.stack_pointer;
+            let apart = reloads::drop(&mut kernel, &shape, stack_pointer);
             let tallies = tallies::tallies(&kernel, &roots(&kernel, &shape, stack_pointer), shape.slots());
             let needs = again::needs(&kernel, &shape, stack_pointer);
             let rows = rows::rows(&kernel).and_then(|length| Some(Rows { length, apart: needs.repeatable()? }));
-            let known = Known { needs, tallies, is_in_squares: rows.is_some(), stack_pointer };
+            let known = Known { needs, tallies, apart, is_in_squares: rows.is_some(), stack_pointer };
             let lanes = write(module, &kernel, &known, host, width);
             let contends = tallies::contends(&kernel, &known.tallies);
             Found { lanes, tallies: known.tallies.list, rows, contends }
@@ -131,6 +134,8 @@ pub fn lanes(module: &Module, function: u32, environment: &Environment, host: &H
 struct Known {
     needs: Needs,
     tallies: Tallies,
+    /// Pairs of buffers that were taken to be distinct.
+    apart: BTreeSet<(u32, u32)>,
     is_in_squares: bool,
     stack_pointer: Option<u32>,
 }
@@ -152,7 +157,8 @@ fn write(
         None => cost::width(module, kernel, tallies, known.is_in_squares)?,
     };
     let shapes = shapes::shapes(kernel, width);
-    let apart = needs.apart(kernel, &shapes, host.fuel.is_some())?;
+    let mut apart = needs.apart(kernel, &shapes, host.fuel.is_some())?;
+    apart.extend(&known.apart);
     let code = control::write(kernel, &shapes, tallies, width, host)?;
     if code.local_count() > MOST_LOCALS || code.len() > MOST_BYTES {
         return Err("Its code would be too long.".into());

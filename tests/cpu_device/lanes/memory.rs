@@ -1,6 +1,9 @@
 //! Loads and stores side by side, apart, and anywhere; for all of a group and for some.
 
-use super::{compare, module, noise};
+use wavelift::device::Access;
+
+use super::{compare, device, module, noise};
+use crate::support::Guest;
 
 /// A kernel that copies an element by these operators, from and to the elements with these numbers, where a condition holds.
 fn copies(load: &str, store: &str, bytes: u32, from: &str, to: &str, condition: &str) -> String {
@@ -185,6 +188,76 @@ fn structures_of_two_words() {
             ));
             let numbers = || (0..1024u32).map(|number| (number as f32 * 0.5).to_bits()).collect();
             compare(&text, 501, &[numbers(), numbers(), noise(501, 3)]);
+        }
+    }
+}
+
+/// `to[i] += from[i]`, and 1 more in `from[i]`, of which one element is loaded twice, or what was stored is loaded again.
+fn loads_again(second: &str) -> String {
+    module(&format!(
+        r#"(func (export "kernel") (param i32 i32 i32 i32 i32 i32 i32) (local $from i32) (local $to i32)
+             (local.set $from (i32.add (local.get 3) (i32.shl (local.get 0) (i32.const 2))))
+             (local.set $to (i32.add (local.get 5) (i32.shl (local.get 0) (i32.const 2))))
+             (i32.store (local.get $to) (i32.add (i32.load (local.get $to)) (i32.load (local.get $from))))
+             (i32.store (local.get $from) (i32.add (i32.load {second}) (i32.const 1))))"#
+    ))
+}
+
+/// What is loaded again behind a store to another buffer is known, unless the two are one: that launch runs one by one.
+#[test]
+fn what_is_loaded_again_is_known_where_buffers_are_distinct() {
+    const COUNT: u32 = 61;
+    let elsewhere = "(i32.xor (local.get $from) (i32.const 4))";
+    for (second, needs_distinct) in [("(local.get $from)", true), ("(local.get $to)", false), (elsewhere, false)] {
+        // Which neighbour comes first is nobody's, so words of the other one stay.
+        let text = loads_again(second);
+        if second != elsewhere {
+            compare(&text, COUNT, &[noise(64, 1), noise(64, 2)]);
+        }
+        let lanes = |same: bool| {
+            let mut guest = Guest::new(&device(4, None), &text);
+            let both = guest.buffer_of(&noise(64, 1), Access::ReadWrite);
+            let other = guest.buffer_of(&noise(64, 2), Access::ReadWrite);
+            let launched = guest.launch("kernel", COUNT, &[both, if same { both } else { other }]);
+            (launched.unwrap().lanes, guest.words(both))
+        };
+        assert_eq!(lanes(false).0, Some(4), "{second}");
+        let (found, words) = lanes(true);
+        assert_eq!(found.is_none(), needs_distinct, "{second}");
+        if second != elsewhere {
+            let expected: Vec<u32> = noise(64, 1).iter().map(|word| word.wrapping_mul(2).wrapping_add(1)).collect();
+            assert_eq!(words[..COUNT as usize], expected[..COUNT as usize], "{second}");
+        }
+    }
+}
+
+/// What is stored is known where it is loaded again, but not what a store beside it, or of a part of it, has changed.
+#[test]
+fn what_is_stored_and_loaded_again() {
+    let own = "(i32.add (local.get 3) (i32.shl (local.get 0) (i32.const 3)))";
+    for between in [
+        "",
+        "(i32.store offset=4 (local.get $at) (i32.const 9))",
+        "(i32.store8 offset=3 (local.get $at) (i32.const 9))",
+        "(i32.store16 offset=4 (local.get $at) (i32.const 9))",
+        "(i64.store (local.get $at) (i64.const 0x123456789abcdef))",
+        "(f32.store (local.get $at) (f32.const 2))",
+        "(i32.store (i32.add (local.get $at) (i32.const 0)) (i32.const 7))",
+        "(if (i32.and (local.get 0) (i32.const 1)) (then (i32.store (local.get $at) (i32.const 5))))",
+    ] {
+        for load in [
+            "(i32.load (local.get $at))",
+            "(i32.load offset=4 (local.get $at))",
+            "(i32.load16_s offset=2 (local.get $at))",
+        ] {
+            let text = module(&format!(
+                r#"(func (export "kernel") (param i32 i32 i32 i32 i32 i32 i32) (local $at i32)
+                     (local.set $at {own})
+                     (i32.store (local.get $at) (i32.mul (i32.add {load} (local.get 0)) (i32.const 77)))
+                     {between}
+                     (i32.store (i32.add (local.get 5) (i32.shl (local.get 0) (i32.const 2))) {load}))"#
+            ));
+            compare(&text, 61, &[noise(128, 5), noise(64, 6)]);
         }
     }
 }
