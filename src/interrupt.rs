@@ -34,6 +34,8 @@ pub struct Interrupt {
 #[derive(Debug, Default)]
 struct Inner {
     cancelled: AtomicBool,
+    /// Whether there is a deadline: to lock takes longer than a short launch may.
+    is_limited: AtomicBool,
     /// The end of the present call, and how long it might take.
     deadline: Mutex<Option<(Instant, Duration)>>,
 }
@@ -48,6 +50,9 @@ impl Interrupt {
     pub fn pending(&self) -> Option<Interruption> {
         if self.inner.cancelled.load(Ordering::Relaxed) {
             return Some(Interruption::Cancelled);
+        }
+        if !self.inner.is_limited.load(Ordering::Relaxed) {
+            return None;
         }
         let (deadline, limit) = (*self.inner.deadline.lock())?;
         (Instant::now() >= deadline).then_some(Interruption::Time { limit })
@@ -71,7 +76,9 @@ impl Interrupt {
 
     /// Starts the clock of a call, or stops it.
     pub(crate) fn limit(&self, limit: Option<Duration>) {
-        *self.inner.deadline.lock() = limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)));
+        let deadline = limit.and_then(|limit| Some((Instant::now().checked_add(limit)?, limit)));
+        *self.inner.deadline.lock() = deadline;
+        self.inner.is_limited.store(deadline.is_some(), Ordering::Relaxed);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use wasmtime::{Engine, Val};
+use wasmtime::Engine;
 
 use super::Shared;
 use super::encode::Source;
@@ -124,7 +124,6 @@ impl CpuContext {
         let pairs = launch.buffers.iter().flat_map(|buffer| [buffer.address, buffer.size]);
         let arguments = [0, 0, launch.iterations, launch.block_size].into_iter().chain(pairs);
         Ok(Plan {
-            engine: self.engine.clone(),
             kernel,
             space: self.space.clone(),
             memory_bytes,
@@ -133,7 +132,7 @@ impl CpuContext {
             all_buffers: launch.buffers.clone(),
             stack,
             globals,
-            arguments: arguments.map(|argument| Val::I32(argument as i32)).collect(),
+            arguments: arguments.collect(),
             iterations: launch.iterations,
             workers: self.workers.clone(),
             interrupt: self.interrupt.clone(),
@@ -247,16 +246,12 @@ impl Context for CpuContext {
         let plan = self.plan(launch, kernel, caller)?;
         times.lanes = plan.kernel.lanes(&plan.arguments).map(|grouped| grouped.lanes);
         let (memory_bytes, copies) = (plan.memory_bytes, self.copies_memory(&plan));
-        let device = self.device.name.clone();
-        let failed = |error: MemoryError| {
-            LaunchError::Device(DeviceError::Failed { device: device.clone(), message: error.to_string() })
-        };
         let start = Instant::now();
         if copies {
-            self.copy_in(memory_bytes, caller).map_err(failed)?;
+            self.copy_in(memory_bytes, caller).map_err(|error| self.memory_failed(error))?;
         }
         let saved = if plan.kernel.may_need_caller { self.save(&plan)? } else { Vec::new() };
-        let finished = self.device.pool.run(Job::new(plan));
+        let finished = self.device.pool.run(Job::new(plan, start));
         let job = (*finished).as_ref();
         self.empty_own_memory(&job.plan);
         let outcome = job.outcome();
@@ -270,17 +265,19 @@ impl Context for CpuContext {
             Some(Event::Trap(trap)) => return Err(LaunchError::Trap(trap)),
             Some(Event::NeedsCaller { reason, .. }) => {
                 for (address, bytes) in &saved {
-                    self.space.write(*address, bytes).map_err(failed)?;
+                    self.space.write(*address, bytes).map_err(|error| self.memory_failed(error))?;
                 }
                 self.device.kernels.give_up(launch, &job.plan.kernel, &reason);
                 return Err(LaunchError::NeedsCaller(reason));
             }
             None => job.learn(),
         }
+        let mut ended = job.end();
         if copies {
-            self.copy_out(memory_bytes, caller).map_err(failed)?;
+            self.copy_out(memory_bytes, caller).map_err(|error| self.memory_failed(error))?;
+            ended = Instant::now();
         }
-        times.run = start.elapsed();
+        times.run = ended - start;
         Ok(times)
     }
 }

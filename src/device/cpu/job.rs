@@ -1,12 +1,11 @@
 //! One launch, shared by the workers that run it.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use wasmtime::{Engine, Val};
 
 use super::cost::Begin;
 use super::kernel::Kernel;
@@ -53,8 +52,6 @@ pub struct Outcome {
 
 /// What to run, and where.
 pub struct Plan {
-    /// The engine of the kernel.
-    pub engine: Engine,
     /// The kernel.
     pub kernel: Arc<Kernel>,
     /// The guest's address space.
@@ -71,8 +68,8 @@ pub struct Plan {
     pub stack: Option<(u32, u32)>,
     /// Values of [`Kernel::globals`].
     pub globals: Vec<GlobalValue>,
-    /// Arguments of `run`; the first two are each chunk's own.
-    pub arguments: Vec<Val>,
+    /// Arguments of `run`, all of them `i32`; the first two are each chunk's own.
+    pub arguments: Vec<u32>,
     /// Number of invocations.
     pub iterations: u32,
     /// The context's workers.
@@ -99,8 +96,10 @@ pub struct Job {
     patience: Duration,
     /// What ran on one thread before others came, and for how long, in nanoseconds.
     before: (AtomicU32, AtomicU64),
-    /// When the first chunk was claimed.
-    started: OnceLock<Instant>,
+    /// When it was made.
+    made: Instant,
+    /// When the last worker began that was alone, and when it was done, in nanoseconds since then.
+    alone_from_to: [AtomicU64; 2],
     /// How long threads have run invocations, in nanoseconds.
     busy: AtomicU64,
     /// First iteration that no one has claimed.
@@ -126,8 +125,8 @@ const LARGEST: u32 = 1 << 16;
 const ALONE: Duration = Duration::from_micros(30);
 
 impl Job {
-    /// A launch of which nothing has run.
-    pub fn new(plan: Plan) -> Job {
+    /// A launch of which nothing has run, made now.
+    pub fn new(plan: Plan, made: Instant) -> Job {
         let expected = plan.kernel.cost.expected(plan.iterations);
         let is_short = expected.is_some_and(|expected| expected <= ALONE);
         let contention = plan.kernel.contention.as_ref().filter(|_| !is_short && plan.iterations >= MANY);
@@ -155,7 +154,8 @@ impl Job {
             is_brief: expected.is_some_and(|expected| expected <= BRIEF),
             patience,
             before: Default::default(),
-            started: OnceLock::new(),
+            made,
+            alone_from_to: Default::default(),
             busy: AtomicU64::new(0),
             next: AtomicU64::new(0),
             end,
@@ -183,10 +183,9 @@ impl Job {
         if !self.is_alone() || self.plan.workers.len() == 1 {
             return false;
         }
-        match self.started.get() {
-            Some(started) => !self.is_exhausted() && started.elapsed() > self.patience,
-            None => self.started.set(Instant::now()).is_err(),
-        }
+        let has_begun = self.next.load(Ordering::Relaxed) > 0;
+        let began = || self.made + Duration::from_nanos(self.alone_from_to[0].load(Ordering::Relaxed));
+        has_begun && !self.is_exhausted() && began().elapsed() > self.patience
     }
 
     /// The next iterations to run; none where the job must be shared first. Claims only rise, so that when an invocation has
@@ -207,9 +206,33 @@ impl Job {
         (start < end).then_some(start as u32..end as u32)
     }
 
-    /// Notes how long a worker has run invocations.
-    pub fn note_busy(&self, busy: Duration) {
-        self.busy.fetch_add(busy.as_nanos() as u64, Ordering::Relaxed);
+    /// When a worker begins: now. To look at the clock takes longer than some launches.
+    pub fn start(&self) -> Instant {
+        let now = Instant::now();
+        self.note_alone(0, now);
+        now
+    }
+
+    /// Notes that a worker that began then has run invocations till now.
+    pub fn note_busy(&self, since: Instant) {
+        let now = Instant::now();
+        self.busy.fetch_add((now - since).as_nanos() as u64, Ordering::Relaxed);
+        self.note_alone(1, now);
+    }
+
+    /// When it ended: now, or shortly before. To be asked when no worker is at it.
+    pub fn end(&self) -> Instant {
+        match self.is_alone() {
+            true => self.made + Duration::from_nanos(self.alone_from_to[1].load(Ordering::Relaxed)),
+            false => Instant::now(),
+        }
+    }
+
+    fn note_alone(&self, which: usize, now: Instant) {
+        if self.is_alone() {
+            let since = now.saturating_duration_since(self.made).as_nanos() as u64;
+            self.alone_from_to[which].store(since, Ordering::Relaxed);
+        }
     }
 
     /// How long all workers together have run invocations.

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use wasmtime::{Config, Engine, Val};
+use wasmtime::{Config, Engine};
 use wavelift_translator::lanes::{Rows, Tally};
 
 use super::body::FunctionMap;
@@ -48,13 +48,21 @@ pub struct Kernel {
 
 impl Kernel {
     /// The form that runs groups of invocations, if it may run with these arguments of `run`.
-    pub fn lanes(&self, arguments: &[Val]) -> Option<&Grouped> {
+    pub fn lanes(&self, arguments: &[u32]) -> Option<&Grouped> {
         self.grouped.as_ref().filter(|grouped| grouped.takes(arguments))
     }
 }
 
 /// A kernel, or the sentence that says why it runs in the caller's instance.
 type Compiled = Result<Arc<Kernel>, String>;
+
+/// What is found of a kernel.
+enum Found {
+    Compiled(Compiled),
+    /// It makes indirect calls: present tables say which variant it is, or that it is a new one.
+    ByTables,
+    Nothing,
+}
 
 /// What is known of one kernel of one module.
 struct Known {
@@ -107,9 +115,13 @@ impl Kernels {
     ) -> Result<(Arc<Kernel>, LaunchTimes), LaunchError> {
         let key = (launch.module.id, launch.function);
         // Most kernels make no indirect calls; the caller is asked for its tables only for those that do.
-        let indirect = self.known.lock().get(&key).is_some_and(|known| known.variants.iter().any(|v| v.0.is_some()));
-        let mut tables = indirect.then(|| read_tables(launch, caller));
-        if let Some(compiled) = self.find(key, &tables) {
+        let mut tables = None;
+        let mut found = self.find(key, &tables);
+        if matches!(found, Found::ByTables) {
+            tables = Some(read_tables(launch, caller));
+            found = self.find(key, &tables);
+        }
+        if let Found::Compiled(compiled) = found {
             return Ok((compiled.map_err(LaunchError::NeedsCaller)?, LaunchTimes::default()));
         }
         let mut times = LaunchTimes::default();
@@ -131,10 +143,14 @@ impl Kernels {
         Ok((compiled.map_err(LaunchError::NeedsCaller)?, times))
     }
 
-    fn find(&self, key: (u64, u32), tables: &Option<Vec<Vec<TableEntry>>>) -> Option<Compiled> {
+    fn find(&self, key: (u64, u32), tables: &Option<Vec<Vec<TableEntry>>>) -> Found {
         let known = self.known.lock();
-        let (_, compiled) = known.get(&key)?.variants.iter().find(|(entries, _)| entries == tables)?;
-        Some(compiled.clone())
+        let variants = known.get(&key).map_or(&[][..], |known| &known.variants);
+        match variants.iter().find(|(entries, _)| entries == tables) {
+            Some((_, compiled)) => Found::Compiled(compiled.clone()),
+            None if variants.iter().any(|(entries, _)| entries.is_some()) => Found::ByTables,
+            None => Found::Nothing,
+        }
     }
 
     /// Notes that an invocation of `kernel` came to what only the caller's own instance can run: later launches go there

@@ -4,7 +4,6 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use wasm_encoder::Function;
-use wasmtime::Val;
 use wavelift_translator::lanes::{self, Host, Rows, Tally};
 use wavelift_translator::{Environment, Module};
 
@@ -59,15 +58,15 @@ pub struct Grouped {
 
 impl Grouped {
     /// Whether it may run with these arguments of `run`.
-    pub fn takes(&self, arguments: &[Val]) -> bool {
+    pub fn takes(&self, arguments: &[u32]) -> bool {
         are_apart(&self.apart, arguments)
     }
 }
 
 /// Whether no pair of these buffers is the same, by the arguments of `run`.
-pub fn are_apart(pairs: &[(u32, u32)], arguments: &[Val]) -> bool {
+pub fn are_apart(pairs: &[(u32, u32)], arguments: &[u32]) -> bool {
     // Behind the ids, the number of iterations and the block size.
-    let address = |buffer: u32| arguments.get(4 + 2 * buffer as usize).and_then(Val::i32);
+    let address = |buffer: u32| arguments.get(4 + 2 * buffer as usize);
     pairs.iter().all(|(a, b)| address(*a) != address(*b))
 }
 

@@ -1,11 +1,13 @@
 //! Calls of a device module's functions.
 
-use wasmtime::{Func, Store, Val, ValRaw, ValType};
+use wasmtime::{Func, Store, ValRaw, ValType};
 
 /// A function that takes numbers of 32 bits and gives nothing. Its type is looked at once, and not at each of its many calls.
 pub struct Run {
     function: Func,
     parameters: usize,
+    /// Holds the arguments of a call.
+    raw: Vec<ValRaw>,
 }
 
 impl Run {
@@ -13,22 +15,22 @@ impl Run {
     pub fn new(store: &Store<()>, function: Func) -> Option<Run> {
         let ty = function.ty(store);
         let fits = ty.results().len() == 0 && ty.params().all(|ty| matches!(ty, ValType::I32));
-        fits.then(|| Run { function, parameters: ty.params().len() })
+        fits.then(|| Run { function, parameters: ty.params().len(), raw: Vec::new() })
     }
 
     /// Calls it. There must be as many arguments as it has parameters, all of them `i32`.
     ///
     /// # Errors
-    /// A trap; or the arguments are others.
-    pub fn call(&self, store: &mut Store<()>, arguments: &[Val]) -> wasmtime::Result<()> {
-        let mut raw = Vec::with_capacity(arguments.len());
-        raw.extend(arguments.iter().filter_map(Val::i32).map(ValRaw::i32));
-        if raw.len() != self.parameters {
+    /// A trap; or the arguments are more or fewer.
+    pub fn call(&mut self, store: &mut Store<()>, arguments: &[u32]) -> wasmtime::Result<()> {
+        self.raw.clear();
+        self.raw.extend(arguments.iter().copied().map(ValRaw::u32));
+        if self.raw.len() != self.parameters {
             return Err(wasmtime::Error::msg("a device module's function was given other arguments than it takes"));
         }
         // SAFETY: the array has a value of its type for each parameter (`new` and the check above), and there are no results;
         // no reference is passed. The store is the function's own, or the call panics, and it is not asynchronous.
-        unsafe { self.function.call_unchecked(store, raw.as_mut_slice()) }
+        unsafe { self.function.call_unchecked(store, self.raw.as_mut_slice()) }
     }
 }
 
@@ -51,13 +53,13 @@ mod tests {
         let mut function = |name| instance.get_func(&mut store, name).unwrap();
         let (add, long, result) = (function("add"), function("long"), function("result"));
         assert!(Run::new(&store, long).is_none() && Run::new(&store, result).is_none());
-        let add = Run::new(&store, add).unwrap();
-        add.call(&mut store, &[Val::I32(40), Val::I32(-2)]).unwrap();
+        let mut add = Run::new(&store, add).unwrap();
+        add.call(&mut store, &[40, -2_i32 as u32]).unwrap();
         assert_eq!(instance.get_global(&mut store, "sum").unwrap().get(&mut store).i32(), Some(38));
-        for wrong in [&[Val::I32(1)][..], &[Val::I32(1), Val::I64(2)], &[Val::I32(1); 3]] {
+        for wrong in [&[1][..], &[1; 3]] {
             assert!(add.call(&mut store, wrong).unwrap_err().to_string().contains("other arguments"));
         }
-        let trap = add.call(&mut store, &[Val::I32(1), Val::I32(0)]).unwrap_err();
+        let trap = add.call(&mut store, &[1, 0]).unwrap_err();
         assert_eq!(trap.downcast_ref(), Some(&wasmtime::Trap::UnreachableCodeReached));
         assert!(trap.downcast_ref::<wasmtime::WasmBacktrace>().is_some());
     }

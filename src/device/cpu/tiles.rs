@@ -2,7 +2,6 @@
 //! [`wavelift_translator::lanes::Rows`].
 
 use wasm_encoder::{BlockType, Function, Instruction as I, ValType};
-use wasmtime::Val;
 use wavelift_translator::lanes::Length;
 
 use super::kernel::Kernel;
@@ -21,7 +20,7 @@ const FEWEST: u32 = 128;
 const MOST: u32 = 1 << 18;
 
 /// Invocations of a row, where a launch with these arguments of `run` should be done in squares.
-pub fn row(kernel: &Kernel, buffers: &[BufferSpec], space: &AddressSpace, arguments: &[Val]) -> Option<u32> {
+pub fn row(kernel: &Kernel, buffers: &[BufferSpec], space: &AddressSpace, arguments: &[u32]) -> Option<u32> {
     let rows = kernel.rows.as_ref().filter(|rows| are_apart(&rows.apart, arguments))?;
     // Groups begin at multiples of their size.
     let group = match &kernel.grouped {

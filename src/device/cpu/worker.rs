@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
 
-use wasmtime::{Engine, FrameInfo, Global, Instance, Store, Trap, V128, Val, WasmBacktrace};
+use wasmtime::{FrameInfo, Global, Instance, Store, Trap, V128, Val, WasmBacktrace};
 use wavelift_translator::Location;
 
 use super::encode;
@@ -87,18 +86,18 @@ impl Worker {
         let loaded = match loaded.entry(job.plan.kernel.id) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(Loaded::new(&job.plan.engine, &job.plan.kernel, &shown.view)?)
+                entry.insert(Loaded::new(&job.plan.kernel, &shown.view)?)
             }
         };
         loaded.prepare(job)?;
         let mut arguments = job.plan.arguments.clone();
-        let started = Instant::now();
+        let started = job.start();
         while let Some(chunk) = job.claim() {
             if let Some(event) = loaded.run_chunk(job, chunk, &mut arguments)? {
                 job.record(event);
             }
         }
-        job.note_busy(started.elapsed());
+        job.note_busy(started);
         shown.add_tallies(job)
     }
 
@@ -122,9 +121,9 @@ impl Worker {
 }
 
 impl Loaded {
-    fn new(engine: &Engine, kernel: &Kernel, view: &Arc<View>) -> Result<Loaded, String> {
+    fn new(kernel: &Kernel, view: &Arc<View>) -> Result<Loaded, String> {
         let failed = |error: wasmtime::Error| format!("The CPU device could not instantiate a kernel: {error:#}.");
-        let mut store = Store::new(engine, ());
+        let mut store = Store::new(kernel.module.engine(), ());
         let instance = with_view(view, || Instance::new(&mut store, &kernel.module, &[])).map_err(failed)?;
         let mut global = |name: &str| {
             instance.get_global(&mut store, name).ok_or_else(|| format!("The device module has no global `{name}`."))
@@ -142,7 +141,7 @@ impl Loaded {
 
     /// Runs a chunk; gives what ended it early. A group that was left in its midst runs again, one invocation after the other,
     /// which tells what ended it. It may have had enough fuel: a group takes as much as several that part do together.
-    fn run_chunk(&mut self, job: &Job, chunk: Range<u32>, arguments: &mut Vec<Val>) -> Result<Option<Event>, String> {
+    fn run_chunk(&mut self, job: &Job, chunk: Range<u32>, arguments: &mut Vec<u32>) -> Result<Option<Event>, String> {
         let kernel = &job.plan.kernel;
         if let (Some(row), true) = (job.row, self.run_tiles.is_some()) {
             return self.run_squares(kernel, chunk, row, arguments);
@@ -184,11 +183,11 @@ impl Loaded {
         kernel: &Kernel,
         chunk: Range<u32>,
         row: u32,
-        arguments: &mut Vec<Val>,
+        arguments: &mut Vec<u32>,
     ) -> Result<Option<Event>, String> {
         let whole = chunk.end - (chunk.end - chunk.start) % row;
         if whole > chunk.start {
-            arguments.push(Val::I32(row as i32));
+            arguments.push(row);
             let ended = self.call(Form::Squares, chunk.start..whole, arguments);
             arguments.pop();
             if let Some((error, iteration)) = ended? {
@@ -207,7 +206,7 @@ impl Loaded {
     }
 
     /// Runs invocations one by one.
-    fn run(&mut self, kernel: &Kernel, chunk: Range<u32>, arguments: &mut [Val]) -> Result<Option<Event>, String> {
+    fn run(&mut self, kernel: &Kernel, chunk: Range<u32>, arguments: &mut [u32]) -> Result<Option<Event>, String> {
         match self.call(Form::Single, chunk, arguments)? {
             Some((error, iteration)) => event(kernel, &error, iteration).map(Some),
             None => Ok(None),
@@ -219,15 +218,15 @@ impl Loaded {
         &mut self,
         form: Form,
         chunk: Range<u32>,
-        arguments: &mut [Val],
+        arguments: &mut [u32],
     ) -> Result<Option<(wasmtime::Error, u32)>, String> {
         self.set_iteration(chunk.start)?;
-        arguments[0] = Val::I32(chunk.start as i32);
-        arguments[1] = Val::I32(chunk.end as i32);
+        arguments[0] = chunk.start;
+        arguments[1] = chunk.end;
         let run = match form {
-            Form::Single => &self.run,
-            Form::Groups => self.run_groups.as_ref().unwrap_or(&self.run),
-            Form::Squares => self.run_tiles.as_ref().unwrap_or(&self.run),
+            Form::Single => &mut self.run,
+            Form::Groups => self.run_groups.as_mut().unwrap_or(&mut self.run),
+            Form::Squares => self.run_tiles.as_mut().unwrap_or(&mut self.run),
         };
         let Err(error) = run.call(&mut self.store, arguments) else { return Ok(None) };
         let iteration = self.iteration.get(&mut self.store).i32().unwrap_or_default() as u32;

@@ -122,13 +122,14 @@ impl Batch {
             return Err(failure.clone());
         }
         self.started.get_or_insert_with(Instant::now);
-        let recorder = &mut self.recorder;
         let index = self.submissions.len() as u32;
-        let recorded = connection.guarded(0, || {
-            let recorder = recorder.get_or_insert_with(|| Recorder::new(connection, scratch, timed.then_some(index)));
-            commands(&mut recorder.pass);
-            Ok(())
-        });
+        let recorder = match &mut self.recorder {
+            Some(recorder) => Ok(recorder),
+            none => connection
+                .guarded(0, || Ok(Recorder::new(connection, scratch, timed.then_some(index))))
+                .map(|new| none.insert(new)),
+        };
+        let recorded = recorder.and_then(|recorder| connection.recording(|| commands(&mut recorder.pass)));
         if let Err(error) = recorded {
             // Nobody knows how much of the launch is in the pass.
             self.discard(connection);

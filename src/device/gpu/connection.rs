@@ -169,12 +169,7 @@ impl Connection {
         let internal = self.device.push_error_scope(Internal);
         let memory = self.device.push_error_scope(OutOfMemory);
         let validation = self.device.push_error_scope(Validation);
-        let fault = self.faults.due();
-        let outcome = catch_unwind(AssertUnwindSafe(|| match fault {
-            None => calls(),
-            Some(plan) if plan.late => calls().and_then(|_| self.strike(plan, bytes)),
-            Some(plan) => self.strike(plan, bytes),
-        }));
+        let outcome = self.caught(bytes, calls);
         let errors = [
             pollster::block_on(validation.pop()),
             pollster::block_on(memory.pop()),
@@ -186,9 +181,32 @@ impl Connection {
         match (errors.into_iter().flatten().next(), outcome) {
             (Some(wgpu::Error::OutOfMemory { .. }), _) => Err(self.out_of_memory(bytes)),
             (Some(error), _) => Err(self.failed(one_line(&error.to_string()))),
-            (None, Ok(result)) => result,
-            (None, Err(panic)) => Err(self.failed(panic_text(&*panic))),
+            (None, outcome) => outcome,
         }
+    }
+
+    /// Runs calls that record commands in a pass. What wgpu has against these it says when they are submitted, so that no errors
+    /// are looked for: to do so takes longer than to record a launch. Loss and panics come back as errors.
+    pub fn recording(&self, calls: impl FnOnce()) -> Result<(), DeviceError> {
+        if let Some(lost) = self.lost() {
+            return Err(lost);
+        }
+        let outcome = self.caught(0, || {
+            calls();
+            Ok(())
+        });
+        self.lost().map_or(outcome, Err)
+    }
+
+    /// Runs calls, or what a test planted in their place; a panic is an error.
+    fn caught<T>(&self, bytes: u64, calls: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, DeviceError> {
+        let fault = self.faults.due();
+        let outcome = catch_unwind(AssertUnwindSafe(|| match fault {
+            None => calls(),
+            Some(plan) if plan.late => calls().and_then(|_| self.strike(plan, bytes)),
+            Some(plan) => self.strike(plan, bytes),
+        }));
+        outcome.unwrap_or_else(|panic| Err(self.failed(panic_text(&*panic))))
     }
 
     /// Waits, or looks once, for submissions to end and mappings to be there. To be called in [`guarded`](Self::guarded).
