@@ -30,7 +30,7 @@ type Outcome = Result<(), Failed>;
 type Test = fn() -> Outcome;
 
 fn main() {
-    let tests: [(&str, Test); 29] = [
+    let tests: [(&str, Test); 30] = [
         ("saxpy_beyond_one_dispatch", saxpy_beyond_one_dispatch),
         ("every_invocation_runs_exactly_once", every_invocation_runs_exactly_once),
         ("slow_launches_are_cut_and_stay_right", slow_launches_are_cut_and_stay_right),
@@ -49,6 +49,7 @@ fn main() {
         ("the_first_deferred_trap_counts", gpu::deferred::the_first_deferred_trap_counts),
         ("deferred_launches_of_a_lost_device_fail", gpu::deferred::deferred_launches_of_a_lost_device_fail),
         ("equal_launches_are_told_from_others", gpu::again::equal_launches_are_told_from_others),
+        ("sizes_in_buffers_are_those_of_each_launch", gpu::again::sizes_in_buffers_are_those_of_each_launch),
         ("block_loops_are_flattened", gpu::flatten::block_loops_are_flattened),
         ("contexts_are_isolated", contexts_are_isolated),
         ("contexts_work_on_several_threads", contexts_work_on_several_threads),

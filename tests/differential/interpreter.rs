@@ -109,7 +109,7 @@ impl Asking {
         let inputs = std::cell::RefCell::new(inputs);
         let known = |input| (inputs.borrow_mut())(input);
         let iterations = immediates[immediate::ITERATIONS as usize];
-        let launch = LaunchState { immediates, inputs: &known, iterations };
+        let launch = LaunchState { immediates, inputs: &known, words: &|_, _| None, iterations };
         if shader.linear.is_some_and(|linear| !linear.spares(&launch, &resolved.linear_words())) {
             resolved.forget_linear();
         }

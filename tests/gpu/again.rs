@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use libtest_mimic::Failed;
 use wavelift::device::gpu::{GpuDevice, GpuOptions};
-use wavelift::device::{Access, BufferSpec, Caller, Context, GlobalValue, GuestModule, Launch, TableEntry};
+use wavelift::device::{
+    Access, BufferSpec, Caller, Context, GlobalValue, GuestModule, Launch, LaunchError, TableEntry, TrapKind,
+};
 use wavelift_translator as translator;
 
 use super::support::{Buffers, adapter, buffer, check};
@@ -140,4 +142,56 @@ pub fn equal_launches_are_told_from_others() -> Result<(), Failed> {
         }
     }
     check(contexts[0].finish().iter().all(Result::is_ok), "a launch failed")
+}
+
+/// A number of rounds that stands in the first buffer, each of which stores to a word of the second.
+const COUNTED: &str = r#"(module (memory 1)
+  (func (export "kernel") (param $i i32) (param i32 i32) (param $p i32) (param i32) (param $q i32) (param i32)
+    (local $k i32) (local $n i32) (local $at i32)
+    (local.set $n (i32.load offset=4 (local.get $p)))
+    (loop $again
+      (local.set $at (i32.add (local.get $q) (i32.shl (local.get $k) (i32.const 2))))
+      (i32.store (local.get $at) (i32.add (local.get $k) (local.get $n)))
+      (br_if $again (i32.lt_u (local.tee $k (i32.add (local.get $k) (i32.const 1))) (local.get $n))))))"#;
+
+/// Where a buffer to which kernels may not store says how often a loop runs, launches run without checks of bounds, as long as that
+/// is what it says: written between launches, by the host or, where kernels may store to it, by one of these.
+pub fn sizes_in_buffers_are_those_of_each_launch() -> Result<(), Failed> {
+    let device = GpuDevice::open(&adapter()?, &GpuOptions::default())?;
+    let module = GuestModule::new(translator::Module::parse(wat::parse_str(COUNTED)?)?);
+    for access in [Access::Read, Access::ReadWrite] {
+        let mut context = device.new_gpu_context();
+        let (mut sizes, out) = (buffer(1, 8), buffer(2, 64));
+        sizes.access = access;
+        context.create_buffer(&sizes)?;
+        context.create_buffer(&out)?;
+        let mut state = State { memory: vec![0; 1 << 16], global: 0, swapped: false };
+        let launch =
+            Launch { module: module.clone(), function: 0, iterations: 1, block_size: 1, buffers: vec![sizes, out] };
+        let mut random = Random(7);
+        let mut size = 0;
+        for step in 0..120 {
+            if step == 0 || random.below(3) == 0 {
+                size = [1, 15, 16, 17, 18, 1 << 30][random.below(6)];
+                context.write_buffer(sizes.id, 4, &u32::to_le_bytes(size))?;
+            }
+            let ended = match step % 2 {
+                0 => context.launch(&launch, &mut state).map(|_| ()),
+                _ => match context.enqueue(&launch, &mut state) {
+                    Ok(_) => context.finish().into_iter().try_for_each(|ended| ended.map(|_| ())),
+                    Err(error) => Err(error),
+                },
+            };
+            let trapped = matches!(&ended, Err(LaunchError::Trap(trap)) if trap.kind == TrapKind::OutOfBounds);
+            check(trapped || ended.is_ok(), format!("{access:?}, size {size}: {ended:?}"))?;
+            check(trapped == (size > 16), format!("{access:?}, step {step}, size {size}: {ended:?}"))?;
+            if !trapped {
+                let words = context.bytes(&out)?;
+                let last = 4 * (size as usize - 1);
+                let found = words[last..].first_chunk().map(|word| u32::from_le_bytes(*word));
+                check(found == Some(2 * size - 1), format!("{access:?}, size {size}: {found:?}"))?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -344,7 +344,7 @@ fn strict_form_changed(
         passes::simplify::simplify(&mut lowered);
     }
     let rounds = rounds.map(|flat| flat.rounds).filter(|_| !options.flatten);
-    let (mut launch_checks, conditions) = analysis::launch_checks::launch_checks(&mut lowered);
+    let (mut launch_checks, conditions) = analysis::launch_checks::launch_checks(&mut lowered, shape);
     if !options.checks_proved.is_empty() {
         let proved = conditions.iter().enumerate().filter(|(number, _)| options.checks_proved.has(*number));
         let proved: Vec<ir::Value> = proved.map(|(_, condition)| *condition).collect();

@@ -191,7 +191,12 @@ impl Launch {
     /// The most rounds.
     fn rounds(&self, rounds: &Rounds, fuel: Option<u32>) -> Option<u32> {
         let immediates = self.immediates();
-        let launch = LaunchState { immediates: &immediates, inputs: &|_| None, iterations: self.iterations };
+        let launch = LaunchState {
+            immediates: &immediates,
+            inputs: &|_| None,
+            words: &|_, _| None,
+            iterations: self.iterations,
+        };
         let found = rounds.count(&launch, fuel)?;
         assert!(found.all <= u64::from(found.most) * u64::from(self.iterations));
         Some(found.most)

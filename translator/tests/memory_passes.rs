@@ -172,7 +172,12 @@ fn checks_that_the_host_decides_are_right_at_the_edge() {
         |iterations, input: u32, output: u32| [0, 0, 0, iterations, 1, 0, ADDRESSES[0], input, ADDRESSES[1], output];
     let proved = |iterations, input, output| {
         let immediates = words(iterations, input, output);
-        checked.launch_checks.proved(&LaunchState { immediates: &immediates, inputs: &|_| None, iterations })
+        checked.launch_checks.proved(&LaunchState {
+            immediates: &immediates,
+            inputs: &|_| None,
+            words: &|_, _| None,
+            iterations,
+        })
     };
     let all = proved(1, u32::MAX, u32::MAX);
     let holds = |iterations, input, output| proved(iterations, input, output) == all;
@@ -207,7 +212,12 @@ const COUNTED: &str = r#"(module (memory 1)
 /// The checks that hold where the in-buffer has `input` bytes and the out-buffer has `output`.
 fn proved(checks: &LaunchChecks, input: u32, output: u32) -> Proved {
     let immediates = [0, 0, 0, INVOCATIONS, 1, 0, ADDRESSES[0], input, ADDRESSES[1], output];
-    checks.proved(&LaunchState { immediates: &immediates, inputs: &|_| None, iterations: INVOCATIONS })
+    checks.proved(&LaunchState {
+        immediates: &immediates,
+        inputs: &|_| None,
+        words: &|_, _| None,
+        iterations: INVOCATIONS,
+    })
 }
 
 #[test]
@@ -241,6 +251,72 @@ fn the_host_decides_checks_in_counted_loops_and_each_by_itself() {
             if output == 12 {
                 assert_eq!(run(&kept, input), run(&before, input), "{input}");
             }
+        }
+    }
+}
+
+/// `out[i] = in[clamp(i / w + d, 0, h - 1) * w + clamp(i % w + d, 0, w - 1)]` of an image of `w * h` words. A compiler writes the
+/// comparisons of `i % w + d` as such of `i % w`.
+fn clamped(remainder: &str, d: i32) -> String {
+    let clamp = |value: &str, of: &str, high: &str| {
+        format!(
+            "(select (i32.const 0) (select {value} {high} (i32.lt_s {value} {high})) (i32.lt_s {of} (i32.const {})))",
+            -d
+        )
+    };
+    let row = clamp("(local.get $y)", "(local.get $q)", "(i32.sub (local.get $h) (i32.const 1))");
+    let column = clamp("(local.get $x)", "(local.get $r)", "(i32.sub (local.get $w) (i32.const 1))");
+    format!(
+        r#"(module (memory 1)
+          (func (export "kernel") (param $i i32) (param i32 i32) (param $size i32) (param i32) (param $in i32) (param i32)
+            (param $out i32) (param i32) (local $w i32) (local $h i32) (local $q i32) (local $r i32) (local $x i32) (local $y i32)
+            (local.set $w (i32.load (local.get $size)))
+            (local.set $h (i32.load offset=4 (local.get $size)))
+            (local.set $q (i32.div_u (local.get $i) (local.get $w)))
+            (local.set $r {remainder})
+            (local.set $y (i32.add (local.get $q) (i32.const {d})))
+            (local.set $x (i32.add (local.get $r) (i32.const {d})))
+            (i32.store (i32.add (local.get $out) (i32.shl (local.get $i) (i32.const 2)))
+              (i32.load (i32.add (local.get $in)
+                (i32.shl (i32.add (i32.mul {row} (local.get $w)) {column}) (i32.const 2)))))))"#
+    )
+}
+
+#[test]
+fn the_host_decides_checks_of_indices_that_are_kept_within_bounds() {
+    let rest = "(i32.rem_u (local.get $i) (local.get $w))";
+    let difference = "(i32.sub (local.get $i) (i32.mul (local.get $q) (local.get $w)))";
+    for (remainder, d) in [(rest, -2), (difference, -2), (rest, 0), (rest, 1), (difference, 3)] {
+        let text = clamped(remainder, d);
+        let module = Module::parse(wat::parse_str(&text).unwrap()).unwrap();
+        let mut shape = Shape::distinct(3);
+        let proved = |shape: &Shape, words: [u32; 2], input: u32, iterations: u32| {
+            let checks = translate(&module, 0, shape, &Options::default()).unwrap().launch_checks;
+            let immediates =
+                [0, 0, 0, iterations, 1, 0, ADDRESSES[0], 8, ADDRESSES[1], input, ADDRESSES[1] + (1 << 16), 1 << 16];
+            let known = |slot, index: u32| (slot == 0).then(|| words.get(index as usize).copied()).flatten();
+            checks.proved(&LaunchState { immediates: &immediates, inputs: &|_| None, words: &known, iterations })
+        };
+        // More rows than there are, and the last column that is looked at.
+        const IDS: u32 = 100;
+        let input = 4 * (5 * 8 + 8 - d.min(0).unsigned_abs());
+        // The kernel might store to the sizes.
+        let unknown = proved(&shape, [8, 6], 1 << 16, IDS);
+        shape.buffers[0].access = Access::Read;
+        let all = proved(&shape, [8, 6], input, IDS);
+        assert!(all != unknown, "{text}");
+        let options = Options { checks_proved: all, ..Options::default() };
+        let sites = translate(&module, 0, &shape, &options).unwrap().interface.trap_sites;
+        assert!(sites.is_empty(), "{text}\n{sites:?}");
+        for (words, input) in [
+            ([8, 6], input - 1),
+            ([8, 7], input),
+            ([9, 6], input),
+            ([0, 6], input),
+            ([8, 0], input),
+            ([8, 1 << 31], input),
+        ] {
+            assert!(proved(&shape, words, input, IDS) != all, "{words:?} {input}\n{text}");
         }
     }
 }

@@ -239,7 +239,12 @@ fn stores_to_the_words_are_seen() {
         let (module, shape) = lifted(&body, &[0x1004]);
         let kernel = module.find_function("kernel").unwrap();
         let shader = wavelift_translator::translate(&module, kernel, &shape, &Options::default()).unwrap();
-        let launch = LaunchState { immediates: &[0, 1, 0, 1, 7, 0, ADDRESS, 8], inputs: &|_| None, iterations: 1 };
+        let launch = LaunchState {
+            immediates: &[0, 1, 0, 1, 7, 0, ADDRESS, 8],
+            inputs: &|_| None,
+            words: &|_, _| None,
+            iterations: 1,
+        };
         assert_eq!(shader.linear.unwrap().spares(&launch, &[0x1004]), spares, "{at:x}");
     }
 }

@@ -124,7 +124,8 @@ fn lift(module: &Module, shape: &Shape, space: &mut Space) -> Lifted {
             wavelift_translator::Input::Pointer { number, .. } => Some(resolved.values[number as usize]),
             _ => None,
         };
-        let launch = LaunchState { immediates: &immediates(), inputs: &inputs, iterations: INVOCATIONS };
+        let launch =
+            LaunchState { immediates: &immediates(), inputs: &inputs, words: &|_, _| None, iterations: INVOCATIONS };
         spares &= shader.linear.is_none_or(|linear| linear.spares(&launch, &resolved.linear_words()));
     }
     let strict = testing::strict(module, 0, &shape, &Options::default()).unwrap();

@@ -20,13 +20,30 @@ pub(super) struct LaunchKey {
     pub buffers: Vec<BufferSpec>,
 }
 
+/// A word of a buffer to which no kernel may store, that the form of a launch's kernel depends on.
+#[derive(Clone, Debug)]
+pub(super) struct Parameter {
+    pub buffer: BufferSpec,
+    pub index: u32,
+    pub word: u32,
+}
+
+/// By what a launch is known.
+#[derive(Clone)]
+pub(super) struct Identity {
+    key: LaunchKey,
+    module: Weak<GuestModule>,
+    parameters: Vec<Parameter>,
+}
+
 /// What such a launch came to.
 pub(super) struct Known {
     pub ready: Ready,
     /// Buffers that it may store to.
     pub written: Vec<BufferId>,
     /// Of which the pipeline is.
-    pub module: Weak<GuestModule>,
+    module: Weak<GuestModule>,
+    parameters: Vec<Parameter>,
 }
 
 /// So many launches are kept before those are dropped whose modules are gone.
@@ -37,9 +54,11 @@ impl LaunchKey {
         let Launch { ref module, function, iterations, block_size, ref buffers } = *launch;
         LaunchKey { module: module.id, function, iterations, block_size, buffers: buffers.clone() }
     }
+}
 
-    /// The key of a launch, if every launch that has it takes this form of its kernel with these arguments; and its module.
-    pub fn of(launch: &Launch, lifted: &Lifted) -> Option<(LaunchKey, Weak<GuestModule>)> {
+impl Identity {
+    /// That of a launch, if every launch that has it takes this form of its kernel with these arguments.
+    pub fn of(launch: &Launch, lifted: &Lifted) -> Option<Identity> {
         let (module, wasm) = (&launch.module, &launch.module.wasm);
         let reads_state = !wasm.tables_reached(launch.function).is_empty()
             || !wasm.droppable_reached(launch.function).is_empty()
@@ -47,7 +66,11 @@ impl LaunchKey {
             || lifted.window.is_some()
             || lifted.kernel.interface().inputs.iter().any(|input| *input != Input::Rounds);
         // One that assumes something may have to be undone.
-        (!reads_state && !lifted.kernel.assumed().any()).then(|| (LaunchKey::new(launch), Arc::downgrade(module)))
+        (!reads_state && !lifted.kernel.assumed().any()).then(|| Identity {
+            key: LaunchKey::new(launch),
+            module: Arc::downgrade(module),
+            parameters: lifted.parameters.clone(),
+        })
     }
 }
 
@@ -56,7 +79,11 @@ impl GpuContext {
     pub(super) fn launch_again(&mut self, launch: &Launch) -> Result<Option<Launched>, LaunchError> {
         let connection = self.connection()?;
         let Some(known) = self.known.get(&LaunchKey::new(launch)) else { return Ok(None) };
-        let Known { ready, written, .. } = &*known;
+        let Known { ready, written, parameters, .. } = &*known;
+        let is_same = |p: &Parameter| self.host_copies.parameter(&p.buffer, p.index) == Some(p.word);
+        if !parameters.iter().all(is_same) {
+            return Ok(None);
+        }
         let budget = ready.budget();
         let full = self.scratch.as_ref().is_none_or(|scratch| self.batch.is_full(scratch, ready.sites()));
         if full || ready.invocations > budget {
@@ -68,10 +95,11 @@ impl GpuContext {
     }
 
     /// Keeps a launch for those that equal it, as long as there is its module.
-    pub(super) fn keep_launch(&mut self, key: LaunchKey, known: Known) {
+    pub(super) fn keep_launch(&mut self, identity: Identity, ready: Ready, written: Vec<BufferId>) {
+        let Identity { key, module, parameters } = identity;
         if self.known.len().is_multiple_of(BETWEEN_PURGES) {
             self.known.retain(|_, known| known.module.strong_count() > 0);
         }
-        self.known.insert(key, Arc::new(known));
+        self.known.insert(key, Arc::new(Known { ready, written, module, parameters }));
     }
 }

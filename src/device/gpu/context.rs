@@ -182,6 +182,7 @@ impl Context for GpuContext {
         if self.freed.contains(&spec.id) {
             self.forget_freed();
         }
+        self.host_copies.create(spec);
         self.buffers.insert(spec.id, buffer);
         Ok(())
     }

@@ -1,17 +1,24 @@
-//! Copies of small buffers on the host, for pointers that are read from them before a launch.
+//! Copies of small buffers on the host, for what is read from them before a launch: pointers, and sizes that programs hand over in
+//! buffers to which kernels may not store.
 //!
-//! A copy is made when a launch first asks for a word, follows the host's writes, and is dropped when a kernel may have
+//! Of the latter there is a copy from the start. Of another buffer
+//! a copy is made when a launch first asks for a word, follows the host's writes, and is dropped when a kernel may have
 //! written the buffer. Making one waits for the device, which takes as long as a small launch: so a buffer that is written
 //! by kernels again and again, and read no more often, soon gets no more of them.
 
 use std::collections::HashMap;
 
-use crate::device::{BufferId, BufferSpec, DeviceError};
+use crate::device::{Access, BufferId, BufferSpec, DeviceError};
 
 /// Largest buffer that is copied, in bytes.
 const MAX_SIZE: u32 = 16 << 10;
 /// Most copies of one buffer of which none serves a second launch.
 const MAX_CREDIT: u32 = 8;
+
+/// Largest buffer that has a copy from the start, in bytes.
+const MAX_PARAMETERS: u32 = 4 << 10;
+/// Most copies that are there from the start: they take 16 MiB at most.
+const MOST_PARAMETERS: usize = 4096;
 
 /// The copies of a context's buffers.
 #[derive(Debug, Default)]
@@ -32,6 +39,24 @@ struct HostCopy {
 }
 
 impl HostCopies {
+    /// Takes note of a new buffer, all zeroes.
+    pub fn create(&mut self, spec: &BufferSpec) {
+        if spec.access == Access::Read && spec.size <= MAX_PARAMETERS && self.copies.len() < MOST_PARAMETERS {
+            let bytes = Some(vec![0; spec.size as usize]);
+            self.copies.insert(spec.id, HostCopy { bytes, credit: MAX_CREDIT, launch: self.launch });
+        }
+    }
+
+    /// The word with this index of a buffer to which kernels may not store, if there is a copy of it.
+    pub fn parameter(&self, spec: &BufferSpec, index: u32) -> Option<u32> {
+        if spec.access != Access::Read {
+            return None;
+        }
+        let offset = usize::try_from(u64::from(index) * 4).ok()?;
+        let bytes = self.copies.get(&spec.id)?.bytes.as_ref()?.get(offset..)?.first_chunk()?;
+        Some(u32::from_le_bytes(*bytes))
+    }
+
     /// Says that the words asked for from now on are for another launch.
     pub fn next_launch(&mut self) {
         self.launch += 1;
@@ -122,6 +147,24 @@ mod tests {
         assert_eq!(copies.word(&SPEC, 5, |_| Ok(())), None);
         let large = BufferSpec { id: BufferId(4), size: MAX_SIZE + 1, ..SPEC };
         assert_eq!(copies.word(&large, 0, |_| panic!("too large to be read")), None);
+    }
+
+    #[test]
+    fn parameters_are_known_from_the_start_and_follow_the_host() {
+        let parameters = BufferSpec { size: 10, access: Access::Read, ..SPEC };
+        let large = BufferSpec { id: BufferId(5), size: MAX_PARAMETERS + 4, access: Access::Read, ..SPEC };
+        let mut copies = HostCopies::default();
+        [&parameters, &large].into_iter().for_each(|spec| copies.create(spec));
+        assert_eq!(copies.parameter(&parameters, 0), Some(0));
+        copies.write(SPEC.id, 5, &[7]);
+        assert_eq!(copies.parameter(&parameters, 1), Some(0x700));
+        // No whole word, none, and those that are not read for this.
+        assert_eq!([2, 3, u32::MAX].map(|index| copies.parameter(&parameters, index)), [None; 3]);
+        assert_eq!(copies.parameter(&large, 0), None);
+        copies.forget(SPEC.id);
+        copies.create(&SPEC);
+        assert_eq!(word(&mut copies, 9), (Some(9), true));
+        assert_eq!(copies.parameter(&SPEC, 0), None);
     }
 
     #[test]

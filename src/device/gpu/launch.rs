@@ -1,14 +1,14 @@
 //! Launches: a kernel's invocations as dispatches, their time and their traps.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use wavelift_translator::layout::{DATA, PARAMETERS};
 use wavelift_translator::{Binding, BufferParam, Environment, Interface, Shape, TRAP_BINDING, TrapSite, immediate};
 
-use crate::device::gpu::again::{Known, LaunchKey};
+use crate::device::gpu::again::Identity;
 use crate::device::gpu::batch::Recorded;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::{AFTER_FAILURE, BindGroupKey, GpuContext, MOST_STAGED};
@@ -18,9 +18,7 @@ use crate::device::gpu::linear::CallerState;
 use crate::device::gpu::pace::Pace;
 use crate::device::gpu::pipeline::{Kernel, Pipeline, binding_refusal};
 use crate::device::gpu::scratch::Scratch;
-use crate::device::{
-    BufferId, BufferSpec, Caller, GuestModule, KernelTrap, Launch, LaunchError, LaunchTimes, Launched,
-};
+use crate::device::{BufferId, BufferSpec, Caller, KernelTrap, Launch, LaunchError, LaunchTimes, Launched};
 use crate::report;
 
 /// Invocations of one dispatch stay below this, so that ids of the last group's idle invocations don't wrap around.
@@ -39,7 +37,7 @@ struct Arguments<'a> {
     /// What lifting took.
     lift: Lift,
     /// What equal launches are known by that need not be made ready again.
-    key: Option<(LaunchKey, Weak<GuestModule>)>,
+    identity: Option<Identity>,
 }
 
 /// A launch made ready: what stays the same over its submissions.
@@ -131,7 +129,7 @@ impl GpuContext {
             buffers: &launch.buffers,
             inputs: &lifted.inputs,
             lift: lifted.lift,
-            key: if defer { LaunchKey::of(launch, &lifted) } else { None },
+            identity: if defer { Identity::of(launch, &lifted) } else { None },
         };
         let launched = self.run_with(&lifted.kernel, &arguments, defer)?;
         let Launched::Done(mut times) = launched else { return Ok(launched) };
@@ -153,7 +151,7 @@ impl GpuContext {
         buffers: &[BufferSpec],
     ) -> Result<LaunchTimes, LaunchError> {
         let lift = Lift::default();
-        let arguments = Arguments { iterations, rounds: 1, block_size, buffers, inputs: &[], lift, key: None };
+        let arguments = Arguments { iterations, rounds: 1, block_size, buffers, inputs: &[], lift, identity: None };
         match self.run_with(kernel, &arguments, false)? {
             Launched::Done(times) => Ok(times),
             Launched::Deferred => Err(LaunchError::Internal(AFTER_FAILURE.into())),
@@ -170,7 +168,7 @@ impl GpuContext {
         buffers: &[BufferSpec],
     ) -> Result<Launched, LaunchError> {
         let lift = Lift::default();
-        let arguments = Arguments { iterations, rounds: 1, block_size, buffers, inputs: &[], lift, key: None };
+        let arguments = Arguments { iterations, rounds: 1, block_size, buffers, inputs: &[], lift, identity: None };
         self.run_with(kernel, &arguments, true)
     }
 
@@ -223,8 +221,8 @@ impl GpuContext {
         };
         if defer {
             self.record_deferred(&connection, &ready, budget)?;
-            if let Some((key, module)) = arguments.key.clone() {
-                self.keep_launch(key, Known { ready: Ready { lift: Lift::default(), ..ready }, written, module });
+            if let Some(identity) = arguments.identity.clone() {
+                self.keep_launch(identity, Ready { lift: Lift::default(), ..ready }, written);
             }
             return Ok(Launched::Deferred);
         }

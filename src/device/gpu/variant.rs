@@ -3,6 +3,7 @@
 //! Where pointers point that the kernel takes from memory is read before the launch and is part of the form; checks that
 //! the launch's parameters prove are left out; memory is bound in the layout that keeps the device's limits.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use wavelift_translator::layout::DATA;
@@ -14,6 +15,7 @@ use wavelift_translator::{
 };
 
 use crate::device::gpu::Shared;
+use crate::device::gpu::again::Parameter;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::GpuContext;
 use crate::device::gpu::kept::Lift;
@@ -36,6 +38,8 @@ pub(super) struct Lifted {
     pub stores: bool,
     /// Whether the form depends on words of memory that were read for it.
     pub asked: bool,
+    /// The words of buffers to which no kernel may store by which it was chosen.
+    pub parameters: Vec<Parameter>,
     /// How many invocations stand for one of the launch's.
     pub rounds: u32,
 }
@@ -200,7 +204,15 @@ impl GpuContext {
         lifter.options.share = kernel.shader.share;
         let mut words = state.words(kernel.interface(), &pointers)?;
         let input = |input: Input| words.iter().find(|(known, _)| *known == input).map(|(_, word)| *word);
-        let known = LaunchState { immediates: &immediates, inputs: &input, iterations: launch.iterations };
+        let (copies, read) = (&self.host_copies, RefCell::new(Vec::new()));
+        let parameter = |slot: u32, index: u32| {
+            let buffer = slots.get(slot as usize)?;
+            let word = copies.parameter(buffer, index)?;
+            read.borrow_mut().push(Parameter { buffer: *buffer, index, word });
+            Some(word)
+        };
+        let iterations = launch.iterations;
+        let known = LaunchState { immediates: &immediates, inputs: &input, words: &parameter, iterations };
         let in_doubt = kernel.known_data.in_doubt(&kernel.shader, state, &words, &known);
         if !in_doubt.is_empty() {
             return Ok(Form::InDoubt(in_doubt, lifter.lift));
@@ -219,7 +231,7 @@ impl GpuContext {
         let input = |input: Input| words.iter().find(|(known, _)| *known == input).map(|(_, word)| *word);
         // There are fewer than 2^32.
         let invocations = launch.iterations * rounds;
-        let known = LaunchState { immediates: &immediates, inputs: &input, iterations: invocations };
+        let known = LaunchState { immediates: &immediates, inputs: &input, words: &parameter, iterations: invocations };
         let proved = kernel.shader.launch_checks.proved(&known);
         if !proved.is_empty() {
             lifter.options.checks_proved = proved;
@@ -252,7 +264,8 @@ impl GpuContext {
         let used = |(input, word): &(Input, u32)| kernel.interface().inputs.contains(input).then_some(*word);
         let inputs = words.iter().filter_map(used).collect();
         let lift = lifter.lift;
-        Ok(Form::Lifted(Box::new(Lifted { kernel, lift, inputs, window, stores, asked, rounds })))
+        let parameters = read.into_inner();
+        Ok(Form::Lifted(Box::new(Lifted { kernel, lift, inputs, window, stores, asked, parameters, rounds })))
     }
 }
 
@@ -343,7 +356,8 @@ fn knowing(
         let kernel = lifter.get(shape)?;
         let words = state.words(kernel.interface(), &resolved.values)?;
         let input = |input: Input| words.iter().find(|(known, _)| *known == input).map(|(_, word)| *word);
-        let known = LaunchState { immediates, inputs: &input, iterations: lifter.launch.iterations };
+        let iterations = lifter.launch.iterations;
+        let known = LaunchState { immediates, inputs: &input, words: &|_, _| None, iterations };
         let linear = kernel.shader.linear.as_ref();
         if linear.is_none_or(|linear| linear.spares(&known, &resolved.linear_words())) {
             return Ok((kernel, resolved.values));

@@ -2,18 +2,21 @@
 //!
 //! The condition of such a check depends on the launch's parameters and the iteration id alone, as when element `id` of
 //! a buffer is accessed: whether a buffer holds as many elements as there are iterations is known before the
-//! launch. The conditions are kept as a small program, which the host evaluates with the id as the interval of all
-//! ids, and parameters of counted loops as that of all iterations. The launch runs a shader without those checks that can't fail.
+//! launch. So are words of small buffers to which only the host writes: programs hand over sizes in these. The conditions are kept
+//! as a small program, which the host evaluates with the id as the interval of all ids, parameters of counted loops as that of all
+//! iterations, and each arm of a selection for what its condition says. The launch runs a shader without those checks that can't fail.
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 mod loops;
+mod remainders;
+mod selections;
 
 use super::dataflow;
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::{Const, Exit, Function, LowOp, Op, StmtKind, Type, Value};
-use crate::options::{Input, LINEAR, immediate};
+use crate::options::{Access, Input, LINEAR, Shape, immediate};
 
 /// Most steps of a program: evaluating it must cost nothing beside a launch.
 const MAX_STEPS: usize = 256;
@@ -98,6 +101,8 @@ pub struct LaunchState<'a> {
     pub immediates: &'a [u32],
     /// The words of the launch's state; `None` for one that is not known.
     pub inputs: &'a dyn Fn(Input) -> Option<u32>,
+    /// A word of a slot's buffer to which no kernel may store, by its index; `None` for one that is not known.
+    pub words: &'a dyn Fn(u32, u32) -> Option<u32>,
     /// Number of invocations.
     pub iterations: u32,
 }
@@ -206,6 +211,20 @@ impl Range {
         self.high <= i32::MAX as u64
     }
 
+    /// The least and the greatest value, taken as signed.
+    fn as_signed(self) -> (i64, i64) {
+        let low = i64::from(self.low as u32 as i32);
+        let high = low + (self.high - self.low) as i64;
+        if high <= i32::MAX.into() { (low, high) } else { (i32::MIN.into(), i32::MAX.into()) }
+    }
+
+    /// The result of a monotone operator of signed numbers: what it gives for the least operands, and for the greatest.
+    fn signed(operator: impl Fn(&dyn Fn(Range) -> i64) -> i64) -> Range {
+        let (low, high) = (operator(&|range| range.as_signed().0), operator(&|range| range.as_signed().1));
+        let start = u64::from(low as u32);
+        Range { low: start, high: start + (high - low) as u64 }
+    }
+
     fn decided(always: bool, never: bool) -> Range {
         match (always, never) {
             (true, _) => Range::exactly(1),
@@ -228,16 +247,23 @@ fn evaluate(op: &Op, args: &[Range], launch: &LaunchState<'_>) -> Range {
         (LowOp::ISub, [a, b]) => return Range::wrapped(a.low + end - b.high, a.high + end - b.low),
         _ => {}
     }
-    let args: SmallVec<[Range; 3]> = args.iter().map(|arg| arg.plain()).collect();
+    let is_signed = matches!(low, LowOp::SMin | LowOp::SMax | LowOp::SLt | LowOp::SLe);
+    let args: SmallVec<[Range; 3]> = args.iter().map(|arg| if is_signed { *arg } else { arg.plain() }).collect();
     match (low, &args[..]) {
         (LowOp::IterationId, []) => Range { low: 0, high: u64::from(launch.iterations.saturating_sub(1)) },
         (LowOp::Immediate(word), []) => {
             launch.immediates.get(*word as usize).map_or(Range::ANY, |w| Range::exactly(*w))
         }
+        (LowOp::LoadWord { slot }, [index]) if index.low == index.high => {
+            (launch.words)(*slot, index.low as u32).map_or(Range::ANY, Range::exactly)
+        }
         (LowOp::Input(input), []) => (launch.inputs)(*input).map_or(Range::ANY, Range::exactly),
         (LowOp::IMul, [a, b]) => Range::wrapped(a.low * b.low, a.high * b.high),
         (LowOp::Shl, [a, b]) if b.low == b.high && b.low < 32 => Range::wrapped(a.low << b.low, a.high << b.low),
         (LowOp::ShrU, [a, b]) if b.low == b.high && b.low < 32 => Range { low: a.low >> b.low, high: a.high >> b.low },
+        (LowOp::And, [a, b]) if a.low == a.high && b.low == b.high => Range::exactly((a.low & b.low) as u32),
+        // No sum of bits that both have is less.
+        (LowOp::Or, [a, b]) => Range { low: a.low.max(b.low), high: (a.high + b.high).min(u32::MAX.into()) },
         (LowOp::And, [a, b]) => Range { low: 0, high: a.high.min(b.high) },
         // As the ends of counts are made comparable (`trip_counts`).
         (LowOp::Xor, [a, b]) if *b == Range::exactly(0) => *a,
@@ -256,6 +282,15 @@ fn evaluate(op: &Op, args: &[Range], launch: &LaunchState<'_>) -> Range {
         }
         (LowOp::UMin, [a, b]) => Range { low: a.low.min(b.low), high: a.high.min(b.high) },
         (LowOp::UMax, [a, b]) => Range { low: a.low.max(b.low), high: a.high.max(b.high) },
+        (LowOp::SMin, [a, b]) => Range::signed(|at| at(*a).min(at(*b))),
+        (LowOp::SMax, [a, b]) => Range::signed(|at| at(*a).max(at(*b))),
+        (LowOp::SLt | LowOp::SLe, [a, b]) => {
+            let ((a_low, a_high), (b_low, b_high)) = (a.as_signed(), b.as_signed());
+            match low {
+                LowOp::SLt => Range::decided(a_high < b_low, a_low >= b_high),
+                _ => Range::decided(a_high <= b_low, a_low > b_high),
+            }
+        }
         (LowOp::ULt, [a, b]) => Range::decided(a.high < b.low, a.low >= b.high),
         (LowOp::ULe, [a, b]) => Range::decided(a.high <= b.low, a.low > b.high),
         (LowOp::Eq, [a, b]) => Range::decided(a == b && a.low == a.high, a.high < b.low || b.high < a.low),
@@ -286,6 +321,7 @@ fn is_evaluated(op: &Op) -> bool {
                 | LowOp::Shl
                 | LowOp::ShrU
                 | LowOp::And
+                | LowOp::Or
                 | LowOp::Xor
                 | LowOp::UDiv
                 | LowOp::URem
@@ -293,6 +329,10 @@ fn is_evaluated(op: &Op) -> bool {
                 | LowOp::SRem
                 | LowOp::UMin
                 | LowOp::UMax
+                | LowOp::SMin
+                | LowOp::SMax
+                | LowOp::SLt
+                | LowOp::SLe
                 | LowOp::ULt
                 | LowOp::ULe
                 | LowOp::Eq
@@ -306,18 +346,28 @@ fn is_evaluated(op: &Op) -> bool {
     }
 }
 
+/// Whether no kernel may store to a slot's buffer.
+fn is_read_only(shape: &Shape, slot: u32) -> bool {
+    let mut same = shape.buffers.iter().filter(|buffer| buffer.slot == slot).peekable();
+    same.peek().is_some() && same.all(|buffer| buffer.access == Access::Read)
+}
+
 /// What computes a value.
 type Defs = HashMap<Value, (Op, Vec<Value>)>;
 
 /// Finds the checks that the host can decide: the program, and the conditions' values in the function. The function is left as
 /// it is.
-pub fn launch_checks(function: &mut Function) -> (LaunchChecks, Vec<Value>) {
+pub fn launch_checks(function: &mut Function, shape: &Shape) -> (LaunchChecks, Vec<Value>) {
     let mut defs = Defs::new();
+    let is_known = |op: &Op| match op {
+        Op::Low(LowOp::LoadWord { slot }) => is_read_only(shape, *slot),
+        _ => is_evaluated(op),
+    };
     let mut conditions = Vec::new();
     for id in dataflow::regions(function) {
         for stmt in &function.region(id).stmts {
             match &stmt.kind {
-                StmtKind::Op { op, args, result: Some(result) } if is_evaluated(op) => {
+                StmtKind::Op { op, args, result: Some(result) } if is_known(op) => {
                     defs.insert(*result, (*op, args.to_vec()));
                 }
                 StmtKind::If { cond, then, .. } => {
@@ -331,7 +381,11 @@ pub fn launch_checks(function: &mut Function) -> (LaunchChecks, Vec<Value>) {
         }
     }
     if !conditions.is_empty() {
-        loops::define(function, &mut defs);
+        defining(function, |function| {
+            remainders::define(function, &mut defs);
+            loops::define(function, &mut defs);
+            selections::define(function, &mut defs);
+        });
     }
     let mut program = Program::new(&defs, false);
     let (mut checks, mut decided) = (Vec::new(), Vec::new());
@@ -342,6 +396,13 @@ pub fn launch_checks(function: &mut Function) -> (LaunchChecks, Vec<Value>) {
         }
     }
     (LaunchChecks { steps: program.steps, conditions: checks }, decided)
+}
+
+/// Runs what defines values for the host alone: they have numbers behind those of the function's values, which has none of them.
+fn defining(function: &mut Function, define: impl FnOnce(&mut Function)) {
+    let values = function.values.len();
+    define(function);
+    function.values.truncate(values);
 }
 
 /// Finds what a lowered kernel can reach of linear memory; `None` if it does not access it.
@@ -373,7 +434,7 @@ pub fn linear_reach(function: &mut Function) -> Option<LinearReach> {
     if indices.is_empty() {
         return None;
     }
-    loops::define(function, &mut defs);
+    defining(function, |function| loops::define(function, &mut defs));
     let mut program = Program::new(&defs, true);
     for (index, stores, is_double) in indices {
         match program.step(index) {
@@ -397,6 +458,8 @@ struct Program<'d> {
     /// Whether what the host can't compute may be any number.
     any: bool,
     steps: Vec<Step>,
+    /// The step that may be any number.
+    anything: Option<usize>,
     /// The step that computes a value; `None`: the host can't.
     numbers: HashMap<Value, Option<usize>>,
 }
@@ -404,15 +467,30 @@ struct Program<'d> {
 /// An operator of which [`evaluate`] knows nothing.
 const ANYTHING: Op = Op::Low(LowOp::LoadStack);
 
+/// Whether an operator's result is bounded by one operand whatever the other is, as that of `x & 255`.
+fn bounds_anything(op: &Op) -> bool {
+    use LowOp::*;
+    matches!(op, Op::Low(And | URem | UDiv | ShrU | UMin | SMin | SMax))
+}
+
 impl<'d> Program<'d> {
     fn new(defs: &'d Defs, any: bool) -> Self {
-        Program { defs, any, steps: Vec::new(), numbers: HashMap::new() }
+        Program { defs, any, steps: Vec::new(), anything: None, numbers: HashMap::new() }
     }
 
     /// The index of the word behind the one with that index.
     fn word_behind(&mut self, step: usize) -> usize {
         let one = self.push(Op::Const(Const::I32(1)), Vec::new());
         self.push(Op::Low(LowOp::IAdd), vec![step, one])
+    }
+
+    fn anything(&mut self) -> usize {
+        if let Some(step) = self.anything {
+            return step;
+        }
+        let step = self.push(ANYTHING, Vec::new());
+        self.anything = Some(step);
+        step
     }
 
     fn push(&mut self, op: Op, args: Vec<usize>) -> usize {
@@ -431,7 +509,7 @@ impl<'d> Program<'d> {
             }
             let defs = self.defs;
             let Some((op, args)) = defs.get(&value).filter(|_| self.steps.len() < MAX_STEPS) else {
-                let number = (self.any && self.steps.len() < MAX_STEPS).then(|| self.push(ANYTHING, Vec::new()));
+                let number = (self.any && self.steps.len() < MAX_STEPS).then(|| self.anything());
                 self.numbers.insert(value, number);
                 continue;
             };
@@ -440,7 +518,8 @@ impl<'d> Program<'d> {
                 todo.extend(open);
                 continue;
             }
-            let args: Option<Vec<usize>> = args.iter().map(|arg| self.numbers[arg]).collect();
+            let unknown = bounds_anything(op).then(|| self.anything());
+            let args: Option<Vec<usize>> = args.iter().map(|arg| self.numbers[arg].or(unknown)).collect();
             let number = args.map(|args| self.push(*op, args));
             self.numbers.insert(value, number);
         }
@@ -461,8 +540,12 @@ mod tests {
         let intervals: Vec<(u32, u32)> =
             edges.iter().flat_map(|a| edges.iter().map(|b| (*a, *b))).filter(|(a, b)| a <= b).collect();
         let mut seen = 0;
-        let launch = LaunchState { immediates: &[], inputs: &|_| None, iterations: 0 };
-        for op in [IAdd, ISub, IMul, Shl, ShrU, And, Xor, UDiv, URem, SDiv, SRem, UMin, UMax, ULt, ULe, Eq, Ne] {
+        let launch = LaunchState { immediates: &[], inputs: &|_| None, words: &|_, _| None, iterations: 0 };
+        let (numbers, conditions) = (
+            [IAdd, ISub, IMul, Shl, ShrU, And, Or, Xor, UDiv, URem, SDiv, SRem, UMin, UMax, SMin, SMax],
+            [ULt, ULe, SLt, SLe, Eq, Ne],
+        );
+        for op in numbers.into_iter().chain(conditions) {
             for (a, b) in &intervals {
                 for (c, d) in &intervals {
                     let range = |low: u32, high: u32| Range { low: low.into(), high: high.into() };

@@ -292,8 +292,12 @@ fn forged_entries_are_refused_or_harmless_to_the_host() {
 /// What a launch does with an answer on the host.
 fn use_answer(answer: Result<Answer, String>) {
     let Ok(Answer::Shader(shader)) = answer else { return };
-    let launch =
-        translator::LaunchState { immediates: &[0, 1, 2, 3, 0, 4096, 8], inputs: &|_| Some(65536), iterations: 9 };
+    let launch = translator::LaunchState {
+        immediates: &[0, 1, 2, 3, 0, 4096, 8],
+        inputs: &|_| Some(65536),
+        words: &|_, _| None,
+        iterations: 9,
+    };
     shader.launch_checks.proved(&launch);
     if let Some(linear) = &shader.linear {
         let (start, end) = linear.window(&launch, 65536);

@@ -19,10 +19,9 @@ struct Counted {
     count: Count,
 }
 
-/// Defines the parameters of counted loops. What they are made of has numbers behind those of the function's values, which has
-/// none of it.
+/// Defines the parameters of counted loops.
 pub(super) fn define(function: &mut Function, defs: &mut Defs) {
-    let (loops, values) = (loops(function), function.values.len());
+    let loops = loops(function);
     if loops.is_empty() {
         return;
     }
@@ -32,7 +31,6 @@ pub(super) fn define(function: &mut Function, defs: &mut Defs) {
             counted.define(function, defs);
         }
     }
-    function.values.truncate(values);
 }
 
 /// All loops, each before those in it.
