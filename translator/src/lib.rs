@@ -401,6 +401,7 @@ fn finish(mut lowered: Function, options: &Options, parted: &HashSet<u32>) -> Re
         passes::simplify::simplify(&mut lowered);
         passes::dead_code::remove(&mut lowered);
     }
+    passes::hide_limits::hide_limits(&mut lowered);
     let lowered = checked(lowered, Stage::Lowered)?;
     let mut strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
     if let Some(fuel) = options.fuel {
