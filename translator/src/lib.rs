@@ -526,7 +526,8 @@ fn simplified_calling(
     }
 }
 
-/// The same where calls of `memcpy` are operators or not; and whether blocks are assumed to lie apart.
+/// The same where calls of `memcpy` are operators or not; and whether blocks are assumed to lie apart. Recursion is unrolled
+/// as deep as leaves a kernel that is no large one.
 fn simplified_copying(
     module: &Module,
     function: u32,
@@ -535,6 +536,50 @@ fn simplified_copying(
     targets: &Targets,
     copies: bool,
 ) -> Result<(Simplified, bool)> {
+    let mut depth = usize::MAX;
+    loop {
+        let unrolled = simplified_to(module, function, shape, options, targets, (copies, depth))?;
+        let Unrolled { simplified, assumes_apart, less_deep } = unrolled;
+        match less_deep {
+            Some(less) if speculation::is_large(count_places(&simplified, shape), options) => depth = less,
+            _ => return Ok((simplified, assumes_apart)),
+        }
+    }
+}
+
+/// How many accesses a kernel will have: one for each place that an address may be in.
+fn count_places(simplified: &Simplified, shape: &Shape) -> u32 {
+    let Simplified { kernel, frames, .. } = simplified;
+    let roots = analysis::roots::roots(kernel, shape, frames.stack_pointer);
+    let stmts = analysis::dataflow::regions(kernel).into_iter().flat_map(|id| &kernel.region(id).stmts);
+    let places = stmts.filter_map(|stmt| match &stmt.kind {
+        ir::StmtKind::Op { op, args, .. } => op.memory_access().map(|_| match roots.root_of(args[0]) {
+            analysis::roots::Root::Among(set) => set.count(shape.slots()),
+            _ => 1,
+        }),
+        _ => None,
+    });
+    places.sum()
+}
+
+/// A kernel in which recursion is unrolled.
+struct Unrolled {
+    simplified: Simplified,
+    /// Whether blocks are assumed to lie apart.
+    assumes_apart: bool,
+    /// The next lesser depth, if there is recursion.
+    less_deep: Option<usize>,
+}
+
+/// The same with recursion unrolled to a depth.
+fn simplified_to(
+    module: &Module,
+    function: u32,
+    shape: &Shape,
+    options: &Options,
+    targets: &Targets,
+    (copies, depth): (bool, usize),
+) -> Result<Unrolled> {
     check_kernel(module, function, shape)?;
     // Calls that are still open are in no stage's form.
     let checked = |function: Function, stage: Stage| match targets.are_open() {
@@ -543,7 +588,8 @@ fn simplified_copying(
     };
     let known = frontend::Known { libm: options.device_libm(), blocks: true, copies };
     let slice = call_graph::Slice::new(module, &shape.environment, known);
-    let Inlined { kernel, known_functions, mut dynamic, unplaced } = inlined(slice, function, targets, options)?;
+    let Inlined { kernel, known_functions, mut dynamic, unplaced, less_deep } =
+        inlined(slice, function, targets, options, depth)?;
     let mut kernel = checked(kernel, Stage::Inlined)?;
     let operators = kernel.stmt_count() as u32;
     let cells = module.globals().len() as u32;
@@ -575,7 +621,8 @@ fn simplified_copying(
         tidy(&mut kernel);
     }
     let relies_on = relies_on.union(&known_functions).copied().collect();
-    Ok((Simplified { kernel: checked(kernel, Stage::Scalar)?, frames, operators, relies_on }, assumes_apart))
+    let simplified = Simplified { kernel: checked(kernel, Stage::Scalar)?, frames, operators, relies_on };
+    Ok(Unrolled { simplified, assumes_apart, less_deep: less_deep.filter(|_| !targets.are_open()) })
 }
 
 /// A kernel without calls.
@@ -586,9 +633,17 @@ struct Inlined {
     /// See [`passes::share::Shared`].
     dynamic: BTreeSet<u32>,
     unplaced: u32,
+    /// See [`Unrolled::less_deep`].
+    less_deep: Option<usize>,
 }
 
-fn inlined(mut slice: call_graph::Slice<'_>, function: u32, targets: &Targets, options: &Options) -> Result<Inlined> {
+fn inlined(
+    mut slice: call_graph::Slice<'_>,
+    function: u32,
+    targets: &Targets,
+    options: &Options,
+    depth: usize,
+) -> Result<Inlined> {
     let (most, none) = (options.max_operators, BTreeSet::new());
     // Where doubles are computed on integers, these are much cheaper.
     if options.emulated().f64 && !targets.are_open() && !options.speculation.recursion {
@@ -599,14 +654,15 @@ fn inlined(mut slice: call_graph::Slice<'_>, function: u32, targets: &Targets, o
         && let Some(shared) = passes::share::share(&mut slice, function, targets, options)?
     {
         let passes::share::Shared { kernel, dynamic, unplaced } = shared;
-        return Ok(Inlined { kernel, known_functions: slice.into_relied_on(), dynamic, unplaced });
+        return Ok(Inlined { kernel, known_functions: slice.into_relied_on(), dynamic, unplaced, less_deep: None });
     }
     if options.speculation.recursion {
-        let kernel = passes::inline::inline_recursive(slice, function, targets, most)?;
-        return Ok(Inlined { kernel, known_functions: none.clone(), dynamic: none, unplaced: 0 });
+        let (kernel, less_deep) = passes::inline::inline_recursive(slice, function, targets, most, depth)?;
+        return Ok(Inlined { kernel, known_functions: none.clone(), dynamic: none, unplaced: 0, less_deep });
     }
     let kernel = passes::inline::inline(&mut slice, function, targets, most)?;
-    Ok(Inlined { kernel, known_functions: slice.into_relied_on(), dynamic: none, unplaced: 0 })
+    let known_functions = slice.into_relied_on();
+    Ok(Inlined { kernel, known_functions, dynamic: none, unplaced: 0, less_deep: None })
 }
 
 /// The same for a shape with pointers, and the shape without those that the kernel may write.
