@@ -164,14 +164,19 @@ impl Lifted for Shader {
     }
 }
 
-/// Lifts with all functions inlined or, where the kernel is too large then, with functions kept once, more of them each time until
-/// it is no large one any more: the smallest counts. If none is small enough, what the first try was refused for does.
+/// Lifts with all functions inlined or, where the kernel is too large then, or so large that drivers take long, with functions kept
+/// once, more of them each time until it is no large one any more: the smallest counts. If none is small enough, what the first try
+/// was refused for does.
 fn sharing<T: Lifted>(options: &Options, mut lift: impl FnMut(&Options) -> Result<T>) -> Result<T> {
-    let refused = match lift(options) {
-        Err(refused) if limits::may_help(&refused, options) => refused,
-        lifted => return lifted,
-    };
-    let mut best: Option<(u32, T)> = None;
+    let (mut best, mut refused) = (None, None);
+    match lift(options) {
+        Err(error) if limits::may_help(&error, options) => refused = Some(error),
+        Ok(lifted) => match lifted.accesses() {
+            Some(accesses) if limits::is_slow(accesses, options) => best = Some((accesses, lifted)),
+            _ => return Ok(lifted),
+        },
+        error => return error,
+    }
     for share in limits::TRIES {
         work::allow(options.max_work);
         match lift(&Options { share, ..*options }) {
@@ -187,7 +192,8 @@ fn sharing<T: Lifted>(options: &Options, mut lift: impl FnMut(&Options) -> Resul
             Err(error) => return Err(error),
         }
     }
-    best.map(|(_, lifted)| lifted).ok_or(refused)
+    let nothing = || Error::Internal("a kernel was neither lifted nor refused".into());
+    best.map(|(_, lifted)| lifted).ok_or_else(|| refused.unwrap_or_else(nothing))
 }
 
 /// What [`translate_or_ask`] gives.
