@@ -328,6 +328,7 @@ fn strict_form_changed(
     options: &Options,
     change: impl FnOnce(&mut Function),
 ) -> Result<Strict> {
+    check_places(&simplified, shape, options)?;
     let Simplified { mut kernel, frames, operators, relies_on } = simplified;
     let emulated = options.emulated();
     if passes::emulate::emulate(&mut kernel, emulated, options.max_operators)? {
@@ -471,6 +472,34 @@ fn nesting_of(function: &Function, id: ir::RegionId) -> (u32, bool) {
     (deepest.max(level), ends)
 }
 
+/// What simplification leaves of accesses in the end, at the least: one in so many.
+const LEFT_OF_PLACES: u32 = 4;
+
+/// Refuses a kernel of so many accesses that there will be too many in the end, whatever becomes of it: finding that out then
+/// takes seconds.
+fn check_places(simplified: &Simplified, shape: &Shape, options: &Options) -> Result<()> {
+    let most = options.max_accesses;
+    if simplified.operators <= most.saturating_mul(LEFT_OF_PLACES) {
+        return Ok(());
+    }
+    match count_places(simplified, shape) {
+        count if count <= most.saturating_mul(LEFT_OF_PLACES) => Ok(()),
+        count => Err(too_many_accesses(count as usize, options, &simplified.kernel)),
+    }
+}
+
+fn too_many_accesses(count: usize, options: &Options, function: &Function) -> Error {
+    Error::Unsupported {
+        what: format!(
+            "{count} accesses of memory, of which this device's driver compiles at most {} in bearable time",
+            options.max_accesses
+        ),
+        function_name: function.name.clone(),
+        at: None,
+        too_large: true,
+    }
+}
+
 /// Counts accesses of memory; refuses shaders that the driver would take too long to compile.
 fn count_accesses(function: &Function, options: &Options) -> Result<u32> {
     let stmts = analysis::dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
@@ -480,15 +509,7 @@ fn count_accesses(function: &Function, options: &Options) -> Result<u32> {
     if count <= options.max_accesses as usize {
         return Ok(count as u32);
     }
-    Err(Error::Unsupported {
-        what: format!(
-            "{count} accesses of memory, of which this device's driver compiles at most {} in bearable time",
-            options.max_accesses
-        ),
-        function_name: function.name.clone(),
-        at: None,
-        too_large: true,
-    })
+    Err(too_many_accesses(count, options, function))
 }
 
 /// The kernel as one simplified function of Wasm's operators.
