@@ -199,11 +199,11 @@ pub trait Caller {
 /// How long the parts of a launch took. Zero where a part did not happen (a cached kernel is not lifted again).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaunchTimes {
-    /// Wasm to SPIR-V (GPU), or re-encoding the device module (CPU).
+    /// Wasm to SPIR-V (GPU), or re-encoding the device module (CPU); that of forms that were undone, too.
     pub lift: Duration,
     /// The kernel was not lifted but found in the disk cache.
     pub from_cache: bool,
-    /// Pipeline creation by the driver, or compilation by Cranelift.
+    /// Pipeline creation by the driver, or compilation by Cranelift; that of forms that were undone, too.
     pub compile: Duration,
     /// Submission to completion; from device timestamps where the device has them.
     pub run: Duration,

@@ -30,6 +30,7 @@ mod planted;
 mod random;
 mod rewriting;
 mod texts;
+mod unrolling;
 mod values;
 mod vectors;
 
@@ -48,7 +49,7 @@ struct Suite {
     cases: LazyLock<Vec<Case>>,
 }
 
-static SUITES: [Suite; 27] = [
+static SUITES: [Suite; 28] = [
     Suite { name: "operators_i32", cases: LazyLock::new(|| operators::cases("i32")) },
     Suite { name: "operators_i64", cases: LazyLock::new(|| operators::cases("i64")) },
     Suite { name: "operators_f32", cases: LazyLock::new(|| operators::cases("f32")) },
@@ -58,6 +59,7 @@ static SUITES: [Suite; 27] = [
     Suite { name: "stores", cases: LazyLock::new(memory::stores) },
     Suite { name: "places", cases: LazyLock::new(places::cases) },
     Suite { name: "rewriting", cases: LazyLock::new(rewriting::cases) },
+    Suite { name: "unrolling", cases: LazyLock::new(unrolling::cases) },
     Suite { name: "atomics", cases: LazyLock::new(atomics::cases) },
     Suite { name: "atomic_bounds", cases: LazyLock::new(memory::atomic) },
     Suite { name: "atomic_places", cases: LazyLock::new(atomics::places) },

@@ -164,14 +164,19 @@ impl Lifted for Shader {
     }
 }
 
-/// Lifts with all functions inlined or, where the kernel is too large then, with functions kept once, more of them each time until
-/// it is no large one any more: the smallest counts. If none is small enough, what the first try was refused for does.
+/// Lifts with all functions inlined or, where the kernel is too large then, or so large that drivers take long, with functions kept
+/// once, more of them each time until it is no large one any more: the smallest counts. If none is small enough, what the first try
+/// was refused for does.
 fn sharing<T: Lifted>(options: &Options, mut lift: impl FnMut(&Options) -> Result<T>) -> Result<T> {
-    let refused = match lift(options) {
-        Err(refused) if limits::may_help(&refused, options) => refused,
-        lifted => return lifted,
-    };
-    let mut best: Option<(u32, T)> = None;
+    let (mut best, mut refused) = (None, None);
+    match lift(options) {
+        Err(error) if limits::may_help(&error, options) => refused = Some(error),
+        Ok(lifted) => match lifted.accesses() {
+            Some(accesses) if limits::is_slow(accesses, options) => best = Some((accesses, lifted)),
+            _ => return Ok(lifted),
+        },
+        error => return error,
+    }
     for share in limits::TRIES {
         work::allow(options.max_work);
         match lift(&Options { share, ..*options }) {
@@ -187,7 +192,8 @@ fn sharing<T: Lifted>(options: &Options, mut lift: impl FnMut(&Options) -> Resul
             Err(error) => return Err(error),
         }
     }
-    best.map(|(_, lifted)| lifted).ok_or(refused)
+    let nothing = || Error::Internal("a kernel was neither lifted nor refused".into());
+    best.map(|(_, lifted)| lifted).ok_or_else(|| refused.unwrap_or_else(nothing))
 }
 
 /// What [`translate_or_ask`] gives.
@@ -322,6 +328,7 @@ fn strict_form_changed(
     options: &Options,
     change: impl FnOnce(&mut Function),
 ) -> Result<Strict> {
+    check_places(&simplified, shape, options)?;
     let Simplified { mut kernel, frames, operators, relies_on } = simplified;
     let emulated = options.emulated();
     if passes::emulate::emulate(&mut kernel, emulated, options.max_operators)? {
@@ -401,6 +408,7 @@ fn finish(mut lowered: Function, options: &Options, parted: &HashSet<u32>) -> Re
         passes::simplify::simplify(&mut lowered);
         passes::dead_code::remove(&mut lowered);
     }
+    passes::hide_limits::hide_limits(&mut lowered);
     let lowered = checked(lowered, Stage::Lowered)?;
     let mut strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
     if let Some(fuel) = options.fuel {
@@ -464,6 +472,34 @@ fn nesting_of(function: &Function, id: ir::RegionId) -> (u32, bool) {
     (deepest.max(level), ends)
 }
 
+/// What simplification leaves of accesses in the end, at the least: one in so many.
+const LEFT_OF_PLACES: u32 = 4;
+
+/// Refuses a kernel of so many accesses that there will be too many in the end, whatever becomes of it: finding that out then
+/// takes seconds.
+fn check_places(simplified: &Simplified, shape: &Shape, options: &Options) -> Result<()> {
+    let most = options.max_accesses;
+    if simplified.operators <= most.saturating_mul(LEFT_OF_PLACES) {
+        return Ok(());
+    }
+    match count_places(simplified, shape) {
+        count if count <= most.saturating_mul(LEFT_OF_PLACES) => Ok(()),
+        count => Err(too_many_accesses(count as usize, options, &simplified.kernel)),
+    }
+}
+
+fn too_many_accesses(count: usize, options: &Options, function: &Function) -> Error {
+    Error::Unsupported {
+        what: format!(
+            "{count} accesses of memory, of which this device's driver compiles at most {} in bearable time",
+            options.max_accesses
+        ),
+        function_name: function.name.clone(),
+        at: None,
+        too_large: true,
+    }
+}
+
 /// Counts accesses of memory; refuses shaders that the driver would take too long to compile.
 fn count_accesses(function: &Function, options: &Options) -> Result<u32> {
     let stmts = analysis::dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
@@ -473,15 +509,7 @@ fn count_accesses(function: &Function, options: &Options) -> Result<u32> {
     if count <= options.max_accesses as usize {
         return Ok(count as u32);
     }
-    Err(Error::Unsupported {
-        what: format!(
-            "{count} accesses of memory, of which this device's driver compiles at most {} in bearable time",
-            options.max_accesses
-        ),
-        function_name: function.name.clone(),
-        at: None,
-        too_large: true,
-    })
+    Err(too_many_accesses(count, options, function))
 }
 
 /// The kernel as one simplified function of Wasm's operators.
@@ -525,7 +553,8 @@ fn simplified_calling(
     }
 }
 
-/// The same where calls of `memcpy` are operators or not; and whether blocks are assumed to lie apart.
+/// The same where calls of `memcpy` are operators or not; and whether blocks are assumed to lie apart. Recursion is unrolled
+/// as deep as leaves a kernel that is no large one.
 fn simplified_copying(
     module: &Module,
     function: u32,
@@ -534,6 +563,50 @@ fn simplified_copying(
     targets: &Targets,
     copies: bool,
 ) -> Result<(Simplified, bool)> {
+    let mut depth = usize::MAX;
+    loop {
+        let unrolled = simplified_to(module, function, shape, options, targets, (copies, depth))?;
+        let Unrolled { simplified, assumes_apart, less_deep } = unrolled;
+        match less_deep {
+            Some(less) if speculation::is_large(count_places(&simplified, shape), options) => depth = less,
+            _ => return Ok((simplified, assumes_apart)),
+        }
+    }
+}
+
+/// How many accesses a kernel will have: one for each place that an address may be in.
+fn count_places(simplified: &Simplified, shape: &Shape) -> u32 {
+    let Simplified { kernel, frames, .. } = simplified;
+    let roots = analysis::roots::roots(kernel, shape, frames.stack_pointer);
+    let stmts = analysis::dataflow::regions(kernel).into_iter().flat_map(|id| &kernel.region(id).stmts);
+    let places = stmts.filter_map(|stmt| match &stmt.kind {
+        ir::StmtKind::Op { op, args, .. } => op.memory_access().map(|_| match roots.root_of(args[0]) {
+            analysis::roots::Root::Among(set) => set.count(shape.slots()),
+            _ => 1,
+        }),
+        _ => None,
+    });
+    places.sum()
+}
+
+/// A kernel in which recursion is unrolled.
+struct Unrolled {
+    simplified: Simplified,
+    /// Whether blocks are assumed to lie apart.
+    assumes_apart: bool,
+    /// The next lesser depth, if there is recursion.
+    less_deep: Option<usize>,
+}
+
+/// The same with recursion unrolled to a depth.
+fn simplified_to(
+    module: &Module,
+    function: u32,
+    shape: &Shape,
+    options: &Options,
+    targets: &Targets,
+    (copies, depth): (bool, usize),
+) -> Result<Unrolled> {
     check_kernel(module, function, shape)?;
     // Calls that are still open are in no stage's form.
     let checked = |function: Function, stage: Stage| match targets.are_open() {
@@ -542,7 +615,8 @@ fn simplified_copying(
     };
     let known = frontend::Known { libm: options.device_libm(), blocks: true, copies };
     let slice = call_graph::Slice::new(module, &shape.environment, known);
-    let Inlined { kernel, known_functions, mut dynamic, unplaced } = inlined(slice, function, targets, options)?;
+    let Inlined { kernel, known_functions, mut dynamic, unplaced, less_deep } =
+        inlined(slice, function, targets, options, depth)?;
     let mut kernel = checked(kernel, Stage::Inlined)?;
     let operators = kernel.stmt_count() as u32;
     let cells = module.globals().len() as u32;
@@ -574,7 +648,8 @@ fn simplified_copying(
         tidy(&mut kernel);
     }
     let relies_on = relies_on.union(&known_functions).copied().collect();
-    Ok((Simplified { kernel: checked(kernel, Stage::Scalar)?, frames, operators, relies_on }, assumes_apart))
+    let simplified = Simplified { kernel: checked(kernel, Stage::Scalar)?, frames, operators, relies_on };
+    Ok(Unrolled { simplified, assumes_apart, less_deep: less_deep.filter(|_| !targets.are_open()) })
 }
 
 /// A kernel without calls.
@@ -585,9 +660,17 @@ struct Inlined {
     /// See [`passes::share::Shared`].
     dynamic: BTreeSet<u32>,
     unplaced: u32,
+    /// See [`Unrolled::less_deep`].
+    less_deep: Option<usize>,
 }
 
-fn inlined(mut slice: call_graph::Slice<'_>, function: u32, targets: &Targets, options: &Options) -> Result<Inlined> {
+fn inlined(
+    mut slice: call_graph::Slice<'_>,
+    function: u32,
+    targets: &Targets,
+    options: &Options,
+    depth: usize,
+) -> Result<Inlined> {
     let (most, none) = (options.max_operators, BTreeSet::new());
     // Where doubles are computed on integers, these are much cheaper.
     if options.emulated().f64 && !targets.are_open() && !options.speculation.recursion {
@@ -598,14 +681,15 @@ fn inlined(mut slice: call_graph::Slice<'_>, function: u32, targets: &Targets, o
         && let Some(shared) = passes::share::share(&mut slice, function, targets, options)?
     {
         let passes::share::Shared { kernel, dynamic, unplaced } = shared;
-        return Ok(Inlined { kernel, known_functions: slice.into_relied_on(), dynamic, unplaced });
+        return Ok(Inlined { kernel, known_functions: slice.into_relied_on(), dynamic, unplaced, less_deep: None });
     }
     if options.speculation.recursion {
-        let kernel = passes::inline::inline_recursive(slice, function, targets, most)?;
-        return Ok(Inlined { kernel, known_functions: none.clone(), dynamic: none, unplaced: 0 });
+        let (kernel, less_deep) = passes::inline::inline_recursive(slice, function, targets, most, depth)?;
+        return Ok(Inlined { kernel, known_functions: none.clone(), dynamic: none, unplaced: 0, less_deep });
     }
     let kernel = passes::inline::inline(&mut slice, function, targets, most)?;
-    Ok(Inlined { kernel, known_functions: slice.into_relied_on(), dynamic: none, unplaced: 0 })
+    let known_functions = slice.into_relied_on();
+    Ok(Inlined { kernel, known_functions, dynamic: none, unplaced: 0, less_deep: None })
 }
 
 /// The same for a shape with pointers, and the shape without those that the kernel may write.

@@ -323,3 +323,21 @@ fn endless_kernels_run_out_of_fuel_in_their_outermost_loop() {
     let strict = wavelift_translator::testing::strict(&module, program.kernel, &shape, &options).unwrap();
     assert_eq!(program.run_strict(&strict, &[(1, 5)]), [Err(TrapKind::OutOfFuel)]);
 }
+
+#[test]
+fn kernels_that_are_just_not_refused_inlined_are_lifted_in_the_shared_form() {
+    let loads = "(local.set $x (i32.load (i32.add (local.get $p) (i32.and (local.get $x) (i32.const 4)))))
+      (i32.store (i32.add (local.get $p) (i32.and (local.get $x) (i32.const 4))) (i32.const 3))"
+        .repeat(20);
+    let items = format!("(func $f (param $p i32) (result i32) (local $x i32) {loads} (local.get $x))");
+    let calls = "(i32.store (local.get $p) (call $f (local.get $p)))".repeat(10);
+    let program = Program::of(&items, &format!("{calls} (i32.const 0)"));
+    let shape = Shape::initial(&program.module, program.kernel);
+    let lifted = |options: &Options| translate(&program.module, program.kernel, &shape, options).unwrap();
+    let inlined = lifted(&Options { share: Share::Never, ..Options::default() }).accesses;
+    let shared = lifted(&Options { max_accesses: inlined, ..Options::default() });
+    assert!(shared.share != Share::Never && shared.accesses < inlined / 4, "{} of {inlined}", shared.accesses);
+    // Where drivers compile many more, it is inlined.
+    let faster = lifted(&Options { max_accesses: 3 * inlined, ..Options::default() });
+    assert_eq!((faster.share, faster.accesses), (Share::Never, inlined));
+}

@@ -11,6 +11,7 @@ use crate::device::gpu::host_copies::HostCopies;
 use crate::device::gpu::pipeline::unknown_buffer;
 use crate::device::gpu::recent::Recent;
 use crate::device::gpu::scratch::Scratch;
+use crate::device::gpu::speculation::Undone;
 use crate::device::gpu::transfer::GpuBuffer;
 use crate::device::{BufferId, BufferSpec, Caller, Context, DeviceError, Launch, LaunchError, LaunchTimes, Launched};
 use crate::interrupt::Interrupt;
@@ -46,6 +47,8 @@ pub struct GpuContext {
     own: BTreeMap<u32, GpuBuffer>,
     /// Copies of buffers that pointers are read from before launches.
     pub(crate) host_copies: HostCopies,
+    /// What forms of the present launch took that were undone.
+    pub(crate) undone: Undone,
     /// Ends launches early.
     pub(crate) interrupt: Interrupt,
     /// Launches are timed by the device's clock, where it has one, even if that slows them down.
@@ -73,6 +76,7 @@ impl GpuContext {
             batch: Batch::default(),
             own: BTreeMap::new(),
             host_copies: HostCopies::default(),
+            undone: Undone::default(),
             interrupt: Interrupt::default(),
             timed,
         }

@@ -18,6 +18,7 @@ use crate::device::gpu::linear::CallerState;
 use crate::device::gpu::pace::Pace;
 use crate::device::gpu::pipeline::{Kernel, Pipeline, binding_refusal};
 use crate::device::gpu::scratch::Scratch;
+use crate::device::gpu::speculation::Undone;
 use crate::device::{BufferId, BufferSpec, Caller, KernelTrap, Launch, LaunchError, LaunchTimes, Launched};
 use crate::report;
 
@@ -78,6 +79,7 @@ impl GpuContext {
         let environment = environment.with_dropped(wasm, kernel, |segment| caller.has_dropped(segment));
         let mut state = CallerState::new(caller);
         let mut bailed_out: Option<KernelTrap> = None;
+        self.undone = Undone::default();
         loop {
             let outcome = self.launch_form(launch, &environment, &mut state, defer);
             match (outcome, bailed_out) {
@@ -86,7 +88,9 @@ impl GpuContext {
                     bailed_out = Some(trap);
                 }
                 (Ok(Launched::Done(times)), bailed_out) => {
-                    return Ok(Launched::Done(LaunchTimes { bailed_out, ..times }));
+                    let Undone { lift, compile } = std::mem::take(&mut self.undone);
+                    let (lift, compile) = (times.lift + lift, times.compile + compile);
+                    return Ok(Launched::Done(LaunchTimes { lift, compile, bailed_out, ..times }));
                 }
                 (Ok(Launched::Deferred), _) => return Ok(Launched::Deferred),
                 (Err(LaunchError::Unsupported(reason)), Some(trap)) => {
@@ -237,6 +241,8 @@ impl GpuContext {
                 if !self.shared.forgets_restoring.load(Ordering::Relaxed) {
                     copies.restore(&connection)?;
                 }
+                self.undone.lift += arguments.lift.took;
+                self.undone.compile += compile;
                 return Err(LaunchError::Trap(trap));
             }
             outcome => outcome?,

@@ -1,6 +1,7 @@
 //! Launches of speculative forms: what they may write is copied before, and put back if an invocation bails out.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use wavelift_translator::{Assumption, Interface, Speculation};
 
@@ -9,6 +10,13 @@ use crate::device::gpu::context::GpuContext;
 use crate::device::gpu::pipeline::Kernel;
 use crate::device::gpu::transfer::GpuBuffer;
 use crate::device::{BufferSpec, DeviceError, LaunchError};
+
+/// What lifting and compiling forms took that were undone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Undone {
+    pub lift: Duration,
+    pub compile: Duration,
+}
 
 /// Stands for the copy of slot 0 among a context's own buffers; further slots' copies have the numbers below.
 const FIRST_COPY: u32 = u32::MAX / 2;

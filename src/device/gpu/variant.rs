@@ -47,8 +47,8 @@ pub(super) struct Lifted {
 /// What lifting for a launch comes to.
 enum Form {
     Lifted(Box<Lifted>),
-    /// Words that the module's data does not, or may not, hold any more, and what lifting took.
-    InDoubt(Vec<u32>, Lift),
+    /// Words that the module's data does not, or may not, hold any more, what lifting took, and which functions were kept once.
+    InDoubt(Vec<u32>, Lift, Share),
 }
 
 /// Lifts a launch's kernel in this form and that.
@@ -151,19 +151,24 @@ impl GpuContext {
     ) -> Result<Lifted, LaunchError> {
         let shared = self.shared.clone();
         let mut lift = Lift::default();
+        // Where the kernel is too large with all functions inlined, it will be so with some words unknown.
+        let mut share = options.share;
         // Each time more words are known to be something else, and soon none is taken for granted.
         loop {
             let initial = shared.kernels.changed.of(&launch.module, launch.function);
             let environment = Environment { initial, ..environment.clone() };
-            match self.lifted_as(launch, &environment, state, connection, options)? {
-                Form::Lifted(mut lifted) => {
+            match self.lifted_as(launch, &environment, state, connection, Options { share, ..options }) {
+                Ok(Form::Lifted(mut lifted)) => {
                     lifted.lift.add(lift);
                     return Ok(*lifted);
                 }
-                Form::InDoubt(words, took) => {
+                Ok(Form::InDoubt(words, took, kept)) => {
                     lift.add(took);
+                    share = kept;
                     shared.kernels.changed.note(&launch.module, launch.function, &words);
                 }
+                Err(LaunchError::Unsupported(_)) if share != options.share => share = options.share,
+                Err(error) => return Err(error),
             }
         }
     }
@@ -215,7 +220,7 @@ impl GpuContext {
         let known = LaunchState { immediates: &immediates, inputs: &input, words: &parameter, iterations };
         let in_doubt = kernel.known_data.in_doubt(&kernel.shader, state, &words, &known);
         if !in_doubt.is_empty() {
-            return Ok(Form::InDoubt(in_doubt, lifter.lift));
+            return Ok(Form::InDoubt(in_doubt, lifter.lift, kernel.shader.share));
         }
         let asked = asks || !kernel.shader.relies_on.is_empty();
         check_words(&kernel, &shape.environment, &words, &known)?;

@@ -105,6 +105,12 @@ impl RootSet {
     pub fn has_stack(self) -> bool {
         self.has(RootSet::STACK)
     }
+
+    /// How many places it may be, where there are so many slots.
+    pub(crate) fn count(self, slots: u32) -> u32 {
+        let buffers = (0..slots).filter(|slot| self.has_slot(*slot)).count() as u32;
+        buffers + u32::from(self.has_linear()) + u32::from(self.has_stack())
+    }
 }
 
 /// The stack pointer's number among the bases of combinations; slots have lower ones.

@@ -82,6 +82,11 @@ impl Definitions {
         self.constants.get(&value).copied()
     }
 
+    /// The operator that gives a value, and its operands.
+    pub fn operator(&self, value: Value) -> Option<(&LowOp, &[Value])> {
+        self.operators.get(&value).map(|(op, args)| (op, &args[..]))
+    }
+
     /// The value as a sum of another and a constant.
     pub fn sum(&self, mut value: Value) -> (Value, i32) {
         let mut offset = 0i32;

@@ -33,10 +33,12 @@ const MAX_UNROLLED: u32 = 20_000;
 /// [`Error::Unsupported`] for what can't be lifted, and when the result has more than `max_operators` statements or nests
 /// too deep.
 pub(crate) fn inline(slice: &mut Slice<'_>, kernel: u32, targets: &Targets, max_operators: u32) -> Result<Function> {
-    inline_to(slice, kernel, targets, max_operators, usize::MAX)
+    let source = slice.get(kernel, &[], None)?;
+    copy_of(&source, slice, targets, (vec![kernel], usize::MAX), None, max_operators)
 }
 
-/// The same with recursion unrolled as deep as size allows; deeper calls bail out.
+/// The same with recursion unrolled `most_deep` or as deep as size allows; deeper calls bail out. Gives the next lesser depth,
+/// too, if there is one and it would make a smaller kernel.
 ///
 /// # Errors
 /// As [`inline`]'s.
@@ -45,28 +47,20 @@ pub(crate) fn inline_recursive(
     kernel: u32,
     targets: &Targets,
     max_operators: u32,
-) -> Result<Function> {
+    most_deep: usize,
+) -> Result<(Function, Option<usize>)> {
     let mut slice = slice.recursive();
-    for depth in DEPTHS {
+    let mut depths = DEPTHS.into_iter().filter(|depth| *depth <= most_deep).peekable();
+    while let Some(depth) = depths.next() {
         let most = if depth == 1 { max_operators } else { max_operators.min(MAX_UNROLLED) };
-        match inline_to(&mut slice, kernel, targets, most, depth) {
+        let source = slice.get(kernel, &[], None)?;
+        match copied(&source, &mut slice, targets, (vec![kernel], depth), None, most) {
             Err(Error::Unsupported { .. }) if depth > 1 => {}
-            inlined => return inlined,
+            Err(error) => return Err(error),
+            Ok((inlined, is_cut)) => return Ok((inlined, depths.peek().copied().filter(|_| is_cut))),
         }
     }
     Err(Error::Internal("no depth of recursion was tried".into()))
-}
-
-/// A function is open `depth` times at the most; a call beyond that bails out.
-fn inline_to(
-    slice: &mut Slice<'_>,
-    kernel: u32,
-    targets: &Targets,
-    max_operators: u32,
-    depth: usize,
-) -> Result<Function> {
-    let source = slice.get(kernel, &[], None)?;
-    copy_of(&source, slice, targets, (vec![kernel], depth), None, max_operators)
 }
 
 /// Copies a kernel without calls but for those of functions of another module, which is `slice`'s, with these inlined. Their
@@ -82,10 +76,22 @@ fn copy_of(
     source: &Function,
     slice: &mut Slice<'_>,
     targets: &Targets,
-    (open, most_open): (Vec<u32>, usize),
+    open: (Vec<u32>, usize),
     foreign: Option<String>,
     max_operators: u32,
 ) -> Result<Function> {
+    copied(source, slice, targets, open, foreign, max_operators).map(|(copy, _)| copy)
+}
+
+/// A copy of a function in which those that are open are open so many times at the most; and whether a call is cut for that.
+fn copied(
+    source: &Function,
+    slice: &mut Slice<'_>,
+    targets: &Targets,
+    (open, most_open): (Vec<u32>, usize),
+    foreign: Option<String>,
+    max_operators: u32,
+) -> Result<(Function, bool)> {
     let mut out = Function {
         values: Vec::new(),
         regions: Vec::new(),
@@ -110,13 +116,14 @@ fn copy_of(
         budget: max_operators as usize,
         limit: max_operators,
         depth: 0,
+        is_cut: false,
     };
     let params = inliner.out.params.clone();
     let mut copy = Copy::new(source, &params, None, None);
     inliner.out.body = inliner.region(&mut copy, source.body)?;
     let states = inliner.out.states.take();
     inliner.out.states = states.and_then(|states| Some(States { label: copy.label(states.label).ok()?, ..states }));
-    Ok(inliner.out)
+    Ok((inliner.out, inliner.is_cut))
 }
 
 /// Takes from the end of a table what is never called, and then what is one trap over many entries; says which trap, and where
@@ -183,6 +190,7 @@ pub(crate) fn inline_part(
         budget: max_operators as usize,
         limit: max_operators,
         depth: 0,
+        is_cut: false,
     };
     let mut copy = Copy::new(&source, &args, None, None);
     let body = inliner.region(&mut copy, source.body)?;
@@ -215,6 +223,8 @@ struct Inliner<'s, 'e> {
     budget: usize,
     limit: u32,
     depth: usize,
+    /// Whether a call bails out.
+    is_cut: bool,
 }
 
 /// One copy of one function.
@@ -423,6 +433,7 @@ impl Inliner<'_, '_> {
 
     /// Ends the invocation in place of a call; gives values that stand for the call's results.
     fn bail_out(&mut self, results: &[Type], at: Location, stmts: &mut Vec<Stmt>) -> Vec<Value> {
+        self.is_cut = true;
         let mut list = ListBuilder::new(at);
         let index = list.i32(&mut self.out, 0);
         let default = self.trap(TrapKind::BailedOut(Assumption::Recursion), at);

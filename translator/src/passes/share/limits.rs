@@ -1,7 +1,8 @@
 //! Which kernels take the shared form.
 //!
-//! A kernel is lifted with all of its functions inlined, which gives the fastest code, unless that is refused for its size. Then
-//! functions are kept, the fewer the better: each call of one costs a round of the loop.
+//! A kernel is lifted with all of its functions inlined, which gives the fastest code, unless that is refused for its size, or so
+//! large that drivers take more than some seconds. Then functions are kept, the fewer the better: each call of one costs a round of
+//! the loop.
 
 use crate::error::Error;
 use crate::options::{Options, Share};
@@ -19,4 +20,13 @@ pub const TRIES: [Share; 3] = [
 pub(crate) fn may_help(refused: &Error, options: &Options) -> bool {
     options.share == Share::Auto
         && matches!(refused, Error::Unsupported { too_large: true, .. } | Error::TooMuchWork { .. })
+}
+
+/// Of the accesses that a device's driver compiles in bearable time, one in so many makes a kernel slow to compile. On lavapipe
+/// that is a thousand accesses, which take it about ten seconds, and twice as many four times as long.
+const SLOW_PART: u32 = 2;
+
+/// Whether a kernel of so many accesses with all of its functions inlined is worth a try in the shared form.
+pub(crate) fn is_slow(accesses: u32, options: &Options) -> bool {
+    options.share == Share::Auto && accesses > options.max_accesses / SLOW_PART
 }
