@@ -595,7 +595,7 @@ mod tests {
             buffers: &[],
             inputs,
             lift: Lift::default(),
-            key: None,
+            identity: None,
         };
         let slots = [spec(1, 256), spec(2, 512)];
         let words = immediates(&interface, &arguments(&[65536]), &slots, &[]);
