@@ -1,10 +1,10 @@
 //! Compiled kernels, and the cache of them.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Instant;
 
+use foldhash::HashMap;
 use parking_lot::Mutex;
 use wasmtime::{Config, Engine};
 use wavelift_translator::lanes::{Rows, Tally};

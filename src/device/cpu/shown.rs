@@ -1,8 +1,9 @@
 //! What a worker's view of the address space shows.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use foldhash::HashMap;
 
 use super::job::Job;
 use super::tallies::Copies;

@@ -1,9 +1,9 @@
 //! One worker of one context: its view of the address space, and its instances of kernels.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashMapExt as _};
 use wasmtime::{FrameInfo, Global, Instance, Store, Trap, V128, Val, WasmBacktrace};
 use wavelift_translator::Location;
 
