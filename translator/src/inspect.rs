@@ -124,7 +124,7 @@ pub struct Inspection {
 /// # Errors
 /// [`Error::NotAKernel`] when the function has no kernel's type; all else is in [`Inspection::verdict`].
 pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Inspection> {
-    crate::check_kernel(module, function, &Shape::initial(module, function))?;
+    crate::simplified::check_kernel(module, function, &Shape::initial(module, function))?;
     let shape = crate::initial_shape(module, function, options);
     let mut inspection = Inspection {
         operators: None,
@@ -140,8 +140,8 @@ pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Insp
         assumes: Vec::new(),
         verdict: Ok(0),
     };
-    match crate::on_deep_stack(options, || crate::simplified(module, function, &shape, options)) {
-        Ok(crate::Simplified { kernel, frames, operators, relies_on }) => {
+    match crate::on_deep_stack(options, || crate::simplified::simplified(module, function, &shape, options)) {
+        Ok(crate::simplified::Simplified { kernel, frames, operators, relies_on }) => {
             inspection.known_data = relies_on.len();
             inspection.operators = Some(operators);
             inspection.accesses = accesses(&kernel, module, shape.clone(), frames.stack_pointer);

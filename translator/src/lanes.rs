@@ -34,7 +34,8 @@ use crate::analysis::roots::roots;
 use crate::error::Location;
 use crate::ir::{Function, Op, StmtKind, Type};
 use crate::options::{Environment, Options, Shape};
-use crate::{Module, Simplified, on_deep_stack, simplified};
+use crate::simplified::{Simplified, simplified};
+use crate::{Module, on_deep_stack};
 
 pub use rows::Length;
 pub use tallies::{Sum, Tally};

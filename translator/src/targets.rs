@@ -10,8 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::analysis::entries::{Found, entries};
 use crate::error::{Error, Location, Result};
 use crate::module::Module;
+use crate::on_deep_stack;
 use crate::options::{Options, Shape};
-use crate::{Simplified, on_deep_stack, simplified_calling, simplified_or_ask};
+use crate::simplified::{Simplified, simplified_calling, simplified_or_ask};
 
 /// Most times that a kernel is lifted: each finds calls behind those found before, or entries more.
 const MAX_ROUNDS: u32 = 40;

@@ -46,7 +46,8 @@ pub fn stages(module: &Module, kernel: u32) -> Result<Stages> {
     let shape = Shape::initial(module, kernel);
     let mut slice = Slice::new(module, &shape.environment, crate::frontend::Known::default());
     let inlined = passes::inline::inline(&mut slice, kernel, &Targets::default(), options.max_operators)?;
-    let crate::Simplified { kernel: simplified, frames, .. } = crate::simplified(module, kernel, &shape, &options)?;
+    let crate::simplified::Simplified { kernel: simplified, frames, .. } =
+        crate::simplified::simplified(module, kernel, &shape, &options)?;
     let lowered = passes::lower::lower(&simplified, module, &shape, &options, frames)?;
     let strict = crate::strict(module, kernel, &shape, &options)?.function;
     Ok(Stages { lifted: slice.into_functions(), inlined, simplified, lowered, strict })
@@ -65,7 +66,7 @@ pub fn simplified(module: &Module, kernel: u32, shape: &Shape) -> Result<Functio
 /// # Errors
 /// Those of [`translate`](crate::translate) up to there.
 pub fn simplified_as(module: &Module, kernel: u32, shape: &Shape, options: &Options) -> Result<Function> {
-    Ok(crate::simplified(module, kernel, shape, options)?.kernel)
+    Ok(crate::simplified::simplified(module, kernel, shape, options)?.kernel)
 }
 
 /// The kernel as the backend takes it.
@@ -104,8 +105,8 @@ pub fn work(module: &Module, kernel: u32, shape: &Shape, options: &Options) -> R
 /// Those of [`translate`](crate::translate).
 pub fn translate_unchecked(module: &Module, kernel: u32, shape: &Shape, options: &Options) -> Result<Shader> {
     crate::on_deep_stack(options, || {
-        let (simplified, shape) = crate::simplified_knowing(module, kernel, shape, options)?;
-        let strict = crate::strict_form_changed(module, simplified, &shape, options, drop_checks)?;
+        let (simplified, shape) = crate::simplified::simplified_knowing(module, kernel, shape, options)?;
+        let strict = crate::strict::strict_form_changed(module, simplified, &shape, options, drop_checks)?;
         crate::emit(strict, &shape, options)
     })
 }

@@ -1,0 +1,231 @@
+//! From one simplified function to the form that the backend takes.
+
+use crate::analysis::launch_checks::{LaunchChecks, LinearReach};
+use crate::analysis::rounds::Rounds;
+use crate::hash::HashSet;
+use crate::ir::verify::Stage;
+use crate::ir::{self, Function};
+use crate::options::{Options, Shape};
+use crate::simplified::{Simplified, count_places, tidy};
+use crate::{Error, Module, Result, analysis, checked, passes, structurize, work};
+
+/// What the backend takes, and what is known besides.
+pub(crate) struct Strict {
+    pub(crate) function: Function,
+    /// What does four invocations at once.
+    pub(crate) coarse: Option<Function>,
+    pub(crate) may_coarsen: bool,
+    /// Operators before simplification.
+    pub(crate) operators: u32,
+    pub(crate) accesses: u32,
+    pub(crate) launch_checks: LaunchChecks,
+    pub(crate) linear: Option<LinearReach>,
+    pub(crate) relies_on: Vec<u32>,
+    pub(crate) rounds: Option<Rounds>,
+}
+
+impl Strict {
+    /// Without what does four invocations at once where that is not worth having.
+    pub(crate) fn where_it_pays(self) -> Strict {
+        let Strict { coarse, function, .. } = self;
+        let coarse = coarse.filter(|coarse| passes::coarsen::pays(coarse, &function));
+        Strict { coarse, function, ..self }
+    }
+}
+
+/// The second half of the pipeline but for the backend.
+pub(crate) fn strict_form(module: &Module, simplified: Simplified, shape: &Shape, options: &Options) -> Result<Strict> {
+    strict_form_changed(module, simplified, shape, options, |_| {})
+}
+
+/// The same, of lowered code that was changed.
+pub(crate) fn strict_form_changed(
+    module: &Module,
+    simplified: Simplified,
+    shape: &Shape,
+    options: &Options,
+    change: impl FnOnce(&mut Function),
+) -> Result<Strict> {
+    check_places(&simplified, shape, options)?;
+    let Simplified { mut kernel, frames, operators, relies_on } = simplified;
+    let emulated = options.emulated();
+    if passes::emulate::emulate(&mut kernel, emulated, options.max_operators)? {
+        kernel = checked(kernel, Stage::Scalar)?;
+        tidy(&mut kernel);
+    }
+    let mut lowered = checked(passes::lower::lower(&kernel, module, shape, options, frames)?, Stage::Lowered)?;
+    check_stack(&lowered, options)?;
+    if emulated.i64 {
+        passes::words::split(&mut lowered, options)?;
+        lowered = checked(lowered, Stage::Lowered)?;
+    }
+    change(&mut lowered);
+    passes::simplify::simplify(&mut lowered);
+    let mut rounds = passes::flatten::flatten(&lowered);
+    if options.flatten
+        && let Some(flat) = rounds.take()
+    {
+        lowered = checked(flat.function, Stage::Lowered)?;
+        passes::simplify::simplify(&mut lowered);
+    }
+    let rounds = rounds.map(|flat| flat.rounds).filter(|_| !options.flatten);
+    let (mut launch_checks, conditions) = analysis::launch_checks::launch_checks(&mut lowered, shape);
+    if !options.checks_proved.is_empty() {
+        let proved = conditions.iter().enumerate().filter(|(number, _)| options.checks_proved.has(*number));
+        let proved: Vec<ir::Value> = proved.map(|(_, condition)| *condition).collect();
+        passes::simplify::simplify_knowing(&mut lowered, &proved);
+        launch_checks = LaunchChecks::default();
+    }
+    passes::dead_code::remove(&mut lowered);
+    let coarse = match analysis::rounds::is_flat(&lowered) {
+        true => passes::coarsen::coarsen_flat(&lowered),
+        false => passes::coarsen::coarsen(&lowered),
+    };
+    let may_coarsen = coarse.is_some();
+    passes::forward::forward(&mut lowered);
+    work::check(&lowered.name)?;
+    let linear = analysis::launch_checks::linear_reach(&mut lowered);
+    let parted = passes::widen::parted_slots(&lowered);
+    let function = finish(lowered, options, &parted)?;
+    let accesses = count_accesses(&function, options)?;
+    check_nesting(&function, options)?;
+    let coarse = coarse.filter(|_| options.coarsen);
+    let coarse = coarse.map(|coarse| finish_coarse(coarse, &parted, options)).transpose()?;
+    let fits = |coarse: &Function| count_accesses(coarse, options).is_ok() && check_nesting(coarse, options).is_ok();
+    let coarse = coarse.filter(fits);
+    Ok(Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen, rounds })
+}
+
+/// What comes of a function for four invocations of a kernel at once, which accesses words of these slots in parts.
+fn finish_coarse(coarse: Function, parted: &HashSet<u32>, options: &Options) -> Result<Function> {
+    let mut coarse = checked(coarse, Stage::Lowered)?;
+    passes::simplify::simplify(&mut coarse);
+    passes::low_bits::low_bits(&mut coarse);
+    passes::simplify::simplify(&mut coarse);
+    passes::dead_code::remove(&mut coarse);
+    passes::forward::forward(&mut coarse);
+    // Four may do what each of them may.
+    let fuel = options.fuel.map(|fuel| fuel.saturating_mul(passes::coarsen::LANES).min(passes::fuel::MOST - 1));
+    finish(coarse, &Options { fuel, ..*options }, parted)
+}
+
+/// From lowered to strict form.
+fn finish(mut lowered: Function, options: &Options, parted: &HashSet<u32>) -> Result<Function> {
+    let wide = passes::widen::widen_loads(&mut lowered, parted);
+    passes::dead_code::remove(&mut lowered);
+    passes::merge_checks::merge_checks(&mut lowered);
+    passes::widen::widen_stores(&mut lowered, &wide);
+    passes::coarsen::forget_reasons(&mut lowered);
+    // Checks from several places meet in one list now: what they compute alike is one value.
+    passes::simplify::simplify(&mut lowered);
+    passes::dead_code::remove(&mut lowered);
+    work::check(&lowered.name)?;
+    passes::hoist_loads::hoist_loads(&mut lowered);
+    passes::part_stores::part_stores(&mut lowered, options);
+    if options.fuel.is_some() && passes::fuel::burn(&mut lowered) {
+        passes::simplify::simplify(&mut lowered);
+        passes::dead_code::remove(&mut lowered);
+    }
+    passes::hide_limits::hide_limits(&mut lowered);
+    let lowered = checked(lowered, Stage::Lowered)?;
+    let mut strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
+    if let Some(fuel) = options.fuel {
+        passes::fuel::expand(&mut strict, fuel);
+        strict = checked(strict, Stage::Strict)?;
+    }
+    Ok(strict)
+}
+
+/// Refuses a private stack with which the driver would take too long.
+fn check_stack(function: &Function, options: &Options) -> Result<()> {
+    let (bytes, most) = (4 * function.stack_words, options.max_stack);
+    if bytes <= most {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        what: format!(
+            "{bytes} bytes of stack for each invocation, of which this device's driver compiles at most {most} in bearable time"
+        ),
+        function_name: function.name.clone(),
+        at: None,
+        too_large: true,
+    })
+}
+
+/// Refuses branches that the driver would compile wrong.
+fn check_nesting(function: &Function, options: &Options) -> Result<()> {
+    if options.max_nesting == u32::MAX {
+        return Ok(());
+    }
+    let (nesting, _) = nesting_of(function, function.body);
+    if nesting <= options.max_nesting {
+        return Ok(());
+    }
+    Err(Error::Unsupported {
+        what: format!(
+            "branches that nest {nesting} deep, or invocations that may end at so many places one behind the other, of \
+             which this device's driver takes at most {}",
+            options.max_nesting
+        ),
+        function_name: function.name.clone(),
+        at: None,
+        too_large: true,
+    })
+}
+
+/// How deep the branches of a region nest, as drivers see it that move what stands behind a branch into it where an invocation
+/// may end in the other arm; and whether one may end in the region.
+fn nesting_of(function: &Function, id: ir::RegionId) -> (u32, bool) {
+    let region = function.region(id);
+    let (mut deepest, mut level, mut ends) = (0, 0, matches!(region.exit, ir::Exit::Return(_) | ir::Exit::Trap(_)));
+    for stmt in &region.stmts {
+        let below: Vec<(u32, bool)> =
+            stmt.kind.regions().into_iter().map(|below| nesting_of(function, below)).collect();
+        let Some(inner) = below.iter().map(|(depth, _)| *depth).max() else { continue };
+        deepest = deepest.max(level + 1 + inner);
+        if below.iter().any(|(_, ends)| *ends) {
+            (level, ends) = (level + 1, true);
+        }
+    }
+    (deepest.max(level), ends)
+}
+
+/// What simplification leaves of accesses in the end, at the least: one in so many.
+const LEFT_OF_PLACES: u32 = 4;
+
+/// Refuses a kernel of so many accesses that there will be too many in the end, whatever becomes of it: finding that out then
+/// takes seconds.
+fn check_places(simplified: &Simplified, shape: &Shape, options: &Options) -> Result<()> {
+    let most = options.max_accesses;
+    if simplified.operators <= most.saturating_mul(LEFT_OF_PLACES) {
+        return Ok(());
+    }
+    match count_places(simplified, shape) {
+        count if count <= most.saturating_mul(LEFT_OF_PLACES) => Ok(()),
+        count => Err(too_many_accesses(count as usize, options, &simplified.kernel)),
+    }
+}
+
+fn too_many_accesses(count: usize, options: &Options, function: &Function) -> Error {
+    Error::Unsupported {
+        what: format!(
+            "{count} accesses of memory, of which this device's driver compiles at most {} in bearable time",
+            options.max_accesses
+        ),
+        function_name: function.name.clone(),
+        at: None,
+        too_large: true,
+    }
+}
+
+/// Counts accesses of memory; refuses shaders that the driver would take too long to compile.
+fn count_accesses(function: &Function, options: &Options) -> Result<u32> {
+    let stmts = analysis::dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
+    let accesses =
+        stmts.filter(|stmt| matches!(&stmt.kind, ir::StmtKind::Op { op: ir::Op::Low(op), .. } if op.is_access()));
+    let count = accesses.count();
+    if count <= options.max_accesses as usize {
+        return Ok(count as u32);
+    }
+    Err(too_many_accesses(count, options, function))
+}
