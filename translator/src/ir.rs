@@ -24,14 +24,16 @@ pub mod builder;
 pub mod display;
 pub mod eval;
 pub mod interpret;
+pub mod low;
 pub mod math;
 pub mod operator;
 pub mod vector;
 pub mod verify;
 
 pub use atomic::AtomicOp;
+pub use low::LowOp;
 pub use math::MathOp;
-pub use operator::{LowOp, Op, WasmOp};
+pub use operator::{Op, WasmOp};
 pub use vector::{IntOp, Lane, ShiftOp, VectorOp};
 
 use serde::{Deserialize, Serialize};

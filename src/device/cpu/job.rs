@@ -99,7 +99,8 @@ pub struct Job {
     /// When it was made.
     made: Instant,
     /// When the last worker began that was alone, and when it was done, in nanoseconds since then.
-    alone_from_to: [AtomicU64; 2],
+    began: AtomicU64,
+    ended: AtomicU64,
     /// How long threads have run invocations, in nanoseconds.
     busy: AtomicU64,
     /// First iteration that no one has claimed.
@@ -155,7 +156,8 @@ impl Job {
             patience,
             before: Default::default(),
             made,
-            alone_from_to: Default::default(),
+            began: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
             busy: AtomicU64::new(0),
             next: AtomicU64::new(0),
             end,
@@ -184,8 +186,7 @@ impl Job {
             return false;
         }
         let has_begun = self.next.load(Ordering::Relaxed) > 0;
-        let began = || self.made + Duration::from_nanos(self.alone_from_to[0].load(Ordering::Relaxed));
-        has_begun && !self.is_exhausted() && began().elapsed() > self.patience
+        has_begun && !self.is_exhausted() && self.instant(&self.began).elapsed() > self.patience
     }
 
     /// The next iterations to run; none where the job must be shared first. Claims only rise, so that when an invocation has
@@ -209,7 +210,7 @@ impl Job {
     /// When a worker begins: now. To look at the clock takes longer than some launches.
     pub fn start(&self) -> Instant {
         let now = Instant::now();
-        self.note_alone(0, now);
+        self.note_alone(&self.began, now);
         now
     }
 
@@ -217,21 +218,25 @@ impl Job {
     pub fn note_busy(&self, since: Instant) {
         let now = Instant::now();
         self.busy.fetch_add((now - since).as_nanos() as u64, Ordering::Relaxed);
-        self.note_alone(1, now);
+        self.note_alone(&self.ended, now);
     }
 
     /// When it ended: now, or shortly before. To be asked when no worker is at it.
     pub fn end(&self) -> Instant {
         match self.is_alone() {
-            true => self.made + Duration::from_nanos(self.alone_from_to[1].load(Ordering::Relaxed)),
+            true => self.instant(&self.ended),
             false => Instant::now(),
         }
     }
 
-    fn note_alone(&self, which: usize, now: Instant) {
+    fn instant(&self, since_made: &AtomicU64) -> Instant {
+        self.made + Duration::from_nanos(since_made.load(Ordering::Relaxed))
+    }
+
+    fn note_alone(&self, since_made: &AtomicU64, now: Instant) {
         if self.is_alone() {
             let since = now.saturating_duration_since(self.made).as_nanos() as u64;
-            self.alone_from_to[which].store(since, Ordering::Relaxed);
+            since_made.store(since, Ordering::Relaxed);
         }
     }
 

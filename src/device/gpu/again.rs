@@ -21,7 +21,7 @@ pub(super) struct LaunchKey {
 }
 
 /// A word of a buffer to which no kernel may store, that the form of a launch's kernel depends on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Parameter {
     pub buffer: BufferSpec,
     pub index: u32,

@@ -1,10 +1,10 @@
 //! Copies of small buffers on the host, for what is read from them before a launch: pointers, and sizes that programs hand over in
 //! buffers to which kernels may not store.
 //!
-//! Of the latter there is a copy from the start. Of another buffer
-//! a copy is made when a launch first asks for a word, follows the host's writes, and is dropped when a kernel may have
-//! written the buffer. Making one waits for the device, which takes as long as a small launch: so a buffer that is written
-//! by kernels again and again, and read no more often, soon gets no more of them.
+//! Of the latter there is a copy from the start. That of another buffer is made when a launch first asks for a word, follows
+//! the host's writes, and is dropped when a kernel may have written the buffer. Making one waits for the device, which takes as
+//! long as a small launch: so a buffer that is written by kernels again and again, and read no more often, soon gets no more of
+//! them.
 
 use std::collections::HashMap;
 

@@ -88,7 +88,7 @@ impl GpuContext {
                     bailed_out = Some(trap);
                 }
                 (Ok(Launched::Done(times)), bailed_out) => {
-                    let Undone { lift, compile } = std::mem::take(&mut self.undone);
+                    let Undone { lift, compile } = self.undone;
                     let (lift, compile) = (times.lift + lift, times.compile + compile);
                     return Ok(Launched::Done(LaunchTimes { lift, compile, bailed_out, ..times }));
                 }

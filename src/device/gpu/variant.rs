@@ -209,11 +209,15 @@ impl GpuContext {
         lifter.options.share = kernel.shader.share;
         let mut words = state.words(kernel.interface(), &pointers)?;
         let input = |input: Input| words.iter().find(|(known, _)| *known == input).map(|(_, word)| *word);
-        let (copies, read) = (&self.host_copies, RefCell::new(Vec::new()));
+        let (copies, read) = (&self.host_copies, RefCell::new(Vec::<Parameter>::new()));
         let parameter = |slot: u32, index: u32| {
             let buffer = slots.get(slot as usize)?;
             let word = copies.parameter(buffer, index)?;
-            read.borrow_mut().push(Parameter { buffer: *buffer, index, word });
+            let parameter = Parameter { buffer: *buffer, index, word };
+            let mut read = read.borrow_mut();
+            if !read.contains(&parameter) {
+                read.push(parameter);
+            }
             Some(word)
         };
         let iterations = launch.iterations;

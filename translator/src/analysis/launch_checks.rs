@@ -218,9 +218,8 @@ impl Range {
         if high <= i32::MAX.into() { (low, high) } else { (i32::MIN.into(), i32::MAX.into()) }
     }
 
-    /// The result of a monotone operator of signed numbers: what it gives for the least operands, and for the greatest.
-    fn signed(operator: impl Fn(&dyn Fn(Range) -> i64) -> i64) -> Range {
-        let (low, high) = (operator(&|range| range.as_signed().0), operator(&|range| range.as_signed().1));
+    /// Signed numbers of 32 bits, both ends included.
+    fn signed(low: i64, high: i64) -> Range {
         let start = u64::from(low as u32);
         Range { low: start, high: start + (high - low) as u64 }
     }
@@ -247,8 +246,16 @@ fn evaluate(op: &Op, args: &[Range], launch: &LaunchState<'_>) -> Range {
         (LowOp::ISub, [a, b]) => return Range::wrapped(a.low + end - b.high, a.high + end - b.low),
         _ => {}
     }
-    let is_signed = matches!(low, LowOp::SMin | LowOp::SMax | LowOp::SLt | LowOp::SLe);
-    let args: SmallVec<[Range; 3]> = args.iter().map(|arg| if is_signed { *arg } else { arg.plain() }).collect();
+    if let (LowOp::SMin | LowOp::SMax | LowOp::SLt | LowOp::SLe, [a, b]) = (low, args) {
+        let ((a_low, a_high), (b_low, b_high)) = (a.as_signed(), b.as_signed());
+        return match low {
+            LowOp::SMin => Range::signed(a_low.min(b_low), a_high.min(b_high)),
+            LowOp::SMax => Range::signed(a_low.max(b_low), a_high.max(b_high)),
+            LowOp::SLt => Range::decided(a_high < b_low, a_low >= b_high),
+            _ => Range::decided(a_high <= b_low, a_low > b_high),
+        };
+    }
+    let args: SmallVec<[Range; 3]> = args.iter().map(|arg| arg.plain()).collect();
     match (low, &args[..]) {
         (LowOp::IterationId, []) => Range { low: 0, high: u64::from(launch.iterations.saturating_sub(1)) },
         (LowOp::Immediate(word), []) => {
@@ -262,9 +269,9 @@ fn evaluate(op: &Op, args: &[Range], launch: &LaunchState<'_>) -> Range {
         (LowOp::Shl, [a, b]) if b.low == b.high && b.low < 32 => Range::wrapped(a.low << b.low, a.high << b.low),
         (LowOp::ShrU, [a, b]) if b.low == b.high && b.low < 32 => Range { low: a.low >> b.low, high: a.high >> b.low },
         (LowOp::And, [a, b]) if a.low == a.high && b.low == b.high => Range::exactly((a.low & b.low) as u32),
+        (LowOp::And, [a, b]) => Range { low: 0, high: a.high.min(b.high) },
         // No sum of bits that both have is less.
         (LowOp::Or, [a, b]) => Range { low: a.low.max(b.low), high: (a.high + b.high).min(u32::MAX.into()) },
-        (LowOp::And, [a, b]) => Range { low: 0, high: a.high.min(b.high) },
         // As the ends of counts are made comparable (`trip_counts`).
         (LowOp::Xor, [a, b]) if *b == Range::exactly(0) => *a,
         (LowOp::Xor, [a, b]) if *b == Range::exactly(1 << 31) => Range::wrapped(a.low + b.low, a.high + b.low),
@@ -282,15 +289,6 @@ fn evaluate(op: &Op, args: &[Range], launch: &LaunchState<'_>) -> Range {
         }
         (LowOp::UMin, [a, b]) => Range { low: a.low.min(b.low), high: a.high.min(b.high) },
         (LowOp::UMax, [a, b]) => Range { low: a.low.max(b.low), high: a.high.max(b.high) },
-        (LowOp::SMin, [a, b]) => Range::signed(|at| at(*a).min(at(*b))),
-        (LowOp::SMax, [a, b]) => Range::signed(|at| at(*a).max(at(*b))),
-        (LowOp::SLt | LowOp::SLe, [a, b]) => {
-            let ((a_low, a_high), (b_low, b_high)) = (a.as_signed(), b.as_signed());
-            match low {
-                LowOp::SLt => Range::decided(a_high < b_low, a_low >= b_high),
-                _ => Range::decided(a_high <= b_low, a_low > b_high),
-            }
-        }
         (LowOp::ULt, [a, b]) => Range::decided(a.high < b.low, a.low >= b.high),
         (LowOp::ULe, [a, b]) => Range::decided(a.high <= b.low, a.low > b.high),
         (LowOp::Eq, [a, b]) => Range::decided(a == b && a.low == a.high, a.high < b.low || b.high < a.low),
@@ -396,6 +394,13 @@ pub fn launch_checks(function: &mut Function, shape: &Shape) -> (LaunchChecks, V
         }
     }
     (LaunchChecks { steps: program.steps, conditions: checks }, decided)
+}
+
+/// A new value, for the host alone, of the type of another.
+fn define(function: &mut Function, defs: &mut Defs, like: Value, op: Op, args: Vec<Value>) -> Value {
+    let value = function.new_value(function.ty(like));
+    defs.insert(value, (op, args));
+    value
 }
 
 /// Runs what defines values for the host alone: they have numbers behind those of the function's values, which has none of them.
@@ -518,8 +523,8 @@ impl<'d> Program<'d> {
                 todo.extend(open);
                 continue;
             }
-            let unknown = bounds_anything(op).then(|| self.anything());
-            let args: Option<Vec<usize>> = args.iter().map(|arg| self.numbers[arg].or(unknown)).collect();
+            let mut known = |arg| self.numbers[arg].or_else(|| bounds_anything(op).then(|| self.anything()));
+            let args: Option<Vec<usize>> = args.iter().map(&mut known).collect();
             let number = args.map(|args| self.push(*op, args));
             self.numbers.insert(value, number);
         }

@@ -71,11 +71,7 @@ impl Counted {
         }
         for ((param, init), step) in self.params.iter().zip(&self.inits).zip(&self.steps) {
             let Some(step) = step.filter(|_| function.ty(*param) == Type::I32) else { continue };
-            let mut define = |op: Op, args: Vec<Value>| {
-                let value = function.new_value(Type::I32);
-                defs.insert(value, (op, args));
-                value
-            };
+            let mut define = |op: Op, args: Vec<Value>| super::define(function, defs, *param, op, args);
             let size = define(Op::Const(Const::I32(step.unsigned_abs())), Vec::new());
             let moved = define(Op::Low(LowOp::IMul), vec![done, size]);
             let op = if step < 0 { LowOp::ISub } else { LowOp::IAdd };

@@ -17,8 +17,7 @@ pub(super) fn define(function: &mut Function, defs: &mut Defs) {
         let args = match is_multiple {
             false => vec![x, n],
             true => {
-                let quotient = function.new_value(function.ty(x));
-                defs.insert(quotient, (Op::Low(division), vec![x, n]));
+                let quotient = super::define(function, defs, x, Op::Low(division), vec![x, n]);
                 vec![quotient, n]
             }
         };

@@ -58,18 +58,12 @@ fn narrowed(
         }
         let mut limit = other;
         if is_strict {
-            let step = new(function, defs, value, Op::Const(Const::I32(1)), Vec::new());
-            limit = new(function, defs, value, Op::Low(one), vec![other, step]);
+            let step = super::define(function, defs, value, Op::Const(Const::I32(1)), Vec::new());
+            limit = super::define(function, defs, value, Op::Low(one), vec![other, step]);
         }
-        found.insert(value, new(function, defs, value, Op::Low(bound), vec![value, limit]));
+        found.insert(value, super::define(function, defs, value, Op::Low(bound), vec![value, limit]));
     }
     found
-}
-
-fn new(function: &mut Function, defs: &mut Defs, like: Value, op: Op, args: Vec<Value>) -> Value {
-    let value = function.new_value(function.ty(like));
-    defs.insert(value, (op, args));
-    value
 }
 
 /// A value, computed from others where these stand for those that it was computed from.
@@ -87,7 +81,7 @@ fn replaced(
         return value;
     };
     let others: Vec<Value> = args.iter().map(|arg| replaced(function, defs, *arg, narrowed, depth - 1)).collect();
-    let other = if others == args { value } else { new(function, defs, value, op, others) };
+    let other = if others == args { value } else { super::define(function, defs, value, op, others) };
     // At a lesser depth it might not be found.
     narrowed.insert(value, other);
     other
