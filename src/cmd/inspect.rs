@@ -91,7 +91,10 @@ fn inspect(module: &Module, function: u32) -> anyhow::Result<Findings> {
         (0, None) => ("yes", None),
         (0, reason) if found.assumes.is_empty() => ("no", reason),
         (0, reason) => ("assuming", reason),
-        (words, reason) => ("at launch", Some(at_launch(&module.function_name(function), words, reason))),
+        (words, reason) => {
+            let assumes = !found.assumes.is_empty();
+            ("at launch", Some(at_launch(&module.function_name(function), words, reason, assumes)))
+        }
     };
     Ok(Findings {
         operators: found.operators.map_or_else(|| "-".to_string(), |count| count.to_string()),
@@ -122,11 +125,14 @@ fn known_data(words: usize) -> Option<String> {
     })
 }
 
-/// What decides whether a kernel lifts that finds functions by words of memory.
-fn at_launch(kernel: &str, words: usize, reason: Option<String>) -> String {
+/// What decides whether a kernel lifts that finds functions by words of memory; whether it does so assuming something.
+fn at_launch(kernel: &str, words: usize, reason: Option<String>, assumes: bool) -> String {
     let words = if words == 1 { "a word".to_string() } else { format!("{words} words") };
     let now = match reason {
         None => "With what a new instance has there it can be lifted.".to_string(),
+        Some(reason) if assumes => {
+            format!("With what a new instance has there it can be lifted only assuming what is said there: {reason}")
+        }
         Some(reason) => format!("With what a new instance has there it can't be: {reason}"),
     };
     format!(

@@ -15,6 +15,13 @@ const MISALIGNED: i32 = 21;
 const RECURSES: i32 = 22;
 const DIVIDES: i32 = 23;
 const IN_MEMORY: i32 = 24;
+const CALLS: i32 = 25;
+const LOGS: i32 = 26;
+/// Functions of one type, entries of the table: two of the driver's, one that calls the host, and one that writes linear memory.
+const PLUS_ONE: i32 = 15;
+const NEGATED: i32 = 16;
+const YIELDS: i32 = 27;
+const KEEPS: i32 = 28;
 
 const KERNELS: &str = r#"
   (func $count (param $p i32) (param $i i32) (local $q i32)
@@ -58,12 +65,23 @@ const KERNELS: &str = r#"
   (func $in_memory (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
     (call $count (i32.const 8192) (local.get $i))
     (call $recurses (local.get $i) (local.get $n) (local.get $b) (local.get $p) (local.get $l)))
+  (func $yields (type $unary) (i32.add (call $sched_yield) (i32.mul (local.get 0) (i32.const 7))))
+  (func $keeps (type $unary) (i32.store (i32.const 8704) (local.get 0)) (local.get 0))
+  ;; The word is the number of a function.
+  (func $calls (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (call $count (local.get $p) (local.get $i))
+    (call $set (local.get $p) (local.get $i)
+      (call_indirect (type $unary) (local.get $i) (call $word (local.get $p) (local.get $i)))))
+  ;; The same, after it has counted all calls in linear memory.
+  (func $logs (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (i32.store (i32.const 8704) (i32.add (i32.load (i32.const 8704)) (i32.const 1)))
+    (call $calls (local.get $i) (local.get $n) (local.get $b) (local.get $p) (local.get $l)))
 )"#;
 
 fn text() -> String {
     let text = DRIVER.trim_end().strip_suffix(')').unwrap();
-    let table = "(global $__stack_pointer (mut i32) (i32.const 65536))\n  (table 25 funcref)\n  \
-                 (elem (i32.const 20) $overflows $misaligned2 $recurses $divides $in_memory)";
+    let table = "(global $__stack_pointer (mut i32) (i32.const 65536))\n  (table 29 funcref)\n  \
+                 (elem (i32.const 20) $overflows $misaligned2 $recurses $divides $in_memory $calls $logs $yields $keeps)";
     text.replace("(table 20 funcref)", table) + KERNELS
 }
 
@@ -151,6 +169,35 @@ fn recursion_is_deeper_than_it_was_unrolled() {
     check(RECURSES, &[0, 1, 12, 3], true);
     check(IN_MEMORY, &[0, 1, 7, 3], false);
     check(IN_MEMORY, &[0, 40, 12, 3], true);
+}
+
+#[test]
+fn an_indirect_call_comes_to_a_function_that_calls_the_host() {
+    check(CALLS, &[PLUS_ONE, NEGATED, PLUS_ONE], false);
+    check(CALLS, &[PLUS_ONE, YIELDS, NEGATED], true);
+    check(CALLS, &[KEEPS, NEGATED, PLUS_ONE], false);
+    check(CALLS, &[KEEPS, NEGATED, YIELDS, KEEPS], true);
+    // Of another type, null, beyond the table.
+    check(CALLS, &[PLUS_ONE, 1, NEGATED], false);
+    check(CALLS, &[PLUS_ONE, 0, NEGATED], false);
+    check(CALLS, &[PLUS_ONE, 99, YIELDS], true);
+}
+
+/// Invocations that run side by side would miscount, though none of them calls the host.
+#[test]
+fn a_kernel_that_may_call_the_host_and_writes_memory_runs_in_order() {
+    let words = [PLUS_ONE; 64];
+    let expected = outcome(&mut sequential(), LOGS, &words);
+    assert_eq!(expected[1].as_ref().unwrap()[256], 128);
+    for mut guest in speculating() {
+        assert_eq!(outcome(&mut guest, LOGS, &words), expected);
+        let report = guest.instance.report();
+        let reason = |launch: &wavelift::LaunchRecord| launch.fallback.clone().unwrap_or_default();
+        assert!(
+            report.launches().iter().all(|launch| reason(launch).contains("functions of other modules")),
+            "{report}"
+        );
+    }
 }
 
 #[test]

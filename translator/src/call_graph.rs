@@ -48,6 +48,8 @@ pub enum Outcome {
     Runs(u32),
     /// It traps.
     Traps(TrapKind),
+    /// It runs a function of another module.
+    Foreign,
     /// It is not called with what it would be found by.
     Never,
 }
@@ -189,14 +191,14 @@ impl<'e> Slice<'e> {
     /// Lifts one function; returns the calls that surely reach their callees, the first one last.
     fn enter(&mut self, function: u32) -> Result<Vec<Edge>> {
         let lifted = frontend::lift(self.module, function, self.known)?;
-        let mut calls = self.sure_calls(&lifted)?;
+        let mut calls = self.sure_calls(&lifted);
         calls.reverse();
         self.functions.insert(function, Rc::new(lifted));
         Ok(calls)
     }
 
     /// The calls that surely reach their callees, in order.
-    fn sure_calls(&self, lifted: &Function) -> Result<Vec<Edge>> {
+    fn sure_calls(&self, lifted: &Function) -> Vec<Edge> {
         let constants = self.entry_constants(lifted);
         let mut calls = Vec::new();
         for stmt in lifted.regions.iter().flat_map(|region| &region.stmts) {
@@ -207,14 +209,14 @@ impl<'e> Slice<'e> {
                     let Some(entry) = constants.get(entry).copied() else { continue };
                     let (caller, at, entry, among) = (lifted, stmt.at, Some(entry), None);
                     let call = Indirect { caller, at, table: *table, entry, among, params, results };
-                    if let Dispatch::Fixed(Outcome::Runs(callee)) = self.dispatch(&call)? {
+                    if let Dispatch::Fixed(Outcome::Runs(callee)) = self.dispatch(&call) {
                         calls.push((callee, stmt.at));
                     }
                 }
                 _ => {}
             }
         }
-        Ok(calls)
+        calls
     }
 
     /// The functions that the calls of a function may come to: of an indirect call each one that it finds in the table, where
@@ -228,15 +230,14 @@ impl<'e> Slice<'e> {
                 StmtKind::CallIndirect { table, args, results } => {
                     let Some((entry, params)) = args.split_last() else { continue };
                     let (at, entry, among) = (stmt.at, constants.get(entry).copied(), among(stmt.at));
-                    let outcomes =
-                        match self.dispatch(&Indirect { caller, at, table: *table, entry, among, params, results }) {
-                            Ok(Dispatch::Fixed(outcome)) => vec![outcome],
-                            Ok(Dispatch::Any(outcomes)) => outcomes,
-                            Err(_) => Vec::new(),
-                        };
+                    let call = Indirect { caller, at, table: *table, entry, among, params, results };
+                    let outcomes = match self.dispatch(&call) {
+                        Dispatch::Fixed(outcome) => vec![outcome],
+                        Dispatch::Any(outcomes) => outcomes,
+                    };
                     let runs = outcomes.into_iter().filter_map(|outcome| match outcome {
                         Outcome::Runs(function) => Some(function),
-                        Outcome::Traps(_) | Outcome::Never => None,
+                        Outcome::Traps(_) | Outcome::Foreign | Outcome::Never => None,
                     });
                     callees.extend(runs.collect::<BTreeSet<u32>>());
                 }
@@ -279,30 +280,29 @@ impl<'e> Slice<'e> {
     }
 
     /// What a call through a table may come to.
-    ///
-    /// # Errors
-    /// [`Error::Unsupported`] if that may be a function of another module.
-    pub fn dispatch(&self, call: &Indirect<'_>) -> Result<Dispatch> {
+    pub fn dispatch(&self, call: &Indirect<'_>) -> Dispatch {
         let outcome = |entry: &TableEntry| match entry {
-            TableEntry::Null => Ok(Outcome::Traps(TrapKind::NullTableEntry)),
-            TableEntry::Function(function) if self.fits(*function, call) => Ok(Outcome::Runs(*function)),
-            TableEntry::Function(_) => Ok(Outcome::Traps(TrapKind::IndirectCallType)),
-            TableEntry::Foreign => {
-                let what = "an indirect call through a table with functions of other modules";
-                Err(self.refuse(call.at, what.into()))
-            }
+            TableEntry::Null => Outcome::Traps(TrapKind::NullTableEntry),
+            TableEntry::Function(function) if self.fits(*function, call) => Outcome::Runs(*function),
+            TableEntry::Function(_) => Outcome::Traps(TrapKind::IndirectCallType),
+            TableEntry::Foreign => Outcome::Foreign,
         };
         let entries = self.environment.table(call.table);
         let Some(index) = call.entry else {
             let is_met = |number: u32| call.among.is_none_or(|among| among.contains(&number));
             let outcomes = entries.iter().zip(0..).map(|(entry, number)| match is_met(number) {
                 true => outcome(entry),
-                false => Ok(Outcome::Never),
+                false => Outcome::Never,
             });
-            return Ok(Dispatch::Any(outcomes.collect::<Result<_>>()?));
+            return Dispatch::Any(outcomes.collect());
         };
-        let known = entries.get(index as usize).map(outcome).transpose()?;
-        Ok(Dispatch::Fixed(known.unwrap_or(Outcome::Traps(TrapKind::TableOutOfBounds))))
+        let known = entries.get(index as usize).map(outcome);
+        Dispatch::Fixed(known.unwrap_or(Outcome::Traps(TrapKind::TableOutOfBounds)))
+    }
+
+    /// The refusal of a call that may come to a function of another module.
+    pub fn foreign(&self, at: Location) -> Error {
+        self.refuse(at, "an indirect call through a table with functions of other modules".into())
     }
 
     fn fits(&self, function: u32, call: &Indirect<'_>) -> bool {

@@ -30,7 +30,13 @@ pub(crate) fn simplified(module: &Module, function: u32, shape: &Shape, options:
 /// Where not all functions that indirect calls could come to can be lifted, those that they do come to are found out.
 pub(crate) fn simplified_or_ask(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Narrowed> {
     match simplified_calling(module, function, shape, options, &Targets::default()) {
-        Err(refused @ Error::Unsupported { .. }) => targets::narrow(module, function, shape, options, refused),
+        Err(refused @ Error::Unsupported { .. }) => match targets::narrow(module, function, shape, options, refused) {
+            Err(refused @ Error::Unsupported { .. }) if options.speculation.callees => {
+                let kernel = targets::assume(module, function, shape, options, refused)?;
+                Ok(Narrowed::Kernel(Box::new(kernel)))
+            }
+            other => other,
+        },
         other => other.map(|kernel| Narrowed::Kernel(Box::new(kernel))),
     }
 }
@@ -176,6 +182,7 @@ fn inlined(
     }
     if let Share::Called { .. } = options.share
         && !targets.are_open()
+        && !targets.are_assumed()
         && let Some(shared) = passes::share::share(&mut slice, function, targets, options)?
     {
         let passes::share::Shared { kernel, dynamic, unplaced } = shared;

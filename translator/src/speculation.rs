@@ -20,6 +20,8 @@ pub enum Assumption {
     Recursion,
     /// `memcpy` copies no block upwards into itself.
     Apart,
+    /// Indirect calls come to functions that can be lifted.
+    Callees,
 }
 
 impl fmt::Display for Assumption {
@@ -29,6 +31,7 @@ impl fmt::Display for Assumption {
             Assumption::Aligned => "loaded pointers are aligned",
             Assumption::Recursion => "recursion is shallow",
             Assumption::Apart => "what is copied lies apart from where it goes",
+            Assumption::Callees => "indirect calls come to functions that can be lifted",
         })
     }
 }
@@ -44,13 +47,17 @@ pub struct Speculation {
     pub recursion: bool,
     /// [`Assumption::Apart`]
     pub apart: bool,
+    /// [`Assumption::Callees`]
+    pub callees: bool,
 }
 
 impl Speculation {
     /// The exact form.
-    pub const NONE: Speculation = Speculation { slots: false, aligned: false, recursion: false, apart: false };
+    pub const NONE: Speculation =
+        Speculation { slots: false, aligned: false, recursion: false, apart: false, callees: false };
     /// All assumptions.
-    pub const ALL: Speculation = Speculation { slots: true, aligned: true, recursion: true, apart: true };
+    pub const ALL: Speculation =
+        Speculation { slots: true, aligned: true, recursion: true, apart: true, callees: true };
 
     /// Whether it assumes anything.
     pub fn any(self) -> bool {
@@ -64,6 +71,7 @@ impl Speculation {
             (self.aligned, Assumption::Aligned),
             (self.recursion, Assumption::Recursion),
             (self.apart, Assumption::Apart),
+            (self.callees, Assumption::Callees),
         ];
         all.into_iter().filter(|(made, _)| *made).map(|(_, assumption)| assumption).collect()
     }
@@ -75,6 +83,7 @@ impl Speculation {
             Assumption::Aligned => self.aligned = false,
             Assumption::Recursion => self.recursion = false,
             Assumption::Apart => self.apart = false,
+            Assumption::Callees => self.callees = false,
         }
         self
     }

@@ -5,6 +5,8 @@
 //! have ([`entries`]); it is lifted again with those, until none comes in anew. Then the kernel does what it would do with
 //! all functions: up to the first call that came to another, both do the same, and so there is none.
 
+mod assumed;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::analysis::entries::{Found, entries};
@@ -13,6 +15,8 @@ use crate::module::Module;
 use crate::on_deep_stack;
 use crate::options::{Options, Shape};
 use crate::simplified::{Simplified, simplified_calling, simplified_or_ask};
+
+pub(crate) use assumed::assume;
 
 /// Most times that a kernel is lifted: each finds calls behind those found before, or entries more.
 const MAX_ROUNDS: u32 = 40;
@@ -27,9 +31,21 @@ pub(crate) struct Targets {
     known: Option<BTreeMap<Location, BTreeSet<u32>>>,
     /// Whether what else they may come to is still to be found out.
     open: bool,
+    /// Whether calls of functions that can't be lifted bail out.
+    assumed: bool,
 }
 
 impl Targets {
+    /// All that can be lifted: calls of other functions bail out.
+    fn assumed() -> Targets {
+        Targets { assumed: true, ..Targets::default() }
+    }
+
+    /// Whether calls of functions that can't be lifted bail out.
+    pub fn are_assumed(&self) -> bool {
+        self.assumed
+    }
+
     /// The entries that a call comes to; `None`: any.
     pub fn of(&self, call: Location) -> Option<&BTreeSet<u32>> {
         const NONE: &BTreeSet<u32> = &BTreeSet::new();
@@ -74,7 +90,7 @@ pub(crate) fn narrow(
     }
     // What no element can be found by has no entry: such calls trap beyond the table.
     let size = shape.environment.tables.iter().map(Vec::len).max().unwrap_or(0) as u32;
-    let mut targets = Targets { known: Some(BTreeMap::new()), open: true };
+    let mut targets = Targets { known: Some(BTreeMap::new()), open: true, assumed: false };
     let mut left = MAX_LIFTED;
     for _ in 0..MAX_ROUNDS {
         let Ok(lifted) = simplified_calling(module, function, shape, options, &targets) else { return Err(refused) };

@@ -5,7 +5,8 @@ mod common;
 use wavelift_translator::ir::Const;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::{
-    Access, Answer, Error, LaunchState, Module, Options, Profile, Shape, TrapKind, testing, translate_or_ask,
+    Access, Answer, Assumption, Error, LaunchState, Module, Options, Profile, Shape, Speculation, TrapKind,
+    initial_shape, testing, translate, translate_or_ask,
 };
 
 const ADDRESS: u32 = 0x8000_0000;
@@ -247,4 +248,29 @@ fn stores_to_the_words_are_seen() {
         };
         assert_eq!(shader.linear.unwrap().spares(&launch, &[0x1004]), spares, "{at:x}");
     }
+}
+
+/// Where nobody knows which function a call comes to, a speculative form bails out at those that can't be lifted.
+#[test]
+fn what_is_not_known_is_assumed_to_be_what_can_be_lifted() {
+    let functions = "(type $f (func (param i32 i32) (result i32)))
+      (table 12 funcref) (elem (i32.const 1) func $square $grows $moves)
+      (func $square (type $f) (i32.mul (local.get 1) (local.get 1)))
+      (func $grows (type $f) (memory.grow (i32.const 1)))
+      (func $moves (type $f) (i32.store (i32.const 0x1000) (local.get 1)) (i32.const 3))";
+    let lift = |body: &str, speculation: Speculation| {
+        let module = module_with(functions, body);
+        let kernel = module.find_function("kernel").unwrap();
+        let shape = initial_shape(&module, kernel, &Options::default());
+        translate(&module, kernel, &shape, &Options { speculation, ..Options::default() })
+    };
+    let body = call("offset=8 (local.get $p)");
+    let bails = lift(&body, Speculation::ALL).unwrap().interface.trap_sites;
+    assert!(bails.iter().any(|site| site.kind == TrapKind::BailedOut(Assumption::Callees)), "{bails:?}");
+    for left in [Speculation::NONE, Speculation::ALL.without(Assumption::Callees)] {
+        assert!(matches!(lift(&body, left), Err(Error::Unsupported { .. })));
+    }
+    // What the kernel itself stores to linear memory may be what the host is told later, or where a heap grows.
+    let stores = format!("(block (result i32) (i32.store (i32.const 0x1000) (local.get $b)) {body})");
+    assert!(matches!(lift(&stores, Speculation::ALL), Err(Error::Unsupported { .. })));
 }

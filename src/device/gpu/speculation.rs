@@ -37,6 +37,7 @@ impl Kernel {
             aligned: has(Assumption::Aligned),
             recursion: has(Assumption::Recursion),
             apart: has(Assumption::Apart),
+            callees: has(Assumption::Callees),
         }
     }
 }

@@ -227,6 +227,18 @@ struct Inliner<'s, 'e> {
     is_cut: bool,
 }
 
+/// How far copying has come.
+struct State {
+    values: usize,
+    regions: usize,
+    vars: usize,
+    labels: u32,
+    open: usize,
+    budget: usize,
+    depth: usize,
+    is_cut: bool,
+}
+
 /// One copy of one function.
 struct Copy<'s> {
     source: &'s Function,
@@ -484,7 +496,7 @@ impl Inliner<'_, '_> {
         let index = copy.value(*entry)?;
         let (caller, entry) = (copy.source, self.constants.get(&index).copied());
         let among = self.targets.of(at);
-        let dispatch = self.slice.dispatch(&Indirect { caller, at, table, entry, among, params, results })?;
+        let dispatch = self.slice.dispatch(&Indirect { caller, at, table, entry, among, params, results });
         let params = copy.all(params)?;
         let mut entries = match dispatch {
             Dispatch::Any(entries) => entries,
@@ -493,6 +505,7 @@ impl Inliner<'_, '_> {
                 results.iter().zip(values).for_each(|(result, value)| copy.values[result.index()] = Some(value));
                 return Ok(());
             }
+            Dispatch::Fixed(Outcome::Foreign) => return Err(self.slice.foreign(at)),
             Dispatch::Fixed(Outcome::Never) => return Err(Error::Internal("a constant entry is never called".into())),
             Dispatch::Fixed(Outcome::Traps(kind)) => {
                 let (default, results) = (self.trap(kind, at), self.define(copy, results));
@@ -540,16 +553,53 @@ impl Inliner<'_, '_> {
 
     /// A region that does what one entry of a table comes to.
     fn outcome(&mut self, source: &Function, outcome: Outcome, params: &[Value], at: Location) -> Result<RegionId> {
-        let callee = match outcome {
+        let before = self.state();
+        let region = match outcome {
             Outcome::Traps(kind) => return Ok(self.trap(kind, at)),
             Outcome::Never => return Ok(self.trap(TrapKind::TableOutOfBounds, at)),
-            Outcome::Runs(callee) => callee,
+            Outcome::Foreign => Err(self.slice.foreign(at)),
+            Outcome::Runs(callee) => self.region_of_call(source, callee, params, at),
         };
+        match region {
+            Err(Error::Unsupported { too_large: false, .. }) if self.targets.are_assumed() => {
+                self.restore(before);
+                Ok(self.trap(TrapKind::BailedOut(Assumption::Callees), at))
+            }
+            region => region,
+        }
+    }
+
+    fn region_of_call(&mut self, source: &Function, callee: u32, params: &[Value], at: Location) -> Result<RegionId> {
         self.descend(source, at)?;
         let mut stmts = Vec::new();
         let values = self.call(callee, params, at, &mut stmts)?;
         self.depth -= 1;
         Ok(self.out.new_region(Region { params: Vec::new(), stmts, exit: Exit::Yield(values), exit_at: at }))
+    }
+
+    fn state(&self) -> State {
+        let Function { values, regions, vars, labels, .. } = &self.out;
+        State {
+            values: values.len(),
+            regions: regions.len(),
+            vars: vars.len(),
+            labels: *labels,
+            open: self.open.len(),
+            budget: self.budget,
+            depth: self.depth,
+            is_cut: self.is_cut,
+        }
+    }
+
+    /// Takes back what was copied since.
+    fn restore(&mut self, state: State) {
+        self.out.values.truncate(state.values);
+        self.out.regions.truncate(state.regions);
+        self.out.vars.truncate(state.vars);
+        self.out.labels = state.labels;
+        self.open.truncate(state.open);
+        self.constants.retain(|value, _| value.index() < state.values);
+        (self.budget, self.depth, self.is_cut) = (state.budget, state.depth, state.is_cut);
     }
 
     /// A region for entries that a call does not come to: a trap, or the call, of which it is still to be found out.

@@ -1,0 +1,79 @@
+//! Kernels of which it is assumed that their indirect calls come to functions that can be lifted: calls of others bail out.
+//!
+//! What is taken for granted must not be what makes a kernel one that calls the host. Such a one stores to linear memory on the way
+//! there: `fprintf` adds to a file's buffer, which it gives to the host when that is full, and `malloc` divides a heap that grows when
+//! it is used up. In a launch of many invocations at once, with the call itself rare enough to be never seen, they would lose each
+//! other's bytes, where in the guest's own instance they run in order. So a kernel with stores to linear memory is left as it was,
+//! unless these belong to what the calls come to otherwise, such as methods that change their object.
+
+use super::Targets;
+use crate::analysis::roots::{Root, Roots, roots};
+use crate::error::{Error, Result, TrapKind};
+use crate::ir::{Exit, Function, RegionId, StmtKind, Value};
+use crate::module::Module;
+use crate::options::{Options, Shape};
+use crate::simplified::{Simplified, simplified_calling};
+use crate::speculation::Assumption;
+
+/// The kernel where calls of functions that can't be lifted bail out.
+///
+/// # Errors
+/// Why it was `refused`, where that can't be helped so.
+pub(crate) fn assume(
+    module: &Module,
+    function: u32,
+    shape: &Shape,
+    options: &Options,
+    refused: Error,
+) -> Result<Simplified> {
+    if module.tables_reached(function).is_empty() {
+        return Err(refused);
+    }
+    let Ok(lifted) = simplified_calling(module, function, shape, options, &Targets::assumed()) else {
+        return Err(refused);
+    };
+    let Simplified { kernel, frames, .. } = &lifted;
+    let roots = roots(kernel, shape, frames.stack_pointer);
+    match (Stores { kernel, roots }).are_in(kernel.body) {
+        true => Err(refused),
+        false => Ok(lifted),
+    }
+}
+
+/// The stores of a kernel to linear memory.
+struct Stores<'k> {
+    kernel: &'k Function,
+    roots: Roots,
+}
+
+impl Stores<'_> {
+    /// Whether there is one in a region, but for those in what a call comes to that else bails out.
+    fn are_in(&self, region: RegionId) -> bool {
+        self.kernel.region(region).stmts.iter().any(|stmt| {
+            if let StmtKind::Op { op, args, .. } = &stmt.kind {
+                return op.stores() && self.is_of_linear(args[0]);
+            }
+            let regions = stmt.kind.regions();
+            let is_call = regions.iter().any(|region| self.ends_in_bail_out(*region));
+            regions.into_iter().any(|region| !(is_call && !self.bails_out(region)) && self.are_in(region))
+        })
+    }
+
+    fn is_of_linear(&self, address: Value) -> bool {
+        match self.roots.root_of(address) {
+            Root::Linear => true,
+            Root::Among(set) => set.has_linear(),
+            Root::Slot(_) | Root::Stack | Root::Unreached => false,
+        }
+    }
+
+    fn ends_in_bail_out(&self, region: RegionId) -> bool {
+        self.kernel.region(region).exit == Exit::Trap(TrapKind::BailedOut(Assumption::Callees))
+    }
+
+    /// Whether something in it bails out.
+    fn bails_out(&self, region: RegionId) -> bool {
+        let mut inner = self.kernel.region(region).stmts.iter().flat_map(|stmt| stmt.kind.regions());
+        self.ends_in_bail_out(region) || inner.any(|region| self.bails_out(region))
+    }
+}
