@@ -55,7 +55,7 @@ impl Stores<'_> {
             }
             let regions = stmt.kind.regions();
             let is_call = regions.iter().any(|region| self.ends_in_bail_out(*region));
-            regions.into_iter().any(|region| !(is_call && !self.bails_out(region)) && self.are_in(region))
+            regions.into_iter().any(|region| (!is_call || self.bails_out(region)) && self.are_in(region))
         })
     }
 
