@@ -11,16 +11,23 @@ use crate::support::Guest;
 /// Columns: no multiple of a square's, but one of a group's.
 const COLUMNS: u32 = 208;
 
+/// What computes the row `$row` and the column `$column`.
+const QUOTIENT: &str = "(local.set $row (i32.div_u (local.get $id) (local.get $n)))
+    (local.set $column (i32.sub (local.get $id) (i32.mul (local.get $row) (local.get $n))))";
+const REMAINDER: &str = "(local.set $row (i32.div_u (local.get $id) (local.get $n)))
+    (local.set $column (i32.rem_u (local.get $id) (local.get $n)))";
+const SIGNED: &str = "(local.set $column (i32.rem_s (local.get $id) (local.get $n)))
+    (local.set $row (i32.div_s (local.get $id) (local.get $n)))";
+
 /// Transposes a matrix of words, and takes the next number for each invocation.
-fn kernel(body: &str) -> String {
+fn kernel(coordinates: &str, body: &str) -> String {
     format!(
         r#"(module (memory (export "memory") 1)
           (func (export "kernel") (param $id i32) (param i32 i32) (param $order i32) (param i32) (param $from i32) (param i32)
               (param $to i32) (param i32) (param $turns i32) (param i32)
             (local $row i32) (local $column i32) (local $n i32) (local $x i32)
             (local.set $n (i32.load offset=4 (local.get $order)))
-            (local.set $row (i32.div_u (local.get $id) (local.get $n)))
-            (local.set $column (i32.sub (local.get $id) (i32.mul (local.get $row) (local.get $n))))
+            {coordinates}
             (local.set $x (i32.load (i32.add (local.get $from) (i32.shl
               (i32.add (i32.mul (local.get $column) (local.get $n)) (local.get $row)) (i32.const 2)))))
             {body}
@@ -37,9 +44,9 @@ fn device(threads: usize) -> Arc<dyn Device> {
 /// What was transposed, and the invocations' numbers.
 type Done = (Vec<u32>, Vec<u32>);
 
-/// Transposes this, of which only so many elements are asked for.
-fn run(device: &Arc<dyn Device>, body: &str, from: &[u32], iterations: u32) -> Result<Done, LaunchError> {
-    let mut guest = Guest::new(device, &kernel(body));
+/// Transposes this by a kernel, of which only so many elements are asked for.
+fn run(device: &Arc<dyn Device>, kernel: &str, from: &[u32], iterations: u32) -> Result<Done, LaunchError> {
+    let mut guest = Guest::new(device, kernel);
     let count = (COLUMNS * COLUMNS) as usize;
     let order = guest.buffer_of(&[0, COLUMNS], Access::Read);
     let from = guest.buffer_of(from, Access::Read);
@@ -53,11 +60,21 @@ fn run(device: &Arc<dyn Device>, body: &str, from: &[u32], iterations: u32) -> R
 fn all_run_once() {
     let count = COLUMNS * COLUMNS;
     let from: Vec<u32> = (0..count).map(|i| i * 7 + 1).collect();
+    // What takes long enough for groups of invocations to be faster.
+    let long =
+        "(local.set $x (i32.xor (i32.mul (local.get $x) (i32.const 77)) (i32.shr_u (local.get $x) (i32.const 3))))";
+    for (coordinates, body) in [(QUOTIENT, ""), (REMAINDER, ""), (SIGNED, ""), (QUOTIENT, &long.repeat(40)[..])] {
+        all_run_once_of(&kernel(coordinates, body), &from);
+    }
+}
+
+fn all_run_once_of(kernel: &str, from: &[u32]) {
+    let count = from.len() as u32;
     // Whole rows and squares, and neither.
     for iterations in [count, count - 77, count - 9 * COLUMNS] {
-        let (expected, _) = run(&cpu::sequential(), "", &from, iterations).unwrap();
+        let (expected, _) = run(&cpu::sequential(), kernel, from, iterations).unwrap();
         for threads in [1, 2, 3] {
-            let (found, mut turns) = run(&device(threads), "", &from, iterations).unwrap();
+            let (found, mut turns) = run(&device(threads), kernel, from, iterations).unwrap();
             assert!(found == expected, "{threads} threads, {iterations} invocations");
             turns.truncate(iterations as usize);
             if threads == 1 {
@@ -70,17 +87,33 @@ fn all_run_once() {
     }
 }
 
+/// Only quotients by the row's length are what the loops count.
+#[test]
+fn other_quotients_are_computed() {
+    let other = QUOTIENT.replace(
+        "(local.get $n)))\n",
+        "(i32.add (local.get $n) (i32.shl (i32.and (local.get $id) (i32.const 1)) (i32.const 1)))))\n",
+    );
+    assert_ne!(other, QUOTIENT);
+    let changed = format!("{QUOTIENT} {other} (local.set $column (i32.rem_u (local.get $column) (local.get $n)))");
+    let from: Vec<u32> = (0..COLUMNS * COLUMNS).map(|i| i * 7 + 1).collect();
+    let kernel = kernel(&changed, "");
+    let (expected, _) = run(&cpu::sequential(), &kernel, &from, COLUMNS * COLUMNS).unwrap();
+    assert!(run(&device(1), &kernel, &from, COLUMNS * COLUMNS).unwrap().0 == expected);
+}
+
 /// Of several that trap the first is reported, though it is not the first that runs.
 #[test]
 fn the_first_trap() {
     let body = "(if (i32.eqz (local.get $x)) (then (unreachable)))
         (local.set $x (i32.div_u (i32.const 1000) (i32.sub (local.get $x) (i32.const 1))))";
+    let kernel = kernel(QUOTIENT, body);
     let transposed = |id: u32| ((id % COLUMNS) * COLUMNS + id / COLUMNS) as usize;
     for places in [&[5 * COLUMNS + 3, 2 * COLUMNS + 180][..], &[31 * COLUMNS, 190, 191], &[199], &[0]] {
         for word in [0, 1] {
             let mut from = vec![9; (COLUMNS * COLUMNS) as usize];
             places.iter().for_each(|id| from[transposed(*id)] = word);
-            let trap = |device: Arc<dyn Device>| match run(&device, body, &from, COLUMNS * COLUMNS) {
+            let trap = |device: Arc<dyn Device>| match run(&device, &kernel, &from, COLUMNS * COLUMNS) {
                 Err(LaunchError::Trap(trap)) => (trap.iteration, trap.kind, trap.at),
                 other => panic!("it ended with {other:?}"),
             };

@@ -37,7 +37,7 @@ use crate::options::{Environment, Options, Shape};
 use crate::simplified::{Simplified, simplified};
 use crate::{Module, on_deep_stack};
 
-pub use rows::Length;
+pub use rows::{Coordinate, Length};
 pub use tallies::{Sum, Tally};
 
 use again::Needs;
@@ -97,6 +97,10 @@ pub struct Found {
 pub struct Rows {
     /// Invocations of a row.
     pub length: Length,
+    /// Where the kernel computes rows and columns.
+    pub coordinates: Vec<Coordinate>,
+    /// Whether its invocations are to run one by one there, as without these computations they are faster than groups.
+    pub one_by_one: bool,
     /// Pairs of buffers, by their place in the launch's list, that must not be the same: else invocations that ran already might not
     /// come to the same trap if they ran again.
     pub apart: Vec<(u32, u32)>,
@@ -121,10 +125,20 @@ pub fn lanes(module: &Module, function: u32, environment: &Environment, host: &H
             let apart = reloads::drop(&mut kernel, &shape, stack_pointer);
             let tallies = tallies::tallies(&kernel, &roots(&kernel, &shape, stack_pointer), shape.slots());
             let needs = again::needs(&kernel, &shape, stack_pointer);
-            let rows = rows::rows(&kernel).and_then(|length| Some(Rows { length, apart: needs.repeatable()? }));
+            let rows = rows::rows(&kernel).and_then(|(length, coordinates)| {
+                Some(Rows { length, coordinates, one_by_one: true, apart: needs.repeatable()? })
+            });
             let known = Known { needs, tallies, apart, is_in_squares: rows.is_some(), stack_pointer };
             let lanes = write(module, &kernel, &known, host, width);
             let contends = tallies::contends(&kernel, &known.tallies);
+            let rows = rows.map(|rows| match &lanes {
+                Ok(Lanes { lanes, .. }) => {
+                    let one_by_one =
+                        cost::is_slower_than_squares(module, &kernel, &known.tallies, *lanes, &rows.coordinates);
+                    Rows { one_by_one, ..rows }
+                }
+                Err(_) => rows,
+            });
             Found { lanes, tallies: known.tallies.list, rows, contends }
         }
         Err(error) => refused(error.to_string()),

@@ -144,6 +144,45 @@ fn a_counted_loop_gives_back_what_it_did_not_need() {
     assert!(least(&program, (1_000_000, 1000)) < 300_000);
 }
 
+/// The same where the search ends at its loop's end, behind the exit that is counted.
+#[test]
+fn a_loop_that_is_left_at_its_end_gives_back_too() {
+    let last_of = [
+        "(i32.ne (local.get $i) (i32.const 12))",
+        "(i32.and (i32.shr_u (i32.const 0xfff) (local.get $i)) (i32.const 1))",
+    ];
+    let first_of = ["(i32.eq (local.get $i) (local.get $n))", "(i32.ge_u (local.get $i) (local.get $n))"];
+    for (first, last) in first_of.iter().flat_map(|first| last_of.iter().map(move |last| (first, last))) {
+        for direct in [true, false] {
+            let first = match direct {
+                true => first.to_string(),
+                false => format!("(i32.or {first} (i32.eq (local.get $i) (i32.const 77)))"),
+            };
+            let program = Program::of(
+                &format!(
+                    "(func $search (param $n i32) (param $m i32) (result i32) (local $i i32) (local $k i32) (local $s i32)
+                      (loop $again
+                        (local.set $i (i32.const 0))
+                        (block $found
+                          (loop $next
+                            (br_if $found {first})
+                            (local.set $i (i32.add (local.get $i) (i32.const 1)))
+                            (br_if $next {last})))
+                        (local.set $s (i32.add (local.get $s) (local.get $i)))
+                        (local.set $k (i32.add (local.get $k) (i32.const 1)))
+                        (br_if $again (i32.lt_u (local.get $k) (local.get $m))))
+                      (local.get $s))"
+                ),
+                "(call $search (local.get $a) (local.get $b))",
+            );
+            let records = [(1_000_000, 1000), (2, 5), (0xf000_0000, 3), (0, 2), (12, 1)];
+            let sums = [Ok(12_000), Ok(10), Ok(36), Ok(0), Ok(12)];
+            assert_eq!(run(&program, 50_000_000, &records), sums, "{first} {last}");
+            assert!(least(&program, (1_000_000, 1000)) < 400_000, "{first} {last}");
+        }
+    }
+}
+
 #[test]
 fn a_loop_that_ends_in_a_return_traps_all_the_same() {
     let program = Program::of(

@@ -6,11 +6,17 @@ use std::ops::Range;
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{BlockType, Function, Instruction, ValType};
 use wasmparser::{FuncType, FunctionBody, Operator};
+use wavelift_translator::lanes::Coordinate;
 use wavelift_translator::{Module, next_is_unreachable};
 
 use super::fuel::{self, Costs};
 use super::operators::reject;
 use super::slice::needs_caller;
+use super::tiles::Square;
+
+/// Parameters of `run`: the first iteration, and the one behind the last.
+pub const LO: u32 = 0;
+pub const HI: u32 = 1;
 
 /// Global that holds the iteration id.
 pub const ITERATION: u32 = 0;
@@ -227,6 +233,8 @@ struct Writer<'w, 'm> {
     is_run: bool,
     /// The local that holds the fuel, in a function with loops.
     fuel: Option<u32>,
+    /// The order of iterations, in the kernel's loop.
+    ids: Option<Ids>,
 }
 
 /// The body of a function that the kernel calls.
@@ -260,30 +268,51 @@ pub fn plain(indices: &mut Indices<'_>, function: u32) -> Result<(Function, Func
 /// The body of `run(lo, hi, num_iterations, block_size, buffers…)`: the kernel's own body in a loop over the iteration
 /// ids from `lo` to `hi - 1`, at least one. A call for each invocation would cost ten times the loop.
 pub fn run(indices: &mut Indices<'_>, kernel: u32) -> Result<(Function, FunctionMap), Failure> {
-    const LO: u32 = 0;
-    const HI: u32 = 1;
+    iterations(indices, kernel, None)
+}
+
+/// The body of the same with one more parameter, the length of a row: it takes rows in squares, and computes rows and columns of
+/// invocations where it begins to.
+pub fn squares(
+    indices: &mut Indices<'_>,
+    kernel: u32,
+    coordinates: &[Coordinate],
+) -> Result<(Function, FunctionMap), Failure> {
+    iterations(indices, kernel, Some(coordinates))
+}
+
+fn iterations(
+    indices: &mut Indices<'_>,
+    kernel: u32,
+    coordinates: Option<&[Coordinate]>,
+) -> Result<(Function, FunctionMap), Failure> {
     let params = indices.module.function_type(kernel).map_or(0, |ty| ty.params().len() as u32);
     let body = body_of(indices.module, kernel)?;
     let own = locals_of(&body)?;
     // The parameters of `run` are the kernel's and `hi`. The kernel may write its parameters, so each iteration has
     // copies of them, as the first of its locals.
-    let shift = params + 1;
+    let shift = params + 1 + u32::from(coordinates.is_some());
     let mut locals: Vec<_> = std::iter::once((params, ValType::I32)).chain(own.iter().copied()).collect();
     let resets = indices.resets.clone();
     let costs = indices.costs.and_then(|costs| Some((costs.limit, costs.of(kernel)?))).filter(|(_, cost)| cost.burns);
-    let fuel = costs.filter(|(_, cost)| !cost.loops.is_empty()).map(|_| shift + params + count(&own));
+    let fuel = costs.filter(|(_, cost)| !cost.loops.is_empty()).map(|_| shift + count(&locals));
     locals.extend(fuel.map(|_| (1, ValType::I32)));
+    let ids = match coordinates {
+        None => Ids::InOrder,
+        Some(coordinates) => Ids::InSquares(Square::new(shift + count(&locals), shift - 1, coordinates)),
+    };
+    locals.extend(ids.locals().map(|count| (count, ValType::I32)));
     let mut writer = Writer::new(indices, kernel, locals);
     writer.shift = shift;
     (writer.depth, writer.is_run, writer.fuel) = (Some(0), true, fuel);
+    ids.begin(&mut writer.code);
     let mut emit = |instruction: &Instruction<'_>| {
         writer.code.instruction(instruction);
     };
-    emit(&Instruction::Loop(BlockType::Empty));
-    emit(&Instruction::LocalGet(LO));
+    emit(&Instruction::LocalGet(ids.id()));
     emit(&Instruction::GlobalSet(ITERATION));
     for param in 0..params {
-        emit(&Instruction::LocalGet(if param == 0 { LO } else { param + 1 }));
+        emit(&Instruction::LocalGet(if param == 0 { ids.id() } else { param + 1 }));
         emit(&Instruction::LocalSet(shift + param));
     }
     let types = own.iter().flat_map(|(count, ty)| std::iter::repeat_n(*ty, *count as usize));
@@ -300,28 +329,75 @@ pub fn run(indices: &mut Indices<'_>, kernel: u32) -> Result<(Function, Function
         emit(&fuel.map_or(Instruction::GlobalSet(FUEL), Instruction::LocalSet));
     }
     emit(&Instruction::Block(BlockType::Empty));
+    writer.ids = Some(ids);
     writer.operators(&body)?;
+    if let Some(ids) = &writer.ids {
+        ids.end(&mut writer.code);
+    }
+    writer.code.instruction(&Instruction::End);
+    Ok((writer.code, writer.map))
+}
+
+/// In which order invocations run.
+enum Ids {
+    InOrder,
+    InSquares(Square),
+}
+
+impl Ids {
+    fn locals(&self) -> Option<u32> {
+        match self {
+            Ids::InOrder => None,
+            Ids::InSquares(_) => Some(Square::LOCALS),
+        }
+    }
+
+    /// The local that holds the iteration's number.
+    fn id(&self) -> u32 {
+        match self {
+            Ids::InOrder => LO,
+            Ids::InSquares(square) => square.id(),
+        }
+    }
+
+    /// What stands in front of an iteration.
+    fn begin(&self, code: &mut Function) {
+        match self {
+            Ids::InOrder => _ = code.instruction(&Instruction::Loop(BlockType::Empty)),
+            Ids::InSquares(square) => square.begin(code),
+        }
+    }
+
+    /// What stands behind one.
+    fn end(&self, code: &mut Function) {
+        match self {
+            Ids::InOrder => next(code, LO, HI),
+            Ids::InSquares(square) => square.end(code),
+        }
+    }
+}
+
+/// The end of a loop: the next number, if there is one.
+pub fn next(code: &mut Function, number: u32, end: u32) {
     for instruction in [
-        Instruction::LocalGet(LO),
+        Instruction::LocalGet(number),
         Instruction::I32Const(1),
         Instruction::I32Add,
-        Instruction::LocalTee(LO),
-        Instruction::LocalGet(HI),
+        Instruction::LocalTee(number),
+        Instruction::LocalGet(end),
         Instruction::I32Ne,
         Instruction::BrIf(0),
         Instruction::End,
-        Instruction::End,
     ] {
-        writer.code.instruction(&instruction);
+        code.instruction(&instruction);
     }
-    Ok((writer.code, writer.map))
 }
 
 impl<'w, 'm> Writer<'w, 'm> {
     fn new(indices: &'w mut Indices<'m>, function: u32, locals: Vec<(u32, ValType)>) -> Self {
         let map = FunctionMap { function: Some(function), ..FunctionMap::default() };
         let code = Function::new(locals);
-        Writer { indices, code, map, function, shift: 0, depth: None, is_run: false, fuel: None }
+        Writer { indices, code, map, function, shift: 0, depth: None, is_run: false, fuel: None, ids: None }
     }
 
     /// Brings the fuel from the local to the global.
@@ -390,7 +466,12 @@ impl<'w, 'm> Writer<'w, 'm> {
             } else {
                 let cost =
                     matches!(operator, Operator::Loop { .. }).then(|| self.cost_of_loop(offset as u32)).flatten();
-                self.operator(operator)?;
+                match &self.ids {
+                    Some(Ids::InSquares(square)) if let Some(coordinate) = square.coordinate(offset as u32) => {
+                        square.write(&mut self.code, coordinate);
+                    }
+                    _ => self.operator(operator)?,
+                }
                 if let Some(cost) = cost {
                     self.take(cost);
                 }

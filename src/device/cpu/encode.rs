@@ -135,9 +135,8 @@ impl<'a> Encoder<'a> {
         let lanes::Found { grouped, tallies, rows, contends } =
             lanes::write(&self.indices, self.kernel, self.slice, tables, lanes, self.code.len() as u32);
         let grouped = grouped.map(|written| self.push_groups(written));
-        if rows.is_some() {
-            let (run, group) = grouped.as_ref().map_or((0, 1), |grouped| (grouped.index, grouped.lanes));
-            self.write_tiles(run, group)?;
+        if let Some(rows) = &rows {
+            self.write_tiles(rows, grouped.as_ref().ok())?;
         }
         let (table_section, elements) = self.tables(tables)?;
         self.exports.export(RUN, ExportKind::Func, 0);
@@ -248,8 +247,6 @@ impl<'a> Encoder<'a> {
     }
 
     fn write_bodies(&mut self) -> Result<(), String> {
-        let broken =
-            |error: wasm_encoder::reencode::Error<String>| format!("The device module could not be written: {error}.");
         let kernel_type = self.module.function_type(self.kernel).ok_or("The kernel has no type.")?;
         let params = kernel_type.params().len() + 1;
         let run_type = FuncType::new(vec![wasmparser::ValType::I32; params], []);
@@ -294,13 +291,18 @@ impl<'a> Encoder<'a> {
         grouped
     }
 
-    /// Beside `run`, and with one more parameter, what takes rows of invocations in squares by a function of its type.
-    fn write_tiles(&mut self, run: u32, group: u32) -> Result<(), String> {
+    /// Beside `run`, and with one more parameter, what takes rows of invocations in squares: one by one, or groups by a function of
+    /// `run`'s type.
+    fn write_tiles(&mut self, rows: &Rows, grouped: Option<&Grouped>) -> Result<(), String> {
         let kernel_type = self.module.function_type(self.kernel).ok_or("The kernel has no type.")?;
         let params = kernel_type.params().len() as u32 + 1;
         let ty = FuncType::new(vec![wasmparser::ValType::I32; params as usize + 1], []);
+        let written = match grouped.filter(|_| !rows.one_by_one) {
+            Some(grouped) => (tiles::run_tiles(params, grouped.index, grouped.lanes), FunctionMap::default()),
+            None => body::squares(&mut self.indices, self.kernel, &rows.coordinates).map_err(broken)?,
+        };
         self.exports.export(RUN_TILES, ExportKind::Func, self.code.len() as u32);
-        self.push(&ty, (tiles::run_tiles(params, run, group), FunctionMap::default()));
+        self.push(&ty, written);
         Ok(())
     }
 
@@ -352,6 +354,10 @@ impl<'a> Encoder<'a> {
         }
         Ok((section, elements))
     }
+}
+
+fn broken(error: wasm_encoder::reencode::Error<String>) -> String {
+    format!("The device module could not be written: {error}.")
 }
 
 fn unreachable_body() -> Function {

@@ -2,8 +2,9 @@
 //! [`wavelift_translator::lanes::Rows`].
 
 use wasm_encoder::{BlockType, Function, Instruction as I, ValType};
-use wavelift_translator::lanes::Length;
+use wavelift_translator::lanes::{Coordinate, Length};
 
+use super::body::{HI, LO, next};
 use super::kernel::Kernel;
 use super::lanes::are_apart;
 use crate::device::BufferSpec;
@@ -14,6 +15,10 @@ use crate::memory::AddressSpace;
 const COLUMNS: u32 = 8;
 /// Rows that are: fewest and most.
 const ROWS: (u32, u32) = (16, 64);
+/// Columns and rows that are taken at a time one by one: a transposition of rows of a power of two was fastest so, as the lines of
+/// memory of so many rows have one place in the first cache, too.
+const BAND_COLUMNS: u32 = 4;
+const BAND: u32 = 16;
 /// Fewest columns for which that is worth it: all rows of fewer lie in the first cache.
 const FEWEST: u32 = 128;
 /// Most invocations of a chunk.
@@ -24,6 +29,7 @@ pub fn row(kernel: &Kernel, buffers: &[BufferSpec], space: &AddressSpace, argume
     let rows = kernel.rows.as_ref().filter(|rows| are_apart(&rows.apart, arguments))?;
     // Groups begin at multiples of their size.
     let group = match &kernel.grouped {
+        _ if rows.one_by_one => 1,
         Some(grouped) if grouped.takes(arguments) => grouped.lanes,
         Some(_) => return None,
         None => 1,
@@ -47,6 +53,147 @@ pub fn row(kernel: &Kernel, buffers: &[BufferSpec], space: &AddressSpace, argume
 /// Invocations of a chunk of whole squares.
 pub fn chunk(row: u32) -> u32 {
     row * (MOST / row).clamp(ROWS.0, ROWS.1)
+}
+
+/// The loops over squares of rows and columns of invocations that run one by one, in a function with one parameter more than `run`, the
+/// length of a row.
+pub struct Square {
+    /// The first of its locals.
+    local: u32,
+    /// The parameter that is the length of a row.
+    row: u32,
+    coordinates: Vec<Coordinate>,
+}
+
+impl Square {
+    /// How many locals it has, all of them `i32`.
+    pub const LOCALS: u32 = 11;
+
+    pub fn new(local: u32, row: u32, coordinates: &[Coordinate]) -> Square {
+        Square { local, row, coordinates: coordinates.to_vec() }
+    }
+
+    /// The local that holds the iteration's number.
+    pub fn id(&self) -> u32 {
+        self.local
+    }
+
+    /// What the operator at an offset of the guest's module computes, if it is one of these.
+    pub fn coordinate(&self, offset: u32) -> Option<Coordinate> {
+        self.coordinates.iter().copied().find(|coordinate| coordinate.offset == offset)
+    }
+
+    /// Begins the loops over bands of rows, columns at a time, rows, and these columns. Whole rows lie between the first iteration
+    /// and the last.
+    pub fn begin(&self, code: &mut Function) {
+        let [id, end, number, first, rows, column, width, band, height] = self.locals();
+        let row = self.row;
+        let least = |code: &mut Function, most: u32, result: u32| {
+            let most = I::I32Const(most as i32);
+            for instruction in [I::LocalTee(result), most.clone(), I::LocalGet(result), most, I::I32LtU, I::Select] {
+                code.instruction(&instruction);
+            }
+            code.instruction(&I::LocalSet(result));
+        };
+        let write = |code: &mut Function, instructions: &[I<'_>]| {
+            instructions.iter().for_each(|instruction| _ = code.instruction(instruction));
+        };
+        // height = min(BAND, (hi - band) / row), column = 0
+        write(code, &[I::LocalGet(LO), I::LocalSet(band), I::Loop(BlockType::Empty)]);
+        write(code, &[I::LocalGet(HI), I::LocalGet(band), I::I32Sub, I::LocalGet(row), I::I32DivU]);
+        least(code, BAND, height);
+        write(code, &[I::I32Const(0), I::LocalSet(column), I::Loop(BlockType::Empty)]);
+        // width = min(BAND_COLUMNS, row - column), first = band, number = band / row, rows = height
+        write(code, &[I::LocalGet(row), I::LocalGet(column), I::I32Sub]);
+        least(code, BAND_COLUMNS, width);
+        write(code, &[I::LocalGet(band), I::LocalTee(first), I::LocalGet(row), I::I32DivU, I::LocalSet(number)]);
+        write(code, &[I::LocalGet(height), I::LocalSet(rows), I::Loop(BlockType::Empty)]);
+        // id = first + column, end = id + width
+        write(code, &[I::LocalGet(first), I::LocalGet(column), I::I32Add, I::LocalTee(id)]);
+        write(code, &[I::LocalGet(width), I::I32Add, I::LocalSet(end), I::Loop(BlockType::Empty)]);
+    }
+
+    /// Ends them.
+    pub fn end(&self, code: &mut Function) {
+        let [id, end, number, first, rows, column, width, band, _] = self.locals();
+        next(code, id, end);
+        for instruction in [
+            I::LocalGet(first),
+            I::LocalGet(self.row),
+            I::I32Add,
+            I::LocalSet(first),
+            I::LocalGet(number),
+            I::I32Const(1),
+            I::I32Add,
+            I::LocalSet(number),
+            I::LocalGet(rows),
+            I::I32Const(1),
+            I::I32Sub,
+            I::LocalTee(rows),
+            I::BrIf(0),
+            I::End,
+            I::LocalGet(column),
+            I::LocalGet(width),
+            I::I32Add,
+            I::LocalTee(column),
+            I::LocalGet(self.row),
+            I::I32LtU,
+            I::BrIf(0),
+            I::End,
+            I::LocalGet(first),
+            I::LocalTee(band),
+            I::LocalGet(HI),
+            I::I32Ne,
+            I::BrIf(0),
+            I::End,
+        ] {
+            code.instruction(&instruction);
+        }
+    }
+
+    /// What stands in place of an operator that divides the iteration's number by the length of a row, which the host read before the
+    /// launch: if the kernel finds another length, the operator.
+    pub fn write(&self, code: &mut Function, coordinate: Coordinate) {
+        let [id, _, number, first, ..] = self.locals();
+        let [dividend, divisor] = [self.local + 9, self.local + 10];
+        code.instruction(&I::LocalSet(divisor)).instruction(&I::LocalSet(dividend));
+        code.instruction(&I::Block(BlockType::Result(ValType::I32)));
+        match coordinate.is_column {
+            true => code.instruction(&I::LocalGet(id)).instruction(&I::LocalGet(first)).instruction(&I::I32Sub),
+            false => code.instruction(&I::LocalGet(number)),
+        };
+        for instruction in [
+            I::LocalGet(divisor),
+            I::LocalGet(self.row),
+            I::I32Eq,
+            I::LocalGet(dividend),
+            I::LocalGet(id),
+            I::I32Eq,
+            I::I32And,
+        ] {
+            code.instruction(&instruction);
+        }
+        if coordinate.is_signed {
+            // A row's length is a small number.
+            code.instruction(&I::LocalGet(id))
+                .instruction(&I::I32Const(0))
+                .instruction(&I::I32GeS)
+                .instruction(&I::I32And);
+        }
+        let operator = match (coordinate.is_column, coordinate.is_signed) {
+            (false, false) => I::I32DivU,
+            (false, true) => I::I32DivS,
+            (true, false) => I::I32RemU,
+            (true, true) => I::I32RemS,
+        };
+        for instruction in [I::BrIf(0), I::Drop, I::LocalGet(dividend), I::LocalGet(divisor), operator, I::End] {
+            code.instruction(&instruction);
+        }
+    }
+
+    fn locals(&self) -> [u32; 9] {
+        std::array::from_fn(|number| self.local + number as u32)
+    }
 }
 
 /// A function with as many parameters as the function `run`, which runs groups of so many invocations, and the number of columns.

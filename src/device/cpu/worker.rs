@@ -194,7 +194,7 @@ impl Loaded {
                 match self.run(kernel, chunk.start..whole, arguments)? {
                     Some(first) => return Ok(Some(first)),
                     // A group takes as much fuel as several that part do together. Then nothing is computed from what was stored.
-                    None if kernel.grouped.is_some() => {}
+                    None if kernel.rows.as_ref().is_some_and(|rows| !rows.one_by_one) => {}
                     None => return event(kernel, &error, iteration).map(Some),
                 }
             }

@@ -62,8 +62,30 @@ impl Slope {
 const FAR: u32 = 64;
 const NEAR: u32 = 16;
 
-/// The length of a row, if the kernel reads or writes somewhere column by column.
-pub fn rows(function: &Function) -> Option<Length> {
+/// An operator of the kernel's own code that gives an invocation's row, or its column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coordinate {
+    /// Its byte offset in the module.
+    pub offset: u32,
+    pub is_column: bool,
+    /// Whether it takes its operands for signed.
+    pub is_signed: bool,
+}
+
+impl Coordinate {
+    /// The operator.
+    pub(super) fn operator(self) -> WasmOp {
+        match (self.is_column, self.is_signed) {
+            (false, false) => WasmOp::I32DivU,
+            (false, true) => WasmOp::I32DivS,
+            (true, false) => WasmOp::I32RemU,
+            (true, true) => WasmOp::I32RemS,
+        }
+    }
+}
+
+/// The length of a row, if the kernel reads or writes somewhere column by column, and where its rows and columns are computed.
+pub fn rows(function: &Function) -> Option<(Length, Vec<Coordinate>)> {
     let constants = dataflow::constants(function);
     let id = *function.params.first()?;
     let mut lengths = Vec::new();
@@ -75,7 +97,10 @@ pub fn rows(function: &Function) -> Option<Length> {
             lengths.push(args[1]);
         }
     }
-    lengths.into_iter().find_map(|length| Grid { function, constants: &constants, id, length }.rows())
+    lengths.into_iter().find_map(|length| {
+        let grid = Grid { function, constants: &constants, id, length };
+        Some((grid.rows()?, grid.coordinates()))
+    })
 }
 
 /// Ids as places in a grid with rows of a length.
@@ -106,6 +131,23 @@ impl Grid<'_> {
             slopes[result.index()] = self.slope(op, args, &slopes);
         }
         length.filter(|_| found)
+    }
+
+    fn coordinates(&self) -> Vec<Coordinate> {
+        let stmts = regions(self.function).into_iter().flat_map(|region| &self.function.region(region).stmts);
+        let coordinates = stmts.filter_map(|stmt| {
+            let StmtKind::Op { op: Op::Wasm(op), args, .. } = &stmt.kind else { return None };
+            let (is_column, is_signed) = match op {
+                WasmOp::I32DivU => (false, false),
+                WasmOp::I32DivS => (false, true),
+                WasmOp::I32RemU => (true, false),
+                WasmOp::I32RemS => (true, true),
+                _ => return None,
+            };
+            let is_own = args[..] == [self.id, self.length] && stmt.at.function == self.function.index;
+            is_own.then_some(Coordinate { offset: stmt.at.offset, is_column, is_signed })
+        });
+        coordinates.collect()
     }
 
     fn length(&self, op: &Op, args: &[Value]) -> Option<Length> {

@@ -125,11 +125,15 @@ impl Burner<'_> {
         };
         let breaks = |id: &&RegionId| matches!(&function.region(**id).exit, Exit::Break(to, _) if *to == label);
         let mut early: Vec<RegionId> = below.iter().filter(|id| leaves(id) || breaks(id)).copied().collect();
-        let indirect = count.as_ref().filter(|count| !count.direct);
-        if let Some((_, _, arm)) = indirect.and_then(|count| branch(function, body, count))
-            && !early.contains(&arm)
-        {
-            early.push(arm);
+        let branch = count.as_ref().and_then(|count| Some((count, branch(function, body, count)?)));
+        let region = function.region(body);
+        if let Some((count, (index, _, arm))) = branch {
+            // Whoever comes to its end leaves it, too.
+            if matches!(region.exit, Exit::Yield(_)) && index + 1 < region.stmts.len() {
+                early.push(body);
+            } else if !count.direct && !early.contains(&arm) {
+                early.push(arm);
+            }
         }
         let shares = inside.iter().any(|inner| self.plans.contains_key(inner));
         self.plans.insert(label, Plan { at, cost: cost as u32, count, shares, early });
