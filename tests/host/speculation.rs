@@ -22,6 +22,7 @@ const PLUS_ONE: i32 = 15;
 const NEGATED: i32 = 16;
 const YIELDS: i32 = 27;
 const KEEPS: i32 = 28;
+const METHODS: i32 = 29;
 
 const KERNELS: &str = r#"
   (func $count (param $p i32) (param $i i32) (local $q i32)
@@ -72,6 +73,22 @@ const KERNELS: &str = r#"
     (call $count (local.get $p) (local.get $i))
     (call $set (local.get $p) (local.get $i)
       (call_indirect (type $unary) (local.get $i) (call $word (local.get $p) (local.get $i)))))
+  ;; Two objects, of which the word's lowest bit says whose method is called; if there is more to it, that is where the second one's
+  ;; methods are.
+  (data (i32.const 12288) "\0f\00\00\00\10\00\00\00\1b\00\00\00\1c\00\00\00")
+  (func $methods (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32) (local $f i32) (local $w i32)
+    (call $count (local.get $p) (local.get $i))
+    (local.set $f (i32.sub (global.get $__stack_pointer) (i32.const 32)))
+    (i32.store (local.get $f) (i32.const 12288))
+    (i32.store offset=8 (local.get $f) (i32.const 12292))
+    (i32.store offset=16 (local.get $f) (local.get $f))
+    (i32.store offset=20 (local.get $f) (i32.add (local.get $f) (i32.const 8)))
+    (local.set $w (call $word (local.get $p) (local.get $i)))
+    (if (i32.gt_u (local.get $w) (i32.const 1))
+      (then (i32.store offset=8 (local.get $f) (i32.and (local.get $w) (i32.const -2)))))
+    (call $set (local.get $p) (local.get $i)
+      (call_indirect (type $unary) (local.get $i) (i32.load (i32.load (i32.load offset=16
+        (i32.add (local.get $f) (i32.shl (i32.and (local.get $w) (i32.const 1)) (i32.const 2)))))))))
   ;; The same, after it has counted all calls in linear memory.
   (func $logs (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
     (i32.store (i32.const 8704) (i32.add (i32.load (i32.const 8704)) (i32.const 1)))
@@ -80,8 +97,9 @@ const KERNELS: &str = r#"
 
 fn text() -> String {
     let text = DRIVER.trim_end().strip_suffix(')').unwrap();
-    let table = "(global $__stack_pointer (mut i32) (i32.const 65536))\n  (table 29 funcref)\n  \
-                 (elem (i32.const 20) $overflows $misaligned2 $recurses $divides $in_memory $calls $logs $yields $keeps)";
+    let table = "(global $__stack_pointer (mut i32) (i32.const 65536))\n  (table 30 funcref)\n  \
+                 (elem (i32.const 20) $overflows $misaligned2 $recurses $divides $in_memory $calls $logs $yields $keeps \
+                 $methods)";
     text.replace("(table 20 funcref)", table) + KERNELS
 }
 
@@ -181,6 +199,17 @@ fn an_indirect_call_comes_to_a_function_that_calls_the_host() {
     check(CALLS, &[PLUS_ONE, 1, NEGATED], false);
     check(CALLS, &[PLUS_ONE, 0, NEGATED], false);
     check(CALLS, &[PLUS_ONE, 99, YIELDS], true);
+}
+
+#[test]
+fn methods_of_local_objects_are_guessed() {
+    check(METHODS, &[0, 1, 1, 0], false);
+    // The first one's methods, a function that can be lifted, one that calls the host, none.
+    check(METHODS, &[0, 12289, 1, 0], false);
+    check(METHODS, &[0, 12301, 1, 0], true);
+    check(METHODS, &[0, 12297, 1, 0], true);
+    check(METHODS, &[0, 1, 12305], true);
+    check(METHODS, &[0, 1, 70_001], true);
 }
 
 /// Invocations that run side by side would miscount, though none of them calls the host.

@@ -381,6 +381,8 @@ pub struct Environment {
     /// ascend. No invocation of the launch may store to them, and none may lie on its private stack
     /// ([`Shader::stack_bytes`](crate::Shader::stack_bytes)).
     pub words: Vec<(u32, u32)>,
+    /// Whether no word can be asked for: what functions are found by is taken for anything.
+    pub closed: bool,
     /// `Some`: the words of linear memory that the module's active data segments fill are what they are in a new instance,
     /// but for those at these addresses, ascending multiples of four. On which of them a shader relies it says
     /// ([`Shader::relies_on`](crate::Shader::relies_on)); of these, too, no invocation may store to any, and none may lie on

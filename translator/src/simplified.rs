@@ -7,6 +7,7 @@ use crate::analysis::frames::Frames;
 use crate::ir::Function;
 use crate::ir::verify::Stage;
 use crate::options::{Options, Shape, Share};
+use crate::speculation::Speculation;
 use crate::targets::{self, Narrowed, Targets};
 use crate::{Error, Module, Result, analysis, call_graph, checked, frontend, ir, passes, speculation, work};
 
@@ -27,17 +28,35 @@ pub(crate) fn simplified(module: &Module, function: u32, shape: &Shape, options:
     }
 }
 
-/// Where not all functions that indirect calls could come to can be lifted, those that they do come to are found out.
+/// Where not all functions that indirect calls could come to can be lifted, those that they do come to are found out, or else
+/// assumed: first without recursion, since functions of one type are taken to call each other.
 pub(crate) fn simplified_or_ask(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Narrowed> {
-    match simplified_calling(module, function, shape, options, &Targets::default()) {
-        Err(refused @ Error::Unsupported { .. }) => match targets::narrow(module, function, shape, options, refused) {
-            Err(refused @ Error::Unsupported { .. }) if options.speculation.callees => {
-                let kernel = targets::assume(module, function, shape, options, refused)?;
-                Ok(Narrowed::Kernel(Box::new(kernel)))
-            }
-            other => other,
-        },
-        other => other.map(|kernel| Narrowed::Kernel(Box::new(kernel))),
+    let boxed = |kernel| Narrowed::Kernel(Box::new(kernel));
+    if options.speculation.methods && options.speculation.recursion {
+        let speculation = Speculation { recursion: false, ..options.speculation };
+        match simplified_or_guess(module, function, shape, &Options { speculation, ..*options }) {
+            Err(Error::Unsupported { .. }) => {}
+            other => return other,
+        }
+    }
+    match simplified_or_guess(module, function, shape, options) {
+        Err(refused @ Error::Unsupported { .. }) if options.speculation.callees => {
+            targets::assume(module, function, shape, options, refused).map(boxed)
+        }
+        other => other,
+    }
+}
+
+fn simplified_or_guess(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Narrowed> {
+    let refused = match simplified_calling(module, function, shape, options, &Targets::default()) {
+        Err(refused @ Error::Unsupported { .. }) => refused,
+        other => return other.map(|kernel| Narrowed::Kernel(Box::new(kernel))),
+    };
+    match targets::narrow(module, function, shape, options, refused, false) {
+        Err(refused @ Error::Unsupported { .. }) if options.speculation.methods => {
+            targets::guess(module, function, shape, options, refused)
+        }
+        other => other,
     }
 }
 
@@ -182,7 +201,7 @@ fn inlined(
     }
     if let Share::Called { .. } = options.share
         && !targets.are_open()
-        && !targets.are_assumed()
+        && targets.assumption().is_none()
         && let Some(shared) = passes::share::share(&mut slice, function, targets, options)?
     {
         let passes::share::Shared { kernel, dynamic, unplaced } = shared;

@@ -22,6 +22,8 @@ pub enum Assumption {
     Apart,
     /// Indirect calls come to functions that can be lifted.
     Callees,
+    /// Methods are those of objects that the kernel makes.
+    Methods,
 }
 
 impl fmt::Display for Assumption {
@@ -32,6 +34,7 @@ impl fmt::Display for Assumption {
             Assumption::Recursion => "recursion is shallow",
             Assumption::Apart => "what is copied lies apart from where it goes",
             Assumption::Callees => "indirect calls come to functions that can be lifted",
+            Assumption::Methods => "methods are those of objects that the kernel makes",
         })
     }
 }
@@ -49,15 +52,19 @@ pub struct Speculation {
     pub apart: bool,
     /// [`Assumption::Callees`]
     pub callees: bool,
+    /// [`Assumption::Methods`]
+    pub methods: bool,
 }
 
 impl Speculation {
     /// The exact form.
-    pub const NONE: Speculation =
-        Speculation { slots: false, aligned: false, recursion: false, apart: false, callees: false };
+    pub const NONE: Speculation = Speculation::all(false);
     /// All assumptions.
-    pub const ALL: Speculation =
-        Speculation { slots: true, aligned: true, recursion: true, apart: true, callees: true };
+    pub const ALL: Speculation = Speculation::all(true);
+
+    const fn all(made: bool) -> Speculation {
+        Speculation { slots: made, aligned: made, recursion: made, apart: made, callees: made, methods: made }
+    }
 
     /// Whether it assumes anything.
     pub fn any(self) -> bool {
@@ -72,6 +79,7 @@ impl Speculation {
             (self.recursion, Assumption::Recursion),
             (self.apart, Assumption::Apart),
             (self.callees, Assumption::Callees),
+            (self.methods, Assumption::Methods),
         ];
         all.into_iter().filter(|(made, _)| *made).map(|(_, assumption)| assumption).collect()
     }
@@ -84,6 +92,7 @@ impl Speculation {
             Assumption::Recursion => self.recursion = false,
             Assumption::Apart => self.apart = false,
             Assumption::Callees => self.callees = false,
+            Assumption::Methods => self.methods = false,
         }
         self
     }

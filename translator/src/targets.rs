@@ -15,8 +15,9 @@ use crate::module::Module;
 use crate::on_deep_stack;
 use crate::options::{Options, Shape};
 use crate::simplified::{Simplified, simplified_calling, simplified_or_ask};
+use crate::speculation::Assumption;
 
-pub(crate) use assumed::assume;
+pub(crate) use assumed::{assume, guess};
 
 /// Most times that a kernel is lifted: each finds calls behind those found before, or entries more.
 const MAX_ROUNDS: u32 = 40;
@@ -31,18 +32,18 @@ pub(crate) struct Targets {
     known: Option<BTreeMap<Location, BTreeSet<u32>>>,
     /// Whether what else they may come to is still to be found out.
     open: bool,
-    /// Whether calls of functions that can't be lifted bail out.
-    assumed: bool,
+    /// That calls come to nothing else, and to functions that can be lifted, is assumed so.
+    assumed: Option<Assumption>,
 }
 
 impl Targets {
     /// All that can be lifted: calls of other functions bail out.
     fn assumed() -> Targets {
-        Targets { assumed: true, ..Targets::default() }
+        Targets { assumed: Some(Assumption::Callees), ..Targets::default() }
     }
 
-    /// Whether calls of functions that can't be lifted bail out.
-    pub fn are_assumed(&self) -> bool {
+    /// Where these are assumed, as what: calls of other functions, and of those that can't be lifted, bail out.
+    pub fn assumption(&self) -> Option<Assumption> {
         self.assumed
     }
 
@@ -73,7 +74,8 @@ pub(crate) enum Narrowed {
     Asks(Vec<u32>, Error),
 }
 
-/// The kernel with what its indirect calls come to, though it was refused with all that they could come to.
+/// The kernel with what its indirect calls come to, though it was refused with all that they could come to. `guess`: what they come
+/// to is guessed where it can't be known (see [`assumed`]), and other calls bail out.
 ///
 /// # Errors
 /// Why it was refused, where that can't be helped.
@@ -83,6 +85,7 @@ pub(crate) fn narrow(
     shape: &Shape,
     options: &Options,
     refused: Error,
+    guess: bool,
 ) -> Result<Narrowed> {
     let shared = module.memories().first().is_some_and(|memory| memory.shared || memory.memory64);
     if shared || module.tables_reached(function).is_empty() {
@@ -90,7 +93,8 @@ pub(crate) fn narrow(
     }
     // What no element can be found by has no entry: such calls trap beyond the table.
     let size = shape.environment.tables.iter().map(Vec::len).max().unwrap_or(0) as u32;
-    let mut targets = Targets { known: Some(BTreeMap::new()), open: true, assumed: false };
+    let assumed = guess.then_some(Assumption::Methods);
+    let mut targets = Targets { known: Some(BTreeMap::new()), open: true, assumed };
     let mut left = MAX_LIFTED;
     for _ in 0..MAX_ROUNDS {
         let Ok(lifted) = simplified_calling(module, function, shape, options, &targets) else { return Err(refused) };
@@ -98,7 +102,7 @@ pub(crate) fn narrow(
             Some(left) => left,
             None => return Err(refused),
         };
-        let found = match entries(&lifted.kernel, shape, lifted.frames.stack_pointer) {
+        let found = match entries(&lifted.kernel, shape, lifted.frames.stack_pointer, guess.then_some(module)) {
             Found::Asks(words) => return Ok(Narrowed::Asks(words, refused)),
             Found::Entries(found) => found,
         };
@@ -106,6 +110,7 @@ pub(crate) fn narrow(
         for (call, entries) in found {
             any |= match entries {
                 Some(entries) => targets.add(call, entries.into_iter().filter(|entry| *entry < size)),
+                None if guess => false,
                 None => targets.add(call, 0..size),
             };
         }

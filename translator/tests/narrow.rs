@@ -267,10 +267,44 @@ fn what_is_not_known_is_assumed_to_be_what_can_be_lifted() {
     let body = call("offset=8 (local.get $p)");
     let bails = lift(&body, Speculation::ALL).unwrap().interface.trap_sites;
     assert!(bails.iter().any(|site| site.kind == TrapKind::BailedOut(Assumption::Callees)), "{bails:?}");
-    for left in [Speculation::NONE, Speculation::ALL.without(Assumption::Callees)] {
+    let neither = Speculation::ALL.without(Assumption::Callees).without(Assumption::Methods);
+    for left in [Speculation::NONE, neither, Speculation::ALL.without(Assumption::Callees)] {
         assert!(matches!(lift(&body, left), Err(Error::Unsupported { .. })));
     }
     // What the kernel itself stores to linear memory may be what the host is told later, or where a heap grows.
     let stores = format!("(block (result i32) (i32.store (i32.const 0x1000) (local.get $b)) {body})");
     assert!(matches!(lift(&stores, Speculation::ALL), Err(Error::Unsupported { .. })));
+}
+
+/// Of an object at an unknown place of the stack the methods are guessed by the constants that are stored there; of one in a
+/// buffer nothing can be.
+#[test]
+fn methods_are_guessed_by_what_is_stored() {
+    let functions = "(type $f (func (param i32 i32) (result i32)))
+      (data (i32.const 0x400) \"\\01\\00\\00\\00\\02\\00\\00\\00\\03\\00\\00\\00\")
+      (table 12 funcref) (elem (i32.const 1) func $square $double $grows)
+      (func $square (type $f) (i32.mul (local.get 1) (local.get 1)))
+      (func $double (type $f) (i32.add (local.get 1) (local.get 1)))
+      (func $grows (type $f) (memory.grow (i32.const 1)))";
+    let lift = |object: &str| {
+        let body = call(&format!(
+            "(block (result i32)
+              (i32.store offset=4 (local.get $fp) (i32.const 0x400))
+              (i32.store offset=8 (local.get $fp) (i32.const 0x404))
+              (i32.store offset=12 (local.get $fp) (i32.add (local.get $fp) (i32.const 4)))
+              (i32.store offset=16 (local.get $fp) (i32.add (local.get $fp) (i32.const 8)))
+              (i32.load (i32.load {object})))"
+        ));
+        let module = module_with(functions, &body);
+        let kernel = module.find_function("kernel").unwrap();
+        let options = Options { speculation: Speculation::ALL, ..Options::default() };
+        let shape = initial_shape(&module, kernel, &options);
+        translate(&module, kernel, &shape, &options).unwrap().interface.assumptions()
+    };
+    let among =
+        "(i32.load offset=12 (i32.add (local.get $fp) (i32.shl (i32.and (local.get $b) (i32.const 1)) (i32.const 2))))";
+    assert!(lift(among).contains(&Assumption::Methods));
+    let unknown = "(i32.load offset=8 (local.get $p))";
+    let assumed = lift(unknown);
+    assert!(assumed.contains(&Assumption::Callees) && !assumed.contains(&Assumption::Methods));
 }

@@ -38,6 +38,7 @@ impl Kernel {
             recursion: has(Assumption::Recursion),
             apart: has(Assumption::Apart),
             callees: has(Assumption::Callees),
+            methods: has(Assumption::Methods),
         }
     }
 }

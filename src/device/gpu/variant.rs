@@ -12,6 +12,7 @@ use wavelift_translator::pointers::{LaunchMemory, Resolved};
 use wavelift_translator::speculation::{is_large, is_worth};
 use wavelift_translator::{
     Coarsen, Environment, Flatten, Input, LINEAR, LaunchState, Layout, Options, RoundCount, Shape, Share, Speculate,
+    Speculation,
 };
 
 use crate::device::gpu::Shared;
@@ -191,9 +192,9 @@ impl GpuContext {
         let asks = !matches!(lifting, Lifting::Kernel(_));
         // Each time it asks for words that it does not have, of which there is an end.
         while let Lifting::AsksWords(addresses) = &lifting {
-            let words: Option<Vec<u32>> = addresses.iter().map(|address| state.word_at(*address)).collect();
-            let words = words.ok_or_else(|| unreadable("lies outside linear memory"))?;
-            shape.environment.know_words(addresses.iter().copied().zip(words));
+            // By a word outside of linear memory no function is called: the load of it traps.
+            let word = |address: &u32| (*address, state.word_at(*address).unwrap_or_default());
+            shape.environment.know_words(addresses.iter().map(word));
             lifting = lifter.get_or_ask(&shape)?;
         }
         let (mut kernel, pointers) = match lifting {
@@ -227,7 +228,13 @@ impl GpuContext {
             return Ok(Form::InDoubt(in_doubt, lifter.lift, kernel.shader.share));
         }
         let asked = asks || !kernel.shader.relies_on.is_empty();
-        check_words(&kernel, &shape.environment, &words, &known)?;
+        if let Err(refused) = check_words(&kernel, &shape.environment, &words, &known) {
+            if !options.speculation.callees {
+                return Err(refused);
+            }
+            let environment = Environment { closed: true, ..environment.clone() };
+            return self.lifted_as(launch, &environment, state, connection, options);
+        }
         let mut reached = None;
         let rounds = self.rounds(&kernel, &known).unwrap_or(1);
         if rounds > 1 {
@@ -334,8 +341,9 @@ fn check_words(
     inputs: &[(Input, u32)],
     known: &LaunchState<'_>,
 ) -> Result<(), LaunchError> {
-    // A form that bails out where a call comes to what can't be lifted finds functions when it runs.
-    if environment.words.is_empty() || kernel.assumed().callees {
+    // A form that bails out where calls come to other functions finds them when it runs.
+    let Speculation { callees, methods, .. } = kernel.assumed();
+    if environment.words.is_empty() || callees || methods {
         return Ok(());
     }
     let words: Vec<u32> = environment.words.iter().map(|(address, _)| *address).collect();

@@ -17,6 +17,7 @@ use crate::hash::{HashMap, HashMapExt};
 use crate::ir::eval::eval;
 use crate::ir::operator::MemoryAccess;
 use crate::ir::{Const, Function, Op, StmtKind, Type, Value, WasmOp};
+use crate::module::Module;
 use crate::options::{Environment, Shape};
 
 /// Most numbers that a value is told to be one of.
@@ -33,12 +34,22 @@ pub(crate) enum Found {
     Asks(Vec<u32>),
 }
 
-/// Finds the entries of the [`StmtKind::CallIndirect`]s that are left in a simplified kernel.
-pub(crate) fn entries(function: &Function, shape: &Shape, stack_pointer: Option<u32>) -> Found {
-    let memory = Accesses::find(function, shape, stack_pointer);
+/// Finds the entries of the [`StmtKind::CallIndirect`]s that are left in a simplified kernel. With a module they are guessed: a word
+/// that is loaded from an unknown place is one of the addresses of its data, and entries, that the kernel stores somewhere, and stores to
+/// unknown places meet no such word.
+pub(crate) fn entries(
+    function: &Function,
+    shape: &Shape,
+    stack_pointer: Option<u32>,
+    guessed: Option<&Module>,
+) -> Found {
+    let mut memory = Accesses::find(function, shape, stack_pointer);
     let constants = dataflow::constants(function);
     let shifted = shifted(function);
+    memory.stores_anywhere &= guessed.is_none();
     let mut sets = Sets::new(shape, &memory, &constants);
+    let size = shape.environment.tables.iter().map(Vec::len).max().unwrap_or(0) as u32;
+    sets.guess = guessed.map(|module| sets.fact(stored_words(function, module, &constants, size)));
     let facts = loop {
         let analysis = Numbers { function, constants: &constants, shifted: &shifted, sets };
         let (facts, analysis) = dataflow::solve(function, analysis);
@@ -62,6 +73,27 @@ pub(crate) fn entries(function: &Function, shape: &Shape, stack_pointer: Option<
         }
     }
     Found::Entries(found)
+}
+
+/// The constants among what a kernel stores that are addresses of the module's data, or numbers of a table's entries, of which there
+/// are so many.
+fn stored_words(function: &Function, module: &Module, constants: &[Option<Const>], entries: u32) -> Vec<u32> {
+    let is_address = |number: &u32| {
+        number.is_multiple_of(4) && module.initial_bytes(u64::from(*number)..u64::from(*number) + 4).is_some()
+    };
+    let stmts = dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
+    let stored = stmts.filter_map(|stmt| match &stmt.kind {
+        StmtKind::Op { op: op @ Op::Store(_), args, .. } => {
+            Some((op.memory_access()?.bytes, constants[args[1].index()]?))
+        }
+        _ => None,
+    });
+    let words = stored.flat_map(|(bytes, constant)| match (bytes, constant) {
+        (4, Const::I32(word)) => vec![word],
+        (8, Const::I64(words)) => vec![words as u32, (words >> 32) as u32],
+        _ => Vec::new(),
+    });
+    words.filter(|word| (1..entries).contains(word) || is_address(word)).collect()
 }
 
 /// A value is a number of the set with this number, or any.
@@ -222,6 +254,8 @@ struct Sets<'a> {
     halves: BTreeMap<Value, [Fact; 2]>,
     /// Addresses of words that are not known.
     asked: BTreeSet<u32>,
+    /// What is loaded from unknown places, if that is guessed.
+    guess: Option<Fact>,
 }
 
 impl<'a> Sets<'a> {
@@ -234,6 +268,7 @@ impl<'a> Sets<'a> {
             loaded: BTreeMap::new(),
             halves: BTreeMap::new(),
             asked: BTreeSet::new(),
+            guess: None,
         };
         let zero = sets.fact([0]);
         let first = if memory.stores_anywhere { Fact::Any } else { zero };
@@ -320,12 +355,17 @@ impl<'a> Sets<'a> {
                     (Some(word), 4, 0, _) => facts[word.index()],
                     (_, 8, 0, Some([low, _])) => low,
                     (_, 8, -4, Some([_, high])) => high,
-                    _ => Fact::Any,
+                    _ => self.unknown(),
                 };
                 fact = self.join(fact, stored);
             }
             fact
         })
+    }
+
+    /// What is loaded from an unknown place.
+    fn unknown(&self) -> Fact {
+        self.guess.unwrap_or(Fact::Any)
     }
 
     /// The word of an `i64` that the low bits are, where it was shifted right by so many.
@@ -345,18 +385,21 @@ impl<'a> Sets<'a> {
             Fact::One(set) => self.numbers(set).to_vec(),
             Fact::Any => match place.and_then(|(range, phase)| phase.numbers(range, MAX_NUMBERS)) {
                 Some(addresses) => addresses,
-                None => return Fact::Any,
+                None => return self.unknown(),
             },
         };
         let mut words = Vec::new();
         for address in addresses.into_iter().filter_map(|address| address.checked_add(offset)) {
             match self.environment.word(address) {
                 Some(word) => words.push(word),
+                None if self.environment.closed => return Fact::Any,
                 None if self.environment.words.len() + self.asked.len() >= MAX_WORDS => return Fact::Any,
                 None => _ = self.asked.insert(address),
             }
         }
-        self.fact(words)
+        let known = self.fact(words);
+        // The address may itself be guessed to be one of what is data, and be that of an object.
+        self.guess.map_or(known, |guess| self.join(known, guess))
     }
 }
 
@@ -453,6 +496,7 @@ impl Analysis for Numbers<'_, '_> {
             Op::Load(access) => match (self.sets.loaded.get(&result), self.sets.memory.linear_loads.get(&result)) {
                 (Some(fact), _) => *fact,
                 (None, Some(place)) => self.sets.load(access.offset, facts[args[0].index()], *place),
+                (None, None) if access.bytes == 4 => self.sets.unknown(),
                 (None, None) => Fact::Any,
             },
             _ => Fact::Any,

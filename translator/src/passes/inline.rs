@@ -556,16 +556,16 @@ impl Inliner<'_, '_> {
         let before = self.state();
         let region = match outcome {
             Outcome::Traps(kind) => return Ok(self.trap(kind, at)),
-            Outcome::Never => return Ok(self.trap(TrapKind::TableOutOfBounds, at)),
+            Outcome::Never => return Err(Error::Internal("what is never called has no code".into())),
             Outcome::Foreign => Err(self.slice.foreign(at)),
             Outcome::Runs(callee) => self.region_of_call(source, callee, params, at),
         };
-        match region {
-            Err(Error::Unsupported { too_large: false, .. }) if self.targets.are_assumed() => {
+        match (region, self.targets.assumption()) {
+            (Err(Error::Unsupported { too_large: false, .. }), Some(assumption)) => {
                 self.restore(before);
-                Ok(self.trap(TrapKind::BailedOut(Assumption::Callees), at))
+                Ok(self.trap(TrapKind::BailedOut(assumption), at))
             }
-            region => region,
+            (region, _) => region,
         }
     }
 
@@ -602,9 +602,11 @@ impl Inliner<'_, '_> {
         (self.budget, self.depth, self.is_cut) = (state.budget, state.depth, state.is_cut);
     }
 
-    /// A region for entries that a call does not come to: a trap, or the call, of which it is still to be found out.
+    /// A region for entries that a call does not come to, or is assumed not to: a trap, or the call, of which it is still to be
+    /// found out.
     fn never(&mut self, table: u32, index: Value, at: Location) -> RegionId {
-        let region = self.trap(TrapKind::TableOutOfBounds, at);
+        let kind = self.targets.assumption().map_or(TrapKind::TableOutOfBounds, TrapKind::BailedOut);
+        let region = self.trap(kind, at);
         if self.targets.are_open() {
             let kind = StmtKind::CallIndirect { table, args: vec![index], results: Vec::new() };
             self.out.region_mut(region).stmts.push(Stmt { kind, at });

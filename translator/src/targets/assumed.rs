@@ -5,8 +5,14 @@
 //! it is used up. In a launch of many invocations at once, with the call itself rare enough to be never seen, they would lose each
 //! other's bytes, where in the guest's own instance they run in order. So a kernel with stores to linear memory is left as it was,
 //! unless these belong to what the calls come to otherwise, such as methods that change their object.
+//!
+//! Of most kernels that call methods through pointers to local objects it can't be proved which methods these are, since a
+//! word that is loaded at an unknown place of the stack may be any that is stored there. But then an object's first word is the address
+//! of a table of methods, a constant that the kernel stores somewhere, and so is a function that it passes on. So it is *guessed* that a
+//! word loaded from an unknown place is one of those constants; calls of other functions than come out of that bail out.
 
-use super::Targets;
+use super::{Narrowed, Targets, narrow};
+use crate::analysis::dataflow::regions;
 use crate::analysis::roots::{Root, Roots, roots};
 use crate::error::{Error, Result, TrapKind};
 use crate::ir::{Exit, Function, RegionId, StmtKind, Value};
@@ -32,12 +38,43 @@ pub(crate) fn assume(
     let Ok(lifted) = simplified_calling(module, function, shape, options, &Targets::assumed()) else {
         return Err(refused);
     };
-    let Simplified { kernel, frames, .. } = &lifted;
-    let roots = roots(kernel, shape, frames.stack_pointer);
-    match (Stores { kernel, roots }).are_in(kernel.body) {
+    match writes_linear_memory(&lifted, shape) {
         true => Err(refused),
         false => Ok(lifted),
     }
+}
+
+/// The kernel where indirect calls come to what they are guessed to come to, and others bail out.
+///
+/// # Errors
+/// Why it was `refused`, where that can't be helped so.
+pub(crate) fn guess(
+    module: &Module,
+    function: u32,
+    shape: &Shape,
+    options: &Options,
+    refused: Error,
+) -> Result<Narrowed> {
+    match narrow(module, function, shape, options, refused.clone(), true) {
+        Ok(Narrowed::Kernel(kernel)) if !calls(&kernel.kernel) || writes_linear_memory(&kernel, shape) => Err(refused),
+        Ok(narrowed) => Ok(narrowed),
+        Err(_) => Err(refused),
+    }
+}
+
+/// Whether a kernel with guessed calls still calls anything at all.
+fn calls(kernel: &Function) -> bool {
+    let bails = |id: RegionId| kernel.region(id).exit == Exit::Trap(TrapKind::BailedOut(Assumption::Methods));
+    regions(kernel).into_iter().flat_map(|id| &kernel.region(id).stmts).all(|stmt| {
+        let ways = stmt.kind.regions();
+        !ways.iter().any(|way| bails(*way)) || !ways.iter().all(|way| bails(*way))
+    })
+}
+
+fn writes_linear_memory(lifted: &Simplified, shape: &Shape) -> bool {
+    let Simplified { kernel, frames, .. } = lifted;
+    let roots = roots(kernel, shape, frames.stack_pointer);
+    (Stores { kernel, roots }).are_in(kernel.body)
 }
 
 /// The stores of a kernel to linear memory.
@@ -68,7 +105,8 @@ impl Stores<'_> {
     }
 
     fn ends_in_bail_out(&self, region: RegionId) -> bool {
-        self.kernel.region(region).exit == Exit::Trap(TrapKind::BailedOut(Assumption::Callees))
+        let exit = &self.kernel.region(region).exit;
+        matches!(exit, Exit::Trap(TrapKind::BailedOut(Assumption::Callees | Assumption::Methods)))
     }
 
     /// Whether something in it bails out.
