@@ -18,6 +18,7 @@ mod case;
 mod contention;
 #[path = "../portable/cpp.rs"]
 mod cpp;
+mod ends;
 mod engine;
 mod expressions;
 mod interpreter;
@@ -49,7 +50,7 @@ struct Suite {
     cases: LazyLock<Vec<Case>>,
 }
 
-static SUITES: [Suite; 28] = [
+static SUITES: [Suite; 29] = [
     Suite { name: "operators_i32", cases: LazyLock::new(|| operators::cases("i32")) },
     Suite { name: "operators_i64", cases: LazyLock::new(|| operators::cases("i64")) },
     Suite { name: "operators_f32", cases: LazyLock::new(|| operators::cases("f32")) },
@@ -60,6 +61,7 @@ static SUITES: [Suite; 28] = [
     Suite { name: "places", cases: LazyLock::new(places::cases) },
     Suite { name: "rewriting", cases: LazyLock::new(rewriting::cases) },
     Suite { name: "unrolling", cases: LazyLock::new(unrolling::cases) },
+    Suite { name: "ends", cases: LazyLock::new(ends::cases) },
     Suite { name: "atomics", cases: LazyLock::new(atomics::cases) },
     Suite { name: "atomic_bounds", cases: LazyLock::new(memory::atomic) },
     Suite { name: "atomic_places", cases: LazyLock::new(atomics::places) },

@@ -23,7 +23,7 @@
 mod atomic;
 mod control;
 mod entry;
-mod failure;
+pub(crate) mod failure;
 mod float;
 mod integer;
 mod interface;

@@ -9,6 +9,7 @@ pub mod emulate;
 pub mod flatten;
 pub mod forward;
 pub mod fuel;
+pub mod gather_ends;
 pub mod hide_limits;
 pub mod hoist_loads;
 pub mod inline;

@@ -2,6 +2,7 @@
 
 use crate::analysis::launch_checks::{LaunchChecks, LinearReach};
 use crate::analysis::rounds::Rounds;
+use crate::backend::failure::is_failure;
 use crate::hash::HashSet;
 use crate::ir::verify::Stage;
 use crate::ir::{self, Function};
@@ -128,12 +129,22 @@ fn finish(mut lowered: Function, options: &Options, parted: &HashSet<u32>) -> Re
     }
     passes::hide_limits::hide_limits(&mut lowered);
     let lowered = checked(lowered, Stage::Lowered)?;
-    let mut strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
+    let mut strict = structured(lowered, options)?;
     if let Some(fuel) = options.fuel {
         passes::fuel::expand(&mut strict, fuel);
         strict = checked(strict, Stage::Strict)?;
     }
     Ok(strict)
+}
+
+/// From lowered to strict form, with invocations that may end at many places ending at fewer where there are too many for the driver.
+fn structured(lowered: Function, options: &Options) -> Result<Function> {
+    let nesting = |function: &Function| nesting_of(function, function.body).0;
+    let gathered = (nesting(&lowered) > options.max_nesting / 2).then(|| lowered.clone());
+    let strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
+    let Some(mut gathered) = gathered.filter(|_| nesting(&strict) > options.max_nesting) else { return Ok(strict) };
+    passes::gather_ends::gather_ends(&mut gathered);
+    checked(structurize::structurize(checked(gathered, Stage::Lowered)?)?, Stage::Strict)
 }
 
 /// Refuses a private stack with which the driver would take too long.
@@ -176,6 +187,9 @@ fn check_nesting(function: &Function, options: &Options) -> Result<()> {
 /// How deep the branches of a region nest, as drivers see it that move what stands behind a branch into it where an invocation
 /// may end in the other arm; and whether one may end in the region.
 fn nesting_of(function: &Function, id: ir::RegionId) -> (u32, bool) {
+    if is_failure(function, id) {
+        return (0, true);
+    }
     let region = function.region(id);
     let (mut deepest, mut level, mut ends) = (0, 0, matches!(region.exit, ir::Exit::Return(_) | ir::Exit::Trap(_)));
     for stmt in &region.stmts {

@@ -6,6 +6,7 @@
 
 use rspirv::spirv::{FunctionControl, LoopControl, Op, SelectionControl, StorageClass, Word};
 
+use super::failure::is_failure;
 use super::{Emitter, defect, spirv_name};
 use crate::error::{Error, Location, Result, TrapKind};
 use crate::ir::{Const, Exit, RegionId, StmtKind, Type, Value};
@@ -72,7 +73,7 @@ impl Emitter<'_> {
     fn emit_region(&mut self, id: RegionId, targets: Targets) -> Result<()> {
         let function = self.function;
         let region = function.region(id);
-        if !region.stmts.is_empty() && self.is_failure(id) {
+        if !region.stmts.is_empty() && is_failure(self.function, id) {
             let outcome = self.emit_failure(id)?;
             return self.emit_end(outcome, targets);
         }

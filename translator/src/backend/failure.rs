@@ -8,30 +8,27 @@ use rspirv::spirv::Word;
 
 use super::{Emitter, defect};
 use crate::error::Result;
-use crate::ir::{Exit, LowOp, Op, RegionId, StmtKind, Type};
+use crate::ir::{Exit, Function, LowOp, Op, RegionId, StmtKind, Type};
+
+/// Whether a region does nothing but find out which trap to end in.
+pub(crate) fn is_failure(function: &Function, id: RegionId) -> bool {
+    let region = function.region(id);
+    let is_empty = |id: RegionId| {
+        let region = function.region(id);
+        region.stmts.is_empty() && matches!(region.exit, Exit::Yield(_))
+    };
+    matches!(region.exit, Exit::Trap(_)) && region.stmts.iter().all(|stmt| match &stmt.kind {
+        StmtKind::Op {
+            op: Op::Low(LowOp::LoadWord { .. } | LowOp::LoadLane { .. } | LowOp::LoadData | LowOp::LoadDataLane { .. }),
+            ..
+        } => false,
+        StmtKind::Op { op, .. } => op.is_pure(),
+        StmtKind::If { then, otherwise, .. } => is_failure(function, *then) && is_empty(*otherwise),
+        _ => false,
+    })
+}
 
 impl Emitter<'_> {
-    /// Whether a region does nothing but find out which trap to end in.
-    pub(super) fn is_failure(&self, id: RegionId) -> bool {
-        let region = self.function.region(id);
-        matches!(region.exit, Exit::Trap(_))
-            && region.stmts.iter().all(|stmt| match &stmt.kind {
-                StmtKind::Op {
-                    op:
-                        Op::Low(
-                            LowOp::LoadWord { .. }
-                            | LowOp::LoadLane { .. }
-                            | LowOp::LoadData
-                            | LowOp::LoadDataLane { .. },
-                        ),
-                    ..
-                } => false,
-                StmtKind::Op { op, .. } => op.is_pure(),
-                StmtKind::If { then, otherwise, .. } => self.is_failure(*then) && self.is_empty(*otherwise),
-                _ => false,
-            })
-    }
-
     /// Emits the operators of such a region into the current block; gives the number of its trap site plus one.
     pub(super) fn emit_failure(&mut self, id: RegionId) -> Result<Word> {
         let function = self.function;
