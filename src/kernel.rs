@@ -161,6 +161,7 @@ fn run(
         return Err(Failure::Refused(refused));
     }
     let context = core.context(slot)?;
+    let started = Instant::now();
     let launched = match defer {
         true => context.enqueue(launch, caller),
         false => context.launch(launch, caller).map(Launched::Done),
@@ -179,6 +180,7 @@ fn run(
             return Err(failure(error, launch));
         }
     };
+    let refused_after = started.elapsed();
     // What runs elsewhere must not run if one before it trapped.
     core.finish()?;
     if slot.is_cpu() {
@@ -188,7 +190,9 @@ fn run(
     if !core.runtime.config().allow_fallback {
         return Err(Failure::Refused(reason));
     }
-    run_on_cpu(core, slot, launch, caller, reason, in_caller).map(Progress::Ran)
+    let mut ran = run_on_cpu(core, slot, launch, caller, reason, in_caller)?;
+    ran.times.lift += refused_after;
+    Ok(Progress::Ran(ran))
 }
 
 /// The sentence that refuses a kernel beyond the limit of [`Limits::kernel_size`](crate::Limits::kernel_size).

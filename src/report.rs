@@ -33,7 +33,8 @@ pub struct LaunchRecord {
     pub from_cache: u64,
     /// Invocations that ran at once in the lanes of vectors, where the CPU device did that.
     pub lanes: Option<u32>,
-    /// Lifting Wasm to SPIR-V, or rewriting it for CPU workers; reading a kernel that came as a module.
+    /// Lifting Wasm to SPIR-V, or rewriting it for CPU workers; reading a kernel that came as a module; all that was tried on a GPU
+    /// that then refused it.
     pub lift: Duration,
     /// Making pipelines, or machine code.
     pub compile: Duration,
