@@ -79,15 +79,20 @@ fn indirect_calls_find_the_table_as_it_is() {
     }
 }
 
+/// The host's functions may not be called by devices: GPUs assume that they are not.
 #[test]
-fn indirect_calls_through_a_table_with_a_hosts_function_run_in_order() {
+fn indirect_calls_through_a_table_with_a_hosts_function() {
     for device in devices() {
         let mut guest = Guest::on(device);
         let buffer = guest.buffer(40, 2);
         assert_eq!(guest.launch(table::INDIRECT, 10, &[], &[buffer]).unwrap(), 0);
         assert_eq!(guest.words(buffer, 10), (1..11).collect::<Vec<i32>>());
-        let reason = guest.instance.report().launches()[0].fallback.clone().unwrap();
-        assert!(reason.contains("functions of other modules"), "{reason}");
+        let launch = guest.instance.report().launches()[0].clone();
+        let (note, says) = match device {
+            DeviceChoice::Gpu => (launch.form, "indirect calls come to functions that can be lifted"),
+            _ => (launch.fallback, "functions of other modules"),
+        };
+        assert!(note.as_ref().is_some_and(|note| note.contains(says)), "{note:?}");
     }
 }
 
