@@ -84,17 +84,28 @@ impl Speculation {
         all.into_iter().filter(|(made, _)| *made).map(|(_, assumption)| assumption).collect()
     }
 
+    /// The form that makes these assumptions.
+    pub fn of(assumptions: impl IntoIterator<Item = Assumption>) -> Speculation {
+        let mut form = Speculation::NONE;
+        assumptions.into_iter().for_each(|assumption| *form.makes(assumption) = true);
+        form
+    }
+
     /// The same without one assumption.
     pub fn without(mut self, assumption: Assumption) -> Speculation {
-        match assumption {
-            Assumption::Slots => self.slots = false,
-            Assumption::Aligned => self.aligned = false,
-            Assumption::Recursion => self.recursion = false,
-            Assumption::Apart => self.apart = false,
-            Assumption::Callees => self.callees = false,
-            Assumption::Methods => self.methods = false,
-        }
+        *self.makes(assumption) = false;
         self
+    }
+
+    fn makes(&mut self, assumption: Assumption) -> &mut bool {
+        match assumption {
+            Assumption::Slots => &mut self.slots,
+            Assumption::Aligned => &mut self.aligned,
+            Assumption::Recursion => &mut self.recursion,
+            Assumption::Apart => &mut self.apart,
+            Assumption::Callees => &mut self.callees,
+            Assumption::Methods => &mut self.methods,
+        }
     }
 }
 

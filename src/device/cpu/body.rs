@@ -468,7 +468,8 @@ impl<'w, 'm> Writer<'w, 'm> {
                     matches!(operator, Operator::Loop { .. }).then(|| self.cost_of_loop(offset as u32)).flatten();
                 match &self.ids {
                     Some(Ids::InSquares(square)) if let Some(coordinate) = square.coordinate(offset as u32) => {
-                        square.write(&mut self.code, coordinate);
+                        let operator = self.indices.instruction(operator)?;
+                        square.write(&mut self.code, coordinate, &operator);
                     }
                     _ => self.operator(operator)?,
                 }

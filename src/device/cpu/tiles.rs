@@ -31,8 +31,7 @@ pub fn row(kernel: &Kernel, buffers: &[BufferSpec], space: &AddressSpace, argume
     let group = match &kernel.grouped {
         _ if rows.one_by_one => 1,
         Some(grouped) if grouped.takes(arguments) => grouped.lanes,
-        Some(_) => return None,
-        None => 1,
+        _ => return None,
     };
     let length = match rows.length {
         Length::Number(number) => number,
@@ -88,16 +87,6 @@ impl Square {
     pub fn begin(&self, code: &mut Function) {
         let [id, end, number, first, rows, column, width, band, height] = self.locals();
         let row = self.row;
-        let least = |code: &mut Function, most: u32, result: u32| {
-            let most = I::I32Const(most as i32);
-            for instruction in [I::LocalTee(result), most.clone(), I::LocalGet(result), most, I::I32LtU, I::Select] {
-                code.instruction(&instruction);
-            }
-            code.instruction(&I::LocalSet(result));
-        };
-        let write = |code: &mut Function, instructions: &[I<'_>]| {
-            instructions.iter().for_each(|instruction| _ = code.instruction(instruction));
-        };
         // height = min(BAND, (hi - band) / row), column = 0
         write(code, &[I::LocalGet(LO), I::LocalSet(band), I::Loop(BlockType::Empty)]);
         write(code, &[I::LocalGet(HI), I::LocalGet(band), I::I32Sub, I::LocalGet(row), I::I32DivU]);
@@ -117,78 +106,30 @@ impl Square {
     pub fn end(&self, code: &mut Function) {
         let [id, end, number, first, rows, column, width, band, _] = self.locals();
         next(code, id, end);
-        for instruction in [
-            I::LocalGet(first),
-            I::LocalGet(self.row),
-            I::I32Add,
-            I::LocalSet(first),
-            I::LocalGet(number),
-            I::I32Const(1),
-            I::I32Add,
-            I::LocalSet(number),
-            I::LocalGet(rows),
-            I::I32Const(1),
-            I::I32Sub,
-            I::LocalTee(rows),
-            I::BrIf(0),
-            I::End,
-            I::LocalGet(column),
-            I::LocalGet(width),
-            I::I32Add,
-            I::LocalTee(column),
-            I::LocalGet(self.row),
-            I::I32LtU,
-            I::BrIf(0),
-            I::End,
-            I::LocalGet(first),
-            I::LocalTee(band),
-            I::LocalGet(HI),
-            I::I32Ne,
-            I::BrIf(0),
-            I::End,
-        ] {
-            code.instruction(&instruction);
-        }
+        add(code, first, &I::LocalGet(self.row));
+        add(code, number, &I::I32Const(1));
+        next_row(code, rows);
+        next_columns(code, column, width, self.row);
+        write(code, &[I::LocalGet(first), I::LocalTee(band), I::LocalGet(HI), I::I32Ne, I::BrIf(0), I::End]);
     }
 
     /// What stands in place of an operator that divides the iteration's number by the length of a row, which the host read before the
     /// launch: if the kernel finds another length, the operator.
-    pub fn write(&self, code: &mut Function, coordinate: Coordinate) {
+    pub fn write(&self, code: &mut Function, coordinate: Coordinate, operator: &I<'_>) {
         let [id, _, number, first, ..] = self.locals();
         let [dividend, divisor] = [self.local + 9, self.local + 10];
-        code.instruction(&I::LocalSet(divisor)).instruction(&I::LocalSet(dividend));
-        code.instruction(&I::Block(BlockType::Result(ValType::I32)));
-        match coordinate.is_column {
-            true => code.instruction(&I::LocalGet(id)).instruction(&I::LocalGet(first)).instruction(&I::I32Sub),
-            false => code.instruction(&I::LocalGet(number)),
-        };
-        for instruction in [
-            I::LocalGet(divisor),
-            I::LocalGet(self.row),
-            I::I32Eq,
-            I::LocalGet(dividend),
-            I::LocalGet(id),
-            I::I32Eq,
-            I::I32And,
-        ] {
-            code.instruction(&instruction);
+        write(code, &[I::LocalSet(divisor), I::LocalSet(dividend), I::Block(BlockType::Result(ValType::I32))]);
+        match coordinate.is_column() {
+            true => write(code, &[I::LocalGet(id), I::LocalGet(first), I::I32Sub]),
+            false => write(code, &[I::LocalGet(number)]),
         }
-        if coordinate.is_signed {
+        write(code, &[I::LocalGet(divisor), I::LocalGet(self.row), I::I32Eq]);
+        write(code, &[I::LocalGet(dividend), I::LocalGet(id), I::I32Eq, I::I32And]);
+        if coordinate.is_signed() {
             // A row's length is a small number.
-            code.instruction(&I::LocalGet(id))
-                .instruction(&I::I32Const(0))
-                .instruction(&I::I32GeS)
-                .instruction(&I::I32And);
+            write(code, &[I::LocalGet(id), I::I32Const(0), I::I32GeS, I::I32And]);
         }
-        let operator = match (coordinate.is_column, coordinate.is_signed) {
-            (false, false) => I::I32DivU,
-            (false, true) => I::I32DivS,
-            (true, false) => I::I32RemU,
-            (true, true) => I::I32RemS,
-        };
-        for instruction in [I::BrIf(0), I::Drop, I::LocalGet(dividend), I::LocalGet(divisor), operator, I::End] {
-            code.instruction(&instruction);
-        }
+        write(code, &[I::BrIf(0), I::Drop, I::LocalGet(dividend), I::LocalGet(divisor), operator.clone(), I::End]);
     }
 
     fn locals(&self) -> [u32; 9] {
@@ -196,68 +137,51 @@ impl Square {
     }
 }
 
+fn write(code: &mut Function, instructions: &[I<'_>]) {
+    instructions.iter().for_each(|instruction| _ = code.instruction(instruction));
+}
+
+/// Sets a local to the lesser one of a number and what is on the stack.
+fn least(code: &mut Function, most: u32, result: u32) {
+    let most = I::I32Const(most as i32);
+    let lesser = [I::LocalTee(result), most.clone(), I::LocalGet(result), most, I::I32LtU, I::Select];
+    write(code, &lesser);
+    write(code, &[I::LocalSet(result)]);
+}
+
+fn add(code: &mut Function, local: u32, more: &I<'_>) {
+    write(code, &[I::LocalGet(local), more.clone(), I::I32Add, I::LocalSet(local)]);
+}
+
+/// The end of a loop over so many rows.
+fn next_row(code: &mut Function, rows: u32) {
+    write(code, &[I::LocalGet(rows), I::I32Const(1), I::I32Sub, I::LocalTee(rows), I::BrIf(0), I::End]);
+}
+
+/// The end of a loop over columns up to the length of a row, so many at a time.
+fn next_columns(code: &mut Function, column: u32, width: u32, row: u32) {
+    write(code, &[I::LocalGet(column), I::LocalGet(width), I::I32Add, I::LocalTee(column)]);
+    write(code, &[I::LocalGet(row), I::I32LtU, I::BrIf(0), I::End]);
+}
+
 /// A function with as many parameters as the function `run`, which runs groups of so many invocations, and the number of columns.
 /// It runs whole rows from the first id up to the end.
 pub fn run_tiles(params: u32, run: u32, group: u32) -> Function {
     let row = params;
-    let columns = COLUMNS.next_multiple_of(group) as i32;
+    let columns = COLUMNS.next_multiple_of(group);
     let [column, at, rows, width] = [1, 2, 3, 4].map(|more| params + more);
     let mut code = Function::new([(4, ValType::I32)]);
-    code.instruction(&I::Loop(BlockType::Empty));
     // width = min(columns, row - column), at = first + column, rows = (end - first) / row
-    for instruction in [
-        I::I32Const(columns),
-        I::LocalGet(row),
-        I::LocalGet(column),
-        I::I32Sub,
-        I::LocalTee(width),
-        I::I32Const(columns),
-        I::LocalGet(width),
-        I::I32LtU,
-        I::Select,
-        I::LocalSet(width),
-        I::LocalGet(0),
-        I::LocalGet(column),
-        I::I32Add,
-        I::LocalSet(at),
-        I::LocalGet(1),
-        I::LocalGet(0),
-        I::I32Sub,
-        I::LocalGet(row),
-        I::I32DivU,
-        I::LocalSet(rows),
-        I::Loop(BlockType::Empty),
-        I::LocalGet(at),
-        I::LocalGet(at),
-        I::LocalGet(width),
-        I::I32Add,
-    ] {
-        code.instruction(&instruction);
-    }
-    (2..params).for_each(|param| _ = code.instruction(&I::LocalGet(param)));
-    for instruction in [
-        I::Call(run),
-        I::LocalGet(at),
-        I::LocalGet(row),
-        I::I32Add,
-        I::LocalSet(at),
-        I::LocalGet(rows),
-        I::I32Const(1),
-        I::I32Sub,
-        I::LocalTee(rows),
-        I::BrIf(0),
-        I::End,
-        I::LocalGet(column),
-        I::LocalGet(width),
-        I::I32Add,
-        I::LocalTee(column),
-        I::LocalGet(row),
-        I::I32LtU,
-        I::BrIf(0),
-        I::End,
-        I::End,
-    ] {
-        code.instruction(&instruction);
-    }
+    write(&mut code, &[I::Loop(BlockType::Empty), I::LocalGet(row), I::LocalGet(column), I::I32Sub]);
+    least(&mut code, columns, width);
+    write(&mut code, &[I::LocalGet(LO), I::LocalGet(column), I::I32Add, I::LocalSet(at)]);
+    write(&mut code, &[I::LocalGet(HI), I::LocalGet(LO), I::I32Sub, I::LocalGet(row), I::I32DivU, I::LocalSet(rows)]);
+    write(&mut code, &[I::Loop(BlockType::Empty), I::LocalGet(at), I::LocalGet(at), I::LocalGet(width), I::I32Add]);
+    (2..params).for_each(|param| write(&mut code, &[I::LocalGet(param)]));
+    write(&mut code, &[I::Call(run)]);
+    add(&mut code, at, &I::LocalGet(row));
+    next_row(&mut code, rows);
+    next_columns(&mut code, column, width, row);
+    write(&mut code, &[I::End]);
     code
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use wavelift_translator::{Assumption, Interface, Speculation};
+use wavelift_translator::{Interface, Speculation};
 
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::GpuContext;
@@ -30,16 +30,7 @@ pub(super) struct Copies {
 impl Kernel {
     /// What its shader assumes.
     pub(super) fn assumed(&self) -> Speculation {
-        let assumptions = self.interface().assumptions();
-        let has = |assumption| assumptions.contains(&assumption);
-        Speculation {
-            slots: has(Assumption::Slots),
-            aligned: has(Assumption::Aligned),
-            recursion: has(Assumption::Recursion),
-            apart: has(Assumption::Apart),
-            callees: has(Assumption::Callees),
-            methods: has(Assumption::Methods),
-        }
+        Speculation::of(self.interface().assumptions())
     }
 }
 

@@ -55,6 +55,18 @@ impl ListBuilder {
         self.op(function, Op::Low(op), args, ty)
     }
 
+    /// Appends a branch to a region without results, where a condition holds.
+    pub fn only_if(&mut self, function: &mut Function, cond: Value, then: RegionId) {
+        let otherwise = ListBuilder::new(self.at).finish(function, Exit::Yield(Vec::new()));
+        self.push(StmtKind::If { cond, then, otherwise, results: Vec::new() });
+    }
+
+    /// Appends a branch to an exit, where a condition holds.
+    pub fn exit_if(&mut self, function: &mut Function, cond: Value, exit: Exit) {
+        let then = ListBuilder::new(self.at).finish(function, exit);
+        self.only_if(function, cond, then);
+    }
+
     /// Ends the list: a region without parameters.
     pub fn finish(self, function: &mut Function, exit: Exit) -> RegionId {
         let exit_at = self.at;

@@ -119,7 +119,7 @@ pub fn is_slower_than_squares(
 ) -> bool {
     let (vectors, shapes) = (vectors(module, function), shapes(function, lanes));
     let estimate = Estimate::of(function, &vectors, &shapes, tallies, lanes, true);
-    let free = coordinates.iter().map(|coordinate| f64::from(time(coordinate.operator()))).sum::<f64>();
+    let free = coordinates.iter().map(|coordinate| f64::from(time(coordinate.op))).sum::<f64>();
     // Operators are not all that an invocation takes: a transposition for which that came to 0.6 took 0.85 of the time of groups.
     estimate.group > 0.55 * (estimate.single - free) * estimate.lanes
 }

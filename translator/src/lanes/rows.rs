@@ -67,20 +67,19 @@ const NEAR: u32 = 16;
 pub struct Coordinate {
     /// Its byte offset in the module.
     pub offset: u32,
-    pub is_column: bool,
-    /// Whether it takes its operands for signed.
-    pub is_signed: bool,
+    /// A division, or its remainder.
+    pub(super) op: WasmOp,
 }
 
 impl Coordinate {
-    /// The operator.
-    pub(super) fn operator(self) -> WasmOp {
-        match (self.is_column, self.is_signed) {
-            (false, false) => WasmOp::I32DivU,
-            (false, true) => WasmOp::I32DivS,
-            (true, false) => WasmOp::I32RemU,
-            (true, true) => WasmOp::I32RemS,
-        }
+    /// Whether it gives the column.
+    pub fn is_column(self) -> bool {
+        matches!(self.op, WasmOp::I32RemU | WasmOp::I32RemS)
+    }
+
+    /// Whether it takes its operands for signed.
+    pub fn is_signed(self) -> bool {
+        matches!(self.op, WasmOp::I32DivS | WasmOp::I32RemS)
     }
 }
 
@@ -137,15 +136,9 @@ impl Grid<'_> {
         let stmts = regions(self.function).into_iter().flat_map(|region| &self.function.region(region).stmts);
         let coordinates = stmts.filter_map(|stmt| {
             let StmtKind::Op { op: Op::Wasm(op), args, .. } = &stmt.kind else { return None };
-            let (is_column, is_signed) = match op {
-                WasmOp::I32DivU => (false, false),
-                WasmOp::I32DivS => (false, true),
-                WasmOp::I32RemU => (true, false),
-                WasmOp::I32RemS => (true, true),
-                _ => return None,
-            };
+            let divides = matches!(op, WasmOp::I32DivU | WasmOp::I32DivS | WasmOp::I32RemU | WasmOp::I32RemS);
             let is_own = args[..] == [self.id, self.length] && stmt.at.function == self.function.index;
-            is_own.then_some(Coordinate { offset: stmt.at.offset, is_column, is_signed })
+            (divides && is_own).then_some(Coordinate { offset: stmt.at.offset, op: *op })
         });
         coordinates.collect()
     }

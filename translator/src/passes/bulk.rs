@@ -403,9 +403,7 @@ impl Expander<'_> {
     }
 
     fn trap_if(&mut self, cond: Value) {
-        let then = ListBuilder::new(self.list.at).finish(self.function, Exit::Trap(TrapKind::OutOfBounds));
-        let otherwise = self.nested(|_| ());
-        self.list.push(StmtKind::If { cond, then, otherwise, results: Vec::new() });
+        self.list.exit_if(self.function, cond, Exit::Trap(TrapKind::OutOfBounds));
     }
 
     fn int(&mut self, value: u32) -> Value {

@@ -56,9 +56,7 @@ fn expand_region(function: &mut Function, id: RegionId, first_cell: u32, dropped
                 let any = list.wasm(function, WasmOp::I32Or, &args[1..]);
                 let any = list.wasm(function, WasmOp::I32Ne, &[any, none]);
                 let cond = list.wasm(function, WasmOp::I32And, &[is_dropped, any]);
-                let then = ListBuilder::new(stmt.at).finish(function, Exit::Trap(TrapKind::OutOfBounds));
-                let otherwise = ListBuilder::new(stmt.at).finish(function, Exit::Yield(Vec::new()));
-                list.push(StmtKind::If { cond, then, otherwise, results: Vec::new() });
+                list.exit_if(function, cond, Exit::Trap(TrapKind::OutOfBounds));
             }
             _ => {}
         }

@@ -259,9 +259,6 @@ impl Emulator<'_> {
     }
 
     fn trap_if(&mut self, cond: Value, kind: TrapKind) {
-        let at = self.list.at;
-        let then = ListBuilder::new(at).finish(self.function, Exit::Trap(kind));
-        let otherwise = ListBuilder::new(at).finish(self.function, Exit::Yield(Vec::new()));
-        self.list.push(StmtKind::If { cond, then, otherwise, results: Vec::new() });
+        self.list.exit_if(self.function, cond, Exit::Trap(kind));
     }
 }

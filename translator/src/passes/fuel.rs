@@ -235,14 +235,14 @@ fn clip(
         }
     };
     if let Some(stops) = stops {
-        ends_if(function, &mut behind, stops, Exit::Trap(TrapKind::OutOfFuel));
+        behind.exit_if(function, stops, Exit::Trap(TrapKind::OutOfFuel));
     }
     let goes_on = end_at(function, body, count, end, at);
     if let (true, Some((goes_on, arm))) = (goes_elsewhere, goes_on) {
         let mut list = ListBuilder::new(at);
         let ends = list.low(function, LowOp::BNot, &[goes_on], Type::Bool);
         let stops = list.low(function, LowOp::BAnd, &[ends, short], Type::Bool);
-        ends_if(function, &mut list, stops, Exit::Trap(TrapKind::OutOfFuel));
+        list.exit_if(function, stops, Exit::Trap(TrapKind::OutOfFuel));
         function.region_mut(arm).stmts.splice(0..0, list.stmts);
     }
     for id in &plan.early {
@@ -411,7 +411,7 @@ fn burned(function: &mut Function, list: &mut ListBuilder, fuel: Var, amount: Va
     let passes = list.low(function, LowOp::ULt, &[inside, changed], Type::Bool);
     let mut looks = ListBuilder::new(at);
     let out = looks.low(function, LowOp::ULt, &[before, amount], Type::Bool);
-    ends_if(function, &mut looks, out, Exit::Trap(TrapKind::OutOfFuel));
+    looks.exit_if(function, out, Exit::Trap(TrapKind::OutOfFuel));
     let looks = leaves_if_overtaken(function, looks);
     let goes_on = ListBuilder::new(at).finish(function, Exit::Yield(Vec::new()));
     list.push(StmtKind::If { cond: passes, then: looks, otherwise: goes_on, results: Vec::new() });
@@ -449,14 +449,8 @@ fn taken(
     list.push(StmtKind::If { cond: passes, then: looks, otherwise: goes_on, results: Vec::new() });
 }
 
-fn ends_if(function: &mut Function, list: &mut ListBuilder, cond: Value, exit: Exit) {
-    let then = ListBuilder::new(list.at).finish(function, exit);
-    let otherwise = ListBuilder::new(list.at).finish(function, Exit::Yield(Vec::new()));
-    list.push(StmtKind::If { cond, then, otherwise, results: Vec::new() });
-}
-
 fn leaves_if_overtaken(function: &mut Function, mut list: ListBuilder) -> RegionId {
     let overtaken = list.low(function, LowOp::Overtaken, &[], Type::Bool);
-    ends_if(function, &mut list, overtaken, Exit::Return(Vec::new()));
+    list.exit_if(function, overtaken, Exit::Return(Vec::new()));
     list.finish(function, Exit::Yield(Vec::new()))
 }

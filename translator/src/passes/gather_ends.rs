@@ -162,35 +162,25 @@ impl Ends {
             let number = list.i32(function, number as u32);
             list.low(function, op, &[place, number], Type::Bool)
         };
-        let returns = self.places.iter().position(|(kind, _)| kind.is_none());
-        if let Some(number) = returns {
+        if let Some(number) = self.places.iter().position(|(kind, _)| kind.is_none()) {
+            list.at = self.places[number].1;
             let cond = is(function, list, LowOp::Eq, number + 1);
-            branch(function, list, cond, Vec::new(), (Exit::Return(Vec::new()), self.places[number].1));
+            list.exit_if(function, cond, Exit::Return(Vec::new()));
         }
         let traps = self.places.iter().enumerate().filter_map(|(number, (kind, at))| Some((number + 1, (*kind)?, *at)));
         let traps: Vec<(usize, TrapKind, Location)> = traps.collect();
         let Some(((_, kind, at), others)) = traps.split_last() else { return };
-        let cond = is(function, list, LowOp::Ne, 0);
         let mut which = ListBuilder::new(*at);
         for (number, kind, at) in others {
+            which.at = *at;
             let cond = is(function, &mut which, LowOp::Eq, *number);
-            branch(function, &mut which, cond, Vec::new(), (Exit::Trap(*kind), *at));
+            which.exit_if(function, cond, Exit::Trap(*kind));
         }
-        branch(function, list, cond, which.stmts, (Exit::Trap(*kind), *at));
+        (which.at, list.at) = (*at, *at);
+        let cond = is(function, list, LowOp::Ne, 0);
+        let then = which.finish(function, Exit::Trap(*kind));
+        list.only_if(function, cond, then);
     }
-}
-
-/// A branch to statements and an exit where a condition holds.
-fn branch(
-    function: &mut Function,
-    list: &mut ListBuilder,
-    cond: Value,
-    stmts: Vec<Stmt>,
-    (exit, at): (Exit, Location),
-) {
-    let then = function.new_region(Region { params: Vec::new(), stmts, exit, exit_at: at });
-    let otherwise = ListBuilder::new(at).finish(function, Exit::Yield(Vec::new()));
-    list.push(StmtKind::If { cond, then, otherwise, results: Vec::new() });
 }
 
 fn note_uses(function: &Function, stmt: &Stmt, used: &mut HashSet<Value>) {

@@ -28,7 +28,7 @@ use crate::error::{Error, Result, TrapKind};
 use crate::frontend::type_of;
 use crate::hash::{HashMap, HashMapExt, HashSet};
 use crate::ir::builder::ListBuilder;
-use crate::ir::{Args, Const, Exit, Function, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
+use crate::ir::{Args, Const, Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 use crate::module::{ConstInit, Module};
 use crate::options::{FloatMode, Input, Options, Profile, Shape, immediate};
 use crate::passes::rebase::rebase;
@@ -389,11 +389,7 @@ impl Lowerer<'_> {
 
     /// Traps at the current place when `condition` holds.
     fn trap_if(&mut self, condition: Value, kind: TrapKind) {
-        let at = self.list.at;
-        let mut region =
-            |exit: Exit| self.function.new_region(Region { params: Vec::new(), stmts: Vec::new(), exit, exit_at: at });
-        let (then, otherwise) = (region(Exit::Trap(kind)), region(Exit::Yield(Vec::new())));
-        self.list.push(StmtKind::If { cond: condition, then, otherwise, results: Vec::new() });
+        self.list.exit_if(&mut self.function, condition, Exit::Trap(kind));
     }
 
     /// A branch with results; both ways give as many values of the same types.
