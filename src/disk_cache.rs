@@ -52,15 +52,18 @@ pub(crate) enum Sort {
     Kernel,
     /// What a driver made of a shader.
     Pipeline,
+    /// What was seen of a kernel in a rehearsal.
+    Seen,
 }
 
 impl Sort {
-    const ALL: [Sort; 2] = [Sort::Kernel, Sort::Pipeline];
+    const ALL: [Sort; 3] = [Sort::Kernel, Sort::Pipeline, Sort::Seen];
 
     fn extension(self) -> &'static str {
         match self {
             Sort::Kernel => "kernel",
             Sort::Pipeline => "pipeline",
+            Sort::Seen => "seen",
         }
     }
 }
@@ -72,6 +75,8 @@ pub struct CacheStatistics {
     pub kernels: CacheUses,
     /// Drivers' pipelines.
     pub pipelines: CacheUses,
+    /// What was seen of kernels in rehearsals.
+    pub seen: CacheUses,
     /// Entries that were removed because the folder was full.
     pub evicted: u64,
 }
@@ -177,6 +182,7 @@ impl DiskCache {
         change(match sort {
             Sort::Kernel => &mut statistics.kernels,
             Sort::Pipeline => &mut statistics.pipelines,
+            Sort::Seen => &mut statistics.seen,
         });
     }
 

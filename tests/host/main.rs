@@ -22,6 +22,7 @@ mod module_state;
 mod modules;
 mod pointers;
 mod random;
+mod rehearsal;
 mod session;
 mod speculation;
 mod verify;

@@ -11,7 +11,7 @@ use crate::frontend;
 use crate::ir::{Const, Function, Op, Stmt, StmtKind, Value};
 use crate::module::{ConstInit, Module};
 use crate::options::{Environment, TableEntry};
-use crate::passes::emulate;
+use crate::passes::{emulate, unreached};
 
 /// Deepest chain of calls. Deeper ones exist only in recursion or in machine-made code.
 const MAX_CALL_DEPTH: usize = 256;
@@ -30,6 +30,8 @@ pub struct Slice<'e> {
     may_recurse: bool,
     /// Where functions of which it is known bit for bit what they compute get quick phases: those that were asked for.
     quick: Option<QuickPhases>,
+    /// Whether functions end at what was not seen to be reached.
+    cuts: bool,
 }
 
 /// The quick phases of a kernel's functions.
@@ -84,7 +86,7 @@ type Edge = (u32, Location);
 impl<'e> Slice<'e> {
     /// A slice without functions, for launches that find these tables; known calls become operators.
     pub fn new(module: &'e Module, environment: &'e Environment, known: frontend::Known) -> Self {
-        Slice { module, functions: HashMap::new(), environment, known, may_recurse: false, quick: None }
+        Slice { module, functions: HashMap::new(), environment, known, may_recurse: false, quick: None, cuts: false }
     }
 
     /// The module whose functions they are.
@@ -124,6 +126,11 @@ impl<'e> Slice<'e> {
     /// The same, in which functions may call themselves.
     pub fn recursive(self) -> Self {
         Slice { may_recurse: true, ..self }
+    }
+
+    /// The same, in which functions end, if so, at what was not seen to be reached.
+    pub fn cutting(self, cuts: bool) -> Self {
+        Slice { cuts, ..self }
     }
 
     /// The functions so far, by index.
@@ -190,7 +197,10 @@ impl<'e> Slice<'e> {
 
     /// Lifts one function; returns the calls that surely reach their callees, the first one last.
     fn enter(&mut self, function: u32) -> Result<Vec<Edge>> {
-        let lifted = frontend::lift(self.module, function, self.known)?;
+        let mut lifted = frontend::lift(self.module, function, self.known)?;
+        if let Some(seen) = self.environment.seen.as_deref().filter(|seen| self.cuts && seen.is_whole()) {
+            unreached::cut(&mut lifted, seen);
+        }
         let mut calls = self.sure_calls(&lifted);
         calls.reverse();
         self.functions.insert(function, Rc::new(lifted));

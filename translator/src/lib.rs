@@ -40,6 +40,8 @@ pub mod passes;
 pub mod pointers;
 mod reach;
 mod recheck;
+pub mod rehearsal;
+mod seen;
 mod simplified;
 pub mod speculation;
 mod strict;
@@ -64,6 +66,7 @@ pub use options::{
 };
 pub use pointers::{Pointer, Source};
 pub use reach::next_is_unreachable;
+pub use seen::Seen;
 pub use speculation::{Assumption, Speculate, Speculation};
 pub use targets::initial_shape;
 

@@ -1,12 +1,14 @@
 //! What a shader is asked to be: profile, float mode, the device's features, the launch's buffers.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::launch_checks::Proved;
 use crate::layout::Layout;
 use crate::pointers::Pointer;
+use crate::seen::Seen;
 use crate::speculation::{Assumption, Speculation};
 
 /// What kernels may do with a buffer.
@@ -388,6 +390,13 @@ pub struct Environment {
     /// ([`Shader::relies_on`](crate::Shader::relies_on)); of these, too, no invocation may store to any, and none may lie on
     /// its private stack. `None`: nothing is known.
     pub initial: Option<Vec<u32>>,
+    /// What accesses were seen to do in a rehearsal, for speculative forms, which check what they take from it.
+    #[serde(serialize_with = "seen")]
+    pub seen: Option<Arc<Seen>>,
+}
+
+fn seen<S: serde::Serializer>(seen: &Option<Arc<Seen>>, serializer: S) -> Result<S::Ok, S::Error> {
+    seen.as_deref().serialize(serializer)
 }
 
 impl Environment {

@@ -24,6 +24,7 @@ pub(crate) mod share;
 pub mod simplify;
 mod split;
 pub mod stack_slots;
+pub(crate) mod unreached;
 pub mod vectors;
 pub mod widen;
 pub mod words;

@@ -1,7 +1,8 @@
 //! From bytecode to one function of Wasm's operators, without calls, simplified.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::analysis::frames::Frames;
 use crate::ir::Function;
@@ -32,6 +33,11 @@ pub(crate) fn simplified(module: &Module, function: u32, shape: &Shape, options:
 /// assumed: first without recursion, since functions of one type are taken to call each other.
 pub(crate) fn simplified_or_ask(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Narrowed> {
     let boxed = |kernel| Narrowed::Kernel(Box::new(kernel));
+    if options.speculation.paths
+        && let Some(seen) = shape.environment.seen.as_deref().filter(|seen| seen.is_whole())
+    {
+        return targets::rehearsed(module, function, shape, options, seen).map(boxed);
+    }
     if options.speculation.methods && options.speculation.recursion {
         let speculation = Speculation { recursion: false, ..options.speculation };
         match simplified_or_guess(module, function, shape, &Options { speculation, ..*options }) {
@@ -86,25 +92,34 @@ fn simplified_copying(
     targets: &Targets,
     copies: bool,
 ) -> Result<(Simplified, bool)> {
-    let mut depth = usize::MAX;
+    // Less deep than was seen would be undone, and deeper is not worth it.
+    let seen = shape.environment.seen.as_deref().filter(|_| options.speculation.paths);
+    let (least, mut depth) = seen.map_or((1, usize::MAX), |seen| passes::inline::depths(seen.recursion()));
     loop {
-        let unrolled = simplified_to(module, function, shape, options, targets, (copies, depth))?;
+        let unrolled = simplified_to(module, function, shape, options, targets, (copies, (least, depth)))?;
         let Unrolled { simplified, assumes_apart, less_deep } = unrolled;
         match less_deep {
-            Some(less) if speculation::is_large(count_places(&simplified, shape), options) => depth = less,
+            Some(less) if speculation::is_large(count_places(&simplified, shape, options), options) => depth = less,
             _ => return Ok((simplified, assumes_apart)),
         }
     }
 }
 
 /// How many accesses a kernel will have: one for each place that an address may be in.
-pub(crate) fn count_places(simplified: &Simplified, shape: &Shape) -> u32 {
+pub(crate) fn count_places(simplified: &Simplified, shape: &Shape, options: &Options) -> u32 {
     let Simplified { kernel, frames, .. } = simplified;
     let roots = analysis::roots::roots(kernel, shape, frames.stack_pointer);
+    let offsets = frames.stack_pointer.map(|pointer| analysis::stack_offsets::stack_offsets(kernel, pointer));
+    let depth = frames.depth(kernel, offsets.as_ref());
+    let seen = frames.observed.as_deref().filter(|_| options.speculation.places);
     let stmts = analysis::dataflow::regions(kernel).into_iter().flat_map(|id| &kernel.region(id).stmts);
     let places = stmts.filter_map(|stmt| match &stmt.kind {
         ir::StmtKind::Op { op, args, .. } => op.memory_access().map(|_| match roots.root_of(args[0]) {
-            analysis::roots::Root::Among(set) => set.count(shape.slots()),
+            analysis::roots::Root::Among(set) => {
+                let seen = seen.and_then(|seen| seen.of(stmt.at, op.stores()));
+                let count = set.count(shape.slots());
+                seen.map_or(count, |seen| count.min(seen.count(depth)))
+            }
             _ => 1,
         }),
         _ => None,
@@ -128,7 +143,7 @@ fn simplified_to(
     shape: &Shape,
     options: &Options,
     targets: &Targets,
-    (copies, depth): (bool, usize),
+    (copies, depths): (bool, (usize, usize)),
 ) -> Result<Unrolled> {
     check_kernel(module, function, shape)?;
     // Calls that are still open are in no stage's form.
@@ -137,9 +152,9 @@ fn simplified_to(
         false => checked(function, stage),
     };
     let known = frontend::Known { libm: options.device_libm(), blocks: true, copies };
-    let slice = call_graph::Slice::new(module, &shape.environment, known);
-    let Inlined { kernel, known_functions, mut dynamic, unplaced, less_deep } =
-        inlined(slice, function, targets, options, depth)?;
+    let slice = call_graph::Slice::new(module, &shape.environment, known).cutting(options.speculation.paths);
+    let Inlined { kernel, known_functions, mut dynamic, unplaced, frames, less_deep } =
+        inlined(slice, function, targets, options, depths)?;
     let mut kernel = checked(kernel, Stage::Inlined)?;
     let operators = kernel.stmt_count() as u32;
     let cells = module.globals().len() as u32;
@@ -153,14 +168,17 @@ fn simplified_to(
     kernel = checked(kernel, Stage::Scalar)?;
     tidy(&mut kernel);
     let stack_pointer = analysis::stack_pointer::stack_pointer(&kernel, module, shape)?;
+    let observed = shape.environment.seen.as_ref().map(|seen| Arc::new(seen.in_form(stack_pointer, &frames)));
     let mut guards = None;
     if let Some(pointer) = stack_pointer {
-        guards = passes::stack_slots::promote_slots(&mut kernel, shape, pointer, cells, options.speculation.slots);
+        let seen = observed.as_deref();
+        guards =
+            passes::stack_slots::promote_slots(&mut kernel, shape, (pointer, cells), options.speculation.slots, seen);
         tidy(&mut kernel);
     }
     let assumes_apart = passes::apart::settle(&mut kernel, shape, stack_pointer);
     let is_dynamic = |pointer| dynamic.contains(&pointer) || analysis::frames::has_variable_array(&kernel, pointer);
-    let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(is_dynamic), unplaced, guards };
+    let frames = Frames { stack_pointer, dynamic: stack_pointer.is_some_and(is_dynamic), unplaced, guards, observed };
     // By which words functions are found is asked for while that is open, and known then.
     let relies_on = match targets.are_open() {
         true => BTreeSet::new(),
@@ -183,6 +201,7 @@ struct Inlined {
     /// See [`passes::share::Shared`].
     dynamic: BTreeSet<u32>,
     unplaced: u32,
+    frames: BTreeMap<u32, Option<i64>>,
     /// See [`Unrolled::less_deep`].
     less_deep: Option<usize>,
 }
@@ -192,28 +211,36 @@ fn inlined(
     function: u32,
     targets: &Targets,
     options: &Options,
-    depth: usize,
+    depths: (usize, usize),
 ) -> Result<Inlined> {
-    let (most, none) = (options.max_operators, BTreeSet::new());
+    let most = options.max_operators;
     // Where doubles are computed on integers, these are much cheaper.
     if options.emulated().f64 && !targets.are_open() && !options.speculation.recursion {
         slice = slice.with_quick_phases();
     }
     if let Share::Called { .. } = options.share
-        && !targets.are_open()
-        && targets.assumption().is_none()
+        && targets.may_share()
         && let Some(shared) = passes::share::share(&mut slice, function, targets, options)?
     {
-        let passes::share::Shared { kernel, dynamic, unplaced } = shared;
-        return Ok(Inlined { kernel, known_functions: slice.into_relied_on(), dynamic, unplaced, less_deep: None });
+        let passes::share::Shared { kernel, dynamic, unplaced, frames } = shared;
+        let known_functions = slice.into_relied_on();
+        return Ok(Inlined { kernel, known_functions, dynamic, unplaced, frames, less_deep: None });
     }
     if options.speculation.recursion {
-        let (kernel, less_deep) = passes::inline::inline_recursive(slice, function, targets, most, depth)?;
-        return Ok(Inlined { kernel, known_functions: none.clone(), dynamic: none, unplaced: 0, less_deep });
+        let (kernel, less_deep) = passes::inline::inline_recursive(slice, function, targets, most, depths)?;
+        let inlined = Inlined::all(kernel, BTreeSet::new());
+        return Ok(Inlined { less_deep, ..inlined });
     }
     let kernel = passes::inline::inline(&mut slice, function, targets, most)?;
-    let known_functions = slice.into_relied_on();
-    Ok(Inlined { kernel, known_functions, dynamic: none, unplaced: 0, less_deep: None })
+    Ok(Inlined::all(kernel, slice.into_relied_on()))
+}
+
+impl Inlined {
+    /// One in which no function is kept.
+    fn all(kernel: Function, known_functions: BTreeSet<u32>) -> Inlined {
+        let (dynamic, frames) = (BTreeSet::new(), BTreeMap::new());
+        Inlined { kernel, known_functions, dynamic, unplaced: 0, frames, less_deep: None }
+    }
 }
 
 /// The same for a shape with pointers, and the shape without those that the kernel may write.

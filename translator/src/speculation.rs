@@ -24,6 +24,10 @@ pub enum Assumption {
     Callees,
     /// Methods are those of objects that the kernel makes.
     Methods,
+    /// An access meets those of several places that it was seen to meet.
+    Places,
+    /// No call and no access is reached that was not seen to be.
+    Paths,
 }
 
 impl fmt::Display for Assumption {
@@ -35,6 +39,8 @@ impl fmt::Display for Assumption {
             Assumption::Apart => "what is copied lies apart from where it goes",
             Assumption::Callees => "indirect calls come to functions that can be lifted",
             Assumption::Methods => "methods are those of objects that the kernel makes",
+            Assumption::Places => "accesses are of buffers that a few iterations met there",
+            Assumption::Paths => "calls and accesses that a few iterations did not reach are not reached",
         })
     }
 }
@@ -54,6 +60,10 @@ pub struct Speculation {
     pub callees: bool,
     /// [`Assumption::Methods`]
     pub methods: bool,
+    /// [`Assumption::Places`]
+    pub places: bool,
+    /// [`Assumption::Paths`]
+    pub paths: bool,
 }
 
 impl Speculation {
@@ -63,7 +73,16 @@ impl Speculation {
     pub const ALL: Speculation = Speculation::all(true);
 
     const fn all(made: bool) -> Speculation {
-        Speculation { slots: made, aligned: made, recursion: made, apart: made, callees: made, methods: made }
+        Speculation {
+            slots: made,
+            aligned: made,
+            recursion: made,
+            apart: made,
+            callees: made,
+            methods: made,
+            places: made,
+            paths: made,
+        }
     }
 
     /// Whether it assumes anything.
@@ -80,6 +99,8 @@ impl Speculation {
             (self.apart, Assumption::Apart),
             (self.callees, Assumption::Callees),
             (self.methods, Assumption::Methods),
+            (self.places, Assumption::Places),
+            (self.paths, Assumption::Paths),
         ];
         all.into_iter().filter(|(made, _)| *made).map(|(_, assumption)| assumption).collect()
     }
@@ -105,6 +126,8 @@ impl Speculation {
             Assumption::Apart => &mut self.apart,
             Assumption::Callees => &mut self.callees,
             Assumption::Methods => &mut self.methods,
+            Assumption::Places => &mut self.places,
+            Assumption::Paths => &mut self.paths,
         }
     }
 }

@@ -214,7 +214,7 @@ fn check_places(simplified: &Simplified, shape: &Shape, options: &Options) -> Re
     if simplified.operators <= most.saturating_mul(LEFT_OF_PLACES) {
         return Ok(());
     }
-    match count_places(simplified, shape) {
+    match count_places(simplified, shape, options) {
         count if count <= most.saturating_mul(LEFT_OF_PLACES) => Ok(()),
         count => Err(too_many_accesses(count as usize, options, &simplified.kernel)),
     }

@@ -6,6 +6,7 @@
 //! all functions: up to the first call that came to another, both do the same, and so there is none.
 
 mod assumed;
+mod rehearsed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,6 +19,7 @@ use crate::simplified::{Simplified, simplified_calling, simplified_or_ask};
 use crate::speculation::Assumption;
 
 pub(crate) use assumed::{assume, guess};
+pub(crate) use rehearsed::rehearsed;
 
 /// Most times that a kernel is lifted: each finds calls behind those found before, or entries more.
 const MAX_ROUNDS: u32 = 40;
@@ -34,9 +36,22 @@ pub(crate) struct Targets {
     open: bool,
     /// That calls come to nothing else, and to functions that can be lifted, is assumed so.
     assumed: Option<Assumption>,
+    /// Whether what a call comes to is the same wherever its function is lifted.
+    everywhere: bool,
 }
 
 impl Targets {
+    /// Those that calls were seen to come to: others bail out.
+    fn seen(entries: &BTreeMap<Location, BTreeSet<u32>>) -> Targets {
+        let (known, assumed) = (Some(entries.clone()), Some(Assumption::Callees));
+        Targets { known, open: false, assumed, everywhere: true }
+    }
+
+    /// Whether functions may be kept once.
+    pub fn may_share(&self) -> bool {
+        !self.open && (self.everywhere || self.assumed.is_none())
+    }
+
     /// All that can be lifted: calls of other functions bail out.
     fn assumed() -> Targets {
         Targets { assumed: Some(Assumption::Callees), ..Targets::default() }
@@ -94,7 +109,7 @@ pub(crate) fn narrow(
     // What no element can be found by has no entry: such calls trap beyond the table.
     let size = shape.environment.tables.iter().map(Vec::len).max().unwrap_or(0) as u32;
     let assumed = guess.then_some(Assumption::Methods);
-    let mut targets = Targets { known: Some(BTreeMap::new()), open: true, assumed };
+    let mut targets = Targets { known: Some(BTreeMap::new()), open: true, assumed, everywhere: false };
     let mut left = MAX_LIFTED;
     for _ in 0..MAX_ROUNDS {
         let Ok(lifted) = simplified_calling(module, function, shape, options, &targets) else { return Err(refused) };

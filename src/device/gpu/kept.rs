@@ -8,7 +8,7 @@ use std::time::Duration;
 use rspirv::binary::{Consumer, ParseAction, parse_words};
 use serde::Serialize;
 use wavelift_translator as translator;
-use wavelift_translator::{Answer, Interface, Module, Options, Profile, Shape};
+use wavelift_translator::{Answer, Interface, Module, Options, Profile, Seen, Shape};
 
 use crate::device::gpu::Adapter;
 use crate::device::gpu::connection::Connection;
@@ -73,6 +73,16 @@ struct AnswerKey<'a> {
     may_ask: bool,
 }
 
+/// What is seen of a kernel is kept by.
+#[derive(Serialize)]
+struct SeenKey<'a> {
+    seen: &'a str,
+    translator: &'a str,
+    device: &'a str,
+    module: [u8; 32],
+    function: u32,
+}
+
 /// Everything that a pipeline depends on.
 #[derive(Serialize)]
 struct PipelineKey<'a> {
@@ -128,6 +138,27 @@ impl Kept {
             options,
             may_ask,
         })
+    }
+
+    /// The place of what was seen of a kernel. It is no answer that the translator gives, but a guess that the kernel's forms check.
+    fn seen_key(&self, module: &Module, function: u32) -> Key {
+        let module = *Key::of_bytes(module.bytes()).bytes();
+        Key::of(&SeenKey { seen: "seen", translator: translator::BUILD, device: &self.device, module, function })
+    }
+
+    /// What was seen of a kernel in some process before.
+    pub fn seen(&self, module: &Module, function: u32) -> Option<Seen> {
+        let key = self.seen_key(module, function);
+        let bytes = self.cache.get(Sort::Seen, &key)?;
+        let seen = postcard::from_bytes(&bytes);
+        seen.inspect_err(|why| self.cache.reject(Sort::Seen, &key, &why.to_string())).ok()
+    }
+
+    /// Keeps what was seen of a kernel.
+    pub fn keep_seen(&self, module: &Module, function: u32, seen: &Seen) {
+        if let Ok(bytes) = postcard::to_allocvec(seen) {
+            self.cache.put(Sort::Seen, &self.seen_key(module, function), &bytes);
+        }
     }
 
     /// The place of the answer to a question.

@@ -84,7 +84,9 @@ impl GpuContext {
             let outcome = self.launch_form(launch, &environment, &mut state, defer);
             match (outcome, bailed_out) {
                 (Err(LaunchError::Trap(trap)), _) if let Some(assumption) = trap.kind.bail_out() => {
-                    self.shared.kernels.note_broken(&launch.module, launch.function, assumption);
+                    if !self.see_again(launch, &environment, &mut state, trap.iteration) {
+                        self.shared.kernels.note_broken(&launch.module, launch.function, assumption);
+                    }
                     bailed_out = Some(trap);
                 }
                 (Ok(Launched::Done(times)), bailed_out) => {

@@ -1,5 +1,6 @@
 //! Linear memory on a GPU: the part that a launch can reach, as it is at the call.
 
+use wavelift_translator::ir::Const;
 use wavelift_translator::{Input, Interface, LINEAR, LaunchState, LinearReach, WINDOW_ALIGNMENT};
 
 use crate::device::gpu::connection::Connection;
@@ -104,6 +105,18 @@ impl<'a> CallerState<'a> {
         match self.caller.global(global) {
             Some(GlobalValue::I32(value)) => Some(value as u32),
             _ => None,
+        }
+    }
+
+    /// The value of a global; 0 of one of a reference type.
+    pub fn constant(&mut self, global: u32) -> Const {
+        match self.caller.global(global) {
+            Some(GlobalValue::I32(value)) => Const::I32(value as u32),
+            Some(GlobalValue::I64(value)) => Const::I64(value as u64),
+            Some(GlobalValue::F32(bits)) => Const::F32(bits),
+            Some(GlobalValue::F64(bits)) => Const::F64(bits),
+            Some(GlobalValue::V128(bits)) => Const::V128(bits.into()),
+            None => Const::I32(0),
         }
     }
 

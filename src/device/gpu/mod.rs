@@ -27,6 +27,7 @@ mod pools;
 mod probe;
 pub mod raw;
 mod recent;
+mod rehearsal;
 mod scratch;
 mod shader_module;
 mod speculation;

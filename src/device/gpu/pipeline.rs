@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use wavelift_translator as translator;
 use wavelift_translator::{
-    Answer, Assumption, Interface, Profile, Shader, Shape, Share, Source, Speculation, TRAP_BINDING, TrapSite,
+    Answer, Assumption, Interface, Profile, Seen, Shader, Shape, Share, Source, Speculation, TRAP_BINDING, TrapSite,
 };
 
 use crate::device::gpu::bindings;
@@ -224,8 +224,19 @@ struct Entry {
     lifting: Arc<OnceLock<Result<Lifting, LaunchError>>>,
 }
 
-/// What is left to assume of kernels, by module and function.
-type Broken = HashMap<(u64, u32), (Weak<GuestModule>, Speculation)>;
+/// What is known of a kernel that forms may assume something of.
+struct Experience {
+    module: Weak<GuestModule>,
+    /// What no launch has broken.
+    left: Speculation,
+    /// What its accesses were seen to do.
+    seen: Option<Arc<Seen>>,
+    /// How often more was seen of it.
+    again: u32,
+}
+
+/// How often more may be seen of a kernel, each time after a form of it was undone.
+const MOST_AGAIN: u32 = 3;
 
 /// All kernels that were lifted for one device.
 #[derive(Default)]
@@ -233,8 +244,8 @@ pub(crate) struct KernelCache {
     /// Where they are kept for later processes.
     kept: Option<Arc<Kept>>,
     entries: Mutex<HashMap<Key, Entry>>,
-    /// What may still be assumed of the kernels of which something did not hold, by module and function.
-    broken: Mutex<Broken>,
+    /// What is known of kernels that something was assumed of, by module and function.
+    experience: Mutex<HashMap<(u64, u32), Experience>>,
     pub changed: ChangedWords,
 }
 
@@ -283,16 +294,47 @@ impl KernelCache {
 
     /// What may be assumed of a kernel: what no launch has broken.
     pub fn speculation(&self, module: &GuestModule, function: u32) -> Speculation {
-        self.broken.lock().get(&(module.id, function)).map_or(Speculation::ALL, |(_, left)| *left)
+        self.experience.lock().get(&(module.id, function)).map_or(Speculation::ALL, |known| known.left)
     }
 
     /// Notes that something does not hold of a kernel.
     pub fn note_broken(&self, module: &Arc<GuestModule>, function: u32, assumption: Assumption) {
-        let mut broken = self.broken.lock();
-        broken.retain(|_, (module, _)| module.strong_count() > 0);
-        let fresh = || (Arc::downgrade(module), Speculation::ALL);
-        let (_, left) = broken.entry((module.id, function)).or_insert_with(fresh);
-        *left = left.without(assumption);
+        self.note(module, function, |known| known.left = known.left.without(assumption));
+    }
+
+    /// What accesses of a kernel were seen to do, in this process or before.
+    pub fn seen(&self, module: &Arc<GuestModule>, function: u32) -> Option<Arc<Seen>> {
+        let known = || self.experience.lock().get(&(module.id, function))?.seen.clone();
+        known().or_else(|| {
+            let seen = Arc::new(self.kept.as_ref()?.seen(&module.wasm, function)?);
+            self.note(module, function, |known| known.seen = Some(seen.clone()));
+            Some(seen)
+        })
+    }
+
+    /// Whether more may be seen of a kernel of which a form was undone.
+    pub fn may_see_again(&self, module: &Arc<GuestModule>, function: u32) -> bool {
+        self.note(module, function, |known| {
+            known.again += 1;
+            known.seen.is_some() && known.again <= MOST_AGAIN
+        })
+    }
+
+    /// Notes what accesses of a kernel were seen to do.
+    pub fn note_seen(&self, module: &Arc<GuestModule>, function: u32, seen: Seen) -> Arc<Seen> {
+        if let Some(kept) = &self.kept {
+            kept.keep_seen(&module.wasm, function, &seen);
+        }
+        let seen = Arc::new(seen);
+        self.note(module, function, |known| known.seen = Some(seen.clone()));
+        seen
+    }
+
+    fn note<T>(&self, module: &Arc<GuestModule>, function: u32, note: impl FnOnce(&mut Experience) -> T) -> T {
+        let mut experience = self.experience.lock();
+        experience.retain(|_, known| known.module.strong_count() > 0);
+        let fresh = || Experience { module: Arc::downgrade(module), left: Speculation::ALL, seen: None, again: 0 };
+        note(experience.entry((module.id, function)).or_insert_with(fresh))
     }
 
     fn lifting(

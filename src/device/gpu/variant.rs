@@ -5,14 +5,15 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Instant;
 
 use wavelift_translator::layout::DATA;
 use wavelift_translator::passes::coarsen::LANES;
 use wavelift_translator::pointers::{LaunchMemory, Resolved};
 use wavelift_translator::speculation::{is_large, is_worth};
 use wavelift_translator::{
-    Coarsen, Environment, Flatten, Input, LINEAR, LaunchState, Layout, Options, RoundCount, Shape, Share, Speculate,
-    Speculation,
+    Assumption, Coarsen, Environment, Flatten, Input, LINEAR, LaunchState, Layout, Options, RoundCount, Seen, Shape,
+    Share, Speculate, Speculation,
 };
 
 use crate::device::gpu::Shared;
@@ -116,29 +117,73 @@ impl GpuContext {
     ) -> Result<Lifted, LaunchError> {
         let left = self.shared.kernels.speculation(&launch.module, launch.function);
         let (speculate, options) = (self.shared.speculate, self.shared.options);
-        let mut form = |options: Options| self.lifted_knowing(launch, environment, state, connection, options);
-        let exact = match speculate {
-            Speculate::Always if left.any() => return form(Options { speculation: left, ..options }),
-            _ => form(options),
-        };
+        if speculate == Speculate::Always && left.any() {
+            let options = Options { speculation: left, ..options };
+            return self.lifted_knowing(launch, environment, state, connection, options);
+        }
+        let started = Instant::now();
+        let exact = self.lifted_knowing(launch, environment, state, connection, options);
         if speculate != Speculate::Auto || !left.any() {
             return exact;
         }
-        let accesses = match &exact {
+        match &exact {
             Ok(lifted) if !is_large(lifted.kernel.shader.accesses, &options) => return exact,
-            Ok(lifted) => lifted.kernel.shader.accesses,
-            Err(LaunchError::Unsupported(_)) => u32::MAX,
+            Ok(_) | Err(LaunchError::Unsupported(_)) => {}
             Err(_) => return exact,
-        };
+        }
+        let mut lifted = self.speculative(launch, environment, state, connection, exact)?;
+        // Those that were refused took time, too.
+        if lifted.lift.lifted || lifted.lift.found {
+            lifted.lift.took = started.elapsed();
+        }
+        Ok(lifted)
+    }
+
+    /// A speculative form, in place of an exact one that is large, or refused, if there is a smaller one.
+    fn speculative(
+        &mut self,
+        launch: &Launch,
+        environment: &Environment,
+        state: &mut CallerState<'_>,
+        connection: &Connection,
+        exact: Result<Lifted, LaunchError>,
+    ) -> Result<Lifted, LaunchError> {
+        let options = self.shared.options;
+        let accesses = exact.as_ref().map_or(u32::MAX, |lifted| lifted.kernel.shader.accesses);
         // Where functions are kept once in the exact form, this needs it, too.
         let share = exact.as_ref().map_or(options.share, |lifted| match lifted.kernel.shader.share {
             Share::Never => options.share,
             share => share,
         });
-        match form(Options { speculation: left, share, ..options }) {
-            Ok(speculative) if is_worth(speculative.kernel.shader.accesses, accesses) => Ok(speculative),
-            _ => exact,
+        let seen = self.seen(launch, environment, state, connection);
+        // A rehearsal may have shown that something does not hold.
+        let left = self.shared.kernels.speculation(&launch.module, launch.function);
+        let may_cut = left.paths && seen.as_deref().is_some_and(Seen::is_whole);
+        let environment = Environment { seen, ..environment.clone() };
+        let whole = left.without(Assumption::Paths);
+        // What was not reached is left out where the kernel is large still, or where what is in it can't be lifted: then no form
+        // that has more in it can be.
+        let forms = match (&exact, may_cut) {
+            (Err(_), true) => vec![left],
+            (Ok(_), true) => vec![whole, left],
+            (_, false) => vec![whole],
+        };
+        let mut best = (exact, accesses);
+        for speculation in forms.into_iter().filter(|form| form.any()) {
+            if !is_large(best.1, &options) {
+                break;
+            }
+            let options = Options { speculation, share, ..options };
+            match self.lifted_knowing(launch, &environment, state, connection, options) {
+                Ok(form) if is_worth(form.kernel.shader.accesses, best.1) => {
+                    let accesses = form.kernel.shader.accesses;
+                    best = (Ok(form), accesses);
+                }
+                Err(refused @ LaunchError::Unsupported(_)) if best.0.is_err() && may_cut => best.0 = Err(refused),
+                _ => {}
+            }
         }
+        best.0
     }
 
     /// The kernel for this launch, lifted as these options say, and what is known of the module's data.

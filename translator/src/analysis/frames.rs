@@ -1,11 +1,13 @@
 //! The frames of a kernel on the shadow stack: how far below the stack pointer it goes.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::alignment::{STACK_ALIGNMENT_BITS, alignment};
 use super::dataflow;
 use super::stack_offsets::{StackOffsets, stack_offsets};
 use crate::ir::{Function, Op, StmtKind, Type, Value, WasmOp};
+use crate::seen::Observed;
 
 /// Bytes of the stack, by distance from the stack pointer: the first, and the end.
 pub type Span = (i64, i64);
@@ -55,6 +57,8 @@ pub struct Frames {
     /// What accesses of the stack are checked for, in a form that assumes
     /// [`Assumption::Slots`](crate::Assumption::Slots).
     pub guards: Option<Guards>,
+    /// What accesses were seen to do in a rehearsal.
+    pub(crate) observed: Option<Arc<Observed>>,
 }
 
 /// Bytes for all frames of a size that is not known beforehand.

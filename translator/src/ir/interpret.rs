@@ -21,6 +21,18 @@ pub const MAX_CALLS: usize = 1000;
 
 /// The memory that kernels reach, by address (Wasm's form) and by word of a slot (lowered form).
 pub trait Memory {
+    /// Says that a call is reached, or an operator that the following accesses are of.
+    fn reach(&mut self, _at: Location) {}
+
+    /// Says which entry of its table an indirect call has.
+    fn dispatch(&mut self, _at: Location, _entry: u32) {}
+
+    /// Says that a function is called, with the globals' values.
+    fn enter(&mut self, _function: u32, _globals: &[Const]) {}
+
+    /// Says that it returned.
+    fn leave(&mut self) {}
+
     /// Reads `out.len()` bytes at an effective address, which may lie beyond 2^32.
     ///
     /// # Errors
@@ -223,6 +235,17 @@ pub fn run<'f>(
     memory: &mut dyn Memory,
     resolve_call: &dyn Fn(u32) -> Option<&'f Function>,
 ) -> Result<Vec<Const>, Stop> {
+    run_within(function, args, invocation, memory, resolve_call).0
+}
+
+/// The same; and the fuel that is left.
+pub(crate) fn run_within<'f>(
+    function: &'f Function,
+    args: &[Const],
+    invocation: &Invocation<'_>,
+    memory: &mut dyn Memory,
+    resolve_call: &dyn Fn(u32) -> Option<&'f Function>,
+) -> (Result<Vec<Const>, Stop>, u64) {
     let mut machine = Machine {
         memory,
         resolve_call,
@@ -238,23 +261,8 @@ pub fn run<'f>(
         calls: Vec::new(),
         carried: args.to_vec(),
     };
-    let mut frame = machine.begin(function)?;
-    loop {
-        let Some(cursor) = frame.cursors.last_mut() else { return Err(undefined("a region without an owner ended")) };
-        if let Some(stmt) = cursor.region.stmts.get(cursor.next) {
-            cursor.next += 1;
-            machine.step(&mut frame, stmt)?;
-        } else if machine.exit(&mut frame)? {
-            // The frame returned; its results are carried to the caller.
-            match machine.calls.pop() {
-                None => return Ok(machine.carried),
-                Some(caller) => {
-                    frame = caller;
-                    machine.deliver(&mut frame)?;
-                }
-            }
-        }
-    }
+    let outcome = machine.run(function).map(|()| std::mem::take(&mut machine.carried));
+    (outcome, machine.fuel)
 }
 
 fn undefined(what: impl Into<String>) -> Stop {
@@ -329,6 +337,30 @@ struct Machine<'m, 'f> {
 }
 
 impl<'f> Machine<'_, 'f> {
+    /// Runs a function whose arguments are carried, and carries its results then.
+    fn run(&mut self, function: &'f Function) -> Result<(), Stop> {
+        let mut frame = self.begin(function)?;
+        loop {
+            let Some(cursor) = frame.cursors.last_mut() else {
+                return Err(undefined("a region without an owner ended"));
+            };
+            if let Some(stmt) = cursor.region.stmts.get(cursor.next) {
+                cursor.next += 1;
+                self.step(&mut frame, stmt)?;
+            } else if self.exit(&mut frame)? {
+                // The frame returned; its results are carried to the caller.
+                match self.calls.pop() {
+                    None => return Ok(()),
+                    Some(caller) => {
+                        frame = caller;
+                        self.memory.leave();
+                        self.deliver(&mut frame)?;
+                    }
+                }
+            }
+        }
+    }
+
     /// A frame of a function whose arguments are carried.
     fn begin(&mut self, function: &'f Function) -> Result<Frame<'f>, Stop> {
         let values = function.values.iter().map(|ty| Const::zero(*ty)).collect();
@@ -366,6 +398,7 @@ impl<'f> Machine<'_, 'f> {
         self.carry(frame, args);
         let inner = self.begin(callee)?;
         self.calls.push(std::mem::replace(frame, inner));
+        self.memory.enter(callee.index, &self.globals);
         Ok(())
     }
 
@@ -391,16 +424,19 @@ impl<'f> Machine<'_, 'f> {
                 }
             }
             StmtKind::Call { callee, args, .. } => {
+                self.memory.reach(stmt.at);
                 let callee = (self.resolve_call)(*callee)
                     .ok_or_else(|| undefined(format!("function {callee} was called, which is not there")))?;
                 self.call(frame, callee, args, stmt.at)?;
             }
             StmtKind::CallIndirect { table, args, results } => {
+                self.memory.reach(stmt.at);
                 let trap = |kind| Stop::Trap { kind, at: stmt.at };
                 let (entry, args) = args.split_last().ok_or_else(|| undefined("an indirect call has no entry"))?;
                 let Const::I32(index) = frame.get(*entry) else {
                     return Err(undefined(format!("{entry} is no entry of a table")));
                 };
+                self.memory.dispatch(stmt.at, index);
                 let callee = self.entry(*table, index).map_err(trap)?;
                 let fits = |f: &&Function| f.has_type(frame.function, args, results);
                 let callee = (self.resolve_call)(callee).filter(fits);
@@ -473,6 +509,9 @@ impl<'f> Machine<'_, 'f> {
             *operand = frame.get(*arg);
         }
         let trap = |kind| Stop::Trap { kind, at };
+        if !matches!(op, Op::Wasm(_) | Op::Const(_) | Op::Low(_)) {
+            self.memory.reach(at);
+        }
         match (op, &*operands) {
             (Op::Const(value), []) => Ok(Some(*value)),
             (Op::Load(access), [Const::I32(address)]) => Ok(Some(self.load(access, *address)?.map_err(trap)?)),

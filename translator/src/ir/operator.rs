@@ -355,6 +355,11 @@ impl Op {
         }
     }
 
+    /// Whether it fills, copies or initialises a range of memory.
+    pub fn is_bulk(&self) -> bool {
+        matches!(self, Op::MemoryFill | Op::MemoryCopy | Op::MemoryCopyApart | Op::MemoryInit(_))
+    }
+
     /// Whether that access may change what is in memory: the operands behind the address may come to lie there.
     pub fn stores(&self) -> bool {
         match self {

@@ -18,6 +18,8 @@ mod memory;
 mod significand;
 mod store;
 
+use std::sync::Arc;
+
 use crate::analysis::alignment::{Alignment, alignment};
 use crate::analysis::dataflow;
 use crate::analysis::fitting::fitting;
@@ -33,6 +35,7 @@ use crate::module::{ConstInit, Module};
 use crate::options::{FloatMode, Input, Options, Profile, Shape, immediate};
 use crate::passes::rebase::rebase;
 use crate::passes::stack_slots::unproved;
+use crate::seen::Observed;
 use crate::work;
 
 use control::Uses;
@@ -71,6 +74,8 @@ pub fn lower(
         options,
         roots,
         guard,
+        observed: frames.observed,
+        stores: false,
         stack: Stack { pointer: frames.stack_pointer, offsets, depth },
         alignment,
         constants: constants.iter().enumerate().filter_map(known).collect(),
@@ -142,6 +147,10 @@ struct Lowerer<'a> {
     roots: Roots,
     /// What a speculative form checks of accesses of the stack.
     guard: Option<StackGuard>,
+    /// What accesses were seen to do.
+    observed: Option<Arc<Observed>>,
+    /// Whether the access that is being lowered stores.
+    stores: bool,
     stack: Stack,
     alignment: Alignment,
     function: Function,

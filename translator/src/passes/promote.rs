@@ -5,7 +5,7 @@
 //! invocation leaves in it is dropped. Numbers beyond the module's globals are *cells* that start as zero, which
 //! other passes make for what they want to be values (see [`stack_slots`](super::stack_slots)).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use crate::hash::{HashMap, HashMapExt};
@@ -14,6 +14,11 @@ use crate::ir::{Const, Exit, Function, Label, Op, RegionId, Stmt, StmtKind, Type
 
 /// Promotes the globals that are set, and all numbered from `first_cell` on. Gives those that were set, with the values.
 pub fn promote(function: &mut Function, first_cell: u32) -> Vec<(u32, Value)> {
+    promote_from(function, first_cell, &BTreeSet::new())
+}
+
+/// The same; these cells are read before they are set.
+pub fn promote_from(function: &mut Function, first_cell: u32, read: &BTreeSet<u32>) -> Vec<(u32, Value)> {
     let globals = promoted(function, first_cell);
     if globals.is_empty() {
         return Vec::new();
@@ -26,7 +31,7 @@ pub fn promote(function: &mut Function, first_cell: u32) -> Vec<(u32, Value)> {
         let op = match (*global < first_cell, *ty) {
             (true, _) => Op::GlobalGet(*global),
             // One of a function that is kept once is not set before that is called.
-            (false, Type::I32) if function.states.is_some() => Op::Undefined,
+            (false, Type::I32) if function.states.is_some() && !read.contains(global) => Op::Undefined,
             (false, ty) => Op::Const(Const::zero(ty)),
         };
         initial.push(list.op(function, op, &[], *ty));

@@ -43,6 +43,8 @@ pub(crate) struct Shared {
     pub dynamic: BTreeSet<u32>,
     /// Bytes of the stack that frames take that lie at no known distance from the stack pointer.
     pub unplaced: u32,
+    /// Where the frame of each function that is kept begins, by distance from the stack pointer at the launch, if that is known.
+    pub frames: BTreeMap<u32, Option<i64>>,
 }
 
 /// The shared form of a kernel; `None` where no function is to be kept.
@@ -69,7 +71,8 @@ pub(crate) fn share(
     let threaded = globals::thread(&mut parts, &order, module);
     let parts: Vec<Function> = order.iter().filter_map(|function| parts.remove(function)).collect();
     let kernel = states::combine(&parts)?;
-    Ok(Some(Shared { kernel, dynamic: threaded.dynamic, unplaced: threaded.unplaced }))
+    let globals::Threaded { dynamic, unplaced, frames } = threaded;
+    Ok(Some(Shared { kernel, dynamic, unplaced, frames }))
 }
 
 /// The kernel and the functions that are kept, with all else inlined. A number that all callers pass is one in the function:

@@ -22,12 +22,14 @@ use crate::analysis::frames::{Guards, Span, meet};
 use crate::analysis::ranges;
 use crate::analysis::roots::{Root, roots};
 use crate::analysis::stack_offsets::{StackOffsets, stack_offsets};
+use crate::error::Location;
 use crate::ir::builder::ListBuilder;
 use crate::ir::operator::MemoryAccess;
 use crate::ir::{Const, Function, Op, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 use crate::options::Shape;
 use crate::passes::share::settle::settle;
 use crate::passes::{dead_code, promote, simplify};
+use crate::seen::{Accessed, Observed};
 
 use objects::Variables;
 
@@ -46,13 +48,13 @@ const MAX_PROVED: i64 = 32;
 const MAX_GUESSES: u32 = 16;
 
 /// Promotes what can be promoted; `first_cell` is a number beyond the module's globals. A speculative form promotes what no
-/// access is likely to meet, and gives what accesses are to be checked for where some may.
-pub fn promote_slots(
+/// access is likely to meet, nor was seen to, and gives what accesses are to be checked for where some may.
+pub(crate) fn promote_slots(
     function: &mut Function,
     shape: &Shape,
-    stack_pointer: u32,
-    first_cell: u32,
+    (stack_pointer, first_cell): (u32, u32),
     speculates: bool,
+    seen: Option<&Observed>,
 ) -> Option<Guards> {
     let rounds = if speculates { MAX_ROUNDS_SPECULATIVE } else { MAX_ROUNDS };
     let mut plan = Plan {
@@ -83,7 +85,13 @@ pub fn promote_slots(
         }
         if met.is_unbounded || spans.len() < known {
             let variables = variables.as_ref()?;
-            let objects = variables.objects(&form, &stack_offsets(&form, stack_pointer));
+            let mut objects = variables.objects(&form, &stack_offsets(&form, stack_pointer));
+            if let Some(seen) = seen {
+                computed(&form, shape, stack_pointer, |at, _, _, _| {
+                    let both = [false, true].into_iter().filter_map(|stores| seen.of(at, stores));
+                    objects.extend(both.flat_map(Accessed::near));
+                });
+            }
             let missed = objects.iter().any(|span| done.iter().any(|known| meet(*known, *span)));
             if missed && best.is_some() {
                 break;
@@ -115,7 +123,7 @@ pub fn promote_slots(
 /// promoted.
 pub fn unproved(function: &Function, shape: &Shape, stack_pointer: u32, done: &[Span]) -> HashSet<(Value, u32, u32)> {
     let mut found = HashSet::new();
-    computed(function, shape, stack_pointer, |access, address, span| {
+    computed(function, shape, stack_pointer, |_, access, address, span| {
         if span.is_none_or(|span| done.iter().any(|known| meet(*known, span))) {
             found.insert((address, access.offset, access.bytes));
         }
@@ -188,8 +196,10 @@ impl Plan {
                 break;
             }
             done.extend(groups.iter().map(|(start, group)| (*start, group.end)));
-            Rewriter { offsets: &offsets, groups: &groups, first_cell: self.first_cell }.run(&mut promoted);
-            promote::promote(&mut promoted, self.first_cell);
+            let mut rewriter =
+                Rewriter { offsets: &offsets, groups: &groups, first_cell: self.first_cell, read: BTreeSet::new() };
+            rewriter.run(&mut promoted);
+            promote::promote_from(&mut promoted, self.first_cell, &rewriter.read);
             settle(&mut promoted);
             simplify::simplify(&mut promoted);
             dead_code::remove(&mut promoted);
@@ -219,7 +229,7 @@ struct Met {
 
 fn met(function: &Function, shape: &Shape, stack_pointer: u32, done: &[Span]) -> Met {
     let mut met = Met::default();
-    computed(function, shape, stack_pointer, |_, _, span| match span {
+    computed(function, shape, stack_pointer, |_, _, _, span| match span {
         Some(span) if done.iter().any(|known| meet(*known, span)) => _ = met.spans.insert(span),
         Some(_) => {}
         None => met.is_unbounded = true,
@@ -227,13 +237,13 @@ fn met(function: &Function, shape: &Shape, stack_pointer: u32, done: &[Span]) ->
     met
 }
 
-/// Goes through the accesses that may be of the private stack, at no constant distance: with the address, and the bytes in
-/// which it lies if that is known.
+/// Goes through the accesses that may be of the private stack, at no constant distance: with the place in the code, the address,
+/// and the bytes in which it lies if that is known.
 fn computed(
     function: &Function,
     shape: &Shape,
     stack_pointer: u32,
-    mut note: impl FnMut(&MemoryAccess, Value, Option<Span>),
+    mut note: impl FnMut(Location, &MemoryAccess, Value, Option<Span>),
 ) {
     let roots = roots(function, shape, Some(stack_pointer));
     let offsets = stack_offsets(function, stack_pointer);
@@ -244,7 +254,7 @@ fn computed(
             match roots.root_of(address) {
                 Root::Stack if offsets.of(address).is_none() => {}
                 Root::Among(set) if set.has_stack() => {
-                    note(&access, address, None);
+                    note(stmt.at, &access, address, None);
                     continue;
                 }
                 _ => continue,
@@ -253,7 +263,7 @@ fn computed(
             let Some(range) = ranges.at(id, number) else { continue };
             let offset = i64::from(access.offset);
             let span = (range.low + offset, range.high + offset + i64::from(access.bytes));
-            note(&access, address, (range.stack && range.is_bounded()).then_some(span));
+            note(stmt.at, &access, address, (range.stack && range.is_bounded()).then_some(span));
         }
     }
 }
@@ -348,10 +358,12 @@ struct Rewriter<'a> {
     offsets: &'a StackOffsets,
     groups: &'a BTreeMap<i64, Group>,
     first_cell: u32,
+    /// The cells of which parts are stored: what is kept of them may never have been set.
+    read: BTreeSet<u32>,
 }
 
 impl Rewriter<'_> {
-    fn run(&self, function: &mut Function) {
+    fn run(&mut self, function: &mut Function) {
         for id in 0..function.regions.len() as u32 {
             let id = RegionId(id);
             let stmts = std::mem::take(&mut function.region_mut(id).stmts);
@@ -364,7 +376,7 @@ impl Rewriter<'_> {
         }
     }
 
-    fn stmt(&self, function: &mut Function, list: &mut ListBuilder, stmt: Stmt) {
+    fn stmt(&mut self, function: &mut Function, list: &mut ListBuilder, stmt: Stmt) {
         if let StmtKind::Op { op: Op::Load(access) | Op::Store(access), args, result } = &stmt.kind
             && let Some(at) = place(self.offsets, access, args[0])
             && let Some((start, group)) = self.groups.range(..=at).next_back()
@@ -377,6 +389,9 @@ impl Rewriter<'_> {
                     from_bits(function, list, access, bits, *result);
                 }
                 None => {
+                    if cells.stores_part(access) {
+                        self.read.insert(cells.cell(cells.word()));
+                    }
                     let bits = to_bits(function, list, access, args[1]);
                     cells.store(function, list, access, bits);
                 }
@@ -401,6 +416,16 @@ impl Cells {
         self.first.wrapping_add(at.unsigned_abs() as u32)
     }
 
+    /// The distance of the word in which the access begins.
+    fn word(&self) -> i64 {
+        self.at - self.at.rem_euclid(4)
+    }
+
+    /// Whether a store changes a part of a cell.
+    fn stores_part(&self, access: &MemoryAccess) -> bool {
+        self.group.form == Form::Words && access.bytes < 4
+    }
+
     fn get(&self, function: &mut Function, list: &mut ListBuilder, at: i64, ty: Type) -> Value {
         list.op(function, Op::GlobalGet(self.cell(at)), &[], ty)
     }
@@ -414,7 +439,7 @@ impl Cells {
         if self.group.form != Form::Words {
             return self.get(function, list, self.start, bits_type(access));
         }
-        let word = self.at - self.at.rem_euclid(4);
+        let word = self.word();
         let low = self.get(function, list, word, Type::I32);
         if access.bytes == 8 {
             let high = self.get(function, list, word + 4, Type::I32);
@@ -437,7 +462,7 @@ impl Cells {
         if self.group.form != Form::Words {
             return self.set(list, self.start, bits);
         }
-        let word = self.at - self.at.rem_euclid(4);
+        let word = self.word();
         if access.bytes == 8 {
             let low = list.wasm(function, WasmOp::I32WrapI64, &[bits]);
             let amount = list.constant(function, Const::I64(32));

@@ -14,10 +14,12 @@
 use super::{Narrowed, Targets, narrow};
 use crate::analysis::dataflow::regions;
 use crate::analysis::roots::{Root, Roots, roots};
-use crate::error::{Error, Result, TrapKind};
+use crate::analysis::stack_offsets::stack_offsets;
+use crate::error::{Error, Location, Result, TrapKind};
 use crate::ir::{Exit, Function, RegionId, StmtKind, Value};
 use crate::module::Module;
-use crate::options::{Options, Shape};
+use crate::options::{LINEAR, Options, Shape};
+use crate::seen::Observed;
 use crate::simplified::{Simplified, simplified_calling};
 use crate::speculation::Assumption;
 
@@ -71,24 +73,37 @@ fn calls(kernel: &Function) -> bool {
     })
 }
 
-fn writes_linear_memory(lifted: &Simplified, shape: &Shape) -> bool {
-    let Simplified { kernel, frames, .. } = lifted;
-    let roots = roots(kernel, shape, frames.stack_pointer);
-    (Stores { kernel, roots }).are_in(kernel.body)
+pub(super) fn writes_linear_memory(lifted: &Simplified, shape: &Shape) -> bool {
+    (Stores::new(lifted, shape, None)).are_in(lifted.kernel.body)
+}
+
+/// The same of a form that bails out where a store is not of the places that it was seen to be of.
+pub(super) fn writes_linear_memory_seen(lifted: &Simplified, shape: &Shape) -> bool {
+    (Stores::new(lifted, shape, lifted.frames.observed.as_deref())).are_in(lifted.kernel.body)
 }
 
 /// The stores of a kernel to linear memory.
 struct Stores<'k> {
     kernel: &'k Function,
     roots: Roots,
+    observed: Option<&'k Observed>,
+    /// Bytes of the private stack.
+    depth: u32,
 }
 
-impl Stores<'_> {
+impl<'k> Stores<'k> {
+    fn new(lifted: &'k Simplified, shape: &Shape, observed: Option<&'k Observed>) -> Self {
+        let Simplified { kernel, frames, .. } = lifted;
+        let offsets = frames.stack_pointer.map(|pointer| stack_offsets(kernel, pointer));
+        let (roots, depth) = (roots(kernel, shape, frames.stack_pointer), frames.depth(kernel, offsets.as_ref()));
+        Stores { kernel, roots, observed, depth }
+    }
+
     /// Whether there is one in a region, but for those in what a call comes to that else bails out.
     fn are_in(&self, region: RegionId) -> bool {
         self.kernel.region(region).stmts.iter().any(|stmt| {
             if let StmtKind::Op { op, args, .. } = &stmt.kind {
-                return op.stores() && self.is_of_linear(args[0]);
+                return op.stores() && self.is_of_linear(args[0], stmt.at);
             }
             let regions = stmt.kind.regions();
             let is_call = regions.iter().any(|region| self.ends_in_bail_out(*region));
@@ -96,10 +111,13 @@ impl Stores<'_> {
         })
     }
 
-    fn is_of_linear(&self, address: Value) -> bool {
+    fn is_of_linear(&self, address: Value, at: Location) -> bool {
         match self.roots.root_of(address) {
             Root::Linear => true,
-            Root::Among(set) => set.has_linear(),
+            Root::Among(set) => {
+                let seen = self.observed.and_then(|observed| observed.of(at, true));
+                set.has_linear() && seen.is_none_or(|seen| seen.met_slot(LINEAR, self.depth))
+            }
             Root::Slot(_) | Root::Stack | Root::Unreached => false,
         }
     }

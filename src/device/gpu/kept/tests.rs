@@ -81,6 +81,24 @@ fn what_is_found_is_what_was_lifted() {
 }
 
 #[test]
+fn what_was_seen_of_a_kernel_is_found_by_a_later_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = KernelCache::new(Some(kept(folder.path(), "driver")));
+    assert!(first.seen(&module(KERNEL), 0).is_none());
+    let seen = first.note_seen(&module(KERNEL), 0, Seen::default());
+    let find = |driver: &str, module: Arc<GuestModule>, function| {
+        KernelCache::new(Some(kept(folder.path(), driver))).seen(&module, function)
+    };
+    assert_eq!(find("driver", module(KERNEL), 0), Some(seen));
+    assert_eq!(find("another driver", module(KERNEL), 0), None);
+    assert_eq!(find("driver", module(KERNEL), 1), None);
+    assert_eq!(find("driver", module(&KERNEL.replace("f32.div", "f32.mul")), 0), None);
+    let cache = kept(folder.path(), "driver").cache;
+    cache.forge(|payload| payload.truncate(1)).unwrap();
+    assert_eq!(find("driver", module(KERNEL), 0), None, "what can't be read is as if it were not there");
+}
+
+#[test]
 fn refusals_are_kept_and_read_alike() {
     let folder = tempfile::tempdir().unwrap();
     let refused = "(func (param i32 i32 i32 i32 i32 i32 i32) (drop (memory.grow (i32.const 1))))";
@@ -156,6 +174,7 @@ fn variations() -> Vec<Variation> {
     add("another word", &|v| v.shape.environment.words = vec![(8, 2)]);
     add("known data", &|v| v.shape.environment.initial = Some(Vec::new()));
     add("changed word of data", &|v| v.shape.environment.initial = Some(vec![8]));
+    add("seen", &|v| v.shape.environment.seen = Some(Arc::default()));
     add("pointer", &|v| v.shape.pointers = vec![pointer(None)]);
     add("pointer's place", &|v| v.shape.pointers = vec![pointer(Some(target))]);
     add("parameter buffer", &|v| v.shape.layout.parameters = true);

@@ -37,6 +37,7 @@ impl Lowerer<'_> {
         result: Option<Value>,
     ) -> Result<Flow> {
         self.check_memory(access)?;
+        self.stores = op.stores();
         self.check_alignment(access, address);
         let mut act =
             |l: &mut Self, place| Ok(l.atomic_at(op, access, place, operands)?.into_iter().collect::<Vec<_>>());

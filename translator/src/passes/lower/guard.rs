@@ -4,10 +4,12 @@
 use std::collections::HashSet;
 
 use super::Lowerer;
+use super::memory::Space;
 use crate::analysis::frames::{Guards, Span, meet};
 use crate::error::TrapKind;
 use crate::ir::operator::MemoryAccess;
 use crate::ir::{Const, LowOp, Type, Value};
+use crate::seen::Accessed;
 use crate::speculation::Assumption;
 
 /// What accesses of the stack are checked for.
@@ -50,6 +52,21 @@ impl Lowerer<'_> {
         self.trap_if(bad, TrapKind::BailedOut(Assumption::Slots));
     }
 
+    /// Of the spaces that an access may be of, those that it was seen to meet; all if it was not seen to meet any.
+    pub(super) fn spaces_met(&self, spaces: &[Space]) -> Option<Vec<Space>> {
+        if !self.options.speculation.places {
+            return None;
+        }
+        let seen = self.observed.as_deref()?.of(self.list.at, self.stores)?;
+        let depth = self.stack.depth;
+        let is_met = |space: &&Space| match space {
+            Space::Slot(slot) => seen.met_slot(*slot, depth),
+            Space::Stack => seen.met_stack(depth),
+        };
+        let met: Vec<Space> = spaces.iter().filter(is_met).copied().collect();
+        (!met.is_empty() && met.len() < spaces.len()).then_some(met)
+    }
+
     /// Whether an offset is in none of the ranges.
     fn is_outside(&mut self, offset: Value, ranges: &[(u32, u32)]) -> Value {
         let mut outside = None;
@@ -72,7 +89,8 @@ impl Lowerer<'_> {
     /// the zeroes that are known then.
     pub(super) fn guard_alignment(&mut self, access: MemoryAccess, effective: Value, zeros: u32) -> u32 {
         let needed = access.bytes.trailing_zeros().min(2);
-        if !self.options.speculation.aligned || zeros >= needed {
+        let seen = || self.observed.as_deref().and_then(|seen| seen.of(self.list.at, self.stores));
+        if !self.options.speculation.aligned || zeros >= needed || seen().is_some_and(Accessed::is_unaligned) {
             return zeros;
         }
         let low = self.op_with_int(LowOp::And, effective, (1 << needed) - 1);

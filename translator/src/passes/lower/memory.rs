@@ -51,6 +51,7 @@ type Resolved = Result<Place, TrapKind>;
 impl Lowerer<'_> {
     pub(super) fn load(&mut self, access: MemoryAccess, address: Address, result: Option<Value>) -> Result<Flow> {
         self.check_memory(access)?;
+        self.stores = false;
         let value = match self.roots.root_of(address.original) {
             Root::Among(set) => match self.several(set, access, address, false)? {
                 Ok(places) => self.at_one_of(access, places, &mut |l, place| Ok(vec![l.load_at(access, place)]))?[0],
@@ -69,6 +70,7 @@ impl Lowerer<'_> {
 
     pub(super) fn store(&mut self, access: MemoryAccess, address: Address, value: Value) -> Result<Flow> {
         self.check_memory(access)?;
+        self.stores = true;
         match self.roots.root_of(address.original) {
             Root::Slot(slot) if !self.is_writable(slot) => return Ok(Flow::Traps(TrapKind::OutOfBounds)),
             Root::Among(set) => match self.several(set, access, address, true)? {
@@ -256,10 +258,13 @@ impl Lowerer<'_> {
             spaces.push(Space::Slot(LINEAR));
         }
         if spaces.is_empty() {
-            Ok(Err(TrapKind::OutOfBounds))
-        } else {
-            Ok(Ok(Several { spaces, original: address.original, effective, zeros }))
+            return Ok(Err(TrapKind::OutOfBounds));
         }
+        let (spaces, elsewhere) = match self.spaces_met(&spaces) {
+            Some(met) => (met, TrapKind::BailedOut(Assumption::Places)),
+            None => (spaces, TrapKind::OutOfBounds),
+        };
+        Ok(Ok(Several { spaces, original: address.original, effective, zeros, elsewhere }))
     }
 
     /// The place in a space, and whether the address is not in it.
@@ -302,7 +307,7 @@ impl Lowerer<'_> {
         let (place, beyond) = self.candidate(access, &several, space)?;
         let original = several.original;
         let Some(rest) = rest else {
-            self.trap_if(beyond, TrapKind::OutOfBounds);
+            self.trap_if(beyond, several.elsewhere);
             self.guard_place(access, original, place);
             return act(self, place);
         };
@@ -480,6 +485,8 @@ pub(super) struct Several {
     effective: Value,
     /// Low bits of it that are known to be zero.
     zeros: u32,
+    /// How the invocation ends where it is in none of them.
+    elsewhere: TrapKind,
 }
 
 impl Several {

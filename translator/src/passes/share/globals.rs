@@ -33,6 +33,8 @@ pub struct Threaded {
     pub dynamic: BTreeSet<u32>,
     /// Bytes of all frames together that have no places.
     pub unplaced: u32,
+    /// Where each function's frame begins, by distance from the stack pointer at the launch, if that is known.
+    pub frames: BTreeMap<u32, Option<i64>>,
 }
 
 /// What a function takes of globals, behind its parameters, and gives, behind its results.
@@ -64,6 +66,11 @@ pub fn thread(parts: &mut BTreeMap<u32, Function>, callers_first: &[u32], module
     let pointer = module.stack_pointer();
     let placed = pointer.and_then(|pointer| Some((pointer, threader.places(parts, callers_first, pointer)?)));
     let known = threader.known(parts, callers_first, placed);
+    if let Some(pointer) = pointer {
+        let distance = |function: &u32| known.get(&(*function, pointer)).map(|distance| i64::from(*distance as i32));
+        let frames = callers_first.iter().skip(1).map(|function| (*function, distance(function)));
+        threader.threaded.frames = frames.collect();
+    }
     for part in parts.values_mut() {
         threader.enter(part, &known, part.index == callers_first[0]);
     }

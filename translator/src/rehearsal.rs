@@ -1,0 +1,279 @@
+//! Rehearsals: some invocations of a launch are interpreted before its kernel is lifted, to see what its accesses of memory do.
+//!
+//! Speculative forms are lifted by what was seen ([`Seen`]), and check it. Nothing of a rehearsal is left but that: what an
+//! invocation stores goes to a copy that is its own.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+
+use crate::error::{Location, TrapKind};
+use crate::frontend::{self, Known};
+use crate::ir::interpret::{self, Invocation, Memory, Stop};
+use crate::ir::{Const, Function, StmtKind};
+use crate::module::Module;
+use crate::options::{Environment, LINEAR, Options};
+use crate::seen::{NEAR, Seen};
+use crate::speculation::Assumption;
+
+/// Loop iterations and calls of all invocations together. They take some tenths of a second.
+const FUEL: u64 = 200_000;
+/// The same of one invocation.
+const FUEL_OF_ONE: u64 = 50_000;
+
+/// What a launch gives to its invocations.
+pub struct Given<'a> {
+    /// The kernel's arguments behind the iteration id: iterations, block size, then each buffer's address and length.
+    pub arguments: &'a [u32],
+    /// The address, the size in bytes and the slot of each buffer.
+    pub buffers: &'a [(u32, u32, u32)],
+    /// The caller's globals; anything for those of reference types.
+    pub globals: &'a [Const],
+}
+
+/// The launch's memory, of which each invocation has a copy to itself.
+pub trait Contents {
+    /// Reads bytes at an address inside of linear memory or of a buffer; `None` ends the rehearsal of an invocation.
+    fn read(&mut self, address: u64, out: &mut [u8]) -> Option<()>;
+    /// Writes bytes there, which only this invocation sees.
+    fn write(&mut self, address: u64, data: &[u8]) -> Option<()>;
+    /// Size of linear memory in bytes.
+    fn size(&self) -> u64;
+    /// Another invocation begins.
+    fn next(&mut self);
+}
+
+/// The rehearsal of a kernel.
+pub struct Rehearsal<'m> {
+    module: &'m Module,
+    kernel: u32,
+    environment: &'m Environment,
+    functions: HashMap<u32, Function>,
+    fuel: u64,
+    seen: Seen,
+}
+
+impl<'m> Rehearsal<'m> {
+    /// One that has seen what another has, or nothing yet.
+    pub fn new(module: &'m Module, kernel: u32, environment: &'m Environment, seen: Option<Seen>) -> Self {
+        let seen = seen.unwrap_or_else(|| Seen::new(stack_pointer(module)));
+        let mut rehearsal = Rehearsal { module, kernel, environment, functions: HashMap::new(), fuel: FUEL, seen };
+        rehearsal.lift(kernel);
+        rehearsal
+    }
+
+    /// Lifts a function and those that it calls, as far as they can be lifted; says whether it can be.
+    fn lift(&mut self, function: u32) -> bool {
+        let (module, functions) = (self.module, &mut self.functions);
+        let lifted = crate::on_deep_stack(&Options::default(), || {
+            let mut tried = BTreeSet::new();
+            let mut todo = vec![function];
+            while let Some(function) = todo.pop() {
+                if functions.contains_key(&function) || !tried.insert(function) {
+                    continue;
+                }
+                let known = Known { libm: false, blocks: true, copies: true };
+                let Ok(lifted) = frontend::lift(module, function, known) else { continue };
+                let stmts = lifted.regions.iter().flat_map(|region| &region.stmts);
+                todo.extend(stmts.filter_map(|stmt| match &stmt.kind {
+                    StmtKind::Call { callee, .. } => Some(*callee),
+                    _ => None,
+                }));
+                functions.insert(function, lifted);
+            }
+            Ok(())
+        });
+        lifted.is_ok() && self.functions.contains_key(&function)
+    }
+
+    /// Whether there is time for another invocation.
+    pub fn goes_on(&self) -> bool {
+        self.fuel >= FUEL_OF_ONE
+    }
+
+    /// Rehearses an invocation. Gives what it found not to hold, and whether anything that it saw is news.
+    pub fn run(&mut self, given: &Given<'_>, iteration: u32, memory: &mut dyn Contents) -> (Option<Assumption>, bool) {
+        let mut news = false;
+        loop {
+            memory.next();
+            let missing = RefCell::new(None);
+            let stop = self.run_once(given, iteration, memory, &missing, &mut news);
+            // What an indirect call comes to is lifted when it first does.
+            if let Some(function) = missing.take()
+                && self.lift(function)
+            {
+                continue;
+            }
+            return match stop {
+                Some(Stop::Trap { kind, .. }) => (kind.bail_out(), news),
+                Some(_) => {
+                    self.seen.note_cut_short();
+                    (None, news)
+                }
+                None => (None, news),
+            };
+        }
+    }
+
+    fn run_once(
+        &mut self,
+        given: &Given<'_>,
+        iteration: u32,
+        memory: &mut dyn Contents,
+        missing: &RefCell<Option<u32>>,
+        news: &mut bool,
+    ) -> Option<Stop> {
+        let Rehearsal { module, kernel, environment, functions, fuel, seen } = self;
+        let data = module.data().into_iter().zip(0..);
+        let data = data.map(|(data, number)| if environment.dropped.contains(&number) { &[] } else { data });
+        let data: Vec<&[u8]> = data.collect();
+        let most = FUEL_OF_ONE.min(*fuel);
+        *fuel -= most;
+        let invocation = Invocation {
+            iteration,
+            globals: given.globals,
+            tables: &environment.tables,
+            data: &data,
+            fuel: most,
+            ..Invocation::default()
+        };
+        let mut args = vec![Const::I32(iteration)];
+        args.extend(given.arguments.iter().map(|argument| Const::I32(*argument)));
+        let pointer = seen.stack_pointer();
+        // As for shaders, it is a multiple of 16.
+        let top = value_of(pointer, given.globals).map_or(0, |value| u64::from(value & !15));
+        let mut watch = Watch {
+            contents: memory,
+            buffers: given.buffers,
+            pointer,
+            top,
+            at: Location::default(),
+            calls: Vec::new(),
+            seen,
+            news,
+        };
+        let resolve = |callee| {
+            let known = functions.get(&callee);
+            if known.is_none() {
+                missing.replace(Some(callee));
+            }
+            known
+        };
+        let kernel = functions.get(kernel)?;
+        let (outcome, left) = interpret::run_within(kernel, &args, &invocation, &mut watch, &resolve);
+        *fuel += left;
+        outcome.err()
+    }
+
+    /// What was seen.
+    pub fn into_seen(self) -> Seen {
+        self.seen
+    }
+}
+
+/// The global that is the stack pointer, if a module has one that may be it.
+fn stack_pointer(module: &Module) -> Option<u32> {
+    let candidates = || (0..module.globals().len() as u32).filter(|global| module.may_be_stack_pointer(*global));
+    let only = || candidates().next().filter(|_| candidates().count() == 1);
+    module.stack_pointer().or_else(only)
+}
+
+/// The value of an `i32` global.
+fn value_of(global: Option<u32>, globals: &[Const]) -> Option<u32> {
+    match globals.get(global? as usize) {
+        Some(Const::I32(value)) => Some(*value),
+        _ => None,
+    }
+}
+
+/// Memory that takes note of accesses.
+struct Watch<'a> {
+    contents: &'a mut dyn Contents,
+    buffers: &'a [(u32, u32, u32)],
+    /// The stack pointer's global.
+    pointer: Option<u32>,
+    /// The stack pointer at the launch; 0 if there is none.
+    top: u64,
+    /// The operator that accesses memory.
+    at: Location,
+    /// The functions in the midst of which it stands, without the kernel, and the distance at which their frames begin.
+    calls: Vec<(u32, i64)>,
+    seen: &'a mut Seen,
+    news: &'a mut bool,
+}
+
+impl Watch<'_> {
+    /// The slot of an access that is allowed.
+    fn slot(&self, address: u64, bytes: usize) -> Option<u32> {
+        let within = |start: u64, size: u64| address >= start && address + bytes as u64 <= start + size;
+        if within(0, self.contents.size()) {
+            return Some(LINEAR);
+        }
+        let found = self.buffers.iter().find(|(start, size, _)| within((*start).into(), (*size).into()));
+        found.map(|(_, _, slot)| *slot)
+    }
+
+    fn note(&mut self, address: u64, bytes: usize, stores: bool) -> Result<(), TrapKind> {
+        let slot = self.slot(address, bytes).ok_or(TrapKind::OutOfBounds)?;
+        let aligned = address.is_multiple_of(if bytes < 4 { bytes as u64 } else { 4 });
+        let end = address + bytes as u64;
+        *self.news |= match slot {
+            LINEAR if address < self.top && end <= self.top && self.top - address <= NEAR => {
+                let distance = |address: u64| address as i64 - self.top as i64;
+                let (first, end) = (distance(address), distance(end));
+                let outside = self.calls.iter().rev().take_while(|(_, start)| *start <= first).count();
+                let frame = &self.calls[..self.calls.len() - outside];
+                self.seen.note_near((self.at, stores), frame, (first, end), aligned)
+            }
+            slot => self.seen.note_slot((self.at, stores), slot, aligned),
+        };
+        Ok(())
+    }
+}
+
+impl Memory for Watch<'_> {
+    fn reach(&mut self, at: Location) {
+        self.at = at;
+        *self.news |= self.seen.note_reached(at);
+    }
+
+    fn dispatch(&mut self, at: Location, entry: u32) {
+        *self.news |= self.seen.note_entry(at, entry);
+    }
+
+    fn enter(&mut self, function: u32, globals: &[Const]) {
+        let start = value_of(self.pointer, globals).map_or(0, |value| i64::from(value) - self.top as i64);
+        self.calls.push((function, start));
+        let open = self.calls.iter().filter(|(open, _)| *open == function).count();
+        *self.news |= self.seen.note_recursion(open);
+    }
+
+    fn leave(&mut self) {
+        self.calls.pop();
+    }
+
+    fn load(&mut self, address: u64, out: &mut [u8]) -> Result<(), TrapKind> {
+        self.note(address, out.len(), false)?;
+        self.contents.read(address, out).ok_or(TrapKind::OutOfBounds)
+    }
+
+    fn store(&mut self, address: u64, data: &[u8]) -> Result<(), TrapKind> {
+        self.note(address, data.len(), true)?;
+        self.contents.write(address, data).ok_or(TrapKind::OutOfBounds)
+    }
+
+    fn size(&self) -> u64 {
+        self.contents.size()
+    }
+
+    fn check(&mut self, address: u64, length: u64, _store: bool) -> Result<(), TrapKind> {
+        self.slot(address, length as usize).map(|_| ()).ok_or(TrapKind::OutOfBounds)
+    }
+
+    fn load_word(&mut self, _slot: u32, _index: u32) -> Option<u32> {
+        None
+    }
+
+    fn store_word(&mut self, _slot: u32, _index: u32, _value: u32) -> Option<()> {
+        None
+    }
+}
