@@ -156,6 +156,25 @@ fn accesses_are_of_the_places_that_were_seen() {
     assert!(!rehearse(&module, &words, &[1, 2], Some(seen)).1, "nothing of that is new");
 }
 
+/// Of a function that is called with two buffers, the copy for one that was not met, though its code ran, ends in front.
+#[test]
+fn a_copy_of_code_that_was_seen_elsewhere_is_left_out() {
+    let functions =
+        "(func $adds (param $p i32) (i32.store (local.get $p) (i32.add (i32.load (local.get $p)) (i32.const 1))))";
+    let body = "(if (i32.lt_u (local.get $w) (i32.const 9)) (then (call $adds (local.get $at)))
+                  (else (call $adds (local.get $b))))";
+    let module = module(functions, body);
+    let words = [1, 20, 3];
+    let (seen, _) = rehearse(&module, &words, &[0], None);
+    let whole = Options { speculation: Speculation::ALL.without(Assumption::Paths), ..options() };
+    let shader = translate(&module, kernel(&module), &seen_shape(&module, &seen), &whole).unwrap();
+    assert_eq!((shader.accesses, shader.interface.assumptions().len()), (2, 1), "{:?}", shader.interface);
+    let all = translate(&module, kernel(&module), &shape(&module), &whole).unwrap();
+    assert_eq!((all.accesses, all.interface.assumptions().len()), (4, 0));
+    assert_eq!(word(&run(&module, &seen, &words, 2).unwrap(), 0, 2), 4);
+    assert!(run(&module, &seen, &words, 1).is_err());
+}
+
 #[test]
 fn alignment_is_checked_where_all_that_was_seen_is_aligned() {
     let module = module(NOTHING, FOLLOWS);

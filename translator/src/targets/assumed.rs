@@ -112,12 +112,13 @@ impl<'k> Stores<'k> {
     }
 
     fn is_of_linear(&self, address: Value, at: Location) -> bool {
+        let is_seen_elsewhere = || {
+            let seen = self.observed.and_then(|observed| observed.of(at, true));
+            seen.is_some_and(|seen| !seen.met_slot(LINEAR, self.depth))
+        };
         match self.roots.root_of(address) {
-            Root::Linear => true,
-            Root::Among(set) => {
-                let seen = self.observed.and_then(|observed| observed.of(at, true));
-                set.has_linear() && seen.is_none_or(|seen| seen.met_slot(LINEAR, self.depth))
-            }
+            Root::Linear => !is_seen_elsewhere(),
+            Root::Among(set) => set.has_linear() && !is_seen_elsewhere(),
             Root::Slot(_) | Root::Stack | Root::Unreached => false,
         }
     }

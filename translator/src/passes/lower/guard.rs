@@ -6,9 +6,11 @@ use std::collections::HashSet;
 use super::Lowerer;
 use super::memory::Space;
 use crate::analysis::frames::{Guards, Span, meet};
+use crate::analysis::roots::Root;
 use crate::error::TrapKind;
 use crate::ir::operator::MemoryAccess;
 use crate::ir::{Const, LowOp, Type, Value};
+use crate::options::LINEAR;
 use crate::seen::Accessed;
 use crate::speculation::Assumption;
 
@@ -50,6 +52,17 @@ impl Lowerer<'_> {
         let ranges = guard.ranges(depth, access.bytes);
         let bad = self.is_outside(offset, &ranges);
         self.trap_if(bad, TrapKind::BailedOut(Assumption::Slots));
+    }
+
+    /// Whether an access was seen, and never to be of this one place that it can be of: it is a copy of its code that does not run.
+    pub(super) fn is_elsewhere(&self, root: Root) -> bool {
+        let Some(seen) = self.observed.as_deref().filter(|_| self.options.speculation.places) else { return false };
+        let Some(seen) = seen.of(self.list.at, self.stores) else { return false };
+        match root {
+            Root::Slot(slot) => !seen.met_slot(slot, self.stack.depth),
+            Root::Linear => !seen.met_slot(LINEAR, self.stack.depth),
+            Root::Stack | Root::Among(_) | Root::Unreached => false,
+        }
     }
 
     /// Of the spaces that an access may be of, those that it was seen to meet; all if it was not seen to meet any.

@@ -112,6 +112,9 @@ impl Lowerer<'_> {
 
     /// Resolves an address of one root and checks it.
     pub(super) fn place(&mut self, root: Root, access: MemoryAccess, address: Address) -> Result<Resolved> {
+        if self.is_elsewhere(root) {
+            return Ok(Err(TrapKind::BailedOut(Assumption::Places)));
+        }
         match root {
             Root::Slot(slot) => Ok(Ok(self.place_in_slot(slot, access, address))),
             Root::Linear => {
