@@ -45,11 +45,9 @@ fn inspect_says_what_each_kernel_does_and_why_one_can_not_be_lifted() {
     assert!(said.contains("buffer 1: 1 store"), "{said}");
     assert!(line(" wide ").contains("i64") && line(" wide ").contains("yes"), "{said}");
     assert!(line(" yields ").contains("no [1]"), "{said}");
-    let reason = said.lines().last().unwrap();
-    assert!(
-        reason.starts_with("[1] ") && reason.contains("sched_yield") && reason.contains("byte offset 0x"),
-        "{said}"
-    );
+    let reason = said.lines().find(|line| line.starts_with("[1] ")).unwrap_or_default();
+    assert!(reason.contains("sched_yield") && reason.contains("byte offset 0x"), "{said}");
+    assert!(said.lines().last().unwrap().contains("rehearses some iterations"), "{said}");
 }
 
 /// One kernel accesses words in order, the other one calls itself.
@@ -239,7 +237,7 @@ fn refusals_name_the_line_of_source() {
     let line = 1 + source.lines().position(|line| line.contains("__builtin_wasm_memory_grow")).unwrap();
     let place = format!(", lines.c:{line}).");
     let said = text(&wavelift(&["inspect", module]).stdout);
-    assert!(said.trim_end().ends_with(&place), "{said}");
+    assert!(said.lines().any(|line| line.ends_with(&place)), "{said}");
     let output = wavelift(&["translate", module, "--kernel", "grows", "-o", "-"]);
     assert!(!output.status.success());
     assert!(text(&output.stderr).trim_end().ends_with(&place), "{}", text(&output.stderr));

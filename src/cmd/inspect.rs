@@ -22,9 +22,10 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
     let mut table = Table::new();
     table.load_style(presets::UTF8_FULL_CONDENSED).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["index", "kernel", "buffers", "operators", "accesses", "library", "needs", "forms", "lifts"]);
-    let (mut notes, mut hints) = (Vec::new(), Vec::new());
+    let (mut notes, mut hints, mut any_refused) = (Vec::new(), Vec::new(), false);
     for function in kernels {
         let kernel = inspect(&module, function)?;
+        any_refused |= kernel.lifts == "no";
         let lifts = match &kernel.note {
             None => kernel.lifts.to_string(),
             Some(_) => format!("{} [{}]", kernel.lifts, notes.len() + 1),
@@ -53,11 +54,18 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
     for (i, note) in notes.iter().enumerate() {
         super::print(&format!("[{}] {note}", i + 1))?;
     }
+    if any_refused {
+        hints.push(REHEARSED.into());
+    }
     for hint in hints {
         super::print(&hint)?;
     }
     Ok(0)
 }
+
+/// What a refusal does not say.
+const REHEARSED: &str = "Note: a launch of a kernel that can't be lifted rehearses some iterations; if what they reach can be, that is \
+     what a GPU gets, and the launch goes to the CPU only where an iteration reaches more.";
 
 /// What is said of one kernel.
 struct Findings {
