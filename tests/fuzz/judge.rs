@@ -9,6 +9,7 @@ use wavelift_translator::{Error, Options, Profile, TrapKind, testing};
 use crate::case::{Case, End, Program, compare};
 use crate::engine::{self, Engine, Session};
 use crate::interpreter::{Form, Interpreter};
+use crate::rehearsed::Rehearsed;
 use crate::{oracle, refusals};
 
 /// What a case is put to.
@@ -23,6 +24,8 @@ pub enum Check {
     StrictEmulated,
     /// The same in the portable profile with every function that is called kept once.
     StrictShared,
+    /// The same in the Vulkan profile, in a speculative form by what a rehearsal saw.
+    StrictRehearsed,
     /// One CPU worker, and three.
     Sequential,
     Cpu,
@@ -42,8 +45,14 @@ pub enum Check {
 }
 
 /// The interpreter in all forms: it takes no machine and little time.
-pub const INTERPRETERS: [Check; 5] =
-    [Check::Lifted, Check::StrictVulkan, Check::StrictPortable, Check::StrictEmulated, Check::StrictShared];
+pub const INTERPRETERS: [Check; 6] = [
+    Check::Lifted,
+    Check::StrictVulkan,
+    Check::StrictPortable,
+    Check::StrictEmulated,
+    Check::StrictShared,
+    Check::StrictRehearsed,
+];
 pub const CPUS: [Check; 2] = [Check::Sequential, Check::Cpu];
 pub const GPUS: [Check; 4] = [Check::GpuVulkan, Check::GpuPortable, Check::GpuEmulated, Check::GpuShared];
 pub const VALIDATORS: [Check; 4] = [Check::ValidVulkan, Check::ValidPortable, Check::ValidEmulated, Check::ValidShared];
@@ -56,6 +65,7 @@ impl fmt::Display for Check {
             Check::StrictPortable => "the interpreter on strict form for portable",
             Check::StrictEmulated => "the interpreter on strict form, emulating",
             Check::StrictShared => "the interpreter on strict form, keeping functions",
+            Check::StrictRehearsed => "the interpreter on a form that assumes what a rehearsal saw",
             Check::GpuEmulated => "the GPU, emulating",
             Check::GpuShared => "the GPU, keeping functions",
             Check::ValidShared => "spirv-val and naga, keeping functions",
@@ -175,11 +185,12 @@ impl From<Error> for Failure {
 }
 
 fn run(case: &Case, check: Check) -> Result<(), Failure> {
-    let mut session: Box<dyn Session> = match check {
+    let mut session: Box<dyn Session + '_> = match check {
         Check::Lifted => Box::new(lifted(&case.program)?),
         Check::StrictVulkan | Check::StrictPortable | Check::StrictEmulated | Check::StrictShared => {
             Box::new(strict(&case.program, check)?)
         }
+        Check::StrictRehearsed => Box::new(Rehearsed { program: &case.program, options: options(check) }),
         Check::Sequential => open(Engine::Sequential, &case.program)?,
         Check::Cpu => open(Engine::Cpu, &case.program)?,
         Check::GpuVulkan => open(Engine::Vulkan, &case.program)?,

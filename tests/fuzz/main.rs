@@ -56,6 +56,7 @@ mod long;
 mod planted;
 mod print;
 mod refusals;
+mod rehearsed;
 mod saved;
 mod shrink;
 mod smith;
