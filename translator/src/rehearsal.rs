@@ -12,13 +12,19 @@ use crate::ir::interpret::{self, Invocation, Memory, Stop};
 use crate::ir::{Const, Function, StmtKind};
 use crate::module::Module;
 use crate::options::{Environment, LINEAR, Options};
-use crate::seen::{NEAR, Seen};
+use crate::seen::{Chain, NEAR, Seen};
 use crate::speculation::Assumption;
 
-/// Loop iterations and calls of all invocations together. They take some tenths of a second.
-const FUEL: u64 = 200_000;
+/// Statements of all invocations together. They take half a second.
+const STEPS: u64 = 20_000_000;
 /// The same of one invocation.
-const FUEL_OF_ONE: u64 = 50_000;
+const STEPS_OF_ONE: u64 = 5_000_000;
+/// Accesses of memory of all invocations together, where each [`BYTES`] of a long one count, too: half a second again.
+const ACCESSES: u64 = 2_000_000;
+/// The same of one invocation.
+const ACCESSES_OF_ONE: u64 = 500_000;
+/// See [`ACCESSES`].
+const BYTES: usize = 64;
 
 /// What a launch gives to its invocations.
 pub struct Given<'a> {
@@ -48,15 +54,21 @@ pub struct Rehearsal<'m> {
     kernel: u32,
     environment: &'m Environment,
     functions: HashMap<u32, Function>,
-    fuel: u64,
+    /// Statements that are left to all invocations, and accesses.
+    steps: u64,
+    accesses: u64,
     seen: Seen,
+    /// The numbers of chains of calls.
+    chains: HashMap<Chain, u32>,
 }
 
 impl<'m> Rehearsal<'m> {
     /// One that has seen what another has, or nothing yet.
     pub fn new(module: &'m Module, kernel: u32, environment: &'m Environment, seen: Option<Seen>) -> Self {
         let seen = seen.unwrap_or_else(|| Seen::new(stack_pointer(module)));
-        let mut rehearsal = Rehearsal { module, kernel, environment, functions: HashMap::new(), fuel: FUEL, seen };
+        let (functions, chains) = (HashMap::new(), seen.chains());
+        let (steps, accesses) = (STEPS, ACCESSES);
+        let mut rehearsal = Rehearsal { module, kernel, environment, functions, steps, accesses, seen, chains };
         rehearsal.lift(kernel);
         rehearsal
     }
@@ -87,7 +99,7 @@ impl<'m> Rehearsal<'m> {
 
     /// Whether there is time for another invocation.
     pub fn goes_on(&self) -> bool {
-        self.fuel >= FUEL_OF_ONE
+        self.steps >= STEPS_OF_ONE && self.accesses >= ACCESSES_OF_ONE
     }
 
     /// Rehearses an invocation. Gives what it found not to hold, and whether anything that it saw is news.
@@ -104,7 +116,7 @@ impl<'m> Rehearsal<'m> {
                 continue;
             }
             return match stop {
-                Some(Stop::Trap { kind, .. }) => (kind.bail_out(), news),
+                Some(Stop::Trap { kind, .. }) if kind != TrapKind::OutOfFuel => (kind.bail_out(), news),
                 Some(_) => {
                     self.seen.note_cut_short();
                     (None, news)
@@ -122,18 +134,19 @@ impl<'m> Rehearsal<'m> {
         missing: &RefCell<Option<u32>>,
         news: &mut bool,
     ) -> Option<Stop> {
-        let Rehearsal { module, kernel, environment, functions, fuel, seen } = self;
+        let Rehearsal { module, kernel, environment, functions, steps, accesses, seen, chains } = self;
         let data = module.data().into_iter().zip(0..);
         let data = data.map(|(data, number)| if environment.dropped.contains(&number) { &[] } else { data });
         let data: Vec<&[u8]> = data.collect();
-        let most = FUEL_OF_ONE.min(*fuel);
-        *fuel -= most;
+        let most = STEPS_OF_ONE.min(*steps);
+        *steps -= most;
         let invocation = Invocation {
             iteration,
             globals: given.globals,
             tables: &environment.tables,
             data: &data,
-            fuel: most,
+            fuel: u64::MAX,
+            steps: most,
             ..Invocation::default()
         };
         let mut args = vec![Const::I32(iteration)];
@@ -148,9 +161,13 @@ impl<'m> Rehearsal<'m> {
             top,
             at: Location::default(),
             calls: Vec::new(),
+            open: HashMap::new(),
+            left: ACCESSES_OF_ONE.min(*accesses),
             seen,
+            chains,
             news,
         };
+        *accesses -= watch.left;
         let resolve = |callee| {
             let known = functions.get(&callee);
             if known.is_none() {
@@ -160,7 +177,8 @@ impl<'m> Rehearsal<'m> {
         };
         let kernel = functions.get(kernel)?;
         let (outcome, left) = interpret::run_within(kernel, &args, &invocation, &mut watch, &resolve);
-        *fuel += left;
+        *steps += left;
+        *accesses += watch.left;
         outcome.err()
     }
 
@@ -197,7 +215,12 @@ struct Watch<'a> {
     at: Location,
     /// The functions in the midst of which it stands, without the kernel, and the distance at which their frames begin.
     calls: Vec<(u32, i64)>,
+    /// How many calls of each function there are among them.
+    open: HashMap<u32, usize>,
+    /// Accesses that are left to the invocation.
+    left: u64,
     seen: &'a mut Seen,
+    chains: &'a mut HashMap<Chain, u32>,
     news: &'a mut bool,
 }
 
@@ -214,6 +237,8 @@ impl Watch<'_> {
 
     fn note(&mut self, address: u64, bytes: usize, stores: bool) -> Result<(), TrapKind> {
         let slot = self.slot(address, bytes).ok_or(TrapKind::OutOfBounds)?;
+        let cost = 1 + (bytes / BYTES) as u64;
+        self.left = self.left.checked_sub(cost).ok_or(TrapKind::OutOfFuel)?;
         let aligned = address.is_multiple_of(if bytes < 4 { bytes as u64 } else { 4 });
         let end = address + bytes as u64;
         *self.news |= match slot {
@@ -222,7 +247,8 @@ impl Watch<'_> {
                 let (first, end) = (distance(address), distance(end));
                 let outside = self.calls.iter().rev().take_while(|(_, start)| *start <= first).count();
                 let frame = &self.calls[..self.calls.len() - outside];
-                self.seen.note_near((self.at, stores), frame, (first, end), aligned)
+                let chain = self.seen.chain(self.chains, frame);
+                self.seen.note_near((self.at, stores), chain, (first, end), aligned)
             }
             slot => self.seen.note_slot((self.at, stores), slot, aligned),
         };
@@ -243,22 +269,25 @@ impl Memory for Watch<'_> {
     fn enter(&mut self, function: u32, globals: &[Const]) {
         let start = value_of(self.pointer, globals).map_or(0, |value| i64::from(value) - self.top as i64);
         self.calls.push((function, start));
-        let open = self.calls.iter().filter(|(open, _)| *open == function).count();
-        *self.news |= self.seen.note_recursion(open);
+        let open = self.open.entry(function).or_insert(0);
+        *open += 1;
+        *self.news |= self.seen.note_recursion(*open);
     }
 
     fn leave(&mut self) {
-        self.calls.pop();
+        if let Some((function, _)) = self.calls.pop() {
+            *self.open.entry(function).or_insert(1) -= 1;
+        }
     }
 
     fn load(&mut self, address: u64, out: &mut [u8]) -> Result<(), TrapKind> {
         self.note(address, out.len(), false)?;
-        self.contents.read(address, out).ok_or(TrapKind::OutOfBounds)
+        self.contents.read(address, out).ok_or(TrapKind::OutOfFuel)
     }
 
     fn store(&mut self, address: u64, data: &[u8]) -> Result<(), TrapKind> {
         self.note(address, data.len(), true)?;
-        self.contents.write(address, data).ok_or(TrapKind::OutOfBounds)
+        self.contents.write(address, data).ok_or(TrapKind::OutOfFuel)
     }
 
     fn size(&self) -> u64 {

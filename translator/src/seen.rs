@@ -2,7 +2,7 @@
 //!
 //! It is no more than a guess at what they will do: all that a form takes from it, it checks where it runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +20,12 @@ const MOST_SLOTS: usize = 8;
 /// Most chains of calls that are told apart.
 const MOST_CHAINS: usize = 250;
 
+/// Most calls of a chain.
+const LONGEST_CHAIN: usize = 32;
+
 /// Functions in the midst of each other, outermost first and without the kernel, each with the distance at which its frame
 /// begins.
-type Chain = Vec<(u32, i64)>;
+pub(crate) type Chain = Vec<(u32, i64)>;
 
 /// What one access did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -122,20 +125,30 @@ impl Seen {
         news
     }
 
-    /// Takes note of an access of these bytes below the stack pointer, in the frame of the last of these functions; says whether
-    /// that is news.
-    pub(crate) fn note_near(&mut self, at: (Location, bool), frame: &[(u32, i64)], span: Span, aligned: bool) -> bool {
-        let chain = match self.chains.iter().position(|chain| chain == frame) {
-            Some(chain) => chain,
-            None if self.chains.len() < MOST_CHAINS => {
-                self.chains.push(frame.to_vec());
-                self.chains.len() - 1
-            }
-            // As if it were of the kernel's own frame: in forms with all functions inlined that is the same.
-            None => 0,
-        };
+    /// Takes note of an access of these bytes below the stack pointer, in a frame of this chain; says whether that is news.
+    pub(crate) fn note_near(&mut self, at: (Location, bool), chain: u32, span: Span, aligned: bool) -> bool {
         let noted = self.accesses.entry(at).or_default();
-        noted.note_alignment(aligned) | note_span(&mut noted.near, chain as u32, span)
+        noted.note_alignment(aligned) | note_span(&mut noted.near, chain, span)
+    }
+
+    /// The numbers of the chains that are known.
+    pub(crate) fn chains(&self) -> HashMap<Chain, u32> {
+        self.chains.iter().cloned().zip(0..).collect()
+    }
+
+    /// The number of a chain, where these are known. What is too long, or one too many, counts as none: the kernel's own frame. In
+    /// forms with all functions inlined that is the same.
+    pub(crate) fn chain(&mut self, known: &mut HashMap<Chain, u32>, frame: &[(u32, i64)]) -> u32 {
+        if let Some(chain) = known.get(frame) {
+            return *chain;
+        }
+        if self.chains.len() >= MOST_CHAINS || frame.len() > LONGEST_CHAIN {
+            return 0;
+        }
+        let chain = self.chains.len() as u32;
+        self.chains.push(frame.to_vec());
+        known.insert(frame.to_vec(), chain);
+        chain
     }
 
     /// What was seen, as it is in a form of the kernel with this stack pointer.
@@ -266,18 +279,18 @@ mod tests {
     #[test]
     fn spans_are_merged_and_few() {
         let mut seen = Seen::new(Some(0));
-        assert!(seen.note_near(AT, &[], (-64, -60), true));
-        assert!(!seen.note_near(AT, &[], (-63, -61), true));
-        assert!(seen.note_near(AT, &[], (-60, -56), true));
+        assert!(seen.note_near(AT, 0, (-64, -60), true));
+        assert!(!seen.note_near(AT, 0, (-63, -61), true));
+        assert!(seen.note_near(AT, 0, (-60, -56), true));
         assert_eq!(observed(&seen, &[]).near(), [(-64, -56)]);
         for number in 0..20 {
-            seen.note_near(AT, &[], (-4000 + 100 * number, -3999 + 100 * number), true);
+            seen.note_near(AT, 0, (-4000 + 100 * number, -3999 + 100 * number), true);
         }
         let accessed = observed(&seen, &[]);
         let near = accessed.near();
         assert_eq!((near.len(), near[0].0, near.last().unwrap().1), (MOST_SPANS, -4000, -56));
         assert!(!accessed.is_unaligned());
-        assert!(seen.note_near(AT, &[], (-64, -60), false) && !seen.note_near(AT, &[], (-64, -60), false));
+        assert!(seen.note_near(AT, 0, (-64, -60), false) && !seen.note_near(AT, 0, (-64, -60), false));
         assert!(observed(&seen, &[]).is_unaligned());
     }
 
@@ -285,7 +298,7 @@ mod tests {
     fn what_lies_below_the_private_stack_is_linear_memory() {
         let mut seen = Seen::new(Some(0));
         seen.note_slot(AT, 3, true);
-        seen.note_near(AT, &[], (-64, -60), true);
+        seen.note_near(AT, 0, (-64, -60), true);
         let accessed = observed(&seen, &[]);
         assert!(accessed.met_stack(64) && !accessed.met_stack(48));
         assert!(accessed.met_slot(LINEAR, 48) && !accessed.met_slot(LINEAR, 64));
@@ -298,7 +311,11 @@ mod tests {
     #[test]
     fn frames_are_where_a_form_has_them() {
         let mut seen = Seen::new(Some(0));
-        seen.note_near(AT, &[(5, -32), (7, -48)], (-64, -60), true);
+        let mut known = seen.chains();
+        let chain = seen.chain(&mut known, &[(5, -32), (7, -48)]);
+        assert_eq!([chain, seen.chain(&mut known, &[(5, -32), (7, -48)])], [1, 1]);
+        assert_eq!(seen.chain(&mut known, &[(1, -16); LONGEST_CHAIN + 1]), 0);
+        seen.note_near(AT, chain, (-64, -60), true);
         assert_eq!(observed(&seen, &[]).near(), [(-64, -60)]);
         assert_eq!(observed(&seen, &[(5, Some(-132))]).near(), [(-164, -160)]);
         assert_eq!(observed(&seen, &[(5, Some(-132)), (7, Some(-448))]).near(), [(-464, -460)]);

@@ -260,6 +260,37 @@ fn fields_that_are_accessed_through_pointers_stay_memory() {
     assert_eq!(word(&run(&module, &seen, &words, 3).unwrap(), 0, 3), 11);
 }
 
+#[test]
+fn rehearsals_of_endless_kernels_end() {
+    let recursive = "(func $again (type $unary) (call $again (i32.add (local.get 0) (i32.const 1))))";
+    for (functions, body) in [
+        (NOTHING, "(loop $l (br $l))"),
+        (
+            NOTHING,
+            "(loop $l (i32.store8 (i32.and (local.tee $p (i32.add (local.get $p) (i32.const 7))) (i32.const 0xffff))
+                     (local.get $p)) (br $l))",
+        ),
+        (NOTHING, "(loop $l (memory.fill (i32.const 0) (i32.const 1) (i32.const 65536)) (br $l))"),
+        (recursive, "(loop $l (drop (call $again (i32.const 0))) (br $l))"),
+    ] {
+        let module = module(functions, body);
+        let environment = shape(&module).environment;
+        let mut rehearsal = Rehearsal::new(&module, kernel(&module), &environment, None);
+        let buffers = [(ADDRESSES[0], SIZE, 0), (ADDRESSES[1], SIZE, 1)];
+        let given = Given { arguments: &arguments(), buffers: &buffers, globals: &[Const::I32(STACK)] };
+        let mut memory = Copies { original: space(&[]), own: space(&[]) };
+        let mut iterations = 0;
+        while rehearsal.goes_on() && iterations < ITERATIONS {
+            rehearsal.run(&given, iterations, &mut memory);
+            iterations += 1;
+        }
+        // Calls that are too deep are a trap.
+        let traps = !functions.is_empty();
+        assert_eq!(rehearsal.into_seen().is_whole(), traps, "{body}");
+        assert!(traps || iterations < ITERATIONS, "{body}");
+    }
+}
+
 /// In the shared form a word of which only a part is ever set is no place that nothing reaches.
 #[test]
 fn parts_of_words_are_set_in_functions_that_are_kept_once() {

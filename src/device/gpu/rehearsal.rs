@@ -16,7 +16,7 @@ use crate::device::{BufferSpec, Launch};
 
 /// Bytes that are read at once.
 const PAGE: u32 = 16 << 10;
-/// Most pages that a rehearsal reads: 16 MiB.
+/// Most pages that a rehearsal reads, and that one iteration writes: 16 MiB.
 const MOST_PAGES: usize = 1024;
 /// Iterations that are rehearsed lie so many parts of the launch apart.
 const PARTS: u64 = 64;
@@ -53,8 +53,8 @@ impl Pages<'_, '_> {
             let start = number * PAGE;
             let length = PAGE.min(size - start) as usize;
             let page = match slot {
-                LINEAR => self.state.memory_bytes(start, length),
                 _ if self.read.len() >= MOST_PAGES => None,
+                LINEAR => self.state.memory_bytes(start, length),
                 slot => {
                     let mut bytes = vec![0; length];
                     self.buffers.get(slot as usize)?.1.read(self.connection, start.into(), &mut bytes).ok()?;
@@ -105,8 +105,11 @@ impl Contents for Pages<'_, '_> {
 
     fn write(&mut self, address: u64, data: &[u8]) -> Option<()> {
         for Part { slot, page, from, size, range } in self.parts(address, data.len())? {
-            let bytes = self.page(slot, page, size)?.to_vec();
-            let page = self.written.entry((slot, page)).or_insert(bytes);
+            if !self.written.contains_key(&(slot, page)) {
+                let bytes = self.page(slot, page, size)?.to_vec();
+                (self.written.len() < MOST_PAGES).then(|| self.written.insert((slot, page), bytes))?;
+            }
+            let page = self.written.get_mut(&(slot, page))?;
             let data = data.get(range)?;
             page.get_mut(from..from + data.len())?.copy_from_slice(data);
         }

@@ -185,6 +185,8 @@ pub struct Invocation<'a> {
     pub rounds: u32,
     /// Most loop iterations after the first, and calls, in sum.
     pub fuel: u64,
+    /// Most statements, and ends of regions.
+    pub steps: u64,
 }
 
 impl Default for Invocation<'_> {
@@ -198,6 +200,7 @@ impl Default for Invocation<'_> {
             data: &[],
             rounds: 1,
             fuel: 1 << 20,
+            steps: u64::MAX,
         }
     }
 }
@@ -213,7 +216,7 @@ pub enum Stop {
         /// The operator or exit that trapped.
         at: Location,
     },
-    /// It used up [`Invocation::fuel`].
+    /// It used up [`Invocation::fuel`], or [`Invocation::steps`].
     #[error("The invocation ran out of fuel.")]
     OutOfFuel,
     /// It did what has no meaning: a defect of the pass that wrote this code.
@@ -238,7 +241,7 @@ pub fn run<'f>(
     run_within(function, args, invocation, memory, resolve_call).0
 }
 
-/// The same; and the fuel that is left.
+/// The same; and the steps that are left.
 pub(crate) fn run_within<'f>(
     function: &'f Function,
     args: &[Const],
@@ -257,12 +260,13 @@ pub(crate) fn run_within<'f>(
         data: invocation.data.to_vec(),
         rounds: invocation.rounds,
         fuel: invocation.fuel,
+        steps: invocation.steps,
         cells: HashMap::new(),
         calls: Vec::new(),
         carried: args.to_vec(),
     };
     let outcome = machine.run(function).map(|()| std::mem::take(&mut machine.carried));
-    (outcome, machine.fuel)
+    (outcome, machine.steps)
 }
 
 fn undefined(what: impl Into<String>) -> Stop {
@@ -328,6 +332,7 @@ struct Machine<'m, 'f> {
     data: Vec<&'m [u8]>,
     rounds: u32,
     fuel: u64,
+    steps: u64,
     /// What [`LowOp::SetCell`] set.
     cells: HashMap<u32, u32>,
     /// The callers, outermost first.
@@ -341,6 +346,7 @@ impl<'f> Machine<'_, 'f> {
     fn run(&mut self, function: &'f Function) -> Result<(), Stop> {
         let mut frame = self.begin(function)?;
         loop {
+            self.steps = self.steps.checked_sub(1).ok_or(Stop::OutOfFuel)?;
             let Some(cursor) = frame.cursors.last_mut() else {
                 return Err(undefined("a region without an owner ended"));
             };
