@@ -19,6 +19,8 @@
 #[allow(dead_code)]
 #[path = "../differential/case.rs"]
 mod case;
+#[path = "../../translator/tests/common/copies.rs"]
+mod copies;
 #[allow(dead_code)]
 #[path = "../differential/engine.rs"]
 mod engine;

@@ -5,12 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use wavelift_translator::ir::Const;
-use wavelift_translator::ir::interpret::{Buffer, Memory, Space};
+use wavelift_translator::ir::interpret::{Buffer, Space};
 use wavelift_translator::module::ConstInit;
-use wavelift_translator::rehearsal::{Contents, Given, Rehearsal};
+use wavelift_translator::rehearsal::{Given, Rehearsal};
 use wavelift_translator::{Error, Options, Seen, Shape, Speculation, testing};
 
 use crate::case::{End, LINEAR_MEMORY, Program};
+use crate::copies::Copies;
 use crate::engine::Session;
 use crate::interpreter::{Form, Interpreter};
 use crate::on_devices::BLOCK_SIZE;
@@ -19,30 +20,6 @@ use crate::on_devices::BLOCK_SIZE;
 pub struct Rehearsed<'p> {
     pub program: &'p Program,
     pub options: Options,
-}
-
-/// Memory of which each iteration has a copy.
-struct Copies {
-    original: Space,
-    own: Space,
-}
-
-impl Contents for Copies {
-    fn read(&mut self, address: u64, out: &mut [u8]) -> Option<()> {
-        self.own.load(address, out).ok()
-    }
-
-    fn write(&mut self, address: u64, data: &[u8]) -> Option<()> {
-        self.own.store(address, data).ok()
-    }
-
-    fn size(&self) -> u64 {
-        self.own.linear.len() as u64
-    }
-
-    fn next(&mut self) {
-        self.own = self.original.clone();
-    }
 }
 
 impl Rehearsed<'_> {
@@ -78,7 +55,7 @@ impl Rehearsed<'_> {
         let globals = self.globals();
         let given = Given { arguments: &arguments, buffers: &places, globals: &globals };
         let space = self.space(contents);
-        let mut memory = Copies { own: space.clone(), original: space };
+        let mut memory = Copies::new(space);
         let mut rehearsal = Rehearsal::new(&self.program.module.wasm, self.program.kernel, &environment, before);
         let (_, news) = rehearsal.run(&given, iteration, &mut memory);
         (rehearsal.into_seen(), news)

@@ -1,10 +1,14 @@
 //! Forms that are lifted by what a rehearsal saw: what they leave out, and that they bail out where something else is met.
 
+#[path = "common/copies.rs"]
+mod copies;
+
 use std::sync::Arc;
 
+use copies::Copies;
 use wavelift_translator::ir::Const;
-use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Memory, Space, Stop};
-use wavelift_translator::rehearsal::{Contents, Given, Rehearsal};
+use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
+use wavelift_translator::rehearsal::{Given, Rehearsal};
 use wavelift_translator::{
     Access, Assumption, BufferParam, Module, Options, Seen, Shader, Shape, Speculation, TrapKind, testing, translate,
 };
@@ -51,30 +55,6 @@ fn space(words: &[u32]) -> Space {
     Space { linear: vec![0; 1 << 16], buffers }
 }
 
-/// Memory for a rehearsal.
-struct Copies {
-    original: Space,
-    own: Space,
-}
-
-impl Contents for Copies {
-    fn read(&mut self, address: u64, out: &mut [u8]) -> Option<()> {
-        self.own.load(address, out).ok()
-    }
-
-    fn write(&mut self, address: u64, data: &[u8]) -> Option<()> {
-        self.own.store(address, data).ok()
-    }
-
-    fn size(&self) -> u64 {
-        self.own.linear.len() as u64
-    }
-
-    fn next(&mut self) {
-        self.own = self.original.clone();
-    }
-}
-
 fn arguments() -> Vec<u32> {
     vec![ITERATIONS, 1, ADDRESSES[0], SIZE, ADDRESSES[1], SIZE]
 }
@@ -85,7 +65,7 @@ fn rehearse(module: &Module, words: &[u32], iterations: &[u32], before: Option<S
     let mut rehearsal = Rehearsal::new(module, kernel(module), &environment, before);
     let buffers = [(ADDRESSES[0], SIZE, 0), (ADDRESSES[1], SIZE, 1)];
     let given = Given { arguments: &arguments(), buffers: &buffers, globals: &[Const::I32(STACK)] };
-    let mut memory = Copies { original: space(words), own: space(words) };
+    let mut memory = Copies::new(space(words));
     let mut any = false;
     for iteration in iterations {
         assert!(rehearsal.goes_on());
@@ -278,7 +258,7 @@ fn rehearsals_of_endless_kernels_end() {
         let mut rehearsal = Rehearsal::new(&module, kernel(&module), &environment, None);
         let buffers = [(ADDRESSES[0], SIZE, 0), (ADDRESSES[1], SIZE, 1)];
         let given = Given { arguments: &arguments(), buffers: &buffers, globals: &[Const::I32(STACK)] };
-        let mut memory = Copies { original: space(&[]), own: space(&[]) };
+        let mut memory = Copies::new(space(&[]));
         let mut iterations = 0;
         while rehearsal.goes_on() && iterations < ITERATIONS {
             rehearsal.run(&given, iterations, &mut memory);
