@@ -6,7 +6,7 @@
 //! alike, else words. What is left unpromoted stays memory.
 //!
 //! Promotion assumes that no access at another address meets a promoted group. Where one comes up, as by a pointer that was
-//! itself a slot, all starts anew with that group put off until then; and [`promote_slots`] keeps its result only
+//! itself a slot, all starts anew with that group put off until then; and `promote_slots` keeps its result only
 //! if no access is left that could meet one: up to the first that did, the promoted function and the original do the same,
 //! so there is none. A speculative form keeps it in any case, and such accesses are checked when the kernel runs: they must
 //! lie where nothing was promoted ([`Guards`]). There, what looks like an array or a structure is not promoted.
