@@ -6,6 +6,23 @@ use wavelift::{Config, DeviceChoice, Error, Instance, Module, Runtime, WasiCtxBu
 /// A guest with one export for each function, and some kernels in its table, which it does not export.
 pub const DRIVER: &str = include_str!("driver.wat");
 
+/// A function of `k` that calls itself `k` times.
+pub const DEEP: &str = r#"
+  (func $deep (param $k i32) (result i32)
+    (if (result i32) (local.get $k)
+      (then (i32.add (i32.const 3) (i32.mul (local.get $k) (call $deep (i32.sub (local.get $k) (i32.const 1))))))
+      (else (i32.const 1))))"#;
+
+/// The driver with a stack pointer and more functions, of which these are entries of its table from 20 on.
+pub fn driver_with(entries: &str, functions: &str) -> String {
+    let text = DRIVER.trim_end().strip_suffix(')').unwrap();
+    let size = 20 + entries.split_whitespace().count();
+    let table = format!(
+        "(global $__stack_pointer (mut i32) (i32.const 65536))\n  (table {size} funcref)\n  (elem (i32.const 20) {entries})"
+    );
+    text.replace("(table 20 funcref)", &table) + functions + ")"
+}
+
 /// Functions of the module `wavelift`, and how many parameters each has.
 const EXTENSIONS: [(&str, usize); 5] =
     [("free_buffer", 1), ("buffer_copy_in", 4), ("buffer_copy_out", 4), ("synchronize", 1), ("device_info", 3)];

@@ -27,4 +27,4 @@ mod session;
 mod speculation;
 mod verify;
 
-pub use guest::{DRIVER, Guest, filled, table};
+pub use guest::{DEEP, DRIVER, Guest, driver_with, filled, table};

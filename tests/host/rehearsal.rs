@@ -3,7 +3,7 @@
 use wavelift::device::gpu;
 use wavelift::{Config, DeviceChoice, LaunchRecord, Runtime};
 
-use super::{DRIVER, Guest};
+use super::{DEEP, Guest, driver_with};
 
 /// Entries of the table. Each kernel takes one buffer: of iteration `i`, which has two words, the second one is its result.
 const CALLS: i32 = 20;
@@ -27,10 +27,6 @@ const KERNELS: &str = r#"
     (if (i32.ge_s (local.get $w) (i32.const 1000))
       (then (local.set $w (i32.add (local.get $w) (i32.add (call $sched_yield) (i32.const 5))))))
     (call $set (local.get $p) (local.get $i) (i32.mul (local.get $w) (i32.const 3))))
-  (func $deep (param $k i32) (result i32)
-    (if (result i32) (local.get $k)
-      (then (i32.add (i32.const 3) (i32.mul (local.get $k) (call $deep (i32.sub (local.get $k) (i32.const 1))))))
-      (else (i32.const 1))))
   ;; Calls itself where the word is large, three levels deep.
   (func $recurses (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32) (local $w i32)
     (local.set $w (call $word (local.get $p) (local.get $i)))
@@ -42,14 +38,10 @@ const KERNELS: &str = r#"
     (local.set $q (i32.add (i32.load (i32.const 8192)) (i32.const 4)))
     (if (i32.gt_u (local.get $q) (i32.const 30000)) (then (drop (memory.grow (i32.const 1)))))
     (i32.store (i32.const 8192) (local.get $q))
-    (call $set (local.get $p) (local.get $i) (local.get $q)))
-)"#;
+    (call $set (local.get $p) (local.get $i) (local.get $q)))"#;
 
 fn guest(device: DeviceChoice) -> Guest {
-    let text = DRIVER.trim_end().strip_suffix(')').unwrap();
-    let table = "(global $__stack_pointer (mut i32) (i32.const 65536))\n  (table 23 funcref)\n  \
-                 (elem (i32.const 20) $calls $recurses $allocates)";
-    let text = text.replace("(table 20 funcref)", table) + KERNELS;
+    let text = driver_with("$calls $recurses $allocates", &(KERNELS.to_string() + DEEP));
     Guest::new(&Runtime::new(Config { device, ..Config::default() }).unwrap(), &text)
 }
 

@@ -6,7 +6,7 @@ use wavelift::device::gpu::{self, GpuDevice, GpuOptions};
 use wavelift::translator::{Profile, Speculate};
 use wavelift::{Config, DeviceChoice, Runtime};
 
-use super::{DRIVER, Guest};
+use super::{DEEP, Guest, driver_with};
 
 /// Entries of the table. Each kernel takes one buffer of 256 words: word `i` says what invocation `i` does, word `128 + i`
 /// counts how often it did so, and words 64 to 127 are its results.
@@ -50,10 +50,6 @@ const KERNELS: &str = r#"
     (local.set $q (i32.add (local.get $p) (i32.shl (local.get $i) (i32.const 2))))
     (i32.store offset=256 (local.get $q) (i32.add (local.get $p) (i32.load (local.get $q))))
     (i32.store (i32.load offset=256 (local.get $q)) (i32.const 0x01020304)))
-  (func $deep (param $k i32) (result i32)
-    (if (result i32) (local.get $k)
-      (then (i32.add (i32.const 3) (i32.mul (local.get $k) (call $deep (i32.sub (local.get $k) (i32.const 1))))))
-      (else (i32.const 1))))
   (func $recurses (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
     (call $count (local.get $p) (local.get $i))
     (call $set (local.get $p) (local.get $i) (call $deep (call $word (local.get $p) (local.get $i)))))
@@ -92,15 +88,13 @@ const KERNELS: &str = r#"
   ;; The same, after it has counted all calls in linear memory.
   (func $logs (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
     (i32.store (i32.const 8704) (i32.add (i32.load (i32.const 8704)) (i32.const 1)))
-    (call $calls (local.get $i) (local.get $n) (local.get $b) (local.get $p) (local.get $l)))
-)"#;
+    (call $calls (local.get $i) (local.get $n) (local.get $b) (local.get $p) (local.get $l)))"#;
 
 fn text() -> String {
-    let text = DRIVER.trim_end().strip_suffix(')').unwrap();
-    let table = "(global $__stack_pointer (mut i32) (i32.const 65536))\n  (table 30 funcref)\n  \
-                 (elem (i32.const 20) $overflows $misaligned2 $recurses $divides $in_memory $calls $logs $yields $keeps \
-                 $methods)";
-    text.replace("(table 20 funcref)", table) + KERNELS
+    driver_with(
+        "$overflows $misaligned2 $recurses $divides $in_memory $calls $logs $yields $keeps $methods",
+        &(KERNELS.to_string() + DEEP),
+    )
 }
 
 fn gpu_options(profile: Profile) -> GpuOptions {

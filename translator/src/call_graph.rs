@@ -12,6 +12,7 @@ use crate::ir::{Const, Function, Op, Stmt, StmtKind, Value};
 use crate::module::{ConstInit, Module};
 use crate::options::{Environment, TableEntry};
 use crate::passes::{emulate, unreached};
+use crate::seen::Seen;
 
 /// Deepest chain of calls. Deeper ones exist only in recursion or in machine-made code.
 const MAX_CALL_DEPTH: usize = 256;
@@ -30,8 +31,8 @@ pub struct Slice<'e> {
     may_recurse: bool,
     /// Where functions of which it is known bit for bit what they compute get quick phases: those that were asked for.
     quick: Option<QuickPhases>,
-    /// Whether functions end at what was not seen to be reached.
-    cuts: bool,
+    /// Where functions end at what was not seen to be reached: what was seen.
+    cut_by: Option<&'e Seen>,
 }
 
 /// The quick phases of a kernel's functions.
@@ -86,7 +87,7 @@ type Edge = (u32, Location);
 impl<'e> Slice<'e> {
     /// A slice without functions, for launches that find these tables; known calls become operators.
     pub fn new(module: &'e Module, environment: &'e Environment, known: frontend::Known) -> Self {
-        Slice { module, functions: HashMap::new(), environment, known, may_recurse: false, quick: None, cuts: false }
+        Slice { module, functions: HashMap::new(), environment, known, may_recurse: false, quick: None, cut_by: None }
     }
 
     /// The module whose functions they are.
@@ -128,9 +129,9 @@ impl<'e> Slice<'e> {
         Slice { may_recurse: true, ..self }
     }
 
-    /// The same, in which functions end, if so, at what was not seen to be reached.
-    pub fn cutting(self, cuts: bool) -> Self {
-        Slice { cuts, ..self }
+    /// The same, in which functions end, if something was seen, at what was not seen to be reached.
+    pub(crate) fn cutting(self, cut_by: Option<&'e Seen>) -> Self {
+        Slice { cut_by, ..self }
     }
 
     /// The functions so far, by index.
@@ -198,7 +199,7 @@ impl<'e> Slice<'e> {
     /// Lifts one function; returns the calls that surely reach their callees, the first one last.
     fn enter(&mut self, function: u32) -> Result<Vec<Edge>> {
         let mut lifted = frontend::lift(self.module, function, self.known)?;
-        if let Some(seen) = self.environment.seen.as_deref().filter(|seen| self.cuts && seen.is_whole()) {
+        if let Some(seen) = self.cut_by {
             unreached::cut(&mut lifted, seen);
         }
         let mut calls = self.sure_calls(&lifted);

@@ -422,6 +422,11 @@ impl Environment {
         Environment { dropped, ..self }
     }
 
+    /// What was seen, for a form that leaves out what was not reached: each iteration that was rehearsed came to its end.
+    pub(crate) fn cut_by(&self, speculation: Speculation) -> Option<&Seen> {
+        self.seen.as_deref().filter(|seen| speculation.paths && seen.is_whole())
+    }
+
     /// The word at an address of linear memory, if it is known.
     pub fn word(&self, address: u32) -> Option<u32> {
         let at = self.words.binary_search_by_key(&address, |(address, _)| *address).ok()?;

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use crate::analysis::frames::Frames;
 use crate::ir::Function;
 use crate::ir::verify::Stage;
 use crate::options::{Options, Shape, Share};
+use crate::seen::Observed;
 use crate::speculation::Speculation;
 use crate::targets::{self, Narrowed, Targets};
 use crate::{Error, Module, Result, analysis, call_graph, checked, frontend, ir, passes, speculation, work};
@@ -22,6 +22,17 @@ pub(crate) struct Simplified {
     pub(crate) relies_on: Vec<u32>,
 }
 
+impl Simplified {
+    /// What accesses were seen to do, and the bytes of the private stack, for a form that assumes that they are of the places which
+    /// they were seen to be of.
+    pub(crate) fn places_seen(&self, options: &Options) -> Option<(&Observed, u32)> {
+        let Simplified { kernel, frames, .. } = self;
+        let seen = frames.observed.as_ref().filter(|_| options.speculation.places)?;
+        let offsets = frames.stack_pointer.map(|pointer| analysis::stack_offsets::stack_offsets(kernel, pointer));
+        Some((seen, frames.depth(kernel, offsets.as_ref())))
+    }
+}
+
 pub(crate) fn simplified(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Simplified> {
     match simplified_or_ask(module, function, shape, options)? {
         Narrowed::Kernel(simplified) => Ok(*simplified),
@@ -33,9 +44,7 @@ pub(crate) fn simplified(module: &Module, function: u32, shape: &Shape, options:
 /// assumed: first without recursion, since functions of one type are taken to call each other.
 pub(crate) fn simplified_or_ask(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Narrowed> {
     let boxed = |kernel| Narrowed::Kernel(Box::new(kernel));
-    if options.speculation.paths
-        && let Some(seen) = shape.environment.seen.as_deref().filter(|seen| seen.is_whole())
-    {
+    if let Some(seen) = shape.environment.cut_by(options.speculation) {
         return targets::rehearsed(module, function, shape, options, seen).map(boxed);
     }
     if options.speculation.methods && options.speculation.recursion {
@@ -93,8 +102,8 @@ fn simplified_copying(
     copies: bool,
 ) -> Result<(Simplified, bool)> {
     // Less deep than was seen would be undone, and deeper is not worth it.
-    let seen = shape.environment.seen.as_deref().filter(|_| options.speculation.paths);
-    let (least, mut depth) = seen.map_or((1, usize::MAX), |seen| passes::inline::depths(seen.recursion()));
+    let seen = shape.environment.cut_by(options.speculation);
+    let (least, mut depth) = seen.map_or((1, usize::MAX), |seen| passes::inline::recursion::depths(seen.recursion()));
     loop {
         let unrolled = simplified_to(module, function, shape, options, targets, (copies, (least, depth)))?;
         let Unrolled { simplified, assumes_apart, less_deep } = unrolled;
@@ -109,16 +118,13 @@ fn simplified_copying(
 pub(crate) fn count_places(simplified: &Simplified, shape: &Shape, options: &Options) -> u32 {
     let Simplified { kernel, frames, .. } = simplified;
     let roots = analysis::roots::roots(kernel, shape, frames.stack_pointer);
-    let offsets = frames.stack_pointer.map(|pointer| analysis::stack_offsets::stack_offsets(kernel, pointer));
-    let depth = frames.depth(kernel, offsets.as_ref());
-    let seen = frames.observed.as_deref().filter(|_| options.speculation.places);
+    let seen = simplified.places_seen(options);
     let stmts = analysis::dataflow::regions(kernel).into_iter().flat_map(|id| &kernel.region(id).stmts);
     let places = stmts.filter_map(|stmt| match &stmt.kind {
         ir::StmtKind::Op { op, args, .. } => op.memory_access().map(|_| match roots.root_of(args[0]) {
             analysis::roots::Root::Among(set) => {
-                let seen = seen.and_then(|seen| seen.of(stmt.at, op.stores()));
-                let count = set.count(shape.slots());
-                seen.map_or(count, |seen| count.min(seen.count(depth)))
+                let seen = seen.and_then(|(seen, depth)| Some(seen.of(stmt.at, op.stores())?.count(depth)));
+                set.count(shape.slots()).min(seen.unwrap_or(u32::MAX))
             }
             _ => 1,
         }),
@@ -152,7 +158,8 @@ fn simplified_to(
         false => checked(function, stage),
     };
     let known = frontend::Known { libm: options.device_libm(), blocks: true, copies };
-    let slice = call_graph::Slice::new(module, &shape.environment, known).cutting(options.speculation.paths);
+    let slice = call_graph::Slice::new(module, &shape.environment, known)
+        .cutting(shape.environment.cut_by(options.speculation));
     let Inlined { kernel, known_functions, mut dynamic, unplaced, frames, less_deep } =
         inlined(slice, function, targets, options, depths)?;
     let mut kernel = checked(kernel, Stage::Inlined)?;
@@ -168,10 +175,10 @@ fn simplified_to(
     kernel = checked(kernel, Stage::Scalar)?;
     tidy(&mut kernel);
     let stack_pointer = analysis::stack_pointer::stack_pointer(&kernel, module, shape)?;
-    let observed = shape.environment.seen.as_ref().map(|seen| Arc::new(seen.in_form(stack_pointer, &frames)));
+    let observed = shape.environment.seen.as_ref().map(|seen| seen.in_form(stack_pointer, &frames));
     let mut guards = None;
     if let Some(pointer) = stack_pointer {
-        let seen = observed.as_deref();
+        let seen = observed.as_ref();
         guards =
             passes::stack_slots::promote_slots(&mut kernel, shape, (pointer, cells), options.speculation.slots, seen);
         tidy(&mut kernel);
@@ -227,7 +234,7 @@ fn inlined(
         return Ok(Inlined { kernel, known_functions, dynamic, unplaced, frames, less_deep: None });
     }
     if options.speculation.recursion {
-        let (kernel, less_deep) = passes::inline::inline_recursive(slice, function, targets, most, depths)?;
+        let (kernel, less_deep) = passes::inline::recursion::inline_recursive(slice, function, targets, most, depths)?;
         let inlined = Inlined::all(kernel, BTreeSet::new());
         return Ok(Inlined { less_deep, ..inlined });
     }

@@ -76,7 +76,6 @@ struct AnswerKey<'a> {
 /// What is seen of a kernel is kept by.
 #[derive(Serialize)]
 struct SeenKey<'a> {
-    seen: &'a str,
     translator: &'a str,
     device: &'a str,
     module: [u8; 32],
@@ -143,7 +142,7 @@ impl Kept {
     /// The place of what was seen of a kernel. It is no answer that the translator gives, but a guess that the kernel's forms check.
     fn seen_key(&self, module: &Module, function: u32) -> Key {
         let module = *Key::of_bytes(module.bytes()).bytes();
-        Key::of(&SeenKey { seen: "seen", translator: translator::BUILD, device: &self.device, module, function })
+        Key::of(&SeenKey { translator: translator::BUILD, device: &self.device, module, function })
     }
 
     /// What was seen of a kernel in some process before.

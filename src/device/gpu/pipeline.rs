@@ -312,11 +312,11 @@ impl KernelCache {
         })
     }
 
-    /// Whether more may be seen of a kernel of which a form was undone.
-    pub fn may_see_again(&self, module: &Arc<GuestModule>, function: u32) -> bool {
+    /// What was seen of a kernel of which a form was undone, if more may be seen.
+    pub fn see_again(&self, module: &Arc<GuestModule>, function: u32) -> Option<Arc<Seen>> {
         self.note(module, function, |known| {
             known.again += 1;
-            known.seen.is_some() && known.again <= MOST_AGAIN
+            known.seen.clone().filter(|_| known.again <= MOST_AGAIN)
         })
     }
 

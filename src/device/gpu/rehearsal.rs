@@ -143,7 +143,7 @@ impl GpuContext {
         let iterations: BTreeSet<u32> = spread.chain([1.min(last)]).collect();
         // The ends come first, since there may not be time for all.
         let ends = [0, last].into_iter().chain(iterations);
-        let (seen, _) = self.rehearsed(launch, environment, state, connection, ends)?;
+        let (seen, _) = self.rehearsed(launch, environment, state, connection, None, ends)?;
         Some(shared.kernels.note_seen(&launch.module, launch.function, seen))
     }
 
@@ -157,10 +157,9 @@ impl GpuContext {
     ) -> bool {
         let shared = self.shared.clone();
         let Ok(connection) = self.connection() else { return false };
-        if !shared.kernels.may_see_again(&launch.module, launch.function) {
-            return false;
-        }
-        match self.rehearsed(launch, environment, state, &connection, [iteration]) {
+        let Some(before) = shared.kernels.see_again(&launch.module, launch.function) else { return false };
+        let before = Some((*before).clone());
+        match self.rehearsed(launch, environment, state, &connection, before, [iteration]) {
             Some((seen, true)) => {
                 shared.kernels.note_seen(&launch.module, launch.function, seen);
                 true
@@ -176,6 +175,7 @@ impl GpuContext {
         environment: &Environment,
         state: &mut CallerState<'_>,
         connection: &Connection,
+        before: Option<Seen>,
         iterations: impl IntoIterator<Item = u32>,
     ) -> Option<(Seen, bool)> {
         if !self.settle(connection) {
@@ -183,7 +183,6 @@ impl GpuContext {
         }
         let shared = self.shared.clone();
         let (module, kernel) = (&launch.module.wasm, launch.function);
-        let before = shared.kernels.seen(&launch.module, kernel).map(|seen| (*seen).clone());
         let (_, slots) = shape_of(&launch.buffers);
         let buffers = slots.iter().map(|spec| Some((*spec, self.buffer(connection, spec.id).ok()?.clone())));
         let buffers: Vec<(BufferSpec, GpuBuffer)> = buffers.collect::<Option<_>>()?;

@@ -1,7 +1,6 @@
 //! The frames of a kernel on the shadow stack: how far below the stack pointer it goes.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use super::alignment::{STACK_ALIGNMENT_BITS, alignment};
 use super::dataflow;
@@ -58,7 +57,7 @@ pub struct Frames {
     /// [`Assumption::Slots`](crate::Assumption::Slots).
     pub guards: Option<Guards>,
     /// What accesses were seen to do in a rehearsal.
-    pub(crate) observed: Option<Arc<Observed>>,
+    pub(crate) observed: Option<Observed>,
 }
 
 /// Bytes for all frames of a size that is not known beforehand.

@@ -1,5 +1,7 @@
 //! Replaces every call by the callee's body, so that the kernel is one function.
 
+pub(crate) mod recursion;
+
 use std::collections::BTreeSet;
 
 use crate::call_graph::{Dispatch, Indirect, Outcome, Slice};
@@ -19,19 +21,6 @@ const MAX_CASES: usize = 1 << 16;
 /// Fewest entries at a table's end that a comparison of their own takes care of.
 const MIN_TAIL: usize = 8;
 
-/// How deep recursion is unrolled, from the deepest that is tried: the first that gives a kernel of bearable size is
-/// taken. 1 stands for functions that could call themselves, but don't, such as those that format numbers.
-const DEPTHS: [usize; 6] = [8, 6, 4, 3, 2, 1];
-
-/// Most operators of a kernel in which recursion is unrolled deeper than 1.
-const MAX_UNROLLED: u32 = 20_000;
-
-/// From which depth to which recursion is unrolled that was seen to be so deep.
-pub(crate) fn depths(seen: usize) -> (usize, usize) {
-    let enough = DEPTHS.into_iter().rev().find(|depth| *depth >= seen);
-    (seen.max(1), enough.unwrap_or(seen))
-}
-
 /// Copies the kernel with all calls inlined; indirect ones may come to what `targets` says. What it calls is lifted on the
 /// way, and is in `slice` afterwards.
 ///
@@ -41,38 +30,6 @@ pub(crate) fn depths(seen: usize) -> (usize, usize) {
 pub(crate) fn inline(slice: &mut Slice<'_>, kernel: u32, targets: &Targets, max_operators: u32) -> Result<Function> {
     let source = slice.get(kernel, &[], None)?;
     copy_of(&source, slice, targets, (vec![kernel], usize::MAX), None, max_operators)
-}
-
-/// The same with recursion unrolled `most_deep` or as deep as size allows, but `least_deep`; deeper calls bail out. Gives the next
-/// lesser depth, too, if there is one and it would make a smaller kernel.
-///
-/// # Errors
-/// As [`inline`]'s.
-pub(crate) fn inline_recursive(
-    slice: Slice<'_>,
-    kernel: u32,
-    targets: &Targets,
-    max_operators: u32,
-    (least_deep, most_deep): (usize, usize),
-) -> Result<(Function, Option<usize>)> {
-    let mut slice = slice.recursive();
-    let enough = |depth: &usize| (least_deep..=most_deep).contains(depth);
-    let mut depths = DEPTHS.into_iter().filter(enough).peekable();
-    while let Some(depth) = depths.next() {
-        let most = if depth == 1 { max_operators } else { max_operators.min(MAX_UNROLLED) };
-        let source = slice.get(kernel, &[], None)?;
-        match copied(&source, &mut slice, targets, (vec![kernel], depth), None, most) {
-            Err(Error::Unsupported { .. }) if depths.peek().is_some() => {}
-            Err(error) => return Err(error),
-            Ok((inlined, is_cut)) => return Ok((inlined, depths.peek().copied().filter(|_| is_cut))),
-        }
-    }
-    Err(Error::Unsupported {
-        what: format!("recursion of {least_deep} levels"),
-        function_name: slice.module().function_name(kernel),
-        at: None,
-        too_large: true,
-    })
 }
 
 /// Copies a kernel without calls but for those of functions of another module, which is `slice`'s, with these inlined. Their

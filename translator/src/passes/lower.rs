@@ -18,8 +18,6 @@ mod memory;
 mod significand;
 mod store;
 
-use std::sync::Arc;
-
 use crate::analysis::alignment::{Alignment, alignment};
 use crate::analysis::dataflow;
 use crate::analysis::fitting::fitting;
@@ -148,7 +146,7 @@ struct Lowerer<'a> {
     /// What a speculative form checks of accesses of the stack.
     guard: Option<StackGuard>,
     /// What accesses were seen to do.
-    observed: Option<Arc<Observed>>,
+    observed: Option<Observed>,
     /// Whether the access that is being lowered stores.
     stores: bool,
     stack: Stack,

@@ -14,7 +14,6 @@
 use super::{Narrowed, Targets, narrow};
 use crate::analysis::dataflow::regions;
 use crate::analysis::roots::{Root, Roots, roots};
-use crate::analysis::stack_offsets::stack_offsets;
 use crate::error::{Error, Location, Result, TrapKind};
 use crate::ir::{Exit, Function, RegionId, StmtKind, Value};
 use crate::module::Module;
@@ -40,7 +39,7 @@ pub(crate) fn assume(
     let Ok(lifted) = simplified_calling(module, function, shape, options, &Targets::assumed()) else {
         return Err(refused);
     };
-    match writes_linear_memory(&lifted, shape) {
+    match writes_linear_memory(&lifted, shape, options) {
         true => Err(refused),
         false => Ok(lifted),
     }
@@ -58,7 +57,9 @@ pub(crate) fn guess(
     refused: Error,
 ) -> Result<Narrowed> {
     match narrow(module, function, shape, options, refused.clone(), true) {
-        Ok(Narrowed::Kernel(kernel)) if !calls(&kernel.kernel) || writes_linear_memory(&kernel, shape) => Err(refused),
+        Ok(Narrowed::Kernel(kernel)) if !calls(&kernel.kernel) || writes_linear_memory(&kernel, shape, options) => {
+            Err(refused)
+        }
         Ok(narrowed) => Ok(narrowed),
         Err(_) => Err(refused),
     }
@@ -73,30 +74,24 @@ fn calls(kernel: &Function) -> bool {
     })
 }
 
-pub(super) fn writes_linear_memory(lifted: &Simplified, shape: &Shape) -> bool {
-    (Stores::new(lifted, shape, None)).are_in(lifted.kernel.body)
-}
-
-/// The same of a form that bails out where a store is not of the places that it was seen to be of.
-pub(super) fn writes_linear_memory_seen(lifted: &Simplified, shape: &Shape) -> bool {
-    (Stores::new(lifted, shape, lifted.frames.observed.as_deref())).are_in(lifted.kernel.body)
+/// Whether a kernel stores to linear memory. A form that assumes [`Assumption::Places`] bails out where a store is not of the places
+/// that it was seen to be of.
+pub(super) fn writes_linear_memory(lifted: &Simplified, shape: &Shape, options: &Options) -> bool {
+    Stores::new(lifted, shape, options).are_in(lifted.kernel.body)
 }
 
 /// The stores of a kernel to linear memory.
 struct Stores<'k> {
     kernel: &'k Function,
     roots: Roots,
-    observed: Option<&'k Observed>,
-    /// Bytes of the private stack.
-    depth: u32,
+    /// What accesses were seen to do, and the bytes of the private stack.
+    seen: Option<(&'k Observed, u32)>,
 }
 
 impl<'k> Stores<'k> {
-    fn new(lifted: &'k Simplified, shape: &Shape, observed: Option<&'k Observed>) -> Self {
+    fn new(lifted: &'k Simplified, shape: &Shape, options: &Options) -> Self {
         let Simplified { kernel, frames, .. } = lifted;
-        let offsets = frames.stack_pointer.map(|pointer| stack_offsets(kernel, pointer));
-        let (roots, depth) = (roots(kernel, shape, frames.stack_pointer), frames.depth(kernel, offsets.as_ref()));
-        Stores { kernel, roots, observed, depth }
+        Stores { kernel, roots: roots(kernel, shape, frames.stack_pointer), seen: lifted.places_seen(options) }
     }
 
     /// Whether there is one in a region, but for those in what a call comes to that else bails out.
@@ -113,8 +108,8 @@ impl<'k> Stores<'k> {
 
     fn is_of_linear(&self, address: Value, at: Location) -> bool {
         let is_seen_elsewhere = || {
-            let seen = self.observed.and_then(|observed| observed.of(at, true));
-            seen.is_some_and(|seen| !seen.met_slot(LINEAR, self.depth))
+            let seen = self.seen.and_then(|(seen, depth)| Some((seen.of(at, true)?, depth)));
+            seen.is_some_and(|(seen, depth)| !seen.met_slot(LINEAR, depth))
         };
         match self.roots.root_of(address) {
             Root::Linear => !is_seen_elsewhere(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Targets;
-use super::assumed::{writes_linear_memory, writes_linear_memory_seen};
+use super::assumed::writes_linear_memory;
 use crate::call_graph::Slice;
 use crate::error::{Error, Result};
 use crate::frontend::Known;
@@ -34,11 +34,7 @@ pub(crate) fn rehearsed(
     };
     // What is cut may be what makes the CPU run the iterations in order, as those that allocate memory: at once they would lose
     // each other's bytes.
-    let writes = match options.speculation.places {
-        true => writes_linear_memory_seen(&lifted, shape),
-        false => writes_linear_memory(&lifted, shape),
-    };
-    if writes && runs_in_order(module, function, &shape.environment) {
+    if writes_linear_memory(&lifted, shape, options) && runs_in_order(module, function, &shape.environment) {
         return Err(Error::Unsupported {
             what: "stores to linear memory beside calls that only the caller's own instance can do".into(),
             function_name: module.function_name(function),

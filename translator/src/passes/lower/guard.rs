@@ -54,10 +54,14 @@ impl Lowerer<'_> {
         self.trap_if(bad, TrapKind::BailedOut(Assumption::Slots));
     }
 
+    /// What the access that is being lowered was seen to do.
+    fn seen(&self) -> Option<&Accessed> {
+        self.observed.as_ref()?.of(self.list.at, self.stores)
+    }
+
     /// Whether an access was seen, and never to be of this one place that it can be of: it is a copy of its code that does not run.
     pub(super) fn is_elsewhere(&self, root: Root) -> bool {
-        let Some(seen) = self.observed.as_deref().filter(|_| self.options.speculation.places) else { return false };
-        let Some(seen) = seen.of(self.list.at, self.stores) else { return false };
+        let Some(seen) = self.seen().filter(|_| self.options.speculation.places) else { return false };
         match root {
             Root::Slot(slot) => !seen.met_slot(slot, self.stack.depth),
             Root::Linear => !seen.met_slot(LINEAR, self.stack.depth),
@@ -67,10 +71,7 @@ impl Lowerer<'_> {
 
     /// Of the spaces that an access may be of, those that it was seen to meet; all if it was not seen to meet any.
     pub(super) fn spaces_met(&self, spaces: &[Space]) -> Option<Vec<Space>> {
-        if !self.options.speculation.places {
-            return None;
-        }
-        let seen = self.observed.as_deref()?.of(self.list.at, self.stores)?;
+        let seen = self.seen().filter(|_| self.options.speculation.places)?;
         let depth = self.stack.depth;
         let is_met = |space: &&Space| match space {
             Space::Slot(slot) => seen.met_slot(*slot, depth),
@@ -102,8 +103,8 @@ impl Lowerer<'_> {
     /// the zeroes that are known then.
     pub(super) fn guard_alignment(&mut self, access: MemoryAccess, effective: Value, zeros: u32) -> u32 {
         let needed = access.bytes.trailing_zeros().min(2);
-        let seen = || self.observed.as_deref().and_then(|seen| seen.of(self.list.at, self.stores));
-        if !self.options.speculation.aligned || zeros >= needed || seen().is_some_and(Accessed::is_unaligned) {
+        let is_seen_unaligned = || self.seen().is_some_and(Accessed::is_unaligned);
+        if !self.options.speculation.aligned || zeros >= needed || is_seen_unaligned() {
             return zeros;
         }
         let low = self.op_with_int(LowOp::And, effective, (1 << needed) - 1);
