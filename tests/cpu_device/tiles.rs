@@ -48,7 +48,7 @@ type Done = (Vec<u32>, Vec<u32>);
 fn run(device: &Arc<dyn Device>, kernel: &str, from: &[u32], iterations: u32) -> Result<Done, LaunchError> {
     let mut guest = Guest::new(device, kernel);
     let count = (COLUMNS * COLUMNS) as usize;
-    let order = guest.buffer_of(&[0, COLUMNS], Access::Read);
+    let order = guest.buffer_of(&[0, COLUMNS, 3], Access::ReadWrite);
     let from = guest.buffer_of(from, Access::Read);
     let to = guest.buffer_of(&vec![0; count], Access::ReadWrite);
     let turns = guest.buffer_of(&vec![0; count + 1], Access::ReadWrite);
@@ -99,6 +99,44 @@ fn other_quotients_are_computed() {
     let from: Vec<u32> = (0..COLUMNS * COLUMNS).map(|i| i * 7 + 1).collect();
     let kernel = kernel(&changed, "");
     let (expected, _) = run(&cpu::sequential(), &kernel, &from, COLUMNS * COLUMNS).unwrap();
+    assert!(run(&device(1), &kernel, &from, COLUMNS * COLUMNS).unwrap().0 == expected);
+}
+
+/// The operator that loads the length of a row may load something else another time.
+#[test]
+fn other_words_are_loaded() {
+    // First 4 bytes further on, where there is 3, then the length; what was there is added to the element.
+    let loads = "(local.set $x (i32.const 1))
+        (loop $again
+          (local.set $n (i32.load offset=4 (i32.add (local.get $order) (i32.shl (local.get $x) (i32.const 2)))))
+          (local.set $sum (i32.add (local.get $sum) (local.get $n)))
+          (local.set $x (i32.sub (local.get $x) (i32.const 1)))
+          (br_if $again (i32.ge_s (local.get $x) (i32.const 0))))";
+    let once = "(local.set $n (i32.load offset=4 (local.get $order)))";
+    let kernel = kernel(QUOTIENT, "(local.set $x (i32.add (local.get $x) (local.get $sum)))");
+    assert!(kernel.contains(once));
+    let kernel = kernel.replace(once, loads).replace("(local $row i32)", "(local $row i32) (local $sum i32)");
+    let from: Vec<u32> = (0..COLUMNS * COLUMNS).map(|i| i * 7 + 1).collect();
+    let (expected, _) = run(&cpu::sequential(), &kernel, &from, COLUMNS * COLUMNS).unwrap();
+    assert_eq!(expected[1], COLUMNS * 7 + 1 + COLUMNS + 3);
+    assert!(run(&device(1), &kernel, &from, COLUMNS * COLUMNS).unwrap().0 == expected);
+}
+
+/// Where an invocation stores to the word that is the length of a row, it finds there what it stored.
+#[test]
+fn the_length_may_be_changed() {
+    // Each stores the length that is there already, but the last one, whose own element is then where another length puts it.
+    let last = COLUMNS * COLUMNS - 1;
+    let stores = format!(
+        "(if (i32.eq (local.get $id) (i32.const {last})) (then (i32.store offset=4 (local.get $order) (i32.const 300))))
+         (local.set $n (i32.load offset=4 (local.get $order)))"
+    );
+    let once = "(local.set $n (i32.load offset=4 (local.get $order)))";
+    let kernel = kernel(QUOTIENT, "").replace(once, &stores);
+    let from: Vec<u32> = (0..300 * COLUMNS).map(|i| i * 7 + 1).collect();
+    let (expected, _) = run(&cpu::sequential(), &kernel, &from, COLUMNS * COLUMNS).unwrap();
+    let (row, column) = (last / 300, last % 300);
+    assert_eq!(expected[last as usize], (column * 300 + row) * 7 + 1);
     assert!(run(&device(1), &kernel, &from, COLUMNS * COLUMNS).unwrap().0 == expected);
 }
 

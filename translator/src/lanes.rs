@@ -41,6 +41,7 @@ pub use rows::{Coordinate, Length};
 pub use tallies::{Sum, Tally};
 
 use again::Needs;
+use rows::Grids;
 use tallies::Tallies;
 
 /// What an iteration of the loop that ends at a place takes; `None` for a loop that the guest does not have.
@@ -97,6 +98,9 @@ pub struct Found {
 pub struct Rows {
     /// Invocations of a row.
     pub length: Length,
+    /// The byte offset in the module of the operator by which the kernel loads that, if no invocation stores to the buffer: with the
+    /// buffer's address it gives the word that was there before the launch.
+    pub load: Option<u32>,
     /// Where the kernel computes rows and columns.
     pub coordinates: Vec<Coordinate>,
     /// Whether its invocations are to run one by one there, as without these computations they are faster than groups.
@@ -125,9 +129,7 @@ pub fn lanes(module: &Module, function: u32, environment: &Environment, host: &H
             let apart = reloads::drop(&mut kernel, &shape, stack_pointer);
             let tallies = tallies::tallies(&kernel, &roots(&kernel, &shape, stack_pointer), shape.slots());
             let needs = again::needs(&kernel, &shape, stack_pointer);
-            let rows = rows::rows(&kernel).and_then(|(length, coordinates)| {
-                Some(Rows { length, coordinates, one_by_one: true, apart: needs.repeatable()? })
-            });
+            let rows = rows::rows(&kernel).and_then(|grids| in_squares(grids, &needs));
             let known = Known { needs, tallies, apart, is_in_squares: rows.is_some(), stack_pointer };
             let lanes = write(module, &kernel, &known, host, width);
             let contends = tallies::contends(&kernel, &known.tallies);
@@ -143,6 +145,19 @@ pub fn lanes(module: &Module, function: u32, environment: &Environment, host: &H
         }
         Err(error) => refused(error.to_string()),
     }
+}
+
+/// What is known of a kernel with such grids, if its invocations may run in any order.
+fn in_squares(grids: Grids, needs: &Needs) -> Option<Rows> {
+    let Grids { length, mut load, coordinates } = grids;
+    let mut apart = needs.repeatable()?;
+    if let Length::Word(buffer, _) = length {
+        match needs.unchanged(buffer) {
+            Some(pairs) => apart.extend(pairs),
+            None => load = None,
+        }
+    }
+    Some(Rows { length, load, coordinates, one_by_one: true, apart })
 }
 
 /// What is known of a kernel.

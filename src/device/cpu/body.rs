@@ -6,7 +6,7 @@ use std::ops::Range;
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{BlockType, Function, Instruction, ValType};
 use wasmparser::{FuncType, FunctionBody, Operator};
-use wavelift_translator::lanes::Coordinate;
+use wavelift_translator::lanes::Rows;
 use wavelift_translator::{Module, next_is_unreachable};
 
 use super::fuel::{self, Costs};
@@ -271,35 +271,27 @@ pub fn run(indices: &mut Indices<'_>, kernel: u32) -> Result<(Function, Function
     iterations(indices, kernel, None)
 }
 
-/// The body of the same with one more parameter, the length of a row: it takes rows in squares, and computes rows and columns of
-/// invocations where it begins to.
-pub fn squares(
-    indices: &mut Indices<'_>,
-    kernel: u32,
-    coordinates: &[Coordinate],
-) -> Result<(Function, FunctionMap), Failure> {
-    iterations(indices, kernel, Some(coordinates))
+/// The body of the same with more parameters, those of [`Square`]: it runs the invocations of one square, and computes their rows and
+/// columns where it begins to.
+pub fn square(indices: &mut Indices<'_>, kernel: u32, rows: &Rows) -> Result<(Function, FunctionMap), Failure> {
+    iterations(indices, kernel, Some(rows))
 }
 
-fn iterations(
-    indices: &mut Indices<'_>,
-    kernel: u32,
-    coordinates: Option<&[Coordinate]>,
-) -> Result<(Function, FunctionMap), Failure> {
+fn iterations(indices: &mut Indices<'_>, kernel: u32, rows: Option<&Rows>) -> Result<(Function, FunctionMap), Failure> {
     let params = indices.module.function_type(kernel).map_or(0, |ty| ty.params().len() as u32);
     let body = body_of(indices.module, kernel)?;
     let own = locals_of(&body)?;
     // The parameters of `run` are the kernel's and `hi`. The kernel may write its parameters, so each iteration has
     // copies of them, as the first of its locals.
-    let shift = params + 1 + u32::from(coordinates.is_some());
+    let shift = params + 1 + if rows.is_some() { Square::PARAMS } else { 0 };
     let mut locals: Vec<_> = std::iter::once((params, ValType::I32)).chain(own.iter().copied()).collect();
     let resets = indices.resets.clone();
     let costs = indices.costs.and_then(|costs| Some((costs.limit, costs.of(kernel)?))).filter(|(_, cost)| cost.burns);
     let fuel = costs.filter(|(_, cost)| !cost.loops.is_empty()).map(|_| shift + count(&locals));
     locals.extend(fuel.map(|_| (1, ValType::I32)));
-    let ids = match coordinates {
+    let ids = match rows {
         None => Ids::InOrder,
-        Some(coordinates) => Ids::InSquares(Square::new(shift + count(&locals), shift - 1, coordinates)),
+        Some(rows) => Ids::InSquares(Square::new(shift + count(&locals), params + 1, rows)),
     };
     locals.extend(ids.locals().map(|count| (count, ValType::I32)));
     let mut writer = Writer::new(indices, kernel, locals);
@@ -467,9 +459,9 @@ impl<'w, 'm> Writer<'w, 'm> {
                 let cost =
                     matches!(operator, Operator::Loop { .. }).then(|| self.cost_of_loop(offset as u32)).flatten();
                 match &self.ids {
-                    Some(Ids::InSquares(square)) if let Some(coordinate) = square.coordinate(offset as u32) => {
+                    Some(Ids::InSquares(square)) if square.replaces(offset as u32) => {
                         let operator = self.indices.instruction(operator)?;
-                        square.write(&mut self.code, coordinate, &operator);
+                        square.write(&mut self.code, offset as u32, &operator);
                     }
                     _ => self.operator(operator)?,
                 }

@@ -19,7 +19,7 @@ use super::bulk;
 use super::fuel::Costs;
 use super::lanes::{self, Grouped, Lanes};
 use super::slice::Slice;
-use super::tiles;
+use super::tiles::{self, Square};
 use crate::device::TableEntry;
 
 /// Name of the exported function `run`.
@@ -28,6 +28,9 @@ pub const RUN: &str = "run";
 pub const RUN_GROUPS: &str = "run_groups";
 /// Name of the exported function that runs rows of invocations in squares, if there is one.
 pub const RUN_TILES: &str = "run_tiles";
+
+/// Parameters that a function may have: a limit of engines, by the Wasm JavaScript interface.
+const MOST_PARAMS: u32 = 1000;
 /// Name of the exported global that holds the iteration id.
 pub const ITERATION: &str = "iteration";
 /// Name of the exported global that holds the size of linear memory in pages.
@@ -135,8 +138,10 @@ impl<'a> Encoder<'a> {
         let lanes::Found { grouped, tallies, rows, contends } =
             lanes::write(&self.indices, self.kernel, self.slice, tables, lanes, self.code.len() as u32);
         let grouped = grouped.map(|written| self.push_groups(written));
+        let params = self.module.function_type(self.kernel).map_or(0, |ty| ty.params().len() as u32) + 1;
+        let rows = rows.filter(|_| params + Square::PARAMS <= MOST_PARAMS);
         if let Some(rows) = &rows {
-            self.write_tiles(rows, grouped.as_ref().ok())?;
+            self.write_tiles(rows, grouped.as_ref().ok(), params)?;
         }
         let (table_section, elements) = self.tables(tables)?;
         self.exports.export(RUN, ExportKind::Func, 0);
@@ -293,16 +298,19 @@ impl<'a> Encoder<'a> {
 
     /// Beside `run`, and with one more parameter, what takes rows of invocations in squares: one by one, or groups by a function of
     /// `run`'s type.
-    fn write_tiles(&mut self, rows: &Rows, grouped: Option<&Grouped>) -> Result<(), String> {
-        let kernel_type = self.module.function_type(self.kernel).ok_or("The kernel has no type.")?;
-        let params = kernel_type.params().len() as u32 + 1;
-        let ty = FuncType::new(vec![wasmparser::ValType::I32; params as usize + 1], []);
+    fn write_tiles(&mut self, rows: &Rows, grouped: Option<&Grouped>, params: u32) -> Result<(), String> {
+        let of_words = |count: u32| FuncType::new(vec![wasmparser::ValType::I32; count as usize], []);
         let written = match grouped.filter(|_| !rows.one_by_one) {
-            Some(grouped) => (tiles::run_tiles(params, grouped.index, grouped.lanes), FunctionMap::default()),
-            None => body::squares(&mut self.indices, self.kernel, &rows.coordinates).map_err(broken)?,
+            Some(grouped) => tiles::run_tiles(params, grouped.index, grouped.lanes),
+            None => {
+                let square = body::square(&mut self.indices, self.kernel, rows).map_err(broken)?;
+                let index = self.code.len() as u32;
+                self.push(&of_words(params + Square::PARAMS), square);
+                tiles::run_squares(params, index)
+            }
         };
         self.exports.export(RUN_TILES, ExportKind::Func, self.code.len() as u32);
-        self.push(&ty, written);
+        self.push(&of_words(params + 1), (written, FunctionMap::default()));
         Ok(())
     }
 

@@ -63,10 +63,15 @@ impl Grouped {
     }
 }
 
+/// The parameter of `run` that is the address of one of the launch's buffers.
+pub fn address_of(buffer: u32) -> u32 {
+    // Behind the ids, the number of iterations and the block size.
+    4 + 2 * buffer
+}
+
 /// Whether no pair of these buffers is the same, by the arguments of `run`.
 pub fn are_apart(pairs: &[(u32, u32)], arguments: &[u32]) -> bool {
-    // Behind the ids, the number of iterations and the block size.
-    let address = |buffer: u32| arguments.get(4 + 2 * buffer as usize);
+    let address = |buffer: u32| arguments.get(address_of(buffer) as usize);
     pairs.iter().all(|(a, b)| address(*a) != address(*b))
 }
 

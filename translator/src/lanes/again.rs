@@ -75,6 +75,11 @@ impl Needs {
         self.deciding.apart(&self.stored)
     }
 
+    /// Pairs of buffers that must not be the same for nothing to be stored to this one; `None` where something may be.
+    pub fn unchanged(&self, buffer: u32) -> Option<Vec<(u32, u32)>> {
+        Places { buffers: BTreeSet::from([buffer]), ..Places::default() }.apart(&self.stored)
+    }
+
     /// Pairs of buffers that must not be the same.
     ///
     /// # Errors

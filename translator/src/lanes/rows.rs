@@ -5,6 +5,7 @@
 //! is how long a row is, for a host that may take invocations in any order.
 
 use crate::analysis::dataflow::{self, regions};
+use crate::error::Location;
 use crate::ir::{Const, Function, Op, StmtKind, Type, Value, WasmOp};
 
 /// Where the number of columns stands.
@@ -83,8 +84,18 @@ impl Coordinate {
     }
 }
 
-/// The length of a row, if the kernel reads or writes somewhere column by column, and where its rows and columns are computed.
-pub fn rows(function: &Function) -> Option<(Length, Vec<Coordinate>)> {
+/// A kernel that reads or writes somewhere column by column.
+pub struct Grids {
+    /// Invocations of a row.
+    pub length: Length,
+    /// The byte offset in the module of the operator of the kernel's own code that loads it.
+    pub load: Option<u32>,
+    /// Where the kernel's rows and columns are computed.
+    pub coordinates: Vec<Coordinate>,
+}
+
+/// Finds out whether the kernel is one.
+pub fn rows(function: &Function) -> Option<Grids> {
     let constants = dataflow::constants(function);
     let id = *function.params.first()?;
     let mut lengths = Vec::new();
@@ -98,7 +109,9 @@ pub fn rows(function: &Function) -> Option<(Length, Vec<Coordinate>)> {
     }
     lengths.into_iter().find_map(|length| {
         let grid = Grid { function, constants: &constants, id, length };
-        Some((grid.rows()?, grid.coordinates()))
+        let (length, at) = grid.rows()?;
+        let is_own = matches!(length, Length::Word(..)) && at.function == function.index;
+        Some(Grids { length, load: is_own.then_some(at.offset), coordinates: grid.coordinates() })
     })
 }
 
@@ -111,7 +124,8 @@ struct Grid<'a> {
 }
 
 impl Grid<'_> {
-    fn rows(&self) -> Option<Length> {
+    /// The length of a row, and where that is computed.
+    fn rows(&self) -> Option<(Length, Location)> {
         // From column to column, and from row to row. What comes from several places is taken for something else.
         let mut slopes = vec![(Slope::Other, Slope::Other); self.function.values.len()];
         self.function.params.iter().for_each(|param| slopes[param.index()] = (FLAT, FLAT));
@@ -125,7 +139,7 @@ impl Grid<'_> {
             }
             let Some(result) = result else { continue };
             if *result == self.length {
-                length = self.length(op, args);
+                length = self.length(op, args).map(|length| (length, stmt.at));
             }
             slopes[result.index()] = self.slope(op, args, &slopes);
         }
