@@ -220,6 +220,51 @@ fn dynamic_frames_below_the_stack_pointer_have_room() {
     }
 }
 
+/// An array of a larger alignment than the stack's, in a function that calls nothing: it begins further below than its size.
+#[test]
+fn aligned_frames_below_the_stack_pointer_have_room() {
+    // The stack pointer is 1024.
+    for (distance, mask) in [(32, -64), (80, -128), (480, -256), (32, -32)] {
+        for more in [0, 48] {
+            check(&kernel(
+                "",
+                &format!(
+                    "global.get $sp i32.const {distance} i32.sub i32.const {mask} i32.and i32.const {more} i32.sub local.tee $fp
+                     local.get $x i32.const 28 i32.and i32.add local.get $x i32.store
+                     local.get $at
+                     local.get $fp local.get $x i32.const 28 i32.and i32.add i32.load i32.const 3 i32.mul i32.store"
+                ),
+            ));
+        }
+    }
+}
+
+/// Without names, a global from whose value a size is subtracted is the stack pointer, too, and one that is rounded down.
+#[test]
+fn stack_pointers_without_names_are_found_by_dynamic_frames() {
+    let sizes = [
+        "local.get $x i32.const 7 i32.and i32.const 4 i32.shl i32.sub",
+        "local.get $x i32.const 7 i32.and i32.const 2 i32.shl i32.sub",
+        "i32.const 32 i32.sub i32.const -64 i32.and",
+    ];
+    for size in sizes {
+        let text = format!(
+            "(module (memory (export \"memory\") 1) (global $sp (mut i32) (i32.const 1040)) {})",
+            kernel(
+                "",
+                &format!(
+                    "global.get $sp {size} local.tee $fp local.get $x i32.store local.get $at local.get $fp i32.load i32.store"
+                )
+            )
+        );
+        let module = Module::parse(wat::parse_str(&text).unwrap()).unwrap();
+        let strict = testing::stages(&module, module.find_function("kernel").unwrap()).unwrap().strict;
+        let is_shared =
+            uses(&strict, |op| matches!(op, LowOp::LoadWord { slot } | LowOp::StoreWord { slot } if *slot != 0));
+        assert!(!is_shared && strict.stack_words > 0, "{size}\n{strict}");
+    }
+}
+
 /// A driver makes one store of each word of an initializer, so a loop clears a large stack.
 #[test]
 fn large_stacks_are_cleared_in_a_loop() {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::alignment::{STACK_ALIGNMENT_BITS, alignment};
 use super::dataflow;
 use super::stack_offsets::{StackOffsets, stack_offsets};
-use crate::ir::{Function, Op, StmtKind, Type, Value, WasmOp};
+use crate::ir::{Function, StmtKind, Type, Value};
 use crate::seen::Observed;
 
 /// Bytes of the stack, by distance from the stack pointer: the first, and the end.
@@ -100,19 +100,13 @@ pub fn set_dynamically(function: &Function, set: &[(u32, Value)]) -> BTreeSet<u3
 
 /// Whether an array of a length that is not known beforehand lies on the stack, though the stack pointer stays where it is: a
 /// function that calls nothing needs not set it. Such arrays are told from elements of others by their size: compilers
-/// round it up to 16 bytes, the stack's alignment.
+/// round it up to 16 bytes, the stack's alignment. Where nothing lies at a known distance, there are no others.
 pub fn has_variable_array(function: &Function, stack_pointer: u32) -> bool {
     let offsets = stack_offsets(function, stack_pointer);
-    let stmts = || dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
-    let mut sizes = stmts().filter_map(|stmt| match &stmt.kind {
-        StmtKind::Op { op: Op::Wasm(WasmOp::I32Sub), args, result: Some(result) }
-            if offsets.of(args[0]).is_some() && offsets.is_unknown(*result) =>
-        {
-            Some(args[1])
-        }
-        _ => None,
-    });
-    let Some(first) = sizes.next() else { return false };
+    let mut sizes = offsets.unknown_subtrahends(function).peekable();
+    if sizes.peek().is_none() {
+        return false;
+    }
     let alignment = alignment(function);
-    std::iter::once(first).chain(sizes).any(|size| alignment.trailing_zeros(size) >= STACK_ALIGNMENT_BITS)
+    offsets.depth() == 0 || sizes.any(|size| alignment.trailing_zeros(size) >= STACK_ALIGNMENT_BITS)
 }

@@ -1,7 +1,7 @@
 //! Which values are the stack pointer at the launch plus a constant.
 
 use super::dataflow::{self, Analysis};
-use crate::ir::{Const, Function, Op, Value, WasmOp};
+use crate::ir::{Const, Function, Op, StmtKind, Value, WasmOp};
 
 /// The constant distances of values from the stack pointer.
 #[derive(Debug)]
@@ -25,18 +25,27 @@ impl StackOffsets {
         !matches!(self.facts.get(value.index()), Some(Fact::Stack(_) | Fact::Unreached))
     }
 
-    /// Whether a value is below the stack pointer at the launch.
-    pub fn any_below(&self) -> bool {
-        self.facts.iter().any(|fact| matches!(fact, Fact::Stack(offset) if (*offset as i32) < 0))
-    }
-
-    /// The lowest distance, in bytes below the stack pointer at the launch.
+    /// The lowest distance at which a value may be, in bytes below the stack pointer at the launch.
     pub fn depth(&self) -> u32 {
         let below = |fact: &Fact| match fact {
-            Fact::Stack(offset) if (*offset as i32) < 0 => Some((*offset as i32).unsigned_abs()),
+            Fact::Stack(offset) | Fact::Aligned(offset) if (*offset as i32) < 0 => {
+                Some((*offset as i32).unsigned_abs())
+            }
             _ => None,
         };
         self.facts.iter().filter_map(below).max().unwrap_or(0)
+    }
+
+    /// The numbers that are not known beforehand which are subtracted from values at such distances.
+    pub fn unknown_subtrahends<'f>(&self, function: &'f Function) -> impl Iterator<Item = Value> + use<'f, '_> {
+        let stmts = dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
+        stmts.filter_map(|stmt| match &stmt.kind {
+            StmtKind::Op { op: Op::Wasm(WasmOp::I32Sub), args, result: Some(result) } => {
+                let is_distance = matches!(self.facts.get(args[0].index()), Some(Fact::Stack(_) | Fact::Aligned(_)));
+                (is_distance && self.is_unknown(*result)).then_some(args[1])
+            }
+            _ => None,
+        })
     }
 }
 
@@ -51,6 +60,8 @@ enum Fact {
     Unreached,
     Number(u32),
     Stack(u32),
+    /// The stack pointer plus a constant, rounded down to a power of two: not below this distance.
+    Aligned(u32),
     Unknown,
 }
 
@@ -80,6 +91,9 @@ impl Analysis for Distances {
                 (Fact::Unreached, _) | (_, Fact::Unreached) => Fact::Unreached,
                 (Fact::Number(a), Fact::Number(b)) => Fact::Number(a.wrapping_add(b)),
                 (Fact::Stack(a), Fact::Number(b)) | (Fact::Number(a), Fact::Stack(b)) => Fact::Stack(a.wrapping_add(b)),
+                (Fact::Aligned(a), Fact::Number(b)) | (Fact::Number(a), Fact::Aligned(b)) => {
+                    Fact::Aligned(a.wrapping_add(b))
+                }
                 _ => Fact::Unknown,
             },
             Op::Wasm(WasmOp::I32Sub) => match (fact(0), fact(1)) {
@@ -88,6 +102,17 @@ impl Analysis for Distances {
                     Fact::Number(a.wrapping_sub(b))
                 }
                 (Fact::Stack(a), Fact::Number(b)) => Fact::Stack(a.wrapping_sub(b)),
+                (Fact::Aligned(a), Fact::Number(b)) => Fact::Aligned(a.wrapping_sub(b)),
+                _ => Fact::Unknown,
+            },
+            Op::Wasm(WasmOp::I32And) => match (fact(0), fact(1)) {
+                (Fact::Unreached, _) | (_, Fact::Unreached) => Fact::Unreached,
+                (Fact::Stack(a) | Fact::Aligned(a), Fact::Number(mask))
+                | (Fact::Number(mask), Fact::Stack(a) | Fact::Aligned(a))
+                    if mask.wrapping_neg().is_power_of_two() =>
+                {
+                    Fact::Aligned(a.wrapping_sub(!mask))
+                }
                 _ => Fact::Unknown,
             },
             // `sp | 4` where the low bits are zero is how compilers write `sp + 4`, but a guest may misalign its stack.

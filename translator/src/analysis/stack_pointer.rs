@@ -52,7 +52,8 @@ fn globals_read(function: &Function) -> Vec<u32> {
 
 /// Whether addresses below the global's value are computed, and some address is that value and a number.
 fn addresses_use(function: &Function, shape: &Shape, global: u32) -> bool {
-    if !stack_offsets(function, global).any_below() {
+    let offsets = stack_offsets(function, global);
+    if offsets.depth() == 0 && offsets.unknown_subtrahends(function).next().is_none() {
         return false;
     }
     let roots = roots(function, shape, Some(global));
