@@ -10,6 +10,7 @@ pub mod flatten;
 pub mod forward;
 pub mod fuel;
 pub mod gather_ends;
+pub mod hide_floats;
 pub mod hide_limits;
 pub mod hoist_loads;
 pub mod inline;

@@ -6,7 +6,7 @@ use crate::backend::failure::is_failure;
 use crate::hash::HashSet;
 use crate::ir::verify::Stage;
 use crate::ir::{self, Function};
-use crate::options::{Options, Shape};
+use crate::options::{FloatMode, Options, Shape};
 use crate::simplified::{Simplified, count_places, tidy};
 use crate::{Error, Module, Result, analysis, checked, passes, structurize, work};
 
@@ -128,6 +128,9 @@ fn finish(mut lowered: Function, options: &Options, parted: &HashSet<u32>) -> Re
         passes::dead_code::remove(&mut lowered);
     }
     passes::hide_limits::hide_limits(&mut lowered);
+    if options.float == FloatMode::Strict {
+        passes::hide_floats::hide_floats(&mut lowered, !options.emulated().i64);
+    }
     let lowered = checked(lowered, Stage::Lowered)?;
     let mut strict = structured(lowered, options)?;
     if let Some(fuel) = options.fuel {

@@ -286,6 +286,32 @@ fn parts_of_words_are_set_in_functions_that_are_kept_once() {
        (global.set $sp (i32.add (local.get $f) (i32.const 16))))";
     let body = "(i32.store (local.get $at) (i32.add (call $kept (local.get $b) (local.get $w))
                   (call $kept (i32.add (local.get $b) (i32.const 8)) (i32.const 3))))";
+    is_the_same_kept_once(functions, body);
+}
+
+/// The same of a word that is copied with the one beside it, and never set, first from elsewhere and then to and fro.
+#[test]
+fn words_that_are_copied_and_never_set_in_functions_that_are_kept_once() {
+    let functions = "(func $kept (param $p i32) (param $x i32) (result i32) (local $f i32) (local $k i32)
+       (global.set $sp (local.tee $f (i32.sub (global.get $sp) (i32.const 32))))
+       (i32.store (local.get $f) (local.get $p))
+       (if (local.get $x) (then (i64.store offset=8 (local.get $f) (i64.load (local.get $f)))))
+       (i32.store offset=16 (local.get $f) (local.get $p))
+       (loop $l
+         (i64.store offset=24 (local.get $f) (i64.load offset=16 (local.get $f)))
+         (if (i32.and (local.get $x) (i32.const 1)) (then (drop (call $other (local.get $p)))))
+         (i64.store offset=16 (local.get $f) (i64.load offset=24 (local.get $f)))
+         (br_if $l (i32.lt_u (local.tee $k (i32.add (local.get $k) (i32.const 1))) (local.get $x))))
+       (i32.add (i32.load (i32.load offset=8 (local.get $f))) (i32.load (i32.load offset=16 (local.get $f))))
+       (global.set $sp (i32.add (local.get $f) (i32.const 32))))
+     (func $other (type $unary) (i32.add (i32.load (local.get 0)) (i32.const 1)))";
+    let body = "(i32.store (local.get $at) (i32.add (call $kept (local.get $b) (i32.const 2))
+                  (i32.add (call $kept (i32.add (local.get $b) (i32.const 8)) (i32.const 3)) (call $other (local.get $b)))))";
+    is_the_same_kept_once(functions, body);
+}
+
+/// What the first iteration stores is the same whether functions are kept once or not.
+fn is_the_same_kept_once(functions: &str, body: &str) {
     let module = module(functions, body);
     let share = wavelift_translator::Share::Called { places: 2, operators: 1 };
     let shape = shape(&module);

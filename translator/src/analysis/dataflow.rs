@@ -25,6 +25,12 @@ pub trait Analysis {
 
     /// The fact of a result of a call.
     fn call_result(&mut self) -> Self::Fact;
+
+    /// Asked once, when nothing changes any more: whether [`transfer`](Analysis::transfer) answers otherwise from now on for operators
+    /// on what nothing has reached.
+    fn settle(&mut self) -> bool {
+        false
+    }
 }
 
 /// The regions that can be reached from the body, each once, in the order in which control comes to them first; a region
@@ -203,15 +209,14 @@ pub fn solve<A: Analysis>(function: &Function, analysis: A) -> (Vec<A::Fact>, A)
     for op in 0..solver.ops.len() as u32 {
         solver.visit(op);
     }
-    while let Some(value) = solver.changed.pop() {
-        let affected = users.of(value);
-        work::spend(affected.len());
-        for user in affected {
-            match users.list[user] {
-                User::Op(op) => solver.visit(op),
-                User::Join(target) => solver.join_into(target, solver.facts[value.index()]),
+    solver.follow(&users);
+    if solver.analysis.settle() {
+        for op in 0..solver.ops.len() as u32 {
+            if solver.facts[solver.ops[op as usize].2.index()] == A::UNREACHED {
+                solver.visit(op);
             }
         }
+        solver.follow(&users);
     }
     (solver.facts, solver.analysis)
 }
@@ -240,6 +245,20 @@ impl<'f, A: Analysis> Solver<'f, A> {
             self.users.push((*from, User::Join(*to)));
             if self.facts[from.index()] != A::UNREACHED {
                 self.changed.push(*from);
+            }
+        }
+    }
+
+    /// Visits what depends on what has changed, until nothing does any more.
+    fn follow(&mut self, users: &Users) {
+        while let Some(value) = self.changed.pop() {
+            let affected = users.of(value);
+            work::spend(affected.len());
+            for user in affected {
+                match users.list[user] {
+                    User::Op(op) => self.visit(op),
+                    User::Join(target) => self.join_into(target, self.facts[value.index()]),
+                }
             }
         }
     }

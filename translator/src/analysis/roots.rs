@@ -249,7 +249,8 @@ fn solve(
     known: HashMap<Value, Fact>,
 ) -> Roots {
     let constants = dataflow::constants(function);
-    let analysis = LinearCombinations { function, shape, stack_pointer, constants, combinations, known };
+    let analysis =
+        LinearCombinations { function, shape, stack_pointer, constants, combinations, known, is_settled: false };
     let (facts, analysis) = dataflow::solve(function, analysis);
     let combinations = analysis.combinations;
     let mut roots = Roots { facts, combinations, pointers: HashMap::new(), stack_escapes: false };
@@ -393,6 +394,8 @@ struct LinearCombinations<'a> {
     combinations: Combinations,
     /// What pointers of the shape are.
     known: HashMap<Value, Fact>,
+    /// Whether what nothing has reached so far is what nothing sets.
+    is_settled: bool,
 }
 
 /// Whether a result is 0 or 1, whatever is compared.
@@ -489,6 +492,8 @@ impl LinearCombinations<'_> {
         let mut all = NUMBER;
         for arg in args {
             all = match (all, self.unknown(facts[arg.index()])) {
+                // The other half of a pair of words may be a pointer all the same.
+                (all, Fact::Unreached) if self.is_settled && op == WasmOp::I64Or => all,
                 (_, Fact::Unreached) => return Fact::Unreached,
                 (all, NUMBER) => all,
                 (NUMBER | Fact::Loaded, Fact::Loaded) => Fact::Loaded,
@@ -602,5 +607,11 @@ impl Analysis for LinearCombinations<'_> {
 
     fn call_result(&mut self) -> Fact {
         Fact::Loaded
+    }
+
+    /// Only in loops of states there are values that nothing sets.
+    fn settle(&mut self) -> bool {
+        self.is_settled = self.function.states.is_some();
+        self.is_settled
     }
 }

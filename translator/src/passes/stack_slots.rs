@@ -197,9 +197,9 @@ impl Plan {
             }
             done.extend(groups.iter().map(|(start, group)| (*start, group.end)));
             let mut rewriter =
-                Rewriter { offsets: &offsets, groups: &groups, first_cell: self.first_cell, read: BTreeSet::new() };
+                Rewriter { offsets: &offsets, groups: &groups, first_cell: self.first_cell, cells: Sets::default() };
             rewriter.run(&mut promoted);
-            promote::promote_from(&mut promoted, self.first_cell, &rewriter.read);
+            promote::promote_from(&mut promoted, self.first_cell, &rewriter.cells.read_unset());
             settle(&mut promoted);
             simplify::simplify(&mut promoted);
             dead_code::remove(&mut promoted);
@@ -358,8 +358,25 @@ struct Rewriter<'a> {
     offsets: &'a StackOffsets,
     groups: &'a BTreeMap<i64, Group>,
     first_cell: u32,
-    /// The cells of which parts are stored: what is kept of them may never have been set.
-    read: BTreeSet<u32>,
+    cells: Sets,
+}
+
+/// What is done with cells.
+#[derive(Default)]
+struct Sets {
+    /// Those of which parts are stored: what is kept of them may never have been set.
+    in_part: BTreeSet<u32>,
+    /// Those that are loaded with the one beside them.
+    in_pairs: BTreeSet<u32>,
+    /// Those that are stored.
+    stored: BTreeSet<u32>,
+}
+
+impl Sets {
+    /// Those that may be read, and something made of them, though they were never set.
+    fn read_unset(&self) -> BTreeSet<u32> {
+        self.in_part.iter().chain(self.in_pairs.difference(&self.stored)).copied().collect()
+    }
 }
 
 impl Rewriter<'_> {
@@ -385,13 +402,18 @@ impl Rewriter<'_> {
             let cells = Cells { at, start: *start, group: *group, first: self.first_cell };
             match result {
                 Some(result) => {
+                    if cells.is_pair(access) {
+                        self.cells.in_pairs.extend(cells.pair());
+                    }
                     let bits = cells.load(function, list, access);
                     from_bits(function, list, access, bits, *result);
                 }
                 None => {
                     if cells.stores_part(access) {
-                        self.read.insert(cells.cell(cells.word()));
+                        self.cells.in_part.insert(cells.cell(cells.word()));
                     }
+                    let words = if cells.is_pair(access) { 2 } else { 1 };
+                    self.cells.stored.extend(&cells.pair()[..words]);
                     let bits = to_bits(function, list, access, args[1]);
                     cells.store(function, list, access, bits);
                 }
@@ -424,6 +446,16 @@ impl Cells {
     /// Whether a store changes a part of a cell.
     fn stores_part(&self, access: &MemoryAccess) -> bool {
         self.group.form == Form::Words && access.bytes < 4
+    }
+
+    /// Whether an access is of two cells.
+    fn is_pair(&self, access: &MemoryAccess) -> bool {
+        self.group.form == Form::Words && access.bytes == 8
+    }
+
+    /// The cell in which the access begins, and the next.
+    fn pair(&self) -> [u32; 2] {
+        [0, 4].map(|more| self.cell(self.word() + more))
     }
 
     fn get(&self, function: &mut Function, list: &mut ListBuilder, at: i64, ty: Type) -> Value {

@@ -5,6 +5,7 @@ use super::{Lowerer, Once, float_bits};
 use crate::error::Result;
 use crate::ir::{Const, LowOp, Type, Value, WasmOp};
 use crate::options::{FloatMode, FloatSupport, MAX_GUESS_ERROR};
+use crate::passes::hide_floats::is_rewritten_with;
 
 /// Bit patterns of a float type.
 #[derive(Clone, Copy, Debug)]
@@ -153,15 +154,9 @@ impl Lowerer<'_> {
         }
     }
 
-    /// Whether drivers rewrite operators with this constant so that the result can change: `x + 0` to `x`, `x * 0` to 0,
-    /// and `x * 1` to `x` even if that is a signalling NaN.
+    /// Whether a constant is not to be known to the driver.
     pub(super) fn hides(&self, constant: Const) -> bool {
-        self.is_strict()
-            && match constant {
-                Const::F32(x) => x << 1 == 0 || f32::from_bits(x).abs() == 1.0,
-                Const::F64(x) => x << 1 == 0 || f64::from_bits(x).abs() == 1.0,
-                _ => false,
-            }
+        self.is_strict() && is_rewritten_with(constant)
     }
 
     /// The constant, not known to the driver.
