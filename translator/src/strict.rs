@@ -131,23 +131,40 @@ fn finish(mut lowered: Function, options: &Options, parted: &HashSet<u32>) -> Re
     if options.float == FloatMode::Strict {
         passes::hide_floats::hide_floats(&mut lowered, !options.emulated().i64);
     }
-    let lowered = checked(lowered, Stage::Lowered)?;
-    let mut strict = structured(lowered, options)?;
+    structured(checked(lowered, Stage::Lowered)?, options)
+}
+
+/// Places where an invocation may end of which one is made: of few, where rows of them nest.
+const GATHERED: [usize; 3] = [24, 8, 3];
+
+/// From lowered to strict form, with invocations that may end at many places ending at fewer where there are too many for the driver.
+fn structured(lowered: Function, options: &Options) -> Result<Function> {
+    // Branches nest no deeper than there are regions.
+    let before = (lowered.regions.len() > options.max_nesting as usize).then(|| lowered.clone());
+    let nesting = |function: &Function| nesting_of(function, function.body).0;
+    let mut strict = in_strict_form(lowered, options)?;
+    let Some(before) = before else { return Ok(strict) };
+    for places in GATHERED {
+        if nesting(&strict) <= options.max_nesting {
+            break;
+        }
+        let mut gathered = before.clone();
+        passes::gather_ends::gather_ends(&mut gathered, places);
+        let gathered = in_strict_form(checked(gathered, Stage::Lowered)?, options)?;
+        if nesting(&gathered) < nesting(&strict) {
+            strict = gathered;
+        }
+    }
+    Ok(strict)
+}
+
+fn in_strict_form(lowered: Function, options: &Options) -> Result<Function> {
+    let mut strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
     if let Some(fuel) = options.fuel {
         passes::fuel::expand(&mut strict, fuel);
         strict = checked(strict, Stage::Strict)?;
     }
     Ok(strict)
-}
-
-/// From lowered to strict form, with invocations that may end at many places ending at fewer where there are too many for the driver.
-fn structured(lowered: Function, options: &Options) -> Result<Function> {
-    let nesting = |function: &Function| nesting_of(function, function.body).0;
-    let gathered = (nesting(&lowered) > options.max_nesting / 2).then(|| lowered.clone());
-    let strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
-    let Some(mut gathered) = gathered.filter(|_| nesting(&strict) > options.max_nesting) else { return Ok(strict) };
-    passes::gather_ends::gather_ends(&mut gathered);
-    checked(structurize::structurize(checked(gathered, Stage::Lowered)?)?, Stage::Strict)
 }
 
 /// Refuses a private stack with which the driver would take too long.

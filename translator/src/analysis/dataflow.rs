@@ -45,8 +45,10 @@ pub fn regions(function: &Function) -> Vec<RegionId> {
             continue;
         }
         order.push(id);
-        let stmts = &function.region(id).stmts;
-        work::spend(stmts.len());
+        let region = function.region(id);
+        let stmts = &region.stmts;
+        // What a region hands on is looked at one by one, too, which is most of the work on loops of states.
+        work::spend(stmts.len() + region.exit.values().len());
         let above = todo.len();
         todo.extend(stmts.iter().flat_map(|stmt| stmt.kind.each_region()));
         todo[above..].reverse();

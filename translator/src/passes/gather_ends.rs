@@ -10,15 +10,12 @@ use crate::hash::{HashMap, HashSet, HashSetExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Const, Exit, Function, Label, LowOp, Region, RegionId, Stmt, StmtKind, Type, Value};
 
-/// Places of a block.
-const PLACES: usize = 24;
-
-/// Does so in a lowered function.
-pub fn gather_ends(function: &mut Function) {
+/// Does so in a lowered function, with so many places in a block.
+pub fn gather_ends(function: &mut Function, most: usize) {
     for id in crate::analysis::dataflow::regions(function) {
         let ending: Vec<bool> = function.region(id).stmts.iter().map(|stmt| may_end_in(function, stmt)).collect();
-        if ending.iter().filter(|ends| **ends).count() > PLACES {
-            gather(function, id, &ending);
+        if ending.iter().filter(|ends| **ends).count() > most {
+            gather(function, id, &ending, most);
         }
     }
 }
@@ -33,13 +30,13 @@ fn may_end_in(function: &Function, stmt: &Stmt) -> bool {
 }
 
 /// Makes blocks of all but the last part of a region.
-fn gather(function: &mut Function, id: RegionId, ending: &[bool]) {
+fn gather(function: &mut Function, id: RegionId, ending: &[bool], most: usize) {
     let mut left = std::mem::take(&mut function.region_mut(id).stmts);
     let mut done = Vec::new();
     let mut ending = ending;
-    while ending.iter().filter(|ends| **ends).count() > PLACES {
+    while ending.iter().filter(|ends| **ends).count() > most {
         let places = ending.iter().enumerate().filter(|(_, ends)| **ends).map(|(number, _)| number);
-        let count = places.take(PLACES).last().map_or(0, |last| last + 1);
+        let count = places.take(most).last().map_or(0, |last| last + 1);
         let behind = left.split_off(count);
         ending = &ending[count..];
         let part = std::mem::replace(&mut left, behind);
