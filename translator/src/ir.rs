@@ -428,6 +428,14 @@ impl Function {
         self.values[value.index()]
     }
 
+    /// Every use of a value: operands, and what regions hand on.
+    pub fn uses_mut(&mut self) -> impl Iterator<Item = &mut Value> {
+        self.regions.iter_mut().flat_map(|region| {
+            let args = region.stmts.iter_mut().flat_map(|stmt| stmt.kind.args_mut());
+            args.chain(region.exit.values_mut())
+        })
+    }
+
     /// Whether it takes and gives values of the types that `args` and `results` have in `of`.
     pub fn has_type(&self, of: &Function, args: &[Value], results: &[Value]) -> bool {
         let params = self.params.iter().map(|v| self.ty(*v));

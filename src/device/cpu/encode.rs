@@ -14,6 +14,7 @@ use wavelift_translator::Module;
 use wavelift_translator::lanes::{Rows, Tally};
 use wavelift_translator::module::{ConstInit, Global};
 
+use super::MOST_PARAMS;
 use super::body::{self, FunctionMap, Indices, Types};
 use super::bulk;
 use super::fuel::Costs;
@@ -28,9 +29,6 @@ pub const RUN: &str = "run";
 pub const RUN_GROUPS: &str = "run_groups";
 /// Name of the exported function that runs rows of invocations in squares, if there is one.
 pub const RUN_TILES: &str = "run_tiles";
-
-/// Parameters that a function may have: a limit of engines, by the Wasm JavaScript interface.
-const MOST_PARAMS: u32 = 1000;
 /// Name of the exported global that holds the iteration id.
 pub const ITERATION: &str = "iteration";
 /// Name of the exported global that holds the size of linear memory in pages.

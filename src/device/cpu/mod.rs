@@ -94,6 +94,9 @@ struct Shared {
     workers: usize,
 }
 
+/// Parameters that a Wasm function may have.
+const MOST_PARAMS: u32 = 1000;
+
 /// The largest buffer: all addresses but the first and the last 64 KiB, which are never mapped for one.
 const LARGEST_BUFFER: u64 = (1 << 32) - (2 << 16);
 
@@ -113,8 +116,7 @@ impl CpuDevice {
             max_buffer_size: LARGEST_BUFFER,
             max_binding_size: LARGEST_BUFFER,
             max_workgroup_size: 1024,
-            // A Wasm function has at most 1000 parameters.
-            max_buffers: (1000 - 3) / 2,
+            max_buffers: (MOST_PARAMS - 3) / 2,
         };
         let shared = Shared { name, kernels: Kernels::new(fuel, lanes), pool: Pool::new(workers), workers };
         Arc::new(CpuDevice { info, shared: Arc::new(shared) })

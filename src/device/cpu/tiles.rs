@@ -1,8 +1,6 @@
 //! Squares of rows and columns of invocations, for kernels that read or write matrices column by column: see
 //! [`wavelift_translator::lanes::Rows`].
 
-use std::slice;
-
 use wasm_encoder::{BlockType, Function, Instruction as I, ValType};
 use wavelift_translator::lanes::{Coordinate, Length, Rows};
 
@@ -124,15 +122,14 @@ impl Square {
     /// A load of the length of a row, which the host read before the launch, and which no invocation changes: with the buffer's
     /// address it is the parameter. The engine finds out that nearly all addresses are that one, and forgets what was loaded.
     fn write_load(&self, code: &mut Function, operator: &I<'_>) {
-        let (I::I32Load(place), Length::Word(buffer, offset)) = (operator, self.length) else {
-            return write(code, slice::from_ref(operator));
-        };
-        if place.offset != offset.into() {
-            return write(code, slice::from_ref(operator));
-        }
         let address = self.local + 1;
-        write(code, &[I::LocalSet(address), self.row(), I::LocalGet(address), operator.clone()]);
-        write(code, &[I::LocalGet(address), I::LocalGet(address_of(buffer)), I::I32Eq, I::Select]);
+        match (operator, self.length) {
+            (I::I32Load(place), Length::Word(buffer, offset)) if place.offset == offset.into() => {
+                write(code, &[I::LocalSet(address), self.row(), I::LocalGet(address), operator.clone()]);
+                write(code, &[I::LocalGet(address), I::LocalGet(address_of(buffer)), I::I32Eq, I::Select]);
+            }
+            _ => _ = code.instruction(operator),
+        }
     }
 
     /// A division of the iteration's number by the length of a row, or its remainder; of other numbers, the operator.

@@ -112,12 +112,7 @@ impl Reloads {
     }
 
     fn substitute(&self, function: &mut Function) {
-        for region in &mut function.regions {
-            let args = region.stmts.iter_mut().flat_map(|stmt| stmt.kind.args_mut());
-            for value in args.chain(region.exit.values_mut()) {
-                *value = self.value(*value);
-            }
-        }
+        function.uses_mut().for_each(|value| *value = self.value(*value));
     }
 }
 

@@ -36,12 +36,7 @@ pub fn hide_floats(function: &mut Function, has_i64: bool) {
         });
         names.insert(value, name);
     }
-    let name = |value: &mut Value| *value = names.get(value).copied().unwrap_or(*value);
-    for id in dataflow::regions(function) {
-        let region = function.region_mut(id);
-        let args = region.stmts.iter_mut().flat_map(|stmt| stmt.kind.args_mut());
-        args.chain(region.exit.values_mut()).for_each(name);
-    }
+    function.uses_mut().for_each(|value| *value = names.get(value).copied().unwrap_or(*value));
     let body = function.body;
     function.region_mut(body).stmts.splice(0..0, list.stmts);
 }

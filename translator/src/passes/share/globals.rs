@@ -335,11 +335,7 @@ fn away(part: &mut Function, list: &mut ListBuilder, (global, result): (u32, Val
 }
 
 fn rename(part: &mut Function, names: &BTreeMap<Value, Value>) {
-    let rename = |value: &mut Value| *value = names.get(value).copied().unwrap_or(*value);
-    for region in &mut part.regions {
-        region.stmts.iter_mut().for_each(|stmt| stmt.kind.args_mut().iter_mut().for_each(rename));
-        region.exit.values_mut().iter_mut().for_each(rename);
-    }
+    part.uses_mut().for_each(|value| *value = names.get(value).copied().unwrap_or(*value));
 }
 
 /// Cells start as zero in each invocation.
