@@ -61,6 +61,30 @@ fn overlapping_slots_become_words() {
     assert!(!uses_stack(&strict), "{strict}");
 }
 
+/// `array[(k + c) % 16]` with a constant so large that the address wraps on the way: no frame lies that deep.
+#[test]
+fn constants_of_indices_are_no_frames() {
+    let constant = 0xd000_0014_u32 / 4;
+    let place = format!(
+        "local.get $fp i32.const {} i32.add local.get $n i32.const 2 i32.shl i32.add
+         local.get $n i32.const {constant} i32.add i32.const 4 i32.shr_u i32.const 6 i32.shl i32.sub",
+        constant.wrapping_mul(4) as i32
+    );
+    let strict = check(&kernel(
+        "(local $n i32)",
+        &format!(
+            "global.get $sp i32.const 64 i32.sub local.set $fp
+             loop
+               {place} local.get $x local.get $n i32.mul i32.store
+               local.get $n i32.const 1 i32.add local.tee $n i32.const 16 i32.lt_u br_if 0
+             end
+             local.get $x i32.const 16 i32.rem_u local.set $n
+             local.get $at {place} i32.load local.get $fp i32.load offset=20 i32.const 3 i32.mul i32.add {RESULT}"
+        ),
+    ));
+    assert_eq!(strict.stack_words, 16, "{strict}");
+}
+
 /// A slot that holds another's address, handed to a function: `set(&a, x); set(*p = &a, ...)`.
 #[test]
 fn addresses_of_slots_in_slots_become_values() {

@@ -3,6 +3,10 @@
 use super::dataflow::{self, Analysis};
 use crate::ir::{Const, Function, Op, StmtKind, Value, WasmOp};
 
+/// No stack is as large, in bytes. A value farther below the stack pointer is one on the way to an address: the constant of
+/// an index, as of `a[(i + 0xdc12_3456) % 14]`, which compilers add first and which wraps.
+const FARTHEST: u32 = 1 << 26;
+
 /// The constant distances of values from the stack pointer.
 #[derive(Debug)]
 pub struct StackOffsets {
@@ -25,11 +29,11 @@ impl StackOffsets {
         !matches!(self.facts.get(value.index()), Some(Fact::Stack(_) | Fact::Unreached))
     }
 
-    /// The lowest distance at which a value may be, in bytes below the stack pointer at the launch.
+    /// The lowest distance at which a frame may lie, in bytes below the stack pointer at the launch.
     pub fn depth(&self) -> u32 {
         let below = |fact: &Fact| match fact {
-            Fact::Stack(offset) | Fact::Aligned(offset) if (*offset as i32) < 0 => {
-                Some((*offset as i32).unsigned_abs())
+            Fact::Stack(offset) | Fact::Aligned(offset) => {
+                Some(offset.wrapping_neg()).filter(|distance| (1..=FARTHEST).contains(distance))
             }
             _ => None,
         };
