@@ -168,6 +168,28 @@ fn a_condition_of_several_parts_bounds_what_the_first_compares() {
     assert!(knows_the_buffer(&strict), "{strict}");
 }
 
+/// Each loop of a nest goes on from where it was when the one around it went round: else what the innermost does would be walked
+/// four times for each of them, and nothing be known in the end.
+#[test]
+fn a_deep_nest_of_loops_is_walked_few_times() {
+    const DEPTH: usize = 20;
+    let enter = enter();
+    let locals: String = (0..DEPTH).map(|level| format!("(local $i{level} i32) ")).collect();
+    let sum: String = (0..DEPTH)
+        .map(|level| format!("local.get $i{level} i32.const 1 i32.and i32.const 2 i32.shl i32.add "))
+        .collect();
+    // As far as anyone knows before the launch, each may have a thousand rounds.
+    let mut body = format!("local.get $fp {sum} local.get $x i32.store ");
+    for level in (0..DEPTH).rev() {
+        body = format!(
+            "i32.const 0 local.set $i{level} loop {body} local.get $i{level} i32.const 1 i32.add local.tee $i{level}
+             i32.const 1000 i32.lt_u if local.get $x i32.const 0x7fffffff i32.eq br_if 1 end end "
+        );
+    }
+    let strict = check(&kernel(&locals, &format!("{enter} {body} {LEAVE}")));
+    assert!(knows_the_buffer(&strict), "{strict}");
+}
+
 /// A number that is compared, or masked, with constants about as large as the array.
 fn number(u: &mut Unstructured<'_>) -> arbitrary::Result<u32> {
     Ok(*u.choose(&[0, 1, 2, 3, 4, 7, 8, 12, 15, 16, 17, 31, 32, 60, 63, 64, 90, 96, 97, 112])?)

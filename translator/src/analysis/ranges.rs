@@ -67,6 +67,9 @@ pub fn ranges(function: &Function, stack_pointer: u32) -> Ranges {
         breaks: HashMap::new(),
         next: HashMap::new(),
         marks: HashMap::new(),
+        settled: HashMap::new(),
+        refinements: 0,
+        oldest: 0,
         visits: 0,
     };
     for param in &function.params {
@@ -169,6 +172,13 @@ struct Walker<'f> {
     next: HashMap<Label, Vec<Option<Range>>>,
     /// How long the log was when a construct began.
     marks: HashMap<Label, usize>,
+    /// What a loop's parameters came to be when it was walked last, and in which of the refinements: a loop around it only
+    /// widens what it starts with, so they come to be that again.
+    settled: HashMap<Label, (usize, Vec<Option<Range>>)>,
+    /// Number of refinements so far.
+    refinements: usize,
+    /// The innermost refinement that is under way: what came to be before it may be too wide.
+    oldest: usize,
     visits: usize,
 }
 
@@ -327,6 +337,11 @@ impl<'f> Walker<'f> {
         let params = &self.function.region(body).params;
         let start: Vec<Option<Range>> = self.all(inits);
         let mut current = start.clone();
+        if let Some((refinement, settled)) = self.settled.get(&label)
+            && *refinement >= self.oldest
+        {
+            join(&mut current, settled.clone());
+        }
         self.find_lockstep(label, params, inits);
         for walk in 0.. {
             let mut arrived = self.iterate(label, body, &current);
@@ -340,8 +355,12 @@ impl<'f> Walker<'f> {
                 let meet = |(a, b): (&Option<Range>, &Option<Range>)| a.zip(*b).map(|(a, b)| a.meet(b));
                 let met: Vec<Option<Range>> = current.iter().zip(&exact).map(meet).collect();
                 let refined = self.by_iterations(label, params, inits, &met);
+                self.settled.insert(label, (self.refinements, refined.clone()));
                 if refined != current {
+                    self.refinements += 1;
+                    let around = std::mem::replace(&mut self.oldest, self.refinements);
                     arrived = self.iterate(label, body, &refined);
+                    self.oldest = around;
                     self.next.remove(&label);
                 }
                 self.define(results, &arrived);
