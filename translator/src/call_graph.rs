@@ -3,7 +3,7 @@
 //! A direct call surely reaches its callee, and so does an indirect one of a constant entry. Which entries another indirect
 //! call can come to, the inliner finds out, who sees constants that callers pass; it asks for those.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use crate::error::{Error, Location, Result, TrapKind};
@@ -11,7 +11,7 @@ use crate::frontend;
 use crate::ir::{Const, Function, Op, Stmt, StmtKind, Value};
 use crate::module::{ConstInit, Module};
 use crate::options::{Environment, TableEntry};
-use crate::passes::{emulate, unreached};
+use crate::passes::{emulate, tail_calls, unreached};
 use crate::seen::Seen;
 
 /// Deepest chain of calls. Deeper ones exist only in recursion or in machine-made code.
@@ -23,6 +23,8 @@ pub struct Slice<'e> {
     module: &'e Module,
     /// Lifted functions by index. With a function all that it surely calls is here.
     functions: HashMap<u32, Rc<Function>>,
+    /// Functions as they stand in the module, and with which each goes on by tail calls; `None` for what can't be lifted.
+    alone: HashMap<u32, Option<Alone>>,
     /// The tables through which they call.
     environment: &'e Environment,
     /// Which calls become operators.
@@ -35,6 +37,13 @@ pub struct Slice<'e> {
     cut_by: Option<&'e Seen>,
 }
 
+/// A function as it stands in the module.
+#[derive(Clone, Debug)]
+struct Alone {
+    function: Rc<Function>,
+    goes_on_with: Rc<BTreeSet<u32>>,
+}
+
 /// The quick phases of a kernel's functions.
 #[derive(Debug, Default)]
 struct QuickPhases {
@@ -45,7 +54,7 @@ struct QuickPhases {
 }
 
 /// What an indirect call comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {
     /// It runs this function.
     Runs(u32),
@@ -87,7 +96,8 @@ type Edge = (u32, Location);
 impl<'e> Slice<'e> {
     /// A slice without functions, for launches that find these tables; known calls become operators.
     pub fn new(module: &'e Module, environment: &'e Environment, known: frontend::Known) -> Self {
-        Slice { module, functions: HashMap::new(), environment, known, may_recurse: false, quick: None, cut_by: None }
+        let (functions, alone) = (HashMap::new(), HashMap::new());
+        Slice { module, functions, alone, environment, known, may_recurse: false, quick: None, cut_by: None }
     }
 
     /// The module whose functions they are.
@@ -198,14 +208,74 @@ impl<'e> Slice<'e> {
 
     /// Lifts one function; returns the calls that surely reach their callees, the first one last.
     fn enter(&mut self, function: u32) -> Result<Vec<Edge>> {
+        let alone = self.alone(function)?;
+        let lifted = match &self.loop_of(function, &alone)[..] {
+            [] => alone.function,
+            members => Rc::new(tail_calls::merge(members, &|caller, call| self.may_run(caller, call))?),
+        };
+        let mut calls = self.sure_calls(&lifted);
+        calls.reverse();
+        self.functions.insert(function, lifted);
+        Ok(calls)
+    }
+
+    /// Lifts a function as it stands in the module.
+    fn alone(&mut self, function: u32) -> Result<Alone> {
+        if let Some(Some(known)) = self.alone.get(&function) {
+            return Ok(known.clone());
+        }
         let mut lifted = frontend::lift(self.module, function, self.known)?;
         if let Some(seen) = self.cut_by {
             unreached::cut(&mut lifted, seen);
         }
-        let mut calls = self.sure_calls(&lifted);
-        calls.reverse();
-        self.functions.insert(function, Rc::new(lifted));
-        Ok(calls)
+        let goes_on_with = tail_calls::successors(&lifted, &|caller, call| self.may_run(caller, call));
+        let alone = Alone { function: Rc::new(lifted), goes_on_with: Rc::new(goes_on_with) };
+        self.alone.insert(function, Some(alone.clone()));
+        Ok(alone)
+    }
+
+    /// The functions that a function goes on with by tail calls and that go on with it, itself first; none if it does not come
+    /// back to itself so.
+    fn loop_of(&mut self, function: u32, alone: &Alone) -> Vec<Rc<Function>> {
+        let mut reached = BTreeMap::from([(function, alone.clone())]);
+        let mut todo: Vec<u32> = alone.goes_on_with.iter().copied().collect();
+        while let Some(next) = todo.pop() {
+            if reached.contains_key(&next) || self.alone.get(&next).is_some_and(Option::is_none) {
+                continue;
+            }
+            let is_imported = self.module.imported_function(next).is_some();
+            match if is_imported { None } else { self.alone(next).ok() } {
+                Some(known) => {
+                    todo.extend(known.goes_on_with.iter());
+                    reached.insert(next, known);
+                }
+                // Whoever calls it says why it can't be lifted.
+                None => _ = self.alone.insert(next, None),
+            }
+        }
+        let mut comes_back = BTreeSet::new();
+        loop {
+            let leads = |with: &BTreeSet<u32>| with.contains(&function) || !with.is_disjoint(&comes_back);
+            let more =
+                reached.iter().find(|(number, known)| !comes_back.contains(*number) && leads(&known.goes_on_with));
+            let Some((number, _)) = more else { break };
+            comes_back.insert(*number);
+        }
+        if !comes_back.remove(&function) {
+            return Vec::new();
+        }
+        [function].iter().chain(&comes_back).map(|number| reached[number].function.clone()).collect()
+    }
+
+    /// What an indirect call may come to, for each entry of its table.
+    fn may_run(&self, caller: &Function, call: &Stmt) -> Vec<Outcome> {
+        let StmtKind::CallIndirect { table, args, results } = &call.kind else { return Vec::new() };
+        let Some((_, params)) = args.split_last() else { return Vec::new() };
+        match self.dispatch(&Indirect { caller, at: call.at, table: *table, entry: None, among: None, params, results })
+        {
+            Dispatch::Any(outcomes) => outcomes,
+            Dispatch::Fixed(_) => Vec::new(),
+        }
     }
 
     /// The calls that surely reach their callees, in order.

@@ -397,6 +397,19 @@ impl StmtKind {
         }
     }
 
+    /// Its results, to replace them.
+    pub fn results_mut(&mut self) -> &mut [Value] {
+        match self {
+            StmtKind::Op { result, .. } => result.as_mut_slice(),
+            StmtKind::Call { results, .. }
+            | StmtKind::CallIndirect { results, .. }
+            | StmtKind::Block { results, .. }
+            | StmtKind::Loop { results, .. }
+            | StmtKind::If { results, .. }
+            | StmtKind::Switch { results, .. } => results,
+        }
+    }
+
     /// The regions directly below it, in order; a switch's default last. One region may come several times.
     pub fn regions(&self) -> Vec<RegionId> {
         self.each_region().collect()

@@ -25,6 +25,7 @@ pub(crate) mod share;
 pub mod simplify;
 mod split;
 pub mod stack_slots;
+pub(crate) mod tail_calls;
 pub(crate) mod unreached;
 pub mod vectors;
 pub mod widen;
