@@ -345,6 +345,29 @@ fn inspects_modules_without_kernels_and_names_those_there_are() {
 }
 
 #[test]
+fn says_once_what_holds_of_many_plain_updates() {
+    let files = Files::new();
+    let update = |offset: u32| {
+        format!(
+            "(i32.store offset={offset} (local.get $p)
+               (i32.add (i32.load offset={offset} (local.get $p)) (local.get $i)))"
+        )
+    };
+    for (updates, expected) in [(1, ""), (2, ", and at one more place"), (4, ", and at 3 more places")] {
+        let body: String = (0..updates).map(|number| update(4 * number)).collect();
+        let text = format!(
+            "(module (memory 1) (func (export \"kernel\") (param $i i32) (param i32 i32) (param $p i32) (param i32) {body}))"
+        );
+        let said = stdout(&wavelift(["inspect", files.put("updates.wat", text).to_str().unwrap()]));
+        let notes: Vec<&str> = said.lines().filter(|line| line.contains("updates are lost")).collect();
+        assert!(notes.len() == 1 && notes[0].contains("one place for all invocations"), "{said}");
+        let (_, place) = notes[0].split_once("byte offset ").unwrap();
+        let (offset, more) = place.split_once(").").unwrap().0.split_at(4);
+        assert!(offset.starts_with("0x") && more == expected, "{offset}{more}");
+    }
+}
+
+#[test]
 fn translates_only_kernels() {
     let files = Files::new();
     let module = files.put("kernels.wat", parallel_for(1, 1, 8, 1));

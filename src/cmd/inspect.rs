@@ -37,7 +37,7 @@ pub fn run(arguments: &InspectArguments) -> Result<i32> {
                 module.function_name(function)
             ));
         }
-        hints.extend(kernel.updates.iter().map(|update| hint(&module, &module.function_name(function), update)));
+        hints.extend(update_hints(&module, &module.function_name(function), &kernel.updates));
         table.add_row([
             function.to_string(),
             module.function_name(function),
@@ -149,19 +149,26 @@ fn at_launch(kernel: &str, words: usize, reason: Option<String>, assumes: bool) 
     )
 }
 
-/// What to think of when the source says atomic.
-fn hint(module: &Module, kernel: &str, update: &PlainUpdate) -> String {
-    let which = match update.same_place {
-        true => "one place for all invocations",
-        false => "a place that data decides",
+/// What to think of when the source says atomic: one hint for each kind of update.
+fn update_hints(module: &Module, kernel: &str, updates: &[PlainUpdate]) -> Vec<String> {
+    let kinds = [(true, "one place for all invocations"), (false, "a place that data decides")];
+    let hint = |(same_place, which): (bool, &str)| {
+        let mut of_kind = updates.iter().filter(|update| update.same_place == same_place);
+        let first = of_kind.next()?;
+        let more = match of_kind.count() {
+            0 => String::new(),
+            1 => ", and at one more place".to_string(),
+            more => format!(", and at {more} more places"),
+        };
+        Some(format!(
+            "Note: `{kernel}` loads {which}, computes, and stores it again, with plain accesses (function {}, {}{more}). \
+             Where invocations meet, updates are lost. If they are atomic in the source, build it with atomics: clang's \
+             `-matomics`, rustc's `-C target-feature=+atomics`.",
+            first.at.function,
+            module.place(first.at.offset)
+        ))
     };
-    format!(
-        "Note: `{kernel}` loads {which}, computes, and stores it again, with plain accesses (function {}, {}). \
-         Where invocations meet, updates are lost. If they are atomic in the source, build it with atomics: clang's \
-         `-matomics`, rustc's `-C target-feature=+atomics`.",
-        update.at.function,
-        module.place(update.at.offset)
-    )
+    kinds.into_iter().filter_map(hint).collect()
 }
 
 /// The mathematical functions that it calls, and how they were recognised: with fast floats they are the device's.
