@@ -111,8 +111,9 @@ pub fn compile(source: &Source) -> Result<Shader, Failed> {
     let info = Validator::new(ValidationFlags::all(), Capabilities::all()).validate(&module)?;
     let options = spv::Options { lang_version: (1, 3), ..Default::default() };
     let words = spv::write_vec(&module, &info, &options, None)?;
-    let bindings =
-        (0..source.slots).map(|slot| Binding { binding: slot + 1, slot, slice: 0, writable: true }).collect();
+    let bindings = (0..source.slots)
+        .map(|slot| Binding { binding: slot + 1, slot, slice: 0, writable: true, uniform: false })
+        .collect();
     let interface = Interface {
         workgroup_size: source.workgroup_size,
         lanes: 1,

@@ -30,6 +30,7 @@ mod interface;
 mod memory;
 mod operator;
 mod slices;
+mod stack;
 mod types;
 mod usage;
 mod wide;
@@ -86,6 +87,7 @@ pub fn emit_coarse(
     let (usage, flows) = usage::scan(&functions, shape, options)?;
     let mut emitter = Emitter::new(&functions, &flows, shape, options, &usage);
     emitter.declare_interface(shape);
+    emitter.declare_outer_stacks();
     for number in (0..functions.len()).rev() {
         emitter.begin(number);
         emitter.emit_kernel()?;

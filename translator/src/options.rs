@@ -111,6 +111,16 @@ pub struct Features {
     pub storage16: bool,
     /// The driver moves loads in front of stores to the same place of a buffer, unless that is declared coherent.
     pub moves_loads: bool,
+    /// The time that the driver takes to compile grows with the square of the number of accesses of an array, unless some
+    /// lie in front of a barrier and others behind it. So it is with Mesa's software driver.
+    pub quadratic_arrays: bool,
+    /// The driver unrolls loops whose number of rounds it knows, whatever their loads and stores cost it: 20 blocks of LLVM
+    /// for each word of a storage buffer, in Mesa's software driver.
+    pub unrolls_accesses: bool,
+    /// Most bytes of known tables that are bound as a uniform buffer, not as a storage buffer; 0: none. Mesa's software
+    /// driver makes branches for each lane of each load of a storage buffer, and none for those of a uniform one. GPUs
+    /// may be slow where invocations load different words of a uniform buffer.
+    pub uniform_data: u32,
     /// `SignedZeroInfNanPreserve` for 32-bit floats may be declared.
     pub preserve_f32: bool,
     /// `SignedZeroInfNanPreserve` for 64-bit floats may be declared.
@@ -196,6 +206,9 @@ impl Features {
             storage8: true,
             storage16: true,
             moves_loads: false,
+            quadratic_arrays: false,
+            unrolls_accesses: false,
+            uniform_data: 0,
             preserve_f32: true,
             preserve_f64: true,
             denorm_preserve_f32: false,
@@ -492,7 +505,7 @@ pub struct Interface {
     /// [`immediate::FIRST`] is a multiple of it, and so many fewer are dispatched; [`immediate::COUNT`] is still a number of the
     /// kernel's.
     pub lanes: u32,
-    /// Storage buffers of descriptor set 0, sorted by binding number. The trap record is not among them.
+    /// Storage and uniform buffers of descriptor set 0, sorted by binding number. The trap record is not among them.
     pub bindings: Vec<Binding>,
     /// Size of the immediates (push constants) in bytes; layout in [`immediate`].
     pub immediates_size: u32,
@@ -601,6 +614,8 @@ pub struct Binding {
     pub slice: u32,
     /// Whether the shader may store to it; a binding that is not writable is declared `NonWritable`.
     pub writable: bool,
+    /// Whether it is a uniform buffer; else a storage buffer.
+    pub uniform: bool,
 }
 
 /// Where a trap comes from.

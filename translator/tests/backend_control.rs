@@ -319,7 +319,7 @@ fn the_interface_lists_what_the_shader_declares() {
     let options = Options { workgroup_size: 128, ..Options::default() };
     let (words, interface) = backend::emit(&function, &shape, &options).unwrap();
     common::assert_valid(&words);
-    let binding = |slot, writable| Binding { binding: slot + 1, slot, slice: 0, writable };
+    let binding = |slot, writable| Binding { binding: slot + 1, slot, slice: 0, writable, uniform: false };
     assert_eq!(interface.bindings, [binding(0, false), binding(1, false), binding(3, true)]);
     assert_eq!((interface.workgroup_size, interface.immediates_size), (128, 4 * 9));
     let text = common::disassemble(&words);

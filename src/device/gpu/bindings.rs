@@ -66,7 +66,13 @@ mod tests {
             words.extend([4 << 16 | OP_DECORATE, 7, 34, 0]);
         }
         let site = TrapSite { at: Location::default(), kind: TrapKind::Unreachable };
-        let bindings = (0..).zip(declared).map(|(slot, b)| Binding { binding: *b, slot, slice: 0, writable: true });
+        let bindings = (0..).zip(declared).map(|(slot, b)| Binding {
+            binding: *b,
+            slot,
+            slice: 0,
+            writable: true,
+            uniform: false,
+        });
         let trap_sites = if traps { vec![site] } else { vec![] };
         let interface = Interface {
             workgroup_size: 1,

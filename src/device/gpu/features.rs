@@ -19,6 +19,9 @@ pub(crate) fn of(adapter: &Adapter, connection: &Connection, profile: Profile, f
         int64_atomics: profile == Profile::Vulkan && adapter::has_64_bit_atomics(adapter.wgpu()),
         float64,
         moves_loads: adapter.moves_loads(),
+        quadratic_arrays: adapter.is_lavapipe(),
+        unrolls_accesses: adapter.is_lavapipe(),
+        uniform_data: if connection.software { uniform_bytes(connection) } else { 0 },
         storage8: profile == Profile::Vulkan && connection.storage8,
         storage16: profile == Profile::Vulkan && connection.has(wgpu::Features::SHADER_I16),
         preserve_f32: controls.preserve_f32,
@@ -43,6 +46,11 @@ pub(crate) fn of(adapter: &Adapter, connection: &Connection, profile: Profile, f
         exact_div_f64: found.f64.division && float64,
         exact_sqrt_f64: found.f64.square_root && float64,
     }
+}
+
+/// Most bytes of a uniform buffer.
+fn uniform_bytes(connection: &Connection) -> u32 {
+    u32::try_from(connection.device.limits().max_uniform_buffer_binding_size).unwrap_or(u32::MAX)
 }
 
 /// Whether kernels could load and store bytes in buffers.

@@ -203,7 +203,13 @@ mod tests {
 
     /// Slots from 0 on; those of odd numbers are written.
     fn interface(slots: u32) -> Interface {
-        let bindings = (0..slots).map(|slot| Binding { binding: slot + 1, slot, slice: 0, writable: slot % 2 == 1 });
+        let bindings = (0..slots).map(|slot| Binding {
+            binding: slot + 1,
+            slot,
+            slice: 0,
+            writable: slot % 2 == 1,
+            uniform: false,
+        });
         Interface {
             workgroup_size: 64,
             lanes: 1,
@@ -288,7 +294,7 @@ mod tests {
     fn linear_memory_is_cut_and_never_pooled() {
         let mut interface = interface(3);
         interface.inputs.push(Input::WindowStart);
-        interface.bindings.push(Binding { binding: 4, slot: LINEAR, slice: 0, writable: true });
+        interface.bindings.push(Binding { binding: 4, slot: LINEAR, slice: 0, writable: true, uniform: false });
         let limits = Limits { bindings: 8, ..LIMITS };
         let layout = layout_of(&interface, &[100, 100, 100, 1600], &limits).unwrap();
         assert_eq!((layout.slices, layout.pooled.len()), (BTreeMap::from([(LINEAR, 4)]), 0));

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use wavelift_translator as translator;
 use wavelift_translator::{
-    Answer, Assumption, Interface, Profile, Seen, Shader, Shape, Share, Source, Speculation, TRAP_BINDING, TrapSite,
+    Answer, Assumption, Binding, Interface, Profile, Seen, Shader, Shape, Share, Source, Speculation, TRAP_BINDING,
+    TrapSite,
 };
 
 use crate::device::gpu::bindings;
@@ -124,7 +125,7 @@ fn data_buffer(connection: &Connection, interface: &Interface) -> Result<Option<
         return Ok(None);
     }
     let bytes = bytemuck::cast_slice(&interface.data);
-    let buffer = GpuBuffer::new(connection, bytes.len() as u64)?;
+    let buffer = GpuBuffer::with_usage(connection, bytes.len() as u64, wgpu::BufferUsages::UNIFORM)?;
     buffer.write(connection, 0, bytes)?;
     Ok(Some(buffer))
 }
@@ -147,9 +148,9 @@ fn build(
     };
     let mut entries = Vec::new();
     if !interface.trap_sites.is_empty() {
-        entries.push(layout_entry(TRAP_BINDING, true));
+        entries.push(layout_entry(TRAP_BINDING, wgpu::BufferBindingType::Storage { read_only: false }));
     }
-    entries.extend(interface.bindings.iter().map(|b| layout_entry(b.binding, b.writable)));
+    entries.extend(interface.bindings.iter().map(|b| layout_entry(b.binding, binding_type(b))));
     let device = &connection.device;
     let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
@@ -171,15 +172,19 @@ fn build(
     Pipeline { compute, layout, data }
 }
 
-fn layout_entry(binding: u32, writable: bool) -> wgpu::BindGroupLayoutEntry {
+fn binding_type(binding: &Binding) -> wgpu::BufferBindingType {
+    if binding.uniform {
+        wgpu::BufferBindingType::Uniform
+    } else {
+        wgpu::BufferBindingType::Storage { read_only: !binding.writable }
+    }
+}
+
+fn layout_entry(binding: u32, ty: wgpu::BufferBindingType) -> wgpu::BindGroupLayoutEntry {
     wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer {
-            ty: wgpu::BufferBindingType::Storage { read_only: !writable },
-            has_dynamic_offset: false,
-            min_binding_size: None,
-        },
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
         count: None,
     }
 }

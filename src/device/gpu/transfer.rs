@@ -32,8 +32,21 @@ impl GpuBuffer {
     /// # Errors
     /// [`DeviceError::OutOfMemory`] for a size beyond the device's limit or its memory.
     pub fn new(connection: &Connection, size: u64) -> Result<GpuBuffer, DeviceError> {
+        Self::with_usage(connection, size, wgpu::BufferUsages::empty())
+    }
+
+    /// The same, of a buffer that is to be bound in another way, too.
+    ///
+    /// # Errors
+    /// Those of [`GpuBuffer::new`].
+    pub fn with_usage(
+        connection: &Connection,
+        size: u64,
+        further: wgpu::BufferUsages,
+    ) -> Result<GpuBuffer, DeviceError> {
         let mapped = connection.transfers == Transfers::Mapped;
-        let mut usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let storage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let mut usage = storage | further;
         if mapped {
             usage |= wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::MAP_WRITE;
         }

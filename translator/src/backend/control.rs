@@ -57,7 +57,7 @@ impl Emitter<'_> {
             let zero = self.u32_constant(0);
             self.ending = self.b.variable(pointer, None, StorageClass::Function, Some(zero));
         }
-        let counter = if flow.stack { self.declare_stack()? } else { None };
+        let counter = if flow.stack_accesses > 0 { self.declare_stack() } else { None };
         for &immediate in &usage.immediates {
             let id = self.load_immediate(immediate)?;
             self.globals.loaded.insert(immediate, id);
@@ -231,7 +231,9 @@ impl Emitter<'_> {
         let (header, first, next, merge) = (self.b.id(), self.b.id(), self.b.id(), self.b.id());
         self.b.branch(header).map_err(defect)?;
         self.b.begin_block(Some(header)).map_err(defect)?;
-        self.b.loop_merge(merge, next, LoopControl::NONE, []).map_err(defect)?;
+        let keeps = self.options.features.unrolls_accesses && self.flow.large_loops.contains(&body);
+        let control = if keeps { LoopControl::DONT_UNROLL } else { LoopControl::NONE };
+        self.b.loop_merge(merge, next, control, []).map_err(defect)?;
         self.b.branch(first).map_err(defect)?;
         self.b.begin_block(Some(first)).map_err(defect)?;
         let loaded = self.loaded_quads.len();

@@ -51,6 +51,7 @@ impl Emitter<'_> {
         self.b.branch(end).map_err(defect)?;
 
         self.b.begin_block(Some(end)).map_err(defect)?;
+        self.access_outer_stacks(count)?;
         self.b.ret().map_err(defect)?;
         self.b.end_function().map_err(defect)
     }

@@ -31,8 +31,10 @@ pub(super) struct Globals {
     pub loaded: BTreeMap<u32, Word>,
     /// The word of the immediates that has the first of the inputs.
     pub first_input: u32,
-    /// The private stack, where there is one.
+    /// The private stack of the function that is being emitted, where it has one.
     pub stack: Word,
+    /// The stacks that are declared outside the functions whose they are, by those.
+    pub outer_stacks: BTreeMap<Word, Word>,
     /// The trap record; declared only where there is a trap.
     pub trap_record: Option<Word>,
     pub invocation_id: Word,
@@ -80,8 +82,12 @@ impl Emitter<'_> {
                 let id = self.declare_view(&binding, 8);
                 self.globals.doubles.entry(binding.slot).or_default().push(id);
             }
-            let block = self.buffer_block(1 << holder.element_bits);
-            let id = self.declare_buffer(binding.binding, binding.writable, block, aliased);
+            let id = if binding.uniform {
+                self.declare_uniform(binding.binding)
+            } else {
+                let block = self.buffer_block(1 << holder.element_bits);
+                self.declare_buffer(binding.binding, binding.writable, block, aliased)
+            };
             let stepwise = (holder.atomic || aliased) && self.options.profile == Profile::Vulkan;
             if stepwise || holder.reloaded && self.options.features.moves_loads {
                 // What an atomic step changed, or any store where the driver is careless, must be seen by the plain loads
@@ -144,6 +150,16 @@ impl Emitter<'_> {
         id
     }
 
+    /// The data segments' words as a uniform buffer, whose arrays have elements of 16 bytes.
+    fn declare_uniform(&mut self, binding: u32) -> Word {
+        let block = self.uniform_block(self.function.data.len().div_ceil(4) as u32);
+        let pointer = self.pointer_ty(StorageClass::Uniform, block);
+        let id = self.b.variable(pointer, None, StorageClass::Uniform, None);
+        self.b.decorate(id, Decoration::DescriptorSet, [Operand::LiteralBit32(0)]);
+        self.b.decorate(id, Decoration::Binding, [Operand::LiteralBit32(binding)]);
+        id
+    }
+
     /// Loads a word of the immediates in the current block.
     pub(super) fn load_immediate(&mut self, word: u32) -> Result<Word> {
         let ty = self.ty(Type::I32);
@@ -186,16 +202,16 @@ fn parameter_words(usage: &Usage, shape: &Shape) -> u32 {
 fn bindings(usage: &Usage, shape: &Shape) -> Vec<Binding> {
     let mut bindings = Vec::new();
     let mut further = binding_of(DATA, shape) + 1;
-    for (&slot, &Holder { writable, slices, .. }) in &usage.holders {
-        bindings.push(Binding { binding: binding_of(slot, shape), slot, slice: 0, writable });
+    for (&slot, &Holder { writable, slices, uniform, .. }) in &usage.holders {
+        bindings.push(Binding { binding: binding_of(slot, shape), slot, slice: 0, writable, uniform });
         for slice in 1..slices {
-            bindings.push(Binding { binding: further, slot, slice, writable });
+            bindings.push(Binding { binding: further, slot, slice, writable, uniform });
             further += 1;
         }
     }
     if parameter_words(usage, shape) > 0 {
         let binding = binding_of(PARAMETERS, shape);
-        bindings.push(Binding { binding, slot: PARAMETERS, slice: 0, writable: false });
+        bindings.push(Binding { binding, slot: PARAMETERS, slice: 0, writable: false, uniform: false });
     }
     bindings.sort_by_key(|binding| binding.binding);
     bindings

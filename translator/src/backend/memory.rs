@@ -1,17 +1,14 @@
 //! Buffers, variables and immediates.
 
 use rspirv::dr::Operand;
-use rspirv::spirv::{LoopControl, Op, StorageClass, Word};
+use rspirv::spirv::{Op, StorageClass, Word};
 
 use super::slices::{Access, Accessor};
 use super::{Emitter, defect};
 use crate::error::{Error, Result};
 use crate::ir::{LowOp, Type, Value, Var};
 use crate::layout::DATA;
-use crate::options::{Input, Profile};
-
-/// Most words of a private stack that an initializer sets.
-const INITIALIZED_WORDS: u32 = 64;
+use crate::options::Input;
 
 impl Emitter<'_> {
     /// The pointer to a word of a buffer.
@@ -150,6 +147,10 @@ impl Emitter<'_> {
     /// A word of two of the data segments, which are loaded once in a region and those below it.
     pub(super) fn load_data_lane(&mut self, args: &[Value], lane: u32) -> Result<Word> {
         let [pair] = self.operands(args)?;
+        if self.usage.holders.get(&DATA).is_some_and(|holder| holder.uniform) {
+            let index = self.word_of_vector(pair, 2, lane)?;
+            return self.load_data(index);
+        }
         let vector = match self.quads.get(&(DATA, pair)) {
             Some(vector) => *vector,
             None => {
@@ -174,63 +175,6 @@ impl Emitter<'_> {
     pub(super) fn change_word(&mut self, op: LowOp, slot: u32, index: Word, bits: Word) -> Result<()> {
         let kind = if matches!(op, LowOp::AndWord { .. }) { Access::AndWord } else { Access::OrWord };
         self.access_slot(kind, slot, index, &[bits]).map(drop)
-    }
-
-    /// Declares the private stack in the kernel's first block: an array of zeroes. Gives the variable that counts its words
-    /// if they have yet to be set, by `clear_stack`. Mesa makes one store of each word of an initializer, so that
-    /// compiling a large one takes seconds; naga gives every variable an initializer anyway.
-    pub(super) fn declare_stack(&mut self) -> Result<Option<Word>> {
-        let word = self.ty(Type::I32);
-        let words = self.function.stack_words;
-        let length = self.u32_constant(words);
-        let array = self.b.type_array(word, length);
-        let pointer = self.pointer_ty(StorageClass::Function, array);
-        let is_large = self.options.profile == Profile::Vulkan && words > INITIALIZED_WORDS;
-        let zeroes = (!is_large).then(|| self.b.constant_null(array));
-        self.globals.stack = self.b.variable(pointer, None, StorageClass::Function, zeroes);
-        Ok(is_large.then(|| {
-            let pointer = self.pointer_ty(StorageClass::Function, word);
-            let zero = self.u32_constant(0);
-            self.b.variable(pointer, None, StorageClass::Function, Some(zero))
-        }))
-    }
-
-    /// Sets all words of the private stack to zero, in a loop that counts in a variable.
-    pub(super) fn clear_stack(&mut self, counter: Word) -> Result<()> {
-        let (word, truth) = (self.ty(Type::I32), self.b.type_bool());
-        let [zero, one, words] = [0, 1, self.function.stack_words].map(|number| self.u32_constant(number));
-        let (header, next, merge) = (self.b.id(), self.b.id(), self.b.id());
-        self.b.branch(header).map_err(defect)?;
-        self.b.begin_block(Some(header)).map_err(defect)?;
-        let index = self.inst(Op::Load, word, &[counter])?;
-        self.store_stack(index, zero)?;
-        self.b.loop_merge(merge, next, LoopControl::NONE, []).map_err(defect)?;
-        self.b.branch(next).map_err(defect)?;
-        self.b.begin_block(Some(next)).map_err(defect)?;
-        let after = self.inst(Op::IAdd, word, &[index, one])?;
-        self.b.store(counter, after, None, []).map_err(defect)?;
-        let is_more = self.inst(Op::ULessThan, truth, &[after, words])?;
-        self.b.branch_conditional(is_more, header, merge, []).map_err(defect)?;
-        self.b.begin_block(Some(merge)).map(drop).map_err(defect)
-    }
-
-    fn stack_pointer(&mut self, index: Word) -> Result<Word> {
-        let word = self.ty(Type::I32);
-        let pointer = self.pointer_ty(StorageClass::Function, word);
-        self.inst(Op::AccessChain, pointer, &[self.globals.stack, index])
-    }
-
-    /// A word of the private stack.
-    pub(super) fn load_stack(&mut self, index: Word) -> Result<Word> {
-        let pointer = self.stack_pointer(index)?;
-        let word = self.ty(Type::I32);
-        self.inst(Op::Load, word, &[pointer])
-    }
-
-    /// Stores a word of the private stack.
-    pub(super) fn store_stack(&mut self, index: Word, value: Word) -> Result<()> {
-        let pointer = self.stack_pointer(index)?;
-        self.b.store(pointer, value, None, []).map_err(defect)
     }
 
     fn var_pointer(&self, var: Var) -> Result<Word> {

@@ -169,6 +169,18 @@ impl Emitter<'_> {
 
     fn block_of(&mut self, element: Word, stride: u32) -> Word {
         let array = self.b.type_runtime_array(element);
+        self.block_with(array, stride)
+    }
+
+    /// The block of a uniform buffer as an array of so many vectors of four words. Only the data segments are one, so it is
+    /// declared once.
+    pub(super) fn uniform_block(&mut self, vectors: u32) -> Word {
+        let (vector, length) = (self.words_ty(4), self.u32_constant(vectors));
+        let array = self.b.type_array(vector, length);
+        self.block_with(array, 16)
+    }
+
+    fn block_with(&mut self, array: Word, stride: u32) -> Word {
         self.b.decorate(array, Decoration::ArrayStride, [Operand::LiteralBit32(stride)]);
         let id = self.b.type_struct([array]);
         self.b.decorate(id, Decoration::Block, []);

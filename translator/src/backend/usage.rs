@@ -6,12 +6,17 @@ use super::unsupported;
 use crate::error::{Error, Location, Result, TrapKind};
 use crate::ir::{AtomicOp, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
 use crate::layout::{DATA, Layout, POOL_READ};
-use crate::options::{Access, Input, LINEAR, Options, Profile, Shape, immediate};
+use crate::options::{Access, Features, Input, LINEAR, Options, Profile, Shape, immediate};
 
 /// Most merge instructions nested in each other (SPIR-V's universal limit).
 const MAX_DEPTH: u32 = 1023;
 /// Logarithm of the size in bytes of the smallest slice: four words are never cut.
 const SMALLEST_SLICE: u32 = 4;
+
+/// Most words of buffers that are accessed in one round of a loop that a driver which unrolls in blindness may unroll.
+const MAX_UNROLLED: u64 = 3;
+/// How many rounds a loop is taken to have.
+const ROUNDS: u64 = 8;
 
 /// What the functions of a shader, in strict form, use.
 #[derive(Debug, Default)]
@@ -46,10 +51,12 @@ pub(super) struct Usage {
 /// What one of the functions has for itself.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
-    /// Whether the private stack is used.
-    pub stack: bool,
+    /// Number of accesses of the private stack.
+    pub stack_accesses: usize,
     /// Variables that are read or set.
     pub vars: BTreeSet<u32>,
+    /// Bodies of loops that are too large to be unrolled, for what they access.
+    pub large_loops: BTreeSet<RegionId>,
     /// Bodies of loops inside others in which the kernel can end.
     pub left_inside: BTreeSet<RegionId>,
     /// How much of each region can be reached.
@@ -71,6 +78,8 @@ pub(super) struct Holder {
     pub doubles: bool,
     /// Number of bindings.
     pub slices: u32,
+    /// Bound as a uniform buffer.
+    pub uniform: bool,
 }
 
 /// How much of a region can be reached.
@@ -104,7 +113,7 @@ pub(super) fn scan(functions: &[&Function], shape: &Shape, options: &Options) ->
         reads.round = Round::default();
         // Values are numbered for each function.
         reads.note_used_updates();
-        let mut scanner = Scanner { function, shape, options, usage, flow, loops: Vec::new(), reads };
+        let mut scanner = Scanner { function, shape, options, usage, flow, loops: Vec::new(), accessed: 0, reads };
         scanner.region(function.body, Place::Body, 0)?;
         flows.push(scanner.flow);
         (usage, reads) = (scanner.usage, scanner.reads);
@@ -114,11 +123,12 @@ pub(super) fn scan(functions: &[&Function], shape: &Shape, options: &Options) ->
     usage.immediates.extend((first..).take(usage.inputs.len()));
     let starts = first + usage.inputs.len() as u32;
     usage.immediates.extend(usage.slots.keys().filter_map(|s| shape.layout.place_in_pools(*s)).map(|at| starts + at));
-    usage.holders = holders(&usage, &shape.layout)?;
+    let data_bytes = functions.iter().map(|function| 4 * function.data.len()).max().unwrap_or(0);
+    usage.holders = holders(&usage, &shape.layout, data_bytes, &options.features)?;
     Ok((usage, flows))
 }
 
-fn holders(usage: &Usage, layout: &Layout) -> Result<BTreeMap<u32, Holder>> {
+fn holders(usage: &Usage, layout: &Layout, data_bytes: usize, features: &Features) -> Result<BTreeMap<u32, Holder>> {
     let mut holders: BTreeMap<u32, Holder> = BTreeMap::new();
     for (&slot, &writable) in &usage.slots {
         let number = layout.holder(slot);
@@ -144,7 +154,9 @@ fn holders(usage: &Usage, layout: &Layout) -> Result<BTreeMap<u32, Holder>> {
     }
     if usage.data {
         let slices = layout.slices_of(DATA).max(1);
-        holders.insert(DATA, Holder { slices, element_bits: usage.data_pairs.into(), ..Holder::default() });
+        let uniform = slices == 1 && data_bytes <= features.uniform_data as usize;
+        let element_bits = if uniform { 2 } else { usage.data_pairs.into() };
+        holders.insert(DATA, Holder { slices, element_bits, uniform, ..Holder::default() });
     }
     for holder in holders.values() {
         if holder.slices > 1 && !(SMALLEST_SLICE..32).contains(&layout.slice_bits) {
@@ -219,6 +231,8 @@ struct Scanner<'a> {
     flow: Flow,
     /// The loops around.
     loops: Vec<OpenLoop>,
+    /// Words of buffers that one round of the innermost loop accesses, where each loop in it counts as [`ROUNDS`] of its own.
+    accessed: u64,
     reads: Reads,
 }
 
@@ -298,9 +312,13 @@ impl Scanner<'_> {
                     return Err(not_strict("a loop has initial values"));
                 }
                 self.loops.push(OpenLoop { label: *label, breaks: false, leaves: false });
-                let around = std::mem::take(&mut self.reads.round);
+                let around = (std::mem::take(&mut self.reads.round), std::mem::take(&mut self.accessed));
                 self.region(*body, Place::Loop, depth + 1)?;
-                self.round_ends(around);
+                if self.accessed > MAX_UNROLLED {
+                    self.flow.large_loops.insert(*body);
+                }
+                self.accessed = self.accessed.saturating_mul(ROUNDS).saturating_add(around.1);
+                self.round_ends(around.0);
                 let Some(scanned) = self.loops.pop() else { return Ok(false) };
                 if scanned.leaves {
                     self.flow.left_inside.insert(*body);
@@ -396,7 +414,9 @@ impl Scanner<'_> {
             Op::Low(LowOp::LoadData) => self.usage.data = true,
             Op::Low(LowOp::LoadDataLane { .. }) => (self.usage.data, self.usage.data_pairs) = (true, true),
             Op::Low(LowOp::Overtaken) => self.usage.traps = true,
-            Op::Low(LowOp::LoadStack | LowOp::StoreStack) if self.function.stack_words > 0 => self.flow.stack = true,
+            Op::Low(LowOp::LoadStack | LowOp::StoreStack) if self.function.stack_words > 0 => {
+                self.flow.stack_accesses += 1
+            }
             Op::Low(LowOp::LoadStack | LowOp::StoreStack) => {
                 return Err(not_strict("an access to a stack of no words"));
             }
@@ -435,6 +455,7 @@ impl Scanner<'_> {
             return Err(Error::Internal(format!("a store to the read-only buffer slot {slot} did not become a trap")));
         }
         *self.usage.slots.entry(slot).or_insert(false) |= stores;
+        self.accessed += u64::from(words);
         if words > 1 {
             let bits = self.usage.vectors.entry(slot).or_default();
             *bits = words.ilog2().max(*bits);
