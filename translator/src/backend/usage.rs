@@ -377,6 +377,7 @@ impl Scanner<'_> {
     }
 
     fn op(&mut self, op: &Op) -> Result<()> {
+        self.accessed += words_moved(op);
         match *op {
             Op::Const(_) => {}
             Op::Low(LowOp::LoadWord { slot }) => self.slot(slot, false, 1)?,
@@ -455,12 +456,21 @@ impl Scanner<'_> {
             return Err(Error::Internal(format!("a store to the read-only buffer slot {slot} did not become a trap")));
         }
         *self.usage.slots.entry(slot).or_insert(false) |= stores;
-        self.accessed += u64::from(words);
         if words > 1 {
             let bits = self.usage.vectors.entry(slot).or_default();
             *bits = words.ilog2().max(*bits);
         }
         Ok(())
+    }
+}
+
+/// Words of buffers that an operator loads or stores; of several that are loaded at once, each is one operator's.
+fn words_moved(op: &Op) -> u64 {
+    match op {
+        Op::Low(LowOp::StoreQuad { .. }) => 4,
+        Op::Low(LowOp::StorePair { .. }) => 2,
+        Op::Low(op) if op.loaded_slot().or(op.stored_slot()).is_some() => 1,
+        _ => 0,
     }
 }
 
