@@ -151,7 +151,7 @@ fn at_launch(kernel: &str, words: usize, reason: Option<String>, assumes: bool) 
 
 /// What to think of when the source says atomic: one hint for each kind of update.
 fn update_hints(module: &Module, kernel: &str, updates: &[PlainUpdate]) -> Vec<String> {
-    let kinds = [(true, "one place for all invocations"), (false, "a place that data decides")];
+    let kinds = [(false, "a place that data decides"), (true, "one place for all invocations")];
     let hint = |(same_place, which): (bool, &str)| {
         let mut of_kind = updates.iter().filter(|update| update.same_place == same_place);
         let first = of_kind.next()?;

@@ -101,7 +101,7 @@ impl Emitter<'_> {
     }
 
     /// Where there are arrays outside the kernels, the barrier at the end of `main`, which all invocations of a group reach, and
-    /// an access of each array behind it, which none runs: a dispatch has at most 2^26 invocations.
+    /// an access of each array behind it, which none runs: a dispatch has at most 2^31 invocations.
     pub(super) fn access_outer_stacks(&mut self, count: Word) -> Result<()> {
         if self.globals.outer_stacks.is_empty() {
             return Ok(());
