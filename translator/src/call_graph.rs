@@ -17,6 +17,9 @@ use crate::seen::Seen;
 /// Deepest chain of calls. Deeper ones exist only in recursion or in machine-made code.
 const MAX_CALL_DEPTH: usize = 256;
 
+/// Most entries of a table through which functions go on with one another by tail calls.
+const MAX_ENTRIES: usize = 1024;
+
 /// The functions that a kernel reaches, as far as is known.
 #[derive(Debug)]
 pub struct Slice<'e> {
@@ -267,14 +270,16 @@ impl<'e> Slice<'e> {
         [function].iter().chain(&comes_back).map(|number| reached[number].function.clone()).collect()
     }
 
-    /// What an indirect call may come to, for each entry of its table.
+    /// What an indirect call may come to, for each entry of its table, if that is small and has no function of another module.
     fn may_run(&self, caller: &Function, call: &Stmt) -> Vec<Outcome> {
         let StmtKind::CallIndirect { table, args, results } = &call.kind else { return Vec::new() };
         let Some((_, params)) = args.split_last() else { return Vec::new() };
         match self.dispatch(&Indirect { caller, at: call.at, table: *table, entry: None, among: None, params, results })
         {
-            Dispatch::Any(outcomes) => outcomes,
-            Dispatch::Fixed(_) => Vec::new(),
+            Dispatch::Any(outcomes) if outcomes.len() <= MAX_ENTRIES && !outcomes.contains(&Outcome::Foreign) => {
+                outcomes
+            }
+            _ => Vec::new(),
         }
     }
 

@@ -147,7 +147,7 @@ impl Emitter<'_> {
     /// A word of two of the data segments, which are loaded once in a region and those below it.
     pub(super) fn load_data_lane(&mut self, args: &[Value], lane: u32) -> Result<Word> {
         let [pair] = self.operands(args)?;
-        if self.usage.holders.get(&DATA).is_some_and(|holder| holder.uniform) {
+        if self.usage.is_uniform(DATA) {
             let index = self.word_of_vector(pair, 2, lane)?;
             return self.load_data(index);
         }

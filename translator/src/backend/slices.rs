@@ -137,8 +137,8 @@ impl Emitter<'_> {
     ) -> Result<Option<Word>> {
         let kind = accessor.kind;
         let element = self.element_ty(kind);
-        let is_uniform = self.usage.holders.get(&accessor.holder).is_some_and(|holder| holder.uniform);
-        let class = if is_uniform { StorageClass::Uniform } else { StorageClass::StorageBuffer };
+        let class =
+            if self.usage.is_uniform(accessor.holder) { StorageClass::Uniform } else { StorageClass::StorageBuffer };
         let pointer_ty = self.pointer_ty(class, element);
         let mut indices = vec![variable, self.u32_constant(0)];
         indices.extend(self.element_indices(accessor, index)?);

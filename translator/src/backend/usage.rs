@@ -48,6 +48,13 @@ pub(super) struct Usage {
     pub traps: bool,
 }
 
+impl Usage {
+    /// Whether a holder is bound as a uniform buffer.
+    pub fn is_uniform(&self, holder: u32) -> bool {
+        self.holders.get(&holder).is_some_and(|holder| holder.uniform)
+    }
+}
+
 /// What one of the functions has for itself.
 #[derive(Debug, Default)]
 pub(super) struct Flow {
@@ -312,13 +319,14 @@ impl Scanner<'_> {
                     return Err(not_strict("a loop has initial values"));
                 }
                 self.loops.push(OpenLoop { label: *label, breaks: false, leaves: false });
-                let around = (std::mem::take(&mut self.reads.round), std::mem::take(&mut self.accessed));
+                let around = std::mem::take(&mut self.reads.round);
+                let accessed_around = std::mem::take(&mut self.accessed);
                 self.region(*body, Place::Loop, depth + 1)?;
                 if self.accessed > MAX_UNROLLED {
                     self.flow.large_loops.insert(*body);
                 }
-                self.accessed = self.accessed.saturating_mul(ROUNDS).saturating_add(around.1);
-                self.round_ends(around.0);
+                self.accessed = self.accessed.saturating_mul(ROUNDS).saturating_add(accessed_around);
+                self.round_ends(around);
                 let Some(scanned) = self.loops.pop() else { return Ok(false) };
                 if scanned.leaves {
                     self.flow.left_inside.insert(*body);

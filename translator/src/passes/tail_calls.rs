@@ -17,10 +17,7 @@ use crate::error::{Error, Location, Result, TrapKind};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Const, Exit, Function, Label, Region, RegionId, Stmt, StmtKind, Type, Value};
 
-/// Most entries of a table through which functions go on with one another.
-const MAX_ENTRIES: usize = 1024;
-
-/// What an indirect call may come to, for each entry of its table in order.
+/// What an indirect call may come to, for each entry of its table in order; nothing where no loop is to be made through it.
 pub(crate) type Dispatch<'d> = dyn Fn(&Function, &Stmt) -> Vec<Outcome> + 'd;
 
 /// The call with which a region leaves the function, if it ends so: nothing is done behind it.
@@ -50,16 +47,10 @@ pub(crate) fn successors(function: &Function, dispatch: &Dispatch<'_>) -> BTreeS
     for call in regions(function).filter_map(|id| tail_call(function, id)) {
         match &call.kind {
             StmtKind::Call { callee, .. } => _ = found.insert(*callee),
-            _ => {
-                let outcomes = dispatch(function, call);
-                // With functions of other modules the inliner deals.
-                if outcomes.len() <= MAX_ENTRIES && !outcomes.contains(&Outcome::Foreign) {
-                    found.extend(outcomes.iter().filter_map(|outcome| match outcome {
-                        Outcome::Runs(callee) => Some(*callee),
-                        _ => None,
-                    }));
-                }
-            }
+            _ => found.extend(dispatch(function, call).into_iter().filter_map(|outcome| match outcome {
+                Outcome::Runs(callee) => Some(callee),
+                _ => None,
+            })),
         }
     }
     found
@@ -246,7 +237,7 @@ impl Merger<'_> {
     /// loop.
     fn go_on_by_table(&mut self, id: RegionId, outcomes: &[Outcome]) {
         let goes_on = |outcome: &Outcome| matches!(outcome, Outcome::Runs(callee) if self.number_of(*callee).is_some());
-        if outcomes.len() > MAX_ENTRIES || outcomes.contains(&Outcome::Foreign) || !outcomes.iter().any(goes_on) {
+        if !outcomes.iter().any(goes_on) {
             return;
         }
         let Some(Stmt { kind: StmtKind::CallIndirect { args, results, .. }, at }) = self.out.region_mut(id).stmts.pop()
