@@ -71,8 +71,8 @@ pub enum Error {
 
 /// Writes a kernel of the portable profile; the text has no checks but the kernel's own.
 ///
-/// Storage buffers keep their binding numbers: `@group(0) @binding(n)` in WGSL, `[[buffer(n)]]` in MSL, `register(un)`
-/// (or `tn` if the kernel only reads it) in HLSL. The immediates are a `var<immediate>` in WGSL, the buffer behind the
+/// Buffers keep their binding numbers: `@group(0) @binding(n)` in WGSL, `[[buffer(n)]]` in MSL, `register(un)` (or `tn` if
+/// the kernel only reads it) in HLSL, where a uniform buffer is `register(bm)`, m = n + 1. The immediates are a `var<immediate>` in WGSL, the buffer behind the
 /// last binding in MSL and `register(b0)` in HLSL. MSL takes one more buffer behind the immediates, which naga asks for
 /// wherever there are buffers and the text never reads. The entry point is `main`, in MSL `main_`.
 ///
@@ -126,13 +126,29 @@ fn has_f64(module: &naga::Module) -> bool {
     module.types.iter().any(|(_, ty)| ty.inner.scalar() == Some(naga::Scalar::F64))
 }
 
-/// Binding numbers of the storage buffers, and whether the shader may store to each.
-fn bindings(module: &naga::Module) -> impl Iterator<Item = (u32, bool)> + '_ {
-    module.global_variables.iter().filter_map(|(_, variable)| match variable.space {
-        naga::AddressSpace::Storage { access } => {
-            Some((variable.binding?.binding, access.contains(naga::StorageAccess::STORE)))
-        }
-        _ => None,
+/// A buffer that a shader binds.
+struct Buffer {
+    binding: u32,
+    /// The shader may store to it.
+    mutable: bool,
+    uniform: bool,
+}
+
+impl Buffer {
+    /// In HLSL, where the immediates have the first register of uniform buffers.
+    fn register(&self) -> u32 {
+        self.binding + u32::from(self.uniform)
+    }
+}
+
+fn buffers(module: &naga::Module) -> impl Iterator<Item = Buffer> + '_ {
+    module.global_variables.iter().filter_map(|(_, variable)| {
+        let (mutable, uniform) = match variable.space {
+            naga::AddressSpace::Storage { access } => (access.contains(naga::StorageAccess::STORE), false),
+            naga::AddressSpace::Uniform => (false, true),
+            _ => return None,
+        };
+        Some(Buffer { binding: variable.binding?.binding, mutable, uniform })
     })
 }
 
@@ -141,7 +157,7 @@ fn resource(binding: u32) -> naga::ResourceBinding {
 }
 
 fn write_msl(module: &naga::Module, info: &ModuleInfo) -> Result<String, String> {
-    let immediates = bindings(module).map(|(binding, _)| binding + 1).max().unwrap_or(0);
+    let immediates = buffers(module).map(|buffer| buffer.binding + 1).max().unwrap_or(0);
     let sizes = immediates + 1;
     if sizes > LAST_MSL_BUFFER {
         return Err(format!("it takes {} buffers, and Metal binds at most {}", sizes + 1, LAST_MSL_BUFFER + 1));
@@ -151,7 +167,7 @@ fn write_msl(module: &naga::Module, info: &ModuleInfo) -> Result<String, String>
         sizes_buffer: Some(sizes as u8),
         ..Default::default()
     };
-    for (binding, mutable) in bindings(module) {
+    for Buffer { binding, mutable, .. } in buffers(module) {
         let target = msl::BindTarget { buffer: Some(binding as u8), mutable, ..Default::default() };
         resources.resources.insert(resource(binding), target);
     }
@@ -182,7 +198,7 @@ fn write_hlsl(module: &naga::Module, info: &ModuleInfo) -> Result<String, String
     let target = |register| hlsl::BindTarget { register, ..Default::default() };
     let options = hlsl::Options {
         shader_model: hlsl::ShaderModel::V6_0,
-        binding_map: bindings(module).map(|(binding, _)| (resource(binding), target(binding))).collect(),
+        binding_map: buffers(module).map(|buffer| (resource(buffer.binding), target(buffer.register()))).collect(),
         fake_missing_bindings: false,
         immediates_target: Some(target(0)),
         restrict_indexing: false,

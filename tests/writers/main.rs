@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use wavelift::text::{self, Language};
-use wavelift::translator::{Module, Options, Profile, Shape, translate};
+use wavelift::translator::{Features, Module, Options, Profile, Shape, translate};
 
 const LANGUAGES: [Language; 3] = [Language::Msl, Language::Hlsl, Language::Wgsl];
 
@@ -31,6 +31,7 @@ fn main() {
     }
     let trials = vec![
         Trial::test("modules_are_counted_with_what_the_texts_lack", modules_are_counted_with_what_the_texts_lack),
+        Trial::test("tables_in_uniform_buffers_are_written", tables_in_uniform_buffers_are_written),
         Trial::test("each_refused_module_is_named", each_refused_module_is_named),
         Trial::test("a_folder_without_modules_is_an_error", a_folder_without_modules_is_an_error),
     ];
@@ -155,6 +156,30 @@ fn modules_are_counted_with_what_the_texts_lack() -> Result<(), Failed> {
     let taken = check(folder.path())?;
     assert_eq!(taken, Taken { modules: 4, wide_floats: 1 });
     assert!(taken.to_string().contains("all 4 portable modules") && taken.to_string().contains("3 as MSL and HLSL"));
+    Ok(())
+}
+
+/// Devices on the CPU take known tables so; HLSL has their registers beside that of the immediates.
+fn tables_in_uniform_buffers_are_written() -> Result<(), Failed> {
+    let module = Module::parse(wat::parse_str(
+        r#"(module (memory 1) (data (i32.const 1024) "0123456789abcdefghijklmnopqrstuv")
+            (global (export "__stack_pointer") (mut i32) (i32.const 512))
+            (func (export "kernel") (param i32 i32 i32 i32 i32)
+              (i32.store (local.get 3)
+                (i32.load offset=1024 (i32.and (local.get 0) (i32.const 28))))))"#,
+    )?)?;
+    let features = Features { uniform_data: 1 << 14, ..Features::all() };
+    let options = Options { profile: Profile::Portable, features, ..Options::default() };
+    let mut shape = Shape::initial(&module, 0);
+    shape.environment.initial = Some(vec![]);
+    let words = translate(&module, 0, &shape, &options)?.words;
+    let wgsl = text::write_words(&words, Language::Wgsl)?;
+    assert!(wgsl.contains("var<uniform>"), "{wgsl}");
+    let msl = text::write_words(&words, Language::Msl)?;
+    assert!(msl.contains("constant ") && msl.contains("[[buffer("), "{msl}");
+    let hlsl = text::write_words(&words, Language::Hlsl)?;
+    assert_eq!(hlsl.matches("register(b0)").count(), 1, "{hlsl}");
+    assert_eq!(hlsl.matches("register(b").count(), 2, "{hlsl}");
     Ok(())
 }
 
