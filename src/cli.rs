@@ -96,6 +96,10 @@ pub struct RunArguments {
     #[arg(long, value_enum, default_value_t = Flatten::Auto)]
     pub flatten: Flatten,
 
+    /// Invocations of a workgroup on GPUs. By default chosen for each kernel and size of a launch, and measured where that pays.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub workgroup_size: Option<u32>,
+
     /// What becomes of calls of C's mathematical library, recognised by name and type or by body: the guest's own code, or
     /// the device's functions. By default the device's with `--float fast` only; never with `--float strict`.
     #[arg(long, value_enum)]

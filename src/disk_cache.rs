@@ -54,16 +54,19 @@ pub(crate) enum Sort {
     Pipeline,
     /// What was seen of a kernel in a rehearsal.
     Seen,
+    /// How large a kernel's groups are best.
+    Group,
 }
 
 impl Sort {
-    const ALL: [Sort; 3] = [Sort::Kernel, Sort::Pipeline, Sort::Seen];
+    const ALL: [Sort; 4] = [Sort::Kernel, Sort::Pipeline, Sort::Seen, Sort::Group];
 
     fn extension(self) -> &'static str {
         match self {
             Sort::Kernel => "kernel",
             Sort::Pipeline => "pipeline",
             Sort::Seen => "seen",
+            Sort::Group => "group",
         }
     }
 }
@@ -77,6 +80,8 @@ pub struct CacheStatistics {
     pub pipelines: CacheUses,
     /// What was seen of kernels in rehearsals.
     pub seen: CacheUses,
+    /// How large kernels' groups are best.
+    pub groups: CacheUses,
     /// Entries that were removed because the folder was full.
     pub evicted: u64,
 }
@@ -183,6 +188,7 @@ impl DiskCache {
             Sort::Kernel => &mut statistics.kernels,
             Sort::Pipeline => &mut statistics.pipelines,
             Sort::Seen => &mut statistics.seen,
+            Sort::Group => &mut statistics.groups,
         });
     }
 

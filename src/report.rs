@@ -8,6 +8,9 @@ use wavelift_translator::{Module, Speculation, speculation};
 
 use crate::device::{KernelTrap, LaunchTimes};
 
+/// The size of groups that is not worth saying.
+const USUAL_GROUP: u32 = 64;
+
 /// Groups of launches that a report keeps apart; what comes after is counted in one last group, so that a guest that
 /// runs for days does not fill memory.
 const MAX_GROUPS: usize = 4096;
@@ -33,6 +36,8 @@ pub struct LaunchRecord {
     pub from_cache: u64,
     /// Invocations that ran at once in the lanes of vectors, where the CPU device did that.
     pub lanes: Option<u32>,
+    /// Invocations of the shader that a group had in the last of them, where a GPU ran it.
+    pub group: Option<u32>,
     /// Lifting Wasm to SPIR-V, or rewriting it for CPU workers; reading a kernel that came as a module; all that was tried on a GPU
     /// that then refused it.
     pub lift: Duration,
@@ -61,6 +66,7 @@ impl LaunchRecord {
             verified: 0,
             from_cache: 0,
             lanes: None,
+            group: None,
             lift: Duration::ZERO,
             compile: Duration::ZERO,
             upload: Duration::ZERO,
@@ -74,7 +80,7 @@ impl LaunchRecord {
     pub(crate) fn note_times(&mut self, times: &LaunchTimes) {
         self.lift += times.lift;
         self.from_cache = u64::from(times.from_cache);
-        self.lanes = times.lanes;
+        (self.lanes, self.group) = (times.lanes, times.group);
         (self.compile, self.run) = (times.compile, times.run);
     }
 
@@ -106,6 +112,7 @@ impl LaunchRecord {
         self.upload += other.upload;
         self.run += other.run;
         self.download += other.download;
+        self.group = other.group;
     }
 }
 
@@ -149,7 +156,7 @@ impl Report {
                 last.device = "(several)".to_string();
                 last.fallback = None;
                 last.form = None;
-                last.lanes = None;
+                (last.lanes, last.group) = (None, None);
                 last.invocations = 0;
             }
             _ => self.groups.push(record),
@@ -196,6 +203,9 @@ impl fmt::Display for Report {
             }
             if let Some(lanes) = group.lanes {
                 marks.push(format!("{lanes} at once"));
+            }
+            if let Some(size) = group.group.filter(|size| *size != USUAL_GROUP) {
+                marks.push(format!("groups of {size}"));
             }
             if group.from_cache > 0 {
                 marks.push("kernel from the cache".to_string());

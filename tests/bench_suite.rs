@@ -160,8 +160,8 @@ fn on_gpu(kernel: Kernel) -> Result<(), Failed> {
     }
     let mut lifted = Lifted::on_gpu(&device, &recording).map_err(failed)?;
     let mut shaders = Vec::new();
-    for (checked, tuned) in [(true, false), (false, true)] {
-        let wgsl = Wgsl::new(&device, &kernel, &recording, &mut lifted.context, Shaders { checked, tuned });
+    for (checked, tuned, group) in [(true, false, 64), (true, false, 256), (false, true, 64)] {
+        let wgsl = Wgsl::new(&device, &kernel, &recording, &mut lifted.context, Shaders { checked, tuned, group });
         shaders.push(entry("WGSL", Box::new(wgsl.map_err(failed)?), false));
     }
     // The shaders run on its buffers, as long as it lives.

@@ -7,6 +7,7 @@ mod gpu {
     pub mod again;
     pub mod deferred;
     pub mod flatten;
+    pub mod group_size;
     pub mod shaders;
     pub mod support;
     pub mod views;
@@ -30,7 +31,7 @@ type Outcome = Result<(), Failed>;
 type Test = fn() -> Outcome;
 
 fn main() {
-    let tests: [(&str, Test); 30] = [
+    let tests: [(&str, Test); 33] = [
         ("saxpy_beyond_one_dispatch", saxpy_beyond_one_dispatch),
         ("every_invocation_runs_exactly_once", every_invocation_runs_exactly_once),
         ("slow_launches_are_cut_and_stay_right", slow_launches_are_cut_and_stay_right),
@@ -51,6 +52,9 @@ fn main() {
         ("equal_launches_are_told_from_others", gpu::again::equal_launches_are_told_from_others),
         ("sizes_in_buffers_are_those_of_each_launch", gpu::again::sizes_in_buffers_are_those_of_each_launch),
         ("block_loops_are_flattened", gpu::flatten::block_loops_are_flattened),
+        ("groups_of_all_sizes_give_the_same", gpu::group_size::launches_in_groups_of_all_sizes_give_the_same),
+        ("the_least_trap_is_the_same_in_all_sizes", gpu::group_size::the_least_trap_is_the_same_in_all_sizes),
+        ("group_sizes_are_remembered", gpu::group_size::sizes_are_remembered),
         ("contexts_are_isolated", contexts_are_isolated),
         ("contexts_work_on_several_threads", contexts_work_on_several_threads),
         ("broken_shaders_are_errors", broken_shaders_are_errors),

@@ -8,7 +8,7 @@ use wavelift::device::gpu::{Adapter, GpuDevice, GpuOptions};
 use wavelift::translator::FloatMode;
 use wavelift::{Config, DeviceChoice, Module, Runtime};
 
-use crate::engines::{Lifted, Shaders, Wgsl};
+use crate::engines::{GROUP, Lifted, Shaders, Wgsl};
 use crate::kernels::{Kernel, Size};
 use crate::record::record;
 use crate::results::Timed;
@@ -48,7 +48,7 @@ pub fn child(arguments: &Arguments, name: &str) -> Result<()> {
     let device = GpuDevice::open(&adapter, &GpuOptions { float, ..GpuOptions::default() })?;
     let mut lifted = Lifted::on_gpu(&device, &recording)?;
     let start = Instant::now();
-    let shaders = Shaders { checked: true, tuned: false };
+    let shaders = Shaders { checked: true, tuned: false, group: GROUP };
     Wgsl::new(&device, &kernel, &recording, &mut lifted.context, shaders)?.compile()?;
     let wgsl = start.elapsed().as_secs_f64();
 

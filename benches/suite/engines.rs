@@ -16,8 +16,10 @@ use crate::instance::Attached;
 use crate::kernels::{self, Kernel};
 use crate::record::{Recording, Step};
 
-/// Invocations of a shader's workgroup.
-const GROUP: u32 = 64;
+/// Invocations of a shader's workgroup, as it is written.
+pub const GROUP: u32 = 64;
+/// A larger size, which is faster for some on some devices.
+const LARGE_GROUP: u32 = 256;
 
 /// Runs rounds on buffers of its own, or on those of another engine.
 pub trait Engine {
@@ -25,6 +27,11 @@ pub trait Engine {
     fn restore(&mut self, recording: &Recording) -> Result<()>;
     /// Runs a round and waits for its end. Seconds: of a GPU by its own clock where it has one, else the host's.
     fn round(&mut self) -> Result<f64>;
+
+    /// Runs it till its device has found out how it runs best.
+    fn settle(&mut self) -> Result<()> {
+        Ok(())
+    }
     /// The bytes of a buffer, by its place in the recording.
     fn read(&mut self, index: usize) -> Result<Vec<u8>>;
 }
@@ -144,7 +151,15 @@ fn launch_error(error: LaunchError) -> anyhow::Error {
     }
 }
 
+/// So many rounds take all launches, of which a GPU tries up to three sizes of groups, three times each.
+const ROUNDS_TO_SETTLE: usize = 11;
+
 impl<C: Context + ?Sized> Engine for Lifted<C> {
+    fn settle(&mut self) -> Result<()> {
+        let rounds = if self.own_clock { ROUNDS_TO_SETTLE } else { 0 };
+        (0..rounds).try_for_each(|_| self.round().map(drop))
+    }
+
     fn restore(&mut self, recording: &Recording) -> Result<()> {
         self.write_all(recording, |access| access != Access::Read)
     }
@@ -253,6 +268,8 @@ pub struct Shaders {
     pub checked: bool,
     /// The faster ones, where there are any.
     pub tuned: bool,
+    /// Invocations of a group of all others.
+    pub group: u32,
 }
 
 impl Wgsl {
@@ -279,10 +296,11 @@ impl Wgsl {
             let tuned = kernel.tuned.iter().find(|tuned| shaders.tuned && tuned.function == function);
             let (name, groups) = match tuned {
                 Some(tuned) => (tuned.shader.to_string(), (tuned.groups)(&words, launch.iterations)),
-                None => (function.clone(), groups(&function, launch.iterations)),
+                None => (function.clone(), groups(&function, launch.iterations, shaders.group)),
             };
             if !compiled.iter().any(|(of, ..)| *of == name) {
                 let source = source(&name)?;
+                let source = if tuned.is_some() { source } else { in_groups(&source, shaders.group)? };
                 let kernel = match shaders.checked {
                     true => WgslKernel::new(device, &source)?,
                     // SAFETY: the shaders return where there is no element, and count their loops up to a parameter.
@@ -317,6 +335,14 @@ pub fn source(name: &str) -> Result<String> {
     std::fs::read_to_string(&path).with_context(|| format!("`{}` can't be read", path.display()))
 }
 
+/// A plain shader's text with groups of another size.
+fn in_groups(source: &str, size: u32) -> Result<String> {
+    let [declared, used] = ["@workgroup_size(64)", "id.y * groups.x * 64u + id.x"];
+    ensure!(source.contains(declared) && source.contains(used), "A shader is not in groups of 64: {source}");
+    let source = source.replace(declared, &format!("@workgroup_size({size})"));
+    Ok(source.replace(used, &format!("id.y * groups.x * {size}u + id.x")))
+}
+
 /// Whether a binding of a shader is a uniform buffer.
 fn is_uniform(source: &str, binding: usize) -> bool {
     let of = format!("@binding({binding}) var<uniform>");
@@ -324,9 +350,63 @@ fn is_uniform(source: &str, binding: usize) -> bool {
 }
 
 /// The dispatch of a plain shader: an invocation for each iteration, but those on bytes take four at once.
-fn groups(function: &str, iterations: u32) -> [u32; 3] {
+fn groups(function: &str, iterations: u32, group: u32) -> [u32; 3] {
     let invocations = if function == "sobel" { iterations.div_ceil(4) } else { iterations };
-    kernels::rows(invocations.div_ceil(GROUP))
+    kernels::rows(invocations.div_ceil(group))
+}
+
+/// Hand-written shaders in groups of the size that is the faster one, as lifted kernels are.
+pub struct Fastest {
+    sizes: Vec<Wgsl>,
+}
+
+/// Rounds in which sizes are tried, as often as by the runtime.
+const TRIALS: usize = 3;
+
+impl Fastest {
+    /// Shaders in groups of all sizes that are tried: as `make` makes them.
+    ///
+    /// # Errors
+    /// As `make`'s.
+    pub fn new(mut make: impl FnMut(u32) -> Result<Wgsl>) -> Result<Fastest> {
+        Ok(Fastest { sizes: vec![make(GROUP)?, make(LARGE_GROUP)?] })
+    }
+
+    /// The fastest, or the first while nothing was tried.
+    ///
+    /// # Errors
+    /// A round fails.
+    pub fn settled(mut self) -> Result<Wgsl> {
+        self.settle()?;
+        Ok(self.sizes.swap_remove(0))
+    }
+}
+
+impl Engine for Fastest {
+    fn restore(&mut self, recording: &Recording) -> Result<()> {
+        self.sizes[0].restore(recording)
+    }
+
+    fn round(&mut self) -> Result<f64> {
+        self.sizes[0].round()
+    }
+
+    fn read(&mut self, index: usize) -> Result<Vec<u8>> {
+        self.sizes[0].read(index)
+    }
+
+    fn settle(&mut self) -> Result<()> {
+        let mut best = vec![f64::INFINITY; self.sizes.len()];
+        // The driver may compile in a first round.
+        for _ in 0..=TRIALS {
+            for (best, size) in best.iter_mut().zip(&mut self.sizes) {
+                *best = best.min(size.round()?);
+            }
+        }
+        let fastest = (0..best.len()).min_by(|a, b| best[*a].total_cmp(&best[*b])).unwrap_or(0);
+        self.sizes = vec![self.sizes.swap_remove(fastest)];
+        Ok(())
+    }
 }
 
 impl Engine for Wgsl {

@@ -90,6 +90,7 @@ pub fn measure(
             continue;
         }
         outcome.with_context(|| format!("engine `{}`", entry.name))?;
+        entry.engine.settle()?;
     }
     let plan = Plan::of(size);
     for _ in 0..plan.warm_up {

@@ -8,7 +8,7 @@ use wavelift::device::{Device, cpu};
 use wavelift::translator::{FloatMode, Profile};
 use wavelift::{Config, DeviceChoice, Module, Runtime};
 
-use crate::engines::{Edited, Form, Library, Lifted, Native, Refused, Shaders, Twins, Wgsl};
+use crate::engines::{Edited, Fastest, Form, GROUP, Library, Lifted, Native, Refused, Shaders, Twins, Wgsl};
 use crate::kernels::{Kernel, Size};
 use crate::measure::{Entry, measure};
 use crate::record::{Recording, record};
@@ -104,6 +104,7 @@ fn open(adapter: &Adapter, floats: &[FloatMode]) -> Result<Vec<Gpu>> {
         for float in floats {
             let options = GpuOptions { profile, float: *float, timed: true, ..GpuOptions::default() };
             let device = GpuDevice::open(adapter, &options)?;
+            device.try_group_sizes();
             // Adapters that can't take SPIR-V as it is have the portable profile in any case.
             if device.options().profile == profile {
                 gpus.push(Gpu { profile, float: *float, device });
@@ -165,15 +166,18 @@ impl Bench<'_> {
             let mut lifted = Lifted::on_gpu(&gpu.device, recording)?;
             if wgsl.is_none() {
                 // On the same buffers of the same device.
-                let mut shader = |checked, tuned| {
-                    Wgsl::new(&gpu.device, kernel, recording, &mut lifted.context, Shaders { checked, tuned })
+                let mut shader = |checked, tuned, group| {
+                    let shaders = Shaders { checked, tuned, group };
+                    Wgsl::new(&gpu.device, kernel, recording, &mut lifted.context, shaders)
                 };
-                entries.push(entry("WGSL".into(), Box::new(shader(true, false)?) as _, false, threads));
-                entries.push(entry("WGSL, unchecked".into(), Box::new(shader(false, false)?), false, threads));
+                let checked = Fastest::new(|group| shader(true, false, group))?;
+                entries.push(entry("WGSL".into(), Box::new(checked) as _, false, threads));
+                let unchecked = Fastest::new(|group| shader(false, false, group))?;
+                entries.push(entry("WGSL, unchecked".into(), Box::new(unchecked), false, threads));
                 if !kernel.tuned.is_empty() {
-                    entries.push(entry("WGSL, tuned".into(), Box::new(shader(false, true)?), false, threads));
+                    entries.push(entry("WGSL, tuned".into(), Box::new(shader(false, true, GROUP)?), false, threads));
                 }
-                wgsl = Some(shader(true, false)?);
+                wgsl = Some(Fastest::new(|group| shader(true, false, group))?.settled()?);
                 for path in &self.arguments.edited {
                     let name = format!("edited: {}", path.file_stem().unwrap_or_default().to_string_lossy());
                     let edited = Edited::new(&gpu.device, recording, Form::File(path))?;

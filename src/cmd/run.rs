@@ -54,6 +54,7 @@ fn config(arguments: &RunArguments) -> Config {
         speculate: arguments.speculate.into(),
         coarsen: arguments.coarsen.into(),
         flatten: arguments.flatten.into(),
+        workgroup_size: arguments.workgroup_size,
         emulate: crate::cli::emulate(&arguments.emulate),
         cache_dir: match arguments.no_cache {
             true => None,

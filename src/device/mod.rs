@@ -209,6 +209,8 @@ pub struct LaunchTimes {
     pub run: Duration,
     /// Invocations that ran at once in the lanes of vectors, where the CPU device did that.
     pub lanes: Option<u32>,
+    /// Invocations of the shader that a group had, where a GPU ran it.
+    pub group: Option<u32>,
     /// How many invocations stood for one of the launch's, where iterations of loops were such on a GPU; else 0 or 1.
     pub rounds: u32,
     /// What the form that ran assumes.

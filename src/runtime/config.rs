@@ -82,6 +82,9 @@ pub struct Config {
     /// When the iterations of loops that GPUs' invocations make over blocks of elements become invocations of their own.
     /// Results are the same.
     pub flatten: Flatten,
+    /// Invocations of a workgroup on GPUs, cut down to the device's limit; `None`: chosen for each kernel and size of a launch,
+    /// by what was measured once launches took far longer than compiling the kernel. Results are the same.
+    pub workgroup_size: Option<u32>,
     /// Which functions of a kernel GPUs get once, and not inlined wherever they are called. Results are the same.
     pub share: Share,
     /// Which 64-bit types GPUs compute on smaller integers though they may have them, with the same results. What a GPU does
@@ -131,6 +134,7 @@ impl Default for Config {
             speculate: Speculate::default(),
             coarsen: Coarsen::default(),
             flatten: Flatten::default(),
+            workgroup_size: None,
             share: Share::default(),
             emulate: Emulate::default(),
             allow_fallback: true,

@@ -63,12 +63,12 @@ impl Devices {
                 speculate: config.speculate,
                 coarsen: config.coarsen,
                 flatten: config.flatten,
+                workgroup_size: config.workgroup_size,
                 share: config.share,
                 libm: config.libm,
                 timed: config.timed,
                 fuel: config.limits.fuel,
                 lift_work: config.limits.lift_work,
-                ..GpuOptions::default()
             },
             cache: open_cache(config),
             cpu_options: CpuOptions { threads: config.threads, fuel: config.limits.fuel, lanes: config.lanes },

@@ -84,6 +84,9 @@ impl GpuContext {
         if !parameters.iter().all(is_same) {
             return Ok(None);
         }
+        if !ready.keeps_size(&self.shared.groups()) {
+            return Ok(None);
+        }
         let budget = ready.budget();
         let full = self.scratch.as_ref().is_none_or(|scratch| self.batch.is_full(scratch, ready.sites()));
         if full || ready.invocations > budget {

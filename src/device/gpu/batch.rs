@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use wavelift_translator::TrapSite;
 
 use crate::device::gpu::connection::Connection;
+use crate::device::gpu::group_size::{Choice, GroupSizes};
 use crate::device::gpu::kept::Lift;
 use crate::device::gpu::pace::Pace;
 use crate::device::gpu::scratch::{MAX_TIMES, Scratch};
@@ -30,6 +31,10 @@ const MOST_WORK: f64 = 16.0;
 pub(crate) struct Recorded {
     pub sites: Arc<[TrapSite]>,
     pub pace: Arc<Pace>,
+    /// Invocations of a group.
+    pub size: u32,
+    /// What is told how long it took, and how many invocations of the shader it has: of launches that are not waited for.
+    pub groups: Option<(Arc<GroupSizes>, u64)>,
     pub lift: Lift,
     /// Invocations.
     pub count: u64,
@@ -258,6 +263,9 @@ impl Batch {
                 if let (Ok(times), Some(_)) = (&outcome, measured) {
                     launch.pace.learn(launch.budget, launch.count, times.run);
                 }
+                if let (Ok(times), Some((groups, shaders))) = (&outcome, &launch.groups) {
+                    groups.ran(*shaders, Choice { size: launch.size, tried: false }, times.run);
+                }
                 outcomes.push(outcome);
             }
         }
@@ -293,7 +301,8 @@ fn outcomes_of(
             }
             None => {
                 let (lift, from_cache) = (launch.lift.took, launch.lift.is_from_cache());
-                Ok(LaunchTimes { lift, from_cache, run, rounds: launch.rounds, ..LaunchTimes::default() })
+                let (rounds, group) = (launch.rounds, Some(launch.size));
+                Ok(LaunchTimes { lift, from_cache, run, rounds, group, ..LaunchTimes::default() })
             }
         }
     })

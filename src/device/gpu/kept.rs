@@ -12,6 +12,7 @@ use wavelift_translator::{Answer, Interface, Module, Options, Profile, Seen, Sha
 
 use crate::device::gpu::Adapter;
 use crate::device::gpu::connection::Connection;
+use crate::device::gpu::group_size::Magnitude;
 use crate::disk_cache::{DiskCache, Key, Sort};
 
 /// What it took to get a launch's kernel.
@@ -80,6 +81,15 @@ struct SeenKey<'a> {
     device: &'a str,
     module: [u8; 32],
     function: u32,
+}
+
+/// The fastest size of groups is kept by.
+#[derive(Serialize)]
+struct GroupKey<'a> {
+    translator: &'a str,
+    device: &'a str,
+    words: &'a [u32],
+    magnitude: Magnitude,
 }
 
 /// Everything that a pipeline depends on.
@@ -160,6 +170,25 @@ impl Kept {
         }
     }
 
+    fn group_key(&self, words: &[u32], magnitude: Magnitude) -> Key {
+        Key::of(&GroupKey { translator: translator::BUILD, device: &self.device, words, magnitude })
+    }
+
+    /// The size of groups that launches of a shader were found to be the fastest with in some process before.
+    pub fn group_size(&self, words: &[u32], magnitude: Magnitude) -> Option<u32> {
+        let key = self.group_key(words, magnitude);
+        let bytes = self.cache.get(Sort::Group, &key)?;
+        let size = postcard::from_bytes(&bytes);
+        size.inspect_err(|why| self.cache.reject(Sort::Group, &key, &why.to_string())).ok()
+    }
+
+    /// Keeps it.
+    pub fn keep_group_size(&self, words: &[u32], magnitude: Magnitude, size: u32) {
+        if let Ok(bytes) = postcard::to_allocvec(&size) {
+            self.cache.put(Sort::Group, &self.group_key(words, magnitude), &bytes);
+        }
+    }
+
     /// The place of the answer to a question.
     pub fn answer<'a>(&'a self, question: Question<'a>) -> KeptAnswer<'a> {
         KeptAnswer { cache: &self.cache, key: self.answer_key(&question), question }
@@ -170,7 +199,7 @@ impl Kept {
         &self,
         connection: &Connection,
         profile: Profile,
-        words: &[u32],
+        (words, workgroup_size): (&[u32], u32),
         interface: &Interface,
     ) -> Option<KeptPipeline<'_>> {
         if !connection.has(wgpu::Features::PIPELINE_CACHE) {
@@ -181,7 +210,7 @@ impl Kept {
             device: &self.device,
             profile,
             words,
-            workgroup_size: interface.workgroup_size,
+            workgroup_size,
             immediates_size: interface.immediates_size,
             traps: !interface.trap_sites.is_empty(),
             bindings: interface.bindings.iter().map(|b| (b.binding, b.writable)).collect(),

@@ -12,6 +12,7 @@ use crate::device::gpu::again::Identity;
 use crate::device::gpu::batch::Recorded;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::{AFTER_FAILURE, BindGroupKey, GpuContext, MOST_STAGED};
+use crate::device::gpu::group_size::{Facts, GroupSizes};
 use crate::device::gpu::kept::Lift;
 use crate::device::gpu::layout::{self, Pooled};
 use crate::device::gpu::linear::CallerState;
@@ -53,8 +54,13 @@ pub(super) struct Ready {
     group: u32,
     sites: Arc<[TrapSite]>,
     pace: Arc<Pace>,
+    groups: Arc<GroupSizes>,
+    /// Invocations of the shader that a group has.
+    size: u32,
+    /// Those of the launch.
+    shaders: u64,
     lift: Lift,
-    /// Invocations of the launch.
+    /// Invocations of the kernel.
     pub(super) invocations: u64,
     /// How many of them stand for an iteration of the guest's.
     rounds: u32,
@@ -188,14 +194,23 @@ impl GpuContext {
         let bound = self.check_bindings(&connection, interface, &slots)?;
         let written: Vec<BufferId> = written(interface, &slots).collect();
         self.host_copies.drop_written(|id| written.contains(&id));
-        let (pipeline, mut compile) = kernel.pipeline(&connection, self.shared.options.profile)?;
-        let places = self.pooled(&connection, &interface.layout, &slots)?;
-        let group = interface.workgroup_size * interface.lanes;
-        let budget = budget_of(&kernel.pace, group);
         let invocations = u64::from(arguments.iterations) * u64::from(arguments.rounds);
+        let facts = self.shared.groups();
+        let shaders = invocations.div_ceil(interface.lanes.into());
+        let choice = kernel.group_size(&connection, &facts, shaders);
+        let (pipeline, mut compile) = kernel.pipeline(&connection, self.shared.options.profile, choice.size)?;
+        let places = self.pooled(&connection, &interface.layout, &slots)?;
+        let group = choice.size * interface.lanes;
+        let budget = budget_of(&kernel.pace, group);
         let at_once = invocations <= budget;
-        // A first launch waits for the driver's compiler in any case, and shows how fast the kernel is.
-        let defer = defer && at_once && compile.is_zero() && places.is_empty() && interface.parameters_size == 0;
+        // A first launch waits for the driver's compiler in any case, and shows how fast the kernel is; one that tries a size of
+        // groups runs alone.
+        let defer = defer
+            && at_once
+            && compile.is_zero()
+            && !choice.tried
+            && places.is_empty()
+            && interface.parameters_size == 0;
         if !defer && !self.settle(&connection) {
             return Ok(self.skip());
         }
@@ -220,6 +235,9 @@ impl GpuContext {
             group,
             sites: kernel.sites.clone(),
             pace: kernel.pace.clone(),
+            groups: kernel.groups.clone(),
+            size: choice.size,
+            shaders,
             lift: arguments.lift,
             invocations,
             rounds: arguments.rounds,
@@ -237,6 +255,7 @@ impl GpuContext {
             let started = Instant::now();
             self.run_part(&connection, &ready, 0..0, budget)?;
             compile += started.elapsed();
+            kernel.groups.compiled(compile);
         }
         let run = match self.run_all(&connection, &ready) {
             Err(LaunchError::Trap(trap)) if trap.kind.bail_out().is_some() => {
@@ -249,13 +268,15 @@ impl GpuContext {
             }
             outcome => outcome?,
         };
+        kernel.ran(shaders, choice, run);
         let started = Instant::now();
         self.empty_pools(&connection, &places, &slots)?;
         moving += started.elapsed();
         let Lift { took: lift, .. } = arguments.lift;
         let from_cache = arguments.lift.is_from_cache();
         let (run, rounds) = (run + moving, arguments.rounds);
-        Ok(Launched::Done(LaunchTimes { lift, from_cache, compile, run, rounds, ..LaunchTimes::default() }))
+        let group = Some(choice.size);
+        Ok(Launched::Done(LaunchTimes { lift, from_cache, compile, run, rounds, group, ..LaunchTimes::default() }))
     }
 
     /// All invocations, in as many submissions as the kernel's pace asks for.
@@ -282,7 +303,7 @@ impl GpuContext {
         part: Range<u64>,
         budget: u64,
     ) -> Result<Duration, LaunchError> {
-        self.record(connection, ready, part, budget)?;
+        self.record(connection, ready, part, (budget, false))?;
         self.settle(connection);
         let outcome = self.batch.pop_outcome();
         let outcome = outcome.unwrap_or_else(|| Err(LaunchError::Internal("A launch has no outcome.".into())));
@@ -296,19 +317,19 @@ impl GpuContext {
         ready: &Ready,
         budget: u64,
     ) -> Result<(), LaunchError> {
-        self.record(connection, ready, 0..ready.invocations, budget)?;
+        self.record(connection, ready, 0..ready.invocations, (budget, true))?;
         // If this fails, that is what becomes of the launch: the batch knows.
         let _ = self.batch.submit_if_due(connection);
         Ok(())
     }
 
-    /// Records these invocations behind those that are recorded.
+    /// Records these invocations, all of the launch or a part, behind those that are recorded.
     fn record(
         &mut self,
         connection: &Connection,
         ready: &Ready,
         part: Range<u64>,
-        budget: u64,
+        (budget, all): (u64, bool),
     ) -> Result<(), LaunchError> {
         let timed = self.is_timed(connection);
         let Some(scratch) = &self.scratch else {
@@ -318,6 +339,8 @@ impl GpuContext {
         let launch = Recorded {
             sites: ready.sites.clone(),
             pace: ready.pace.clone(),
+            size: ready.size,
+            groups: all.then(|| (ready.groups.clone(), ready.shaders)),
             lift: ready.lift,
             count: part.end - part.start,
             budget,
@@ -454,6 +477,11 @@ impl Ready {
     /// Most invocations of the next submission.
     pub(super) fn budget(&self) -> u64 {
         budget_of(&self.pace, self.group)
+    }
+
+    /// Whether a launch that equals this one takes groups of the same size.
+    pub(super) fn keeps_size(&self, facts: &Facts) -> bool {
+        self.groups.still_takes(facts, self.shaders, self.size)
     }
 
     /// Number of trap sites.

@@ -14,6 +14,7 @@ mod context;
 mod dump;
 mod faults;
 mod features;
+mod group_size;
 mod host_copies;
 mod kept;
 mod known_data;
@@ -80,7 +81,8 @@ pub struct GpuOptions {
     pub share: Share,
     /// Which 64-bit types are computed on smaller integers even where the adapter has them.
     pub emulate: Emulate,
-    /// Invocations of a group; 64 where it is `None`. Cut down to the device's limit.
+    /// Invocations of a group, cut down to the device's limit. Where it is `None`, the device chooses for each kernel and size of
+    /// a launch, and tries others once launches took far longer than compiling the kernel.
     pub workgroup_size: Option<u32>,
     /// Launches are timed by the device's clock, where it has one, even if that slows them down.
     pub timed: bool,
@@ -153,6 +155,10 @@ pub(crate) struct Shared {
     limits: Limits,
     /// How kernels are lifted for this device, its features included.
     options: translator::Options,
+    /// What the size of groups is chosen by.
+    groups: group_size::Facts,
+    /// Trials of sizes start soon.
+    tries_groups: AtomicBool,
     speculate: Speculate,
     coarsen: Coarsen,
     flatten: Flatten,
@@ -171,7 +177,11 @@ impl Shared {
         limits: Limits,
         options: translator::Options,
     ) -> Shared {
+        let groups =
+            group_size::Facts::new(Some(options.workgroup_size), options.workgroup_size, 0, connection.software);
         Shared {
+            groups,
+            tries_groups: AtomicBool::new(false),
             adapter: adapter.clone(),
             transfers,
             timed: false,
@@ -208,9 +218,6 @@ const SLOWER: u32 = 2;
 /// Deepest nesting of branches in kernels for Mesa's software driver, which keeps 80 levels and no more: beyond that it gives
 /// wrong results or crashes.
 const MAX_NESTING_SOFTWARE: u32 = 76;
-
-/// Invocations of a group where the embedder names none: good on every GPU measured.
-const DEFAULT_WORKGROUP_SIZE: u32 = 64;
 
 impl GpuDevice {
     /// Opens an adapter; see [`open`].
@@ -282,7 +289,9 @@ impl GpuDevice {
         };
         let mut features = features::of(adapter, &connection, profile, found);
         change(&mut features);
-        let limit = adapter.info().max_workgroup_size;
+        let DeviceInfo { max_workgroup_size: limit, subgroup, .. } = *adapter.info();
+        let subgroup = subgroup.map_or(0, |(_, most)| most);
+        let groups = group_size::Facts::new(options.workgroup_size, limit, subgroup, connection.software);
         let lifting = translator::Options {
             profile,
             float: options.float,
@@ -292,13 +301,13 @@ impl GpuDevice {
             features,
             emulate: options.emulate,
             share: options.share,
-            workgroup_size: options.workgroup_size.unwrap_or(DEFAULT_WORKGROUP_SIZE).clamp(1, limit),
+            workgroup_size: group_size::USUAL.min(limit),
             max_nesting: if connection.software { MAX_NESTING_SOFTWARE } else { u32::MAX },
             ..within_limits(translator::Options::default())
         };
         let shared = Shared::new(adapter, (connection, transfers), limits, lifting);
         let GpuOptions { timed, speculate, coarsen, flatten, .. } = *options;
-        let shared = Shared { timed, speculate, coarsen, flatten, kernels: KernelCache::new(kept), ..shared };
+        let shared = Shared { timed, groups, speculate, coarsen, flatten, kernels: KernelCache::new(kept), ..shared };
         Ok(GpuDevice { shared: Arc::new(shared) })
     }
 
@@ -336,9 +345,9 @@ impl GpuDevice {
     /// drivers check neither.
     #[doc(hidden)]
     pub unsafe fn prepare(&self, shader: translator::Shader) -> Result<Arc<Kernel>, LaunchError> {
-        let kernel = Kernel::new(shader, Default::default(), None)?;
+        let kernel = Kernel::new(shader, Default::default(), None)?.with_fixed_groups();
         let connection = self.shared.connection()?;
-        kernel.pipeline(&connection, self.shared.options.profile)?;
+        kernel.pipeline(&connection, self.shared.options.profile, kernel.interface().workgroup_size)?;
         Ok(Arc::new(kernel))
     }
 
@@ -363,6 +372,12 @@ impl GpuDevice {
     #[doc(hidden)]
     pub fn forget_restoring(&self) {
         self.shared.forgets_restoring.store(true, Ordering::Relaxed);
+    }
+
+    /// Launches try sizes of groups soon, however little time those before took: the second of a kind, and a dozen behind it.
+    #[doc(hidden)]
+    pub fn try_group_sizes(&self) {
+        self.shared.tries_groups.store(true, Ordering::Relaxed);
     }
 
     /// Pipelines are kept on disk though the driver gives nothing but a header for them.
@@ -416,6 +431,11 @@ impl Device for GpuDevice {
 }
 
 impl Shared {
+    /// What the size of groups is chosen by.
+    pub(crate) fn groups(&self) -> group_size::Facts {
+        group_size::Facts { eager: self.tries_groups.load(Ordering::Relaxed), ..self.groups }
+    }
+
     /// The open connection; a new one if the last was lost.
     pub(crate) fn connection(&self) -> Result<Arc<Connection>, DeviceError> {
         let mut current = self.current.lock();

@@ -15,6 +15,7 @@ use wavelift_translator::{
 use crate::device::gpu::bindings;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::dump::dump;
+use crate::device::gpu::group_size::{self, Choice, Facts, GroupSizes};
 use crate::device::gpu::kept::{Kept, KeptAnswer, Lift, Question};
 use crate::device::gpu::known_data::{ChangedWords, KnownData};
 use crate::device::gpu::layout::Limits;
@@ -29,14 +30,31 @@ pub struct Kernel {
     pub(crate) id: u64,
     pub(crate) shader: Shader,
     pub(crate) pace: Arc<Pace>,
+    /// How large its groups are.
+    pub(crate) groups: Arc<GroupSizes>,
     /// The interface's.
     pub(crate) sites: Arc<[TrapSite]>,
     /// What it takes for granted of memory.
     pub(crate) known_data: KnownData,
     /// Where its pipelines are kept.
     kept: Option<Arc<Kept>>,
-    /// The pipeline on the connection of that generation.
-    pipeline: Mutex<Option<(u64, Arc<Pipeline>)>>,
+    pipelines: Mutex<Pipelines>,
+}
+
+/// A kernel's pipelines on one connection.
+#[derive(Default)]
+struct Pipelines {
+    /// The connection's.
+    generation: u64,
+    /// With the sizes of their groups.
+    by_size: Vec<(u32, Arc<Pipeline>)>,
+}
+
+impl Pipelines {
+    fn get(&self, connection: &Connection, size: u32) -> Option<Arc<Pipeline>> {
+        let is_it = |(known, _): &&(u32, _)| *known == size && self.generation == connection.generation;
+        self.by_size.iter().find(is_it).map(|(_, pipeline)| pipeline.clone())
+    }
 }
 
 /// A shader as the driver holds it.
@@ -53,7 +71,13 @@ impl Kernel {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         let sites = shader.interface.trap_sites.as_slice().into();
-        Ok(Kernel { id, shader, known_data, pace: Arc::default(), sites, kept, pipeline: Mutex::default() })
+        let (pace, groups, pipelines) = Default::default();
+        Ok(Kernel { id, shader, known_data, pace, groups, sites, kept, pipelines })
+    }
+
+    /// The same, in groups of the size that its shader declares and no other.
+    pub(crate) fn with_fixed_groups(self) -> Kernel {
+        Kernel { groups: Arc::new(GroupSizes::fixed(self.interface().workgroup_size)), ..self }
     }
 
     /// What the host binds and sets.
@@ -67,38 +91,59 @@ impl Kernel {
         self.pace.set(invocations);
     }
 
-    /// The pipeline on this connection, and how long it took to make now (zero if it was there).
+    /// What a launch of so many invocations of the shader takes for the size of its groups.
+    pub(crate) fn group_size(&self, connection: &Connection, facts: &Facts, invocations: u64) -> Choice {
+        let built = |size: u32| self.pipelines.lock().get(connection, size).is_some();
+        let kept = |magnitude| self.kept.as_ref()?.group_size(&self.shader.words, magnitude);
+        self.groups.choose(facts, invocations, built, kept)
+    }
+
+    /// Takes note of the time of a launch, alone on the device, of so many invocations of the shader.
+    pub(crate) fn ran(&self, invocations: u64, choice: Choice, took: Duration) {
+        if let (Some((magnitude, size)), Some(kept)) = (self.groups.ran(invocations, choice, took), &self.kept) {
+            kept.keep_group_size(&self.shader.words, magnitude, size);
+        }
+    }
+
+    /// The pipeline on this connection with groups of that size, and how long it took to make now (zero if it was there).
     pub(crate) fn pipeline(
         &self,
         connection: &Connection,
         profile: Profile,
+        size: u32,
     ) -> Result<(Arc<Pipeline>, Duration), LaunchError> {
-        let mut slot = self.pipeline.lock();
-        if let Some((generation, pipeline)) = &*slot
-            && *generation == connection.generation
-        {
-            return Ok((pipeline.clone(), Duration::ZERO));
+        let mut pipelines = self.pipelines.lock();
+        if let Some(pipeline) = pipelines.get(connection, size) {
+            return Ok((pipeline, Duration::ZERO));
         }
         let start = Instant::now();
-        check_limits(connection, self.interface())?;
-        let data = data_buffer(connection, self.interface())?;
-        let built = || Ok(build(connection, &self.shader, profile, data, self.kept.as_deref()));
+        if pipelines.generation != connection.generation {
+            *pipelines = Pipelines { generation: connection.generation, by_size: Vec::new() };
+        }
+        check_limits(connection, self.interface(), size)?;
+        // Bind groups are good for pipelines of all sizes.
+        let bound = match pipelines.by_size.first() {
+            Some((_, other)) => Bound { layout: other.layout.clone(), data: other.data.clone() },
+            None => Bound::new(connection, self.interface())?,
+        };
+        let words = group_size::with_size(&self.shader.words, size).map_err(LaunchError::Internal)?;
+        let built =
+            || Ok(build(connection, (&words, size), &self.shader.interface, (profile, bound), self.kept.as_deref()));
         let pipeline = Arc::new(match profile {
             Profile::Vulkan => connection.guarded(0, built)?,
             Profile::Portable => shader_module::on_large_stack(connection, built)?,
         });
-        *slot = Some((connection.generation, pipeline.clone()));
+        pipelines.by_size.push((size, pipeline.clone()));
         Ok((pipeline, start.elapsed()))
     }
 }
 
 /// Refuses a shader that needs more than the device gives. Lifted ones have a layout in which they need no more, but for
 /// the size of a group.
-fn check_limits(connection: &Connection, interface: &Interface) -> Result<(), LaunchError> {
+fn check_limits(connection: &Connection, interface: &Interface, size: u32) -> Result<(), LaunchError> {
     let limits = connection.device.limits();
     let most = limits.max_compute_invocations_per_workgroup.min(limits.max_compute_workgroup_size_x);
-    if interface.workgroup_size == 0 || interface.workgroup_size > most {
-        let size = interface.workgroup_size;
+    if size == 0 || size > most {
         return Err(LaunchError::Unsupported(format!(
             "The kernel runs in groups of {size} invocations; this device's groups hold 1 to {most}."
         )));
@@ -130,29 +175,43 @@ fn data_buffer(connection: &Connection, interface: &Interface) -> Result<Option<
     Ok(Some(buffer))
 }
 
+/// What pipelines of one kernel have in common.
+struct Bound {
+    layout: wgpu::BindGroupLayout,
+    data: Option<GpuBuffer>,
+}
+
+impl Bound {
+    fn new(connection: &Connection, interface: &Interface) -> Result<Bound, DeviceError> {
+        let mut entries = Vec::new();
+        if !interface.trap_sites.is_empty() {
+            entries.push(layout_entry(TRAP_BINDING, wgpu::BufferBindingType::Storage { read_only: false }));
+        }
+        entries.extend(interface.bindings.iter().map(|b| layout_entry(b.binding, binding_type(b))));
+        let descriptor = wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries };
+        let layout = connection.guarded(0, || Ok(connection.device.create_bind_group_layout(&descriptor)))?;
+        Ok(Bound { layout, data: data_buffer(connection, interface)? })
+    }
+}
+
+/// A pipeline of these words, whose groups have that size.
 fn build(
     connection: &Connection,
-    shader: &Shader,
-    profile: Profile,
-    data: Option<GpuBuffer>,
+    (words, size): (&[u32], u32),
+    interface: &Interface,
+    (profile, bound): (Profile, Bound),
     kept: Option<&Kept>,
 ) -> Pipeline {
-    let interface = &shader.interface;
-    let kept = kept.and_then(|kept| kept.pipeline(connection, profile, &shader.words, interface));
+    let kept = kept.and_then(|kept| kept.pipeline(connection, profile, (words, size), interface));
     let module = match profile {
-        // SAFETY: the words come from the translator, which emits valid SPIR-V with a bounds check on every access;
-        // or from a caller who vouched for them (`GpuDevice::prepare`).
-        Profile::Vulkan => unsafe { shader_module::passthrough(connection, &shader.words, interface.workgroup_size) },
+        // SAFETY: the words come from the translator, which emits valid SPIR-V with a bounds check on every access, whatever
+        // the size of groups; or from a caller who vouched for them (`GpuDevice::prepare`).
+        Profile::Vulkan => unsafe { shader_module::passthrough(connection, words, size) },
         // SAFETY: as above; naga validates the rest.
-        Profile::Portable => unsafe { shader_module::portable(connection, &shader.words) },
+        Profile::Portable => unsafe { shader_module::portable(connection, words) },
     };
-    let mut entries = Vec::new();
-    if !interface.trap_sites.is_empty() {
-        entries.push(layout_entry(TRAP_BINDING, wgpu::BufferBindingType::Storage { read_only: false }));
-    }
-    entries.extend(interface.bindings.iter().map(|b| layout_entry(b.binding, binding_type(b))));
+    let Bound { layout, data } = bound;
     let device = &connection.device;
-    let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
         label: None,
         bind_group_layouts: &[Some(&layout)],
