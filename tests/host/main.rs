@@ -8,6 +8,7 @@ mod extensions;
 mod faults;
 mod guest;
 mod hostile;
+mod imported;
 mod imports;
 mod known_data;
 mod launches;

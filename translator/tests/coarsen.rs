@@ -26,6 +26,13 @@ const TRIAD: &str = "(local.set $x (i32.shl (local.get $i) (i32.const 2)))
     (i32.mul (i32.const 3) (i32.load (i32.add (local.get $from) (local.get $x))))
     (i32.load (i32.add (local.get $to) (local.get $x)))))";
 
+/// Arrays in linear memory, at constant addresses: one is read, one is written, as is `to`.
+const IN_MEMORY: &str = "(local.set $x (i32.shl (local.get $i) (i32.const 2)))
+  (local.set $sum (i32.add (i32.load (i32.add (local.get $to) (local.get $x)))
+    (i32.mul (i32.const 3) (i32.load offset=1024 (local.get $x)))))
+  (i32.store offset=2048 (local.get $x) (local.get $sum))
+  (i32.store (i32.add (local.get $to) (local.get $x)) (i32.sub (local.get $sum) (local.get $i)))";
+
 /// Rows of `set[0]` words: `to[i]` is the sum of the neighbours of `from[i]`, but at the border.
 const STENCIL: &str = "(local.set $w (i32.load (local.get $set)))
   (local.set $x (i32.rem_u (local.get $i) (local.get $w)))
@@ -104,8 +111,9 @@ const LOOPED: &str = "(local.set $k (i32.load (local.get $set)))
     (br $again)))
   (i32.store (i32.add (local.get $to) (i32.shl (local.get $i) (i32.const 2))) (local.get $sum))";
 
-const ALL: [(&str, &str); 10] = [
+const ALL: [(&str, &str); 11] = [
     ("triad", TRIAD),
+    ("in_memory", IN_MEMORY),
     ("stencil", STENCIL),
     ("bytes", BYTES),
     ("product", PRODUCT),
@@ -139,7 +147,7 @@ fn both_profiles() -> [Options; 2] {
     [Profile::Vulkan, Profile::Portable].map(|profile| Options { profile, ..Options::default() })
 }
 
-/// How a launch ends: the buffers, or the trap of the lowest iteration.
+/// How a launch ends: the buffers and linear memory, or the trap of the lowest iteration.
 #[derive(Debug, PartialEq)]
 enum End {
     Done(Vec<Vec<u8>>),
@@ -169,7 +177,7 @@ impl Launch {
         }
         let addresses = [0x8000_0000, 0x9000_0000, 0xa000_0000];
         let buffer = |(address, bytes): (u32, &Vec<u8>)| Buffer::new(address, Access::ReadWrite, bytes);
-        Space { linear: Vec::new(), buffers: addresses.into_iter().zip(&contents).map(buffer).collect() }
+        Space { linear: filled(4096, 53), buffers: addresses.into_iter().zip(&contents).map(buffer).collect() }
     }
 
     fn invoke(&self, function: &Function, space: &mut Space, iteration: u32) -> Result<(), Stop> {
@@ -208,7 +216,8 @@ impl Launch {
                 }
             }
         }
-        (End::Done(space.buffers.iter().map(|buffer| buffer.bytes().to_vec()).collect()), counts)
+        let buffers = space.buffers.iter().map(|buffer| buffer.bytes().to_vec());
+        (End::Done(buffers.chain([space.linear.clone()]).collect()), counts)
     }
 }
 
@@ -278,6 +287,8 @@ fn what_four_access_becomes_wide() {
     let coarse = |body| lift(body, &Options::default()).coarse.unwrap();
     // Two loads and a store of four words each.
     assert_eq!(accesses(&coarse(TRIAD)), [8, 0, 1, 0]);
+    // As many of linear memory, and one of a buffer.
+    assert_eq!(accesses(&coarse(IN_MEMORY)), [8, 0, 2, 0]);
     // Two loads and a store of eight words each.
     assert_eq!(accesses(&coarse(LONG)), [8, 0, 2, 0]);
     // The row's four words, two of their neighbours, four of the row above; the width by itself.

@@ -51,7 +51,8 @@ fn run(function: &Function) -> Vec<u8> {
 }
 
 fn loads_of_memory(function: &Function) -> usize {
-    count(function, |kind| matches!(kind, StmtKind::Op { op: Op::Low(LowOp::LoadWord { slot: LINEAR }), .. }))
+    let is_load = |op: &LowOp| matches!(op, LowOp::LoadWord { slot: LINEAR } | LowOp::LoadLane { slot: LINEAR, .. });
+    count(function, |kind| matches!(kind, StmtKind::Op { op: Op::Low(op), .. } if is_load(op)))
 }
 
 fn loads_of_data(function: &Function) -> usize {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::device::gpu::faults::{Fault, Faults, Plan};
+use crate::device::gpu::features::More;
 use crate::device::gpu::layout::Limits;
 use crate::device::gpu::{Adapter, Transfers, features};
 use crate::device::{DeviceError, DeviceKind};
@@ -25,6 +26,8 @@ pub(crate) struct Connection {
     pub limits: Limits,
     /// Whether shaders may store bytes.
     pub storage8: bool,
+    /// The alignment of memory that buffers may be made over; `None` where they can't be.
+    pub imports: Option<u32>,
     /// Nanoseconds per tick of the device's timestamps; `None` where it has none.
     pub tick: Option<f64>,
     /// The driver runs on the CPU: the host's clock is as good as its own, and taking timestamps doubles the cost of a
@@ -59,14 +62,13 @@ impl Connection {
             required_limits: limits.lower(adapter.wgpu().limits()),
             ..Default::default()
         };
-        let opened =
-            catch_unwind(AssertUnwindSafe(|| match features::open_with_8bit_storage(adapter.wgpu(), &descriptor) {
-                Some(opened) => (opened, true),
-                None => (pollster::block_on(adapter.wgpu().request_device(&descriptor)), false),
-            }));
-        let (opened, storage8) = match opened {
-            Ok((opened, storage8)) => (Ok(opened), storage8),
-            Err(panic) => (Err(panic), false),
+        let opened = catch_unwind(AssertUnwindSafe(|| match features::open_with_more(adapter.wgpu(), &descriptor) {
+            Some((opened, more)) => (opened, more),
+            None => (pollster::block_on(adapter.wgpu().request_device(&descriptor)), More::default()),
+        }));
+        let (opened, More { storage8, imports }) = match opened {
+            Ok((opened, more)) => (Ok(opened), more),
+            Err(panic) => (Err(panic), More::default()),
         };
         let (device, queue) = match opened {
             Ok(Ok(pair)) => pair,
@@ -89,6 +91,7 @@ impl Connection {
         let mappable = features.contains(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS);
         let transfers = if mappable { transfers } else { Transfers::Staged };
         let staging = Mutex::default();
+        let imports = imports.filter(|_| transfers == Transfers::Mapped);
         let software = adapter.info().kind == DeviceKind::SoftwareGpu;
         let limits = Limits::of(&device.limits());
         Ok(Connection {
@@ -97,6 +100,7 @@ impl Connection {
             generation,
             limits,
             storage8,
+            imports,
             tick,
             software,
             transfers,

@@ -8,6 +8,7 @@ use crate::device::gpu::again::{Known, LaunchKey};
 use crate::device::gpu::batch::Batch;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::host_copies::HostCopies;
+use crate::device::gpu::import::{Imported, is_imported};
 use crate::device::gpu::pipeline::unknown_buffer;
 use crate::device::gpu::recent::Recent;
 use crate::device::gpu::scratch::Scratch;
@@ -15,6 +16,7 @@ use crate::device::gpu::speculation::Undone;
 use crate::device::gpu::transfer::GpuBuffer;
 use crate::device::{BufferId, BufferSpec, Caller, Context, DeviceError, Launch, LaunchError, LaunchTimes, Launched};
 use crate::interrupt::Interrupt;
+use crate::memory::AddressSpace;
 
 /// Bind groups that are kept at least, and half of the most: a guest that launches with a thousand buffers in turns finds
 /// them all again, and one that makes new buffers for every launch does not fill memory.
@@ -45,6 +47,8 @@ pub struct GpuContext {
     /// What launches need besides the guest's buffers, by the numbers that stand for it: the part of linear memory that
     /// the last launch bound, pools, arguments.
     own: BTreeMap<u32, GpuBuffer>,
+    /// The guest's linear memory, where it is one that may be bound without a copy.
+    pub(super) imported: Option<Imported>,
     /// Copies of buffers that pointers are read from before launches.
     pub(crate) host_copies: HostCopies,
     /// What forms of the present launch took that were undone.
@@ -61,10 +65,12 @@ pub(crate) struct BindGroupKey {
     pub kernel: u64,
     /// `None` for what is not a guest's buffer.
     pub buffers: Vec<Option<BufferId>>,
+    /// Whether linear memory is bound itself.
+    pub imported: bool,
 }
 
 impl GpuContext {
-    pub(crate) fn new(shared: Arc<Shared>) -> GpuContext {
+    pub(crate) fn new(shared: Arc<Shared>, space: Option<Arc<AddressSpace>>) -> GpuContext {
         let timed = shared.timed;
         GpuContext {
             shared,
@@ -75,6 +81,7 @@ impl GpuContext {
             scratch: None,
             batch: Batch::default(),
             own: BTreeMap::new(),
+            imported: space.map(Imported::new),
             host_copies: HostCopies::default(),
             undone: Undone::default(),
             interrupt: Interrupt::default(),
@@ -131,13 +138,19 @@ impl GpuContext {
         Ok(buffer)
     }
 
-    /// The buffer that a slot of an interface, or one of the numbers that stand for other things, binds.
+    /// The buffer that a slot of an interface, or one of the numbers that stand for other things, binds; of linear memory that
+    /// which is imported, or the copy.
     pub(crate) fn bound_buffer(
         &self,
         connection: &Connection,
         slot: u32,
         slots: &[BufferSpec],
+        imported: bool,
     ) -> Result<&GpuBuffer, LaunchError> {
+        if is_imported(slot, imported) {
+            let buffer = self.imported.as_ref().and_then(|imported| imported.buffer(connection));
+            return buffer.ok_or_else(|| LaunchError::Internal("Linear memory is not on the device.".into()));
+        }
         if let Some(own) = self.own.get(&slot).filter(|own| own.generation == connection.generation) {
             return Ok(own);
         }

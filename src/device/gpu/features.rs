@@ -4,6 +4,7 @@ use wavelift_translator::{Features, Profile};
 
 use crate::device::gpu::adapter::{self, Adapter};
 use crate::device::gpu::connection::Connection;
+use crate::device::gpu::import;
 use crate::device::gpu::probe::Findings;
 
 /// The features of an open device for shaders of this profile, whose floats were found to do this.
@@ -61,12 +62,23 @@ pub(crate) fn has_8bit_storage(adapter: &wgpu::Adapter) -> bool {
 /// An open device and its queue.
 pub(crate) type Opened = Result<(wgpu::Device, wgpu::Queue), wgpu::RequestDeviceError>;
 
-/// Opens a device with 8-bit storage, which wgpu never asks for by itself; `None` where that is not to be had.
-pub(crate) fn open_with_8bit_storage(
+/// What wgpu never asks for by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct More {
+    /// 8-bit storage.
+    pub storage8: bool,
+    /// Buffers may be made over the host's memory, at multiples of this.
+    pub imports: Option<u32>,
+}
+
+/// Opens a device with what is to be had of [`More`]; `None` if that is nothing.
+pub(crate) fn open_with_more(
     adapter: &wgpu::Adapter,
     descriptor: &wgpu::DeviceDescriptor<'_>,
-) -> Option<Opened> {
-    if has_8bit_storage(adapter) { vulkan::open_with_8bit_storage(adapter, descriptor) } else { None }
+) -> Option<(Opened, More)> {
+    let more = More { storage8: has_8bit_storage(adapter), imports: import::alignment(adapter) };
+    let any = more.storage8 || more.imports.is_some();
+    any.then(|| vulkan::open_with_more(adapter, descriptor, more)).flatten().map(|opened| (opened, more))
 }
 
 /// Which execution modes of SPIR-V's float controls may be declared.
@@ -128,19 +140,26 @@ mod vulkan {
         .unwrap_or(false)
     }
 
-    pub fn open_with_8bit_storage(
+    pub fn open_with_more(
         adapter: &wgpu::Adapter,
         descriptor: &wgpu::DeviceDescriptor<'_>,
+        more: super::More,
     ) -> Option<super::Opened> {
         let mut storage = vk::PhysicalDevice8BitStorageFeatures::default().storage_buffer8_bit_access(true);
         // SAFETY: the guard only lends the handle, through which a device is made; nothing is destroyed.
         let hal = unsafe { adapter.as_hal::<wgpu::hal::api::Vulkan>() }?;
         let wgpu::DeviceDescriptor { required_features, required_limits, memory_hints, .. } = descriptor;
         let callback: Box<wgpu::hal::vulkan::CreateDeviceCallback<'_>> = Box::new(|args| {
-            *args.create_info = std::mem::take(args.create_info).push_next(&mut storage);
+            if more.storage8 {
+                *args.create_info = std::mem::take(args.create_info).push_next(&mut storage);
+            }
+            if more.imports.is_some() {
+                args.extensions.push(ash::ext::external_memory_host::NAME);
+            }
         });
-        // SAFETY: the features are some that the adapter has; the callback adds one that it has as well, which it takes
-        // from nothing else: wgpu's own chain holds no structure with 8-bit storage.
+        // SAFETY: the features are some that the adapter has; the callback adds a feature and an extension that it has as well,
+        // which it takes from nothing else: wgpu's own chain holds no structure with 8-bit storage, and wgpu has no use for
+        // the host's memory.
         let opened =
             unsafe { hal.open_with_callback(*required_features, required_limits, memory_hints, Some(callback)).ok()? };
         // SAFETY: the device was made from this adapter with these features.
@@ -200,9 +219,10 @@ mod vulkan {
         false
     }
 
-    pub fn open_with_8bit_storage(
+    pub fn open_with_more(
         _adapter: &wgpu::Adapter,
         _descriptor: &wgpu::DeviceDescriptor<'_>,
+        _more: super::More,
     ) -> Option<super::Opened> {
         None
     }

@@ -36,6 +36,8 @@ struct Arguments<'a> {
     buffers: &'a [BufferSpec],
     /// The words of [`Interface::inputs`].
     inputs: &'a [u32],
+    /// Whether linear memory is bound itself, and not a copy.
+    imported: bool,
     /// What lifting took.
     lift: Lift,
     /// What equal launches are known by that need not be made ready again.
@@ -122,11 +124,12 @@ impl GpuContext {
         let lifted = self.lifted(launch, environment, state, &connection)?;
         // What a launch writes to linear memory is there when the call returns; and one that may have to be undone is waited
         // for.
-        let written = lifted.window.filter(|_| lifted.stores);
+        let imported = lifted.imported;
+        let written = lifted.window.filter(|_| lifted.stores && !imported);
         let assumed = lifted.kernel.assumed();
-        let defer = defer && written.is_none() && !assumed.any();
+        let defer = defer && written.is_none() && !imported && !assumed.any();
         let started = Instant::now();
-        if let Some(window) = lifted.window {
+        if let Some(window) = lifted.window.filter(|_| !imported) {
             let waits = !(defer && window.size() <= MOST_STAGED);
             if waits && !self.settle(&connection) {
                 return Ok(self.skip());
@@ -140,6 +143,7 @@ impl GpuContext {
             block_size: launch.block_size,
             buffers: &launch.buffers,
             inputs: &lifted.inputs,
+            imported,
             lift: lifted.lift,
             identity: if defer { Identity::of(launch, &lifted) } else { None },
         };
@@ -163,7 +167,16 @@ impl GpuContext {
         buffers: &[BufferSpec],
     ) -> Result<LaunchTimes, LaunchError> {
         let lift = Lift::default();
-        let arguments = Arguments { iterations, rounds: 1, block_size, buffers, inputs: &[], lift, identity: None };
+        let arguments = Arguments {
+            iterations,
+            rounds: 1,
+            block_size,
+            buffers,
+            inputs: &[],
+            imported: false,
+            lift,
+            identity: None,
+        };
         match self.run_with(kernel, &arguments, false)? {
             Launched::Done(times) => Ok(times),
             Launched::Deferred => Err(LaunchError::Internal(AFTER_FAILURE.into())),
@@ -180,7 +193,16 @@ impl GpuContext {
         buffers: &[BufferSpec],
     ) -> Result<Launched, LaunchError> {
         let lift = Lift::default();
-        let arguments = Arguments { iterations, rounds: 1, block_size, buffers, inputs: &[], lift, identity: None };
+        let arguments = Arguments {
+            iterations,
+            rounds: 1,
+            block_size,
+            buffers,
+            inputs: &[],
+            imported: false,
+            lift,
+            identity: None,
+        };
         self.run_with(kernel, &arguments, true)
     }
 
@@ -191,7 +213,7 @@ impl GpuContext {
         if interface.inputs.len() != arguments.inputs.len() {
             return Err(LaunchError::Internal("A kernel was not given the state that it reads.".into()));
         }
-        let bound = self.check_bindings(&connection, interface, &slots)?;
+        let bound = self.check_bindings(&connection, interface, &slots, arguments.imported)?;
         let written: Vec<BufferId> = written(interface, &slots).collect();
         self.host_copies.drop_written(|id| written.contains(&id));
         let invocations = u64::from(arguments.iterations) * u64::from(arguments.rounds);
@@ -226,7 +248,7 @@ impl GpuContext {
         let mut moving = started.elapsed();
         let buffers = bound.iter().flatten().copied().collect();
         let copies = self.copies(&connection, interface, &slots)?;
-        let bind_group = self.bind_group(&connection, kernel, &pipeline, bound, &slots)?;
+        let bind_group = self.bind_group(&connection, (kernel, &pipeline), bound, &slots, arguments.imported)?;
         let ready = Ready {
             pipeline,
             bind_group,
@@ -401,12 +423,13 @@ impl GpuContext {
         connection: &Connection,
         interface: &Interface,
         slots: &[BufferSpec],
+        imported: bool,
     ) -> Result<Vec<Option<BufferId>>, LaunchError> {
         let mut bound = Vec::with_capacity(interface.bindings.len());
         for binding in &interface.bindings {
             let spec = slots.get(binding.slot as usize);
             if spec.is_some() {
-                let size = self.bound_buffer(connection, binding.slot, slots)?.wgpu.size();
+                let size = self.bound_buffer(connection, binding.slot, slots, imported)?.wgpu.size();
                 let most = layout::reach(&interface.layout, binding.slot, &connection.limits);
                 if size > most {
                     return Err(binding_refusal(size, most));
@@ -437,12 +460,12 @@ impl GpuContext {
     fn bind_group(
         &mut self,
         connection: &Connection,
-        kernel: &Kernel,
-        pipeline: &Pipeline,
+        (kernel, pipeline): (&Kernel, &Pipeline),
         buffers: Vec<Option<BufferId>>,
         slots: &[BufferSpec],
+        imported: bool,
     ) -> Result<wgpu::BindGroup, LaunchError> {
-        let key = BindGroupKey { kernel: kernel.id, buffers };
+        let key = BindGroupKey { kernel: kernel.id, buffers, imported };
         if let Some(group) = self.bind_groups.get(&key) {
             return Ok(group);
         }
@@ -455,7 +478,7 @@ impl GpuContext {
         for binding in &interface.bindings {
             let buffer = match &pipeline.data {
                 Some(data) if binding.slot == DATA => &data.wgpu,
-                _ => &self.bound_buffer(connection, binding.slot, slots)?.wgpu,
+                _ => &self.bound_buffer(connection, binding.slot, slots, imported)?.wgpu,
             };
             let Binding { binding, slot, slice, .. } = *binding;
             let Some((offset, size)) =
@@ -624,6 +647,7 @@ mod tests {
             block_size: 8,
             buffers: &[],
             inputs,
+            imported: false,
             lift: Lift::default(),
             identity: None,
         };

@@ -76,6 +76,11 @@ impl<'a> CallerState<'a> {
         Ok(((bits & mask) >> shift) as u32)
     }
 
+    /// Whether linear memory is that of the guest, and not one of the kernel's own.
+    pub fn is_callers(&self) -> bool {
+        self.caller.own_memory().is_none()
+    }
+
     /// Size of linear memory in bytes; one less for a memory of 4 GiB.
     pub fn size(&self) -> u32 {
         u32::try_from(self.memory_size).unwrap_or(u32::MAX)

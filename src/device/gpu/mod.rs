@@ -16,6 +16,7 @@ mod faults;
 mod features;
 mod group_size;
 mod host_copies;
+mod import;
 mod kept;
 mod known_data;
 mod launch;
@@ -37,7 +38,7 @@ mod traps;
 mod variant;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use wavelift_translator as translator;
@@ -164,6 +165,8 @@ pub(crate) struct Shared {
     flatten: Flatten,
     /// A bug that tests plant: what a form that bailed out wrote stays.
     forgets_restoring: AtomicBool,
+    /// How often linear memory was bound anew without a copy.
+    imported: AtomicU64,
     kernels: KernelCache,
     current: Mutex<Arc<Connection>>,
     /// What tests plant.
@@ -191,6 +194,7 @@ impl Shared {
             coarsen: Coarsen::default(),
             flatten: Flatten::default(),
             forgets_restoring: AtomicBool::new(false),
+            imported: AtomicU64::new(0),
             kernels: KernelCache::new(None),
             faults: connection.faults.clone(),
             current: Mutex::new(connection),
@@ -335,7 +339,7 @@ impl GpuDevice {
 
     /// Opens a context for one guest.
     pub fn new_gpu_context(&self) -> GpuContext {
-        GpuContext::new(self.shared.clone())
+        GpuContext::new(self.shared.clone(), None)
     }
 
     /// Makes a kernel of a shader, as lifting does.
@@ -380,6 +384,12 @@ impl GpuDevice {
         self.shared.tries_groups.store(true, Ordering::Relaxed);
     }
 
+    /// How often linear memory was bound anew without a copy.
+    #[doc(hidden)]
+    pub fn imported(&self) -> u64 {
+        self.shared.imported.load(Ordering::Relaxed)
+    }
+
     /// Pipelines are kept on disk though the driver gives nothing but a header for them.
     #[doc(hidden)]
     pub fn keep_empty_pipelines(&self) {
@@ -420,9 +430,8 @@ impl Device for GpuDevice {
         self.shared.adapter.info()
     }
 
-    // Kernels reach buffers only: the guest's linear memory is not bound, so its address space has no part here.
-    fn new_context(&self, _space: Arc<AddressSpace>) -> Result<Box<dyn Context>, DeviceError> {
-        Ok(Box::new(self.new_gpu_context()))
+    fn new_context(&self, space: Arc<AddressSpace>) -> Result<Box<dyn Context>, DeviceError> {
+        Ok(Box::new(GpuContext::new(self.shared.clone(), Some(space))))
     }
 
     fn revive(&self) -> Result<(), DeviceError> {

@@ -20,7 +20,7 @@ impl GpuContext {
     ) -> Result<Vec<Pooled>, LaunchError> {
         // Slots that the context lacks are refused here; below they have a size.
         for slot in layout.pooled.keys() {
-            self.bound_buffer(connection, *slot, slots)?;
+            self.bound_buffer(connection, *slot, slots, false)?;
         }
         Ok(pooled(layout, &|slot| slots[slot as usize].size.into()))
     }
@@ -70,8 +70,8 @@ impl GpuContext {
         }
         let mut pairs = Vec::with_capacity(places.len());
         for place in places {
-            let buffer = self.bound_buffer(connection, place.slot, slots)?;
-            pairs.push((&buffer.wgpu, &self.bound_buffer(connection, place.pool, slots)?.wgpu, place));
+            let buffer = self.bound_buffer(connection, place.slot, slots, false)?;
+            pairs.push((&buffer.wgpu, &self.bound_buffer(connection, place.pool, slots, false)?.wgpu, place));
         }
         let copied = connection.guarded(0, || {
             let mut encoder = connection.device.create_command_encoder(&Default::default());

@@ -60,6 +60,11 @@ impl GpuBuffer {
         Ok(GpuBuffer { wgpu, generation: connection.generation, size, mapped })
     }
 
+    /// One over bytes of the host's, which only launches reach.
+    pub fn imported(connection: &Connection, wgpu: wgpu::Buffer, size: u64) -> GpuBuffer {
+        GpuBuffer { wgpu, generation: connection.generation, size, mapped: false }
+    }
+
     /// Copies `data` to the bytes from `offset` on, which lie inside the buffer. No work may be in flight on it.
     pub fn write(&self, connection: &Connection, offset: u64, data: &[u8]) -> Result<(), DeviceError> {
         self.check(connection, offset, data.len())?;

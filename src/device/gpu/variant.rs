@@ -38,6 +38,8 @@ pub(super) struct Lifted {
     pub window: Option<Window>,
     /// Whether it may store there.
     pub stores: bool,
+    /// Whether the launch binds linear memory itself, all of the window, and no copy.
+    pub imported: bool,
     /// Whether the form depends on words of memory that were read for it.
     pub asked: bool,
     /// The words of buffers to which no kernel may store by which it was chosen.
@@ -307,6 +309,8 @@ impl GpuContext {
             }
         }
         let (window, stores) = reached.unwrap_or_else(|| reach(&kernel, state, &known));
+        let whole = window.and_then(|window| self.imported(connection, state, &kernel, (window, stores)));
+        let (window, imported) = (whole.or(window), whole.is_some());
         if let (Some(window), Some((_, word))) = (window, words.iter_mut().find(|(i, _)| *i == Input::WindowStart)) {
             *word = window.start;
         }
@@ -326,7 +330,7 @@ impl GpuContext {
         let inputs = words.iter().filter_map(used).collect();
         let lift = lifter.lift;
         let parameters = read.into_inner();
-        Ok(Form::Lifted(Box::new(Lifted { kernel, lift, inputs, window, stores, asked, parameters, rounds })))
+        Ok(Form::Lifted(Box::new(Lifted { kernel, lift, inputs, window, stores, imported, asked, parameters, rounds })))
     }
 }
 

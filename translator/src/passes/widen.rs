@@ -3,15 +3,15 @@
 //! A buffer of which a kernel mostly accesses several words of four aligned ones is declared as an array of vectors, or of
 //! vectors of two, where it mostly accesses both words of aligned pairs. Structures of floats (points, bodies, pixels, complex
 //! numbers) are of that kind, and so are numbers of 64 bits, and everything where four invocations run as one.
-//! Buffers are padded to whole vectors, so the words beside those that were checked can be loaded too. Only stores of all
-//! words become one. What remains is a component of a vector.
+//! Buffers are padded to whole vectors, and so is what is bound of linear memory, which starts at a multiple of them; so the
+//! words beside those that were checked can be loaded too. Only stores of all words become one. What remains is a component of
+//! a vector.
 
 use crate::analysis::dataflow;
 use crate::analysis::offsets::Offsets;
 use crate::hash::{HashMap, HashMapExt, HashSet};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Args, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value};
-use crate::options::LINEAR;
 
 /// How many words are accessed at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -119,8 +119,6 @@ impl Facts {
             for stmt in &function.region(*id).stmts {
                 let StmtKind::Op { op: Op::Low(op), args, .. } = &stmt.kind else { continue };
                 let (slot, stores) = match op {
-                    // What is bound of linear memory may end anywhere.
-                    LowOp::LoadWord { slot: LINEAR } | LowOp::StoreWord { slot: LINEAR } => continue,
                     LowOp::LoadWord { slot } => (*slot, false),
                     LowOp::StoreWord { slot } => (*slot, true),
                     _ => continue,

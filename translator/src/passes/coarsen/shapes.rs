@@ -1,6 +1,7 @@
 //! What four neighbouring invocations have in common: which values are the same, which differ by a constant from one to the
 //! next, and how branches are taken together.
 
+use crate::analysis::alignment::{Alignment, alignment};
 use crate::analysis::dataflow::{self, Targets};
 use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::{Const, Exit, Function, Label, LowOp, Op, RegionId, Stmt, StmtKind, Value};
@@ -80,6 +81,7 @@ pub(super) type Place = (RegionId, usize);
 pub(super) struct Plan<'f> {
     function: &'f Function,
     constants: Vec<Option<Const>>,
+    alignment: Alignment,
     defs: Vec<Option<(LowOp, [Value; 2])>>,
     shapes: Vec<Shape>,
     /// Statements behind which something may have been stored when they are reached: from there on, the four can't be run
@@ -109,6 +111,7 @@ impl<'f> Plan<'f> {
         let mut plan = Plan {
             function,
             constants: dataflow::constants(function),
+            alignment: alignment(function),
             defs: dataflow::binary_operators(function),
             shapes: vec![Shape::Unreached; function.values.len()],
             late: HashSet::new(),
@@ -264,10 +267,9 @@ impl<'f> Plan<'f> {
     fn affine(&self, place: Place, op: LowOp, args: &[Value], steps: &[(u32, u32)]) -> Option<Shape> {
         let [(stride, zeros), (other, zeros_of_other)] = steps[..] else { return None };
         let constant = |arg: usize| self.constant(args[arg]);
-        // The zero bits of a sum: a constant's are known, any other uniform value's are not.
-        let known = |arg: usize, stride: u32, zeros: u32| match constant(arg) {
-            Some(number) if stride == 0 => number.trailing_zeros(),
-            _ if stride == 0 => self.bases.get(&args[arg]).copied().unwrap_or(zeros),
+        // Of a uniform value, such as a constant or where the bound part of linear memory starts.
+        let known = |arg: usize, stride: u32, zeros: u32| match stride {
+            0 => self.alignment.trailing_zeros(args[arg]).max(self.bases.get(&args[arg]).copied().unwrap_or(0)),
             _ => zeros,
         };
         let common = known(0, stride, zeros).min(known(1, other, zeros_of_other));
