@@ -154,3 +154,21 @@ fn what_is_not_known_is_loaded() {
     assert_eq!(lift(&module("1", "(i64.load (i32.const 1032))"), &[1024, 1040]), (0, 0, vec![1032, 1036]));
     assert_eq!(lift(&module("1", &format!("(i64.load32_u offset=1024 {masked})")), &[1052]), (1, 0, vec![]));
 }
+
+/// A pointer to data beside one of a buffer in 64 bits, each used for itself.
+#[test]
+fn halves_of_a_pair_of_pointers_keep_their_places() {
+    let pair =
+        "(i64.or (i64.extend_i32_u (local.get $p)) (i64.shl (i64.extend_i32_u (i32.const 1024)) (i64.const 32)))";
+    let value = format!(
+        "(i64.extend_i32_u (i32.add (i32.load (i32.wrap_i64 {pair}))
+           (i32.load (i32.wrap_i64 (i64.shr_u {pair} (i64.const 32))))))"
+    );
+    let module = module("1", &value);
+    let strict = testing::strict(&module, 0, &shape(&module, None), &Options::default()).unwrap();
+    let word = u32::from_le_bytes([0, 1, 2, 3].map(|at| byte(DATA + at)));
+    // The first one finds zero in the buffer, the others what the first one stored.
+    let expected: Vec<u8> =
+        (0..INVOCATIONS).flat_map(|i| u64::from(word.wrapping_mul(1 + u32::from(i > 0))).to_le_bytes()).collect();
+    assert_eq!(run(&strict), expected);
+}

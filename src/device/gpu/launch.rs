@@ -44,6 +44,14 @@ struct Arguments<'a> {
     identity: Option<Identity>,
 }
 
+impl<'a> Arguments<'a> {
+    /// Those of a kernel that reads no state of a caller.
+    fn plain(iterations: u32, block_size: u32, buffers: &'a [BufferSpec]) -> Arguments<'a> {
+        let lift = Lift::default();
+        Arguments { iterations, rounds: 1, block_size, buffers, inputs: &[], imported: false, lift, identity: None }
+    }
+}
+
 /// A launch made ready: what stays the same over its submissions.
 pub(super) struct Ready {
     pipeline: Arc<Pipeline>,
@@ -166,17 +174,7 @@ impl GpuContext {
         block_size: u32,
         buffers: &[BufferSpec],
     ) -> Result<LaunchTimes, LaunchError> {
-        let lift = Lift::default();
-        let arguments = Arguments {
-            iterations,
-            rounds: 1,
-            block_size,
-            buffers,
-            inputs: &[],
-            imported: false,
-            lift,
-            identity: None,
-        };
+        let arguments = Arguments::plain(iterations, block_size, buffers);
         match self.run_with(kernel, &arguments, false)? {
             Launched::Done(times) => Ok(times),
             Launched::Deferred => Err(LaunchError::Internal(AFTER_FAILURE.into())),
@@ -192,17 +190,7 @@ impl GpuContext {
         block_size: u32,
         buffers: &[BufferSpec],
     ) -> Result<Launched, LaunchError> {
-        let lift = Lift::default();
-        let arguments = Arguments {
-            iterations,
-            rounds: 1,
-            block_size,
-            buffers,
-            inputs: &[],
-            imported: false,
-            lift,
-            identity: None,
-        };
+        let arguments = Arguments::plain(iterations, block_size, buffers);
         self.run_with(kernel, &arguments, true)
     }
 
@@ -641,16 +629,7 @@ mod tests {
             inputs,
             layout: Layout::default(),
         };
-        let arguments = |inputs| Arguments {
-            iterations: 100,
-            rounds: 1,
-            block_size: 8,
-            buffers: &[],
-            inputs,
-            imported: false,
-            lift: Lift::default(),
-            identity: None,
-        };
+        let arguments = |inputs| Arguments { inputs, ..Arguments::plain(100, 8, &[]) };
         let slots = [spec(1, 256), spec(2, 512)];
         let words = immediates(&interface, &arguments(&[65536]), &slots, &[]);
         assert_eq!(words, [0, 0, 0, 100, 8, 0, 256, 12, 512, 12, 65536]);

@@ -408,6 +408,55 @@ impl Simplifier<'_> {
         }
     }
 
+    /// The word that the low half of 64 bits is, where they were made of words: pairs of pointers are moved so, and a half that is
+    /// taken out again must be known for the pointer that it was.
+    fn half(&self, bits: Value) -> Option<Value> {
+        use WasmOp::*;
+        let of = |value: Value| match self.defs.get(value) {
+            Some((Op::Wasm(op), args)) => Some((*op, *args)),
+            _ => None,
+        };
+        let word = |value: Value| match of(value) {
+            Some((I64ExtendI32U, [word, _])) => Some(word),
+            _ => None,
+        };
+        let is_32 = |value: Value| self.constant(value) == Some(Const::I64(32));
+        let is_high = |value: Value| matches!(self.constant(value), Some(Const::I64(bits)) if bits as u32 == 0);
+        // The words of a pair, low and high; a constant one has no value.
+        let pair = |value: Value| match of(value)? {
+            (I64Or, [a, b]) => [(a, b), (b, a)].into_iter().find_map(|(low, high)| match of(high) {
+                Some((I64Shl, [high, amount])) if is_32(amount) => Some((word(low)?, Some(high))),
+                _ if is_high(high) => Some((word(low)?, None)),
+                _ => None,
+            }),
+            _ => None,
+        };
+        match of(bits)? {
+            (I64ExtendI32U | I64ExtendI32S, [word, _]) => Some(word),
+            (I64Or, _) => pair(bits).map(|(low, _)| low),
+            (I64ShrU | I64ShrS, [shifted, amount]) if is_32(amount) => {
+                let (_, high) = pair(shifted)?;
+                match of(high?)? {
+                    (I64ExtendI32U | I64ExtendI32S, [word, _]) => Some(word),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+
+    /// The word that the low half of 64 bits is, where it is the constant high half of others, whose low half is a word.
+    fn constant_half(&self, bits: Value) -> Option<Const> {
+        use WasmOp::*;
+        let Some((Op::Wasm(I64ShrU | I64ShrS), [shifted, amount])) = self.defs.get(bits) else { return None };
+        let Some((Op::Wasm(I64Or), [low, high])) = self.defs.get(*shifted) else { return None };
+        let is_word = matches!(self.defs.get(*low), Some((Op::Wasm(I64ExtendI32U), _)));
+        match (self.constant(*high)?, self.constant(*amount)?) {
+            (Const::I64(high), Const::I64(32)) if is_word => Some(Const::I32((high >> 32) as u32)),
+            _ => None,
+        }
+    }
+
     /// Simplifies an operator in place; true if its result was replaced by another value.
     fn operator(&mut self, op: &mut Op, args: &mut Args, result: Value) -> bool {
         if let Some(value) = self.fold(op, args) {
@@ -436,6 +485,11 @@ impl Simplifier<'_> {
             && self.not_zero.contains(value)
         {
             return Some(Const::Bool(*compare == LowOp::Ne));
+        }
+        if let (Op::Wasm(WasmOp::I32WrapI64), [bits]) = (op, args)
+            && let Some(high) = self.constant_half(*bits)
+        {
+            return Some(high);
         }
         if args.is_empty() || args.iter().any(|arg| self.constant(*arg).is_none()) {
             return None;
@@ -500,6 +554,7 @@ impl Simplifier<'_> {
                 None => (a == b).then_some(*a),
             },
             (Op::Low(LowOp::BNot), [a]) => self.negated(*a),
+            (Op::Wasm(I32WrapI64), [bits]) => self.half(*bits),
             (Op::Low(op @ (LowOp::BAnd | LowOp::BOr)), [a, b]) => {
                 let (known, other, value) = match (self.constant(*a), self.constant(*b)) {
                     (Some(Const::Bool(value)), _) => (a, b, value),
