@@ -13,8 +13,9 @@ use crate::device::gpu::batch::Recorded;
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::{AFTER_FAILURE, BindGroupKey, GpuContext, MOST_STAGED};
 use crate::device::gpu::group_size::{Facts, GroupSizes};
+use crate::device::gpu::immediates::{immediates, set_word};
 use crate::device::gpu::kept::Lift;
-use crate::device::gpu::layout::{self, Pooled};
+use crate::device::gpu::layout;
 use crate::device::gpu::linear::CallerState;
 use crate::device::gpu::pace::Pace;
 use crate::device::gpu::pipeline::{Kernel, Pipeline, binding_refusal};
@@ -27,15 +28,15 @@ use crate::report;
 const MAX_DISPATCH: u64 = 1 << 31;
 
 /// What a kernel is run with.
-struct Arguments<'a> {
-    iterations: u32,
+pub(super) struct Arguments<'a> {
+    pub iterations: u32,
     /// How many invocations of the shader's kernel stand for one of them.
     rounds: u32,
-    block_size: u32,
+    pub block_size: u32,
     /// In list order.
-    buffers: &'a [BufferSpec],
+    pub buffers: &'a [BufferSpec],
     /// The words of [`Interface::inputs`].
-    inputs: &'a [u32],
+    pub inputs: &'a [u32],
     /// Whether linear memory is bound itself, and not a copy.
     imported: bool,
     /// What lifting took.
@@ -46,7 +47,7 @@ struct Arguments<'a> {
 
 impl<'a> Arguments<'a> {
     /// Those of a kernel that reads no state of a caller.
-    fn plain(iterations: u32, block_size: u32, buffers: &'a [BufferSpec]) -> Arguments<'a> {
+    pub fn plain(iterations: u32, block_size: u32, buffers: &'a [BufferSpec]) -> Arguments<'a> {
         let lift = Lift::default();
         Arguments { iterations, rounds: 1, block_size, buffers, inputs: &[], imported: false, lift, identity: None }
     }
@@ -546,43 +547,6 @@ pub(super) fn shape_of(buffers: &[BufferSpec]) -> (Shape, Vec<BufferSpec>) {
     (shape, slots)
 }
 
-/// All immediates of a launch, apart from those of a single dispatch.
-pub(super) fn all_immediates(launch: &Launch, slots: &[BufferSpec]) -> Vec<u32> {
-    let words = immediate::SLOTS as usize + 2 * slots.len();
-    fill(vec![0; words], launch.iterations, launch.block_size, slots)
-}
-
-/// The arguments as the shader declares them: those of the immediates, or those of the buffer that has the same words and
-/// more.
-fn immediates(interface: &Interface, arguments: &Arguments<'_>, slots: &[BufferSpec], places: &[Pooled]) -> Vec<u32> {
-    let size = interface.immediates_size.max(interface.parameters_size);
-    let mut words = fill(vec![0; (size / 4) as usize], arguments.iterations, arguments.block_size, slots);
-    let starts = places.iter().map(|place| (place.start / 4) as u32);
-    let behind = arguments.inputs.iter().copied().chain(starts);
-    for (word, value) in (immediate::SLOTS + 2 * slots.len() as u32..).zip(behind) {
-        set_word(&mut words, word, value);
-    }
-    words
-}
-
-fn fill(mut words: Vec<u32>, iterations: u32, block_size: u32, slots: &[BufferSpec]) -> Vec<u32> {
-    set_word(&mut words, immediate::ITERATIONS, iterations);
-    set_word(&mut words, immediate::BLOCK_SIZE, block_size);
-    set_word(&mut words, immediate::ZERO, 0);
-    for (slot, spec) in (0..).zip(slots) {
-        set_word(&mut words, immediate::SLOTS + 2 * slot, spec.address);
-        set_word(&mut words, immediate::SLOTS + 2 * slot + 1, spec.size);
-    }
-    words
-}
-
-/// Sets a word that the shader declares; one that it does not is left out.
-fn set_word(words: &mut [u32], index: u32, value: u32) {
-    if let Some(word) = words.get_mut(index as usize) {
-        *word = value;
-    }
-}
-
 /// First invocation and number of invocations of each dispatch of `[first, first + count)`, one at least. They fit in
 /// words: a launch has fewer than 2^32 invocations.
 fn dispatches(first: u64, count: u64, most: u64) -> impl Iterator<Item = (u32, u32)> {
@@ -601,8 +565,6 @@ fn dispatch_limit(connection: &Connection, group: u32) -> u64 {
 mod tests {
     use super::*;
     use crate::device::Access;
-    use wavelift_translator::layout::POOL_READ;
-    use wavelift_translator::{Input, Layout};
 
     fn spec(id: u64, address: u32) -> BufferSpec {
         BufferSpec { id: BufferId(id), address, size: 12, access: Access::ReadWrite }
@@ -613,32 +575,6 @@ mod tests {
         let (shape, slots) = shape_of(&[spec(7, 256), spec(3, 512), spec(7, 256)]);
         assert_eq!(shape.buffers.iter().map(|b| b.slot).collect::<Vec<_>>(), [0, 1, 0]);
         assert_eq!(slots.iter().map(|s| s.id.0).collect::<Vec<_>>(), [7, 3]);
-    }
-
-    #[test]
-    fn immediates_stand_where_the_shader_reads_them() {
-        let inputs = vec![Input::MemorySize];
-        let interface = Interface {
-            workgroup_size: 64,
-            lanes: 1,
-            bindings: vec![],
-            immediates_size: 44,
-            parameters_size: 0,
-            data: [].into(),
-            trap_sites: vec![],
-            inputs,
-            layout: Layout::default(),
-        };
-        let arguments = |inputs| Arguments { inputs, ..Arguments::plain(100, 8, &[]) };
-        let slots = [spec(1, 256), spec(2, 512)];
-        let words = immediates(&interface, &arguments(&[65536]), &slots, &[]);
-        assert_eq!(words, [0, 0, 0, 100, 8, 0, 256, 12, 512, 12, 65536]);
-        let places = [Pooled { slot: 1, pool: POOL_READ, start: 64, size: 16 }];
-        let more = Interface { immediates_size: 12, parameters_size: 48, ..interface.clone() };
-        let words = immediates(&more, &arguments(&[65536]), &slots, &places);
-        assert_eq!(words, [0, 0, 0, 100, 8, 0, 256, 12, 512, 12, 65536, 16]);
-        let short = Interface { immediates_size: 24, ..interface };
-        assert_eq!(immediates(&short, &arguments(&[]), &[spec(1, 256)], &[]), [0, 0, 0, 100, 8, 0]);
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod faults;
 mod features;
 mod group_size;
 mod host_copies;
+mod immediates;
 mod import;
 mod kept;
 mod known_data;
