@@ -1,130 +1,21 @@
 //! Where an address points: dataflow over linear combinations of the buffers' addresses and the stack pointer.
 
+mod combinations;
+mod parts;
+mod sets;
+
 use super::dataflow::{self, Analysis};
-use super::pointers::{MAX_POINTERS, Sources};
+use super::pointers::Sources;
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::operator::MemoryAccess;
 use crate::ir::{Const, Function, Op, StmtKind, Value, WasmOp};
 use crate::options::{LINEAR, Shape};
 use crate::pointers::Target;
-
-/// What an address is counted from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Root {
-    /// The buffer in this slot: the address is the buffer's plus a number.
-    Slot(u32),
-    /// The stack pointer at the launch, plus a number.
-    Stack,
-    /// A number that was computed: an address of linear memory.
-    Linear,
-    /// One of several places, told apart when the kernel runs.
-    Among(RootSet),
-    /// The code that computes it is never reached.
-    Unreached,
-}
-
-impl Root {
-    /// Whether nothing can be accessed by addresses of both roots.
-    pub fn is_apart_from(self, other: Root) -> bool {
-        let is_one = |root| matches!(root, Root::Slot(_) | Root::Stack | Root::Linear);
-        is_one(self) && is_one(other) && self != other
-    }
-}
-
-/// Places that an address may point into.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct RootSet {
-    places: u64,
-    /// The pointers of the shape, or those of which the host is to be asked, that went into it, a bit for each.
-    pointers: u64,
-    /// Whether something else went into it that certainly is a pointer: a buffer's or the stack's.
-    certain: bool,
-}
-
-const _: () = assert!(MAX_POINTERS <= 64);
-
-/// Slots from this number on are not told apart: a set with one of them is that of loaded pointers.
-const MAX_SLOTS: u32 = 61;
-const LOADED_BIT: u64 = 1 << 61;
-const STACK_BIT: u64 = 1 << 62;
-const LINEAR_BIT: u64 = 1 << 63;
-
-impl RootSet {
-    /// Where a pointer that was loaded from memory may point: anywhere but the stack, and there too if an address of the
-    /// stack was ever stored.
-    const LOADED: RootSet = RootSet::places(LOADED_BIT);
-    const STACK: RootSet = RootSet::places(STACK_BIT);
-    const LINEAR: RootSet = RootSet::places(LINEAR_BIT);
-
-    const fn places(places: u64) -> RootSet {
-        RootSet { places, pointers: 0, certain: false }
-    }
-
-    fn slot(slot: u32) -> RootSet {
-        if slot < MAX_SLOTS { RootSet::places(1 << slot) } else { RootSet::LOADED }
-    }
-
-    fn with(self, other: RootSet) -> RootSet {
-        RootSet {
-            places: self.places | other.places,
-            pointers: self.pointers | other.pointers,
-            certain: self.certain | other.certain,
-        }
-    }
-
-    /// Whether it is of pointers of the shape, and of numbers, alone.
-    fn is_uncertain(self) -> bool {
-        self.pointers != 0 && !self.certain
-    }
-
-    fn has(self, other: RootSet) -> bool {
-        self.places & other.places != 0
-    }
-
-    /// Whether it may be this slot's buffer.
-    pub fn has_slot(self, slot: u32) -> bool {
-        self.has(RootSet::slot(slot).with(RootSet::LOADED))
-    }
-
-    /// Whether this slot's buffer's address went into it, whatever else did.
-    pub(crate) fn names_slot(self, slot: u32) -> bool {
-        slot < MAX_SLOTS && self.places & 1 << slot != 0
-    }
-
-    /// Whether it is of a pointer that was loaded.
-    pub fn is_loaded(self) -> bool {
-        self.has(RootSet::LOADED)
-    }
-
-    /// Whether it may be linear memory.
-    pub fn has_linear(self) -> bool {
-        self.has(RootSet::LINEAR.with(RootSet::LOADED))
-    }
-
-    /// Whether it may be the private stack.
-    pub fn has_stack(self) -> bool {
-        self.has(RootSet::STACK)
-    }
-
-    /// How many places it may be, where there are so many slots.
-    pub(crate) fn count(self, slots: u32) -> u32 {
-        let buffers = (0..slots).filter(|slot| self.has_slot(*slot)).count() as u32;
-        buffers + u32::from(self.has_linear()) + u32::from(self.has_stack())
-    }
-}
-
-/// The stack pointer's number among the bases of combinations; slots have lower ones.
-pub const STACK: u32 = u32::MAX;
-
-/// The number of the first of the shape's pointers among the bases. Its address is that of the buffer which it points into:
-/// sums with one are told from those with the buffer's own pointer, for it may as well be a number that looks like one.
-const POINTERS: u32 = 1 << 31;
-
-/// A base (a slot, a pointer of the shape, or [`STACK`]) and how often its address is in the sum, modulo 2^32 (never 0).
-pub type Term = (u32, u32);
-
-/// Sums of more bases than this are no exact combinations, so that time stays linear.
-const MAX_TERMS: usize = 8;
+use combinations::Combinations;
+pub use combinations::{STACK, Term};
+use parts::{Bits, Numbers};
+pub use sets::{Root, RootSet};
+use smallvec::SmallVec;
 
 /// The linear combination that each value is.
 ///
@@ -145,9 +36,9 @@ impl Roots {
     pub fn terms(&self, value: Value) -> Option<&[Term]> {
         match self.facts.get(value.index()) {
             Some(Fact::Exact(id)) => Some(self.combinations.terms(*id)),
-            Some(Fact::Among(_)) => None,
+            Some(Fact::Among(..)) => None,
             // Nothing reaches it: it may be called a plain number.
-            Some(Fact::Loaded | Fact::Unreached) | None => Some(&[]),
+            Some(Fact::Part(..) | Fact::Loaded | Fact::Unreached) | None => Some(&[]),
         }
     }
 
@@ -156,7 +47,8 @@ impl Roots {
         match self.facts.get(value.index()) {
             None | Some(Fact::Unreached) => Root::Unreached,
             Some(Fact::Loaded) => self.among(RootSet::LOADED),
-            Some(Fact::Among(set)) => self.among(*set),
+            Some(Fact::Among(set, _)) => self.among(*set),
+            Some(Fact::Part(..)) => Root::Linear,
             Some(Fact::Exact(id)) => match self.combinations.terms(*id) {
                 [] => Root::Linear,
                 [(STACK, 1)] => Root::Stack,
@@ -180,8 +72,8 @@ impl Roots {
     pub(crate) fn pointers_of(&self, value: Value) -> u64 {
         match self.facts.get(value.index()) {
             Some(Fact::Exact(id)) => self.combinations.provenance(self.combinations.terms(*id)).pointers,
-            Some(Fact::Among(set)) => set.pointers,
-            Some(Fact::Loaded | Fact::Unreached) | None => 0,
+            Some(Fact::Among(set, _)) => set.pointers,
+            Some(Fact::Part(..) | Fact::Loaded | Fact::Unreached) | None => 0,
         }
     }
 
@@ -199,7 +91,7 @@ impl Roots {
     /// Makes `address` known as the absolute form of `value`. It must be the next value that is made.
     pub(crate) fn note_absolute(&mut self, address: Value, value: Value) {
         let fact = match self.facts.get(value.index()) {
-            Some(Fact::Exact(id)) => Fact::Among(self.combinations.provenance(self.combinations.terms(*id))),
+            Some(Fact::Exact(id)) => Fact::among(self.combinations.provenance(self.combinations.terms(*id))),
             Some(other) => *other,
             None => Fact::Unreached,
         };
@@ -267,124 +159,66 @@ impl Roots {
     fn may_be_of_stack(&self, value: Value) -> bool {
         match self.facts[value.index()] {
             Fact::Exact(id) => self.combinations.terms(id).iter().any(|(base, _)| *base == STACK),
-            Fact::Among(set) => set.has(RootSet::STACK),
+            Fact::Among(set, _) | Fact::Part(set, _) => set.has(RootSet::STACK),
             Fact::Loaded | Fact::Unreached => false,
         }
     }
 }
 
-/// Facts fall from `Unreached` over exact combinations to sets of places.
+/// Facts fall from `Unreached` over exact combinations and parts of pointers to sets of places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fact {
     Unreached,
     /// A combination by number; 0 is a number that is no pointer.
     Exact(u32),
+    /// A number that is no pointer, but may be a part of one to these places: its bytes, or one of its halves.
+    Part(RootSet, Bits),
     /// A number that may be a pointer that some kernel stored.
     Loaded,
-    /// What these places' addresses went into.
-    Among(RootSet),
+    /// What these places' addresses went into, and which halves of it, if it has 64 bits, may be plain numbers.
+    Among(RootSet, Numbers),
+}
+
+impl Fact {
+    fn among(set: RootSet) -> Fact {
+        Fact::Among(set, Numbers::NONE)
+    }
+
+    /// The same where parts of pointers count as any other number.
+    fn without_parts(self) -> Fact {
+        if let Fact::Part(..) = self { NUMBER } else { self }
+    }
+
+    /// Which halves may be plain numbers.
+    fn numbers(self) -> Numbers {
+        match self {
+            NUMBER | Fact::Part(..) | Fact::Unreached => Numbers::BOTH,
+            Fact::Exact(_) | Fact::Loaded => Numbers::NONE,
+            Fact::Among(_, numbers) => numbers,
+        }
+    }
+
+    /// A part that is left, if one is.
+    fn part(set: RootSet, bits: Option<Bits>) -> Fact {
+        bits.map_or(NUMBER, |bits| Fact::Part(set, bits))
+    }
+
+    /// Parts that were put together: a pointer, where they are a whole word.
+    fn together(set: RootSet, bits: Bits, op: WasmOp) -> Fact {
+        match bits.has_word(width(op)) {
+            true if set == RootSet::LOADED => Fact::Loaded,
+            true => Fact::among(set),
+            false => Fact::Part(set, bits),
+        }
+    }
+}
+
+/// The number of bits of an operator's result.
+fn width(op: WasmOp) -> u8 {
+    op.result().bits() as u8
 }
 
 const NUMBER: Fact = Fact::Exact(0);
-
-/// Combinations by number, equal ones once; number 0 is the empty one.
-#[derive(Debug)]
-struct Combinations {
-    list: Vec<Vec<Term>>,
-    ids: HashMap<Vec<Term>, u32>,
-    /// For each pointer of the shape the slot that it points into, and where it may point.
-    pointers: Vec<(Option<u32>, RootSet)>,
-}
-
-impl Combinations {
-    fn new() -> Self {
-        Combinations { list: vec![Vec::new()], ids: HashMap::from_iter([(Vec::new(), 0)]), pointers: Vec::new() }
-    }
-
-    /// The combination that a pointer of the shape is.
-    fn pointer(&mut self, number: u32) -> Fact {
-        Fact::Exact(self.intern(vec![(POINTERS + number, 1)]))
-    }
-
-    fn is_pointer(base: u32) -> bool {
-        (POINTERS..STACK).contains(&base)
-    }
-
-    /// The slot whose buffer's address a base has.
-    fn slot(&self, base: u32) -> Option<u32> {
-        match base {
-            STACK => None,
-            pointer @ POINTERS.. => self.pointers.get((pointer - POINTERS) as usize).and_then(|(slot, _)| *slot),
-            slot => Some(slot),
-        }
-    }
-
-    fn root(&self, base: u32) -> RootSet {
-        match base {
-            STACK => RootSet { certain: true, ..RootSet::STACK },
-            pointer @ POINTERS.. => {
-                self.pointers.get((pointer - POINTERS) as usize).map_or(RootSet::LOADED, |(_, set)| *set)
-            }
-            slot => RootSet { certain: true, ..RootSet::slot(slot) },
-        }
-    }
-
-    /// The places whose addresses are in a sum. One of the shape's pointers and others may be a difference, and so a number:
-    /// an index into anything.
-    fn provenance(&self, terms: &[Term]) -> RootSet {
-        let mut all = RootSet::default();
-        for (base, coefficient) in terms {
-            let mut root = self.root(*base);
-            // What is scaled is no pointer. What is taken off may be one, or an index: which of the two the host can tell.
-            root.pointers *= u64::from([1, u32::MAX].contains(coefficient));
-            let alone = terms.len() == 1 && *coefficient == 1;
-            all = all.with(root).with(if Self::is_pointer(*base) && !alone { RootSet::LOADED } else { root });
-        }
-        all
-    }
-
-    /// Whether all bases, of which there are some, are pointers of the shape: without the host's knowledge it would be a
-    /// number that was loaded.
-    fn is_loaded(&self, id: u32) -> bool {
-        id != 0 && self.terms(id).iter().all(|(base, _)| Self::is_pointer(*base))
-    }
-
-    /// Whether no base is a pointer of the shape.
-    fn is_certain(&self, id: u32) -> bool {
-        self.terms(id).iter().all(|(base, _)| !Self::is_pointer(*base))
-    }
-
-    fn terms(&self, id: u32) -> &[Term] {
-        &self.list[id as usize]
-    }
-
-    /// `a + factor * b`
-    fn sum(&mut self, a: u32, b: u32, factor: u32) -> Fact {
-        if b == 0 || factor == 0 {
-            return Fact::Exact(a);
-        }
-        let mut terms = self.terms(a).to_vec();
-        for &(base, coefficient) in self.terms(b) {
-            let added = coefficient.wrapping_mul(factor);
-            match terms.binary_search_by_key(&base, |t| t.0) {
-                Ok(at) => terms[at].1 = terms[at].1.wrapping_add(added),
-                Err(at) => terms.insert(at, (base, added)),
-            }
-        }
-        terms.retain(|t| t.1 != 0);
-        if terms.len() > MAX_TERMS { Fact::Among(self.provenance(&terms)) } else { Fact::Exact(self.intern(terms)) }
-    }
-
-    fn intern(&mut self, terms: Vec<Term>) -> u32 {
-        if let Some(id) = self.ids.get(&terms) {
-            return *id;
-        }
-        let id = self.list.len() as u32;
-        self.list.push(terms.clone());
-        self.ids.insert(terms, id);
-        id
-    }
-}
 
 struct LinearCombinations<'a> {
     function: &'a Function,
@@ -423,18 +257,28 @@ fn constant_of(constants: &[Option<Const>], value: Value) -> Option<u32> {
     }
 }
 
+/// The same of 32 or 64 bits.
+fn wide_constant_of(constants: &[Option<Const>], value: Value) -> Option<u64> {
+    match constants.get(value.index()) {
+        Some(Some(Const::I32(x))) => Some(u64::from(*x)),
+        Some(Some(Const::I64(x))) => Some(*x),
+        _ => None,
+    }
+}
+
 impl LinearCombinations<'_> {
     /// The places whose addresses went into a value, loaded pointers for one.
     fn provenance(&self, fact: Fact) -> RootSet {
         match fact {
-            Fact::Unreached => RootSet::default(),
+            Fact::Unreached | Fact::Part(..) => RootSet::default(),
             Fact::Exact(id) => self.combinations.provenance(self.combinations.terms(id)),
             Fact::Loaded => RootSet::LOADED,
-            Fact::Among(set) => set,
+            Fact::Among(set, _) => set,
         }
     }
 
     fn add(&mut self, a: Fact, b: Fact, factor: u32) -> Fact {
+        let (a, b) = (a.without_parts(), b.without_parts());
         match (self.beside(a, b), self.beside(b, a)) {
             (Fact::Unreached, _) | (_, Fact::Unreached) => Fact::Unreached,
             (Fact::Exact(a), Fact::Exact(b)) if factor != u32::MAX && self.is_index(b, a) => Fact::Exact(a),
@@ -454,7 +298,7 @@ impl LinearCombinations<'_> {
                 let all = self.provenance(a).with(self.provenance(b));
                 // The difference of two pointers may be a plain number, and so an index into linear memory.
                 let is_difference = factor == u32::MAX && b != NUMBER;
-                Fact::Among(if is_difference { all.with(RootSet::LINEAR) } else { all })
+                Fact::among(if is_difference { all.with(RootSet::LINEAR) } else { all })
             }
         }
     }
@@ -469,8 +313,8 @@ impl LinearCombinations<'_> {
     fn unknown(&self, fact: Fact) -> Fact {
         match fact {
             Fact::Exact(id) if self.combinations.is_loaded(id) => Fact::Loaded,
-            Fact::Among(set) if set.is_uncertain() => Fact::Loaded,
-            Fact::Among(set) if set.pointers != 0 => Fact::Among(set.with(RootSet::LOADED)),
+            Fact::Among(set, _) if set.is_uncertain() => Fact::Loaded,
+            Fact::Among(set, numbers) if set.pointers != 0 => Fact::Among(set.with(RootSet::LOADED), numbers),
             fact => fact,
         }
     }
@@ -478,7 +322,7 @@ impl LinearCombinations<'_> {
     /// One of two summands: a number that was loaded, where the other certainly is a pointer.
     fn beside(&self, fact: Fact, other: Fact) -> Fact {
         match (fact, other) {
-            (Fact::Among(set), Fact::Exact(id))
+            (Fact::Among(set, _), Fact::Exact(id))
                 if id != 0 && set.is_uncertain() && self.combinations.is_certain(id) =>
             {
                 Fact::Loaded
@@ -491,22 +335,110 @@ impl LinearCombinations<'_> {
     fn mixed(&self, op: WasmOp, args: &[Value], facts: &[Fact]) -> Fact {
         let mut all = NUMBER;
         for arg in args {
-            all = match (all, self.unknown(facts[arg.index()])) {
+            all = match (all, self.unknown(facts[arg.index()]).without_parts()) {
                 // The other half of a pair of words may be a pointer all the same.
                 (all, Fact::Unreached) if self.is_settled && op == WasmOp::I64Or => all,
                 (_, Fact::Unreached) => return Fact::Unreached,
                 (all, NUMBER) => all,
                 (NUMBER | Fact::Loaded, Fact::Loaded) => Fact::Loaded,
-                (all, fact) => Fact::Among(self.provenance(all).with(self.provenance(fact))),
+                (all, fact) => Fact::among(self.provenance(all).with(self.provenance(fact))),
             };
         }
         match all {
+            Fact::Among(set, _) if op == WasmOp::I32WrapI64 && facts[args[0].index()].numbers().low => {
+                Fact::among(set.with(RootSet::LINEAR))
+            }
+            Fact::Among(set, _) if width(op) == 64 => Fact::Among(set, self.numbers(op, args, facts)),
             // A float that was loaded is no pointer, but its bits may be.
             NUMBER | Fact::Loaded if is_reinterpretation(op) => Fact::Loaded,
             Fact::Loaded if !self.may_give_pointer(op, args) => NUMBER,
             // An alignment is no pointer, whatever it is of.
             _ if op == WasmOp::I32And && !self.may_give_pointer(op, args) => NUMBER,
             all => all,
+        }
+    }
+
+    fn numbers(&self, op: WasmOp, args: &[Value], facts: &[Fact]) -> Numbers {
+        let of_args: SmallVec<[Numbers; 2]> = args.iter().map(|arg| facts[arg.index()].numbers()).collect();
+        Numbers::of(op, &of_args, args.get(1).and_then(|arg| wide_constant_of(&self.constants, *arg)))
+    }
+
+    /// What an operator that takes pointers apart, or puts parts of them together, makes of its operands.
+    fn parts(&self, op: WasmOp, args: &[Value], facts: &[Fact]) -> Option<Fact> {
+        use WasmOp::*;
+        let constant = args.get(1).and_then(|arg| wide_constant_of(&self.constants, *arg));
+        let first = self.unknown(facts[args[0].index()]);
+        match (op, constant) {
+            (I32And | I64And, Some(mask)) => self.masked(first, mask, op),
+            (I32Shl, Some(amount)) => Self::shifted_left(first, amount as u32 % 32, op),
+            (I64Shl, Some(amount)) => Self::shifted_left(first, amount as u32 % 64, op),
+            (I32Mul | I64Mul, Some(factor)) if factor.is_power_of_two() => {
+                Self::shifted_left(first, factor.trailing_zeros(), op)
+            }
+            (I32ShrU | I32ShrS, Some(amount)) => Self::shifted_right(first, amount as u32 % 32, op),
+            (I64ShrU | I64ShrS, Some(amount)) => Self::shifted_right(first, amount as u32 % 64, op),
+            (I32Or | I32Xor | I32Add | I64Or | I64Xor | I64Add, _) => {
+                Self::put_together(first, self.unknown(facts[args[1].index()]), op)
+            }
+            // How far it is moved is not known: it may be to each place in turns.
+            (I32Shl | I64Shl, None) => match first {
+                Fact::Part(set, _) => Some(Fact::together(set, Bits::of_bytes(8), op)),
+                _ => None,
+            },
+            (I32WrapI64, _) => match first {
+                Fact::Part(set, bits) => Some(Fact::part(set, bits.masked(u64::from(u32::MAX)))),
+                _ => None,
+            },
+            (I64ExtendI32U | I64ExtendI32S | I32Extend8S | I32Extend16S | I64Extend8S | I64Extend16S, _) => {
+                Some(first).filter(|first| matches!(first, Fact::Part(..)))
+            }
+            _ => None,
+        }
+    }
+
+    fn masked(&self, fact: Fact, mask: u64, op: WasmOp) -> Option<Fact> {
+        let is_part = op == WasmOp::I32And && mask <= 0xffff;
+        match fact {
+            NUMBER | Fact::Unreached => None,
+            Fact::Part(set, bits) => Some(Fact::part(set, bits.masked(mask))),
+            Fact::Exact(_) | Fact::Loaded | Fact::Among(..) if is_part => {
+                let set = RootSet { pointers: 0, ..self.provenance(fact) };
+                Some(Fact::part(set, Bits::of_mask(mask as u32)))
+            }
+            Fact::Exact(_) | Fact::Loaded | Fact::Among(..) => None,
+        }
+    }
+
+    fn shifted_left(fact: Fact, amount: u32, op: WasmOp) -> Option<Fact> {
+        match fact {
+            Fact::Part(set, bits) => Some(match bits.shifted_left(amount, width(op)) {
+                Some(bits) => Fact::together(set, bits, op),
+                None => NUMBER,
+            }),
+            Fact::Loaded if op == WasmOp::I32Shl => {
+                Bits::BYTES_4.shifted_left(amount, 32).map(|bits| Fact::Part(RootSet::LOADED, bits))
+            }
+            _ => None,
+        }
+    }
+
+    fn shifted_right(fact: Fact, amount: u32, op: WasmOp) -> Option<Fact> {
+        match fact {
+            Fact::Part(set, bits) => Some(Fact::part(set, bits.shifted_right(amount))),
+            Fact::Loaded if width(op) == 32 && amount != 0 => {
+                Some(Fact::part(RootSet::LOADED, Bits::BYTES_4.shifted_right(amount)))
+            }
+            _ => None,
+        }
+    }
+
+    fn put_together(a: Fact, b: Fact, op: WasmOp) -> Option<Fact> {
+        match (a, b) {
+            (part @ Fact::Part(..), NUMBER) | (NUMBER, part @ Fact::Part(..)) => Some(part),
+            // A sum of parts that meet is an index.
+            (Fact::Part(_, a), Fact::Part(_, b)) if op == WasmOp::I32Add && !a.is_apart_from(b) => Some(NUMBER),
+            (Fact::Part(set, a), Fact::Part(other, b)) => Some(Fact::together(set.with(other), a.with(b), op)),
+            _ => None,
         }
     }
 
@@ -524,9 +456,13 @@ impl LinearCombinations<'_> {
         }
     }
 
-    /// Only whole words can be pointers.
+    /// Only whole words can be pointers; what is less may be a part of one.
     fn loaded(access: &MemoryAccess) -> Fact {
-        if access.ty.is_int() && access.bytes >= 4 { Fact::Loaded } else { NUMBER }
+        match (access.ty.is_int(), access.bytes) {
+            (false, _) => NUMBER,
+            (true, bytes @ 0..4) => Fact::Part(RootSet::LOADED, Bits::of_bytes(bytes)),
+            (true, _) => Fact::Loaded,
+        }
     }
 
     fn global(&mut self, global: u32, result: Value) -> Fact {
@@ -550,11 +486,16 @@ impl Analysis for LinearCombinations<'_> {
         match (a, b) {
             (Fact::Unreached, other) | (other, Fact::Unreached) => other,
             (a, b) if a == b => a,
-            (NUMBER | Fact::Loaded, NUMBER | Fact::Loaded) => Fact::Loaded,
+            (part @ Fact::Part(..), NUMBER) | (NUMBER, part @ Fact::Part(..)) => part,
+            (Fact::Part(a, bits), Fact::Part(b, others)) => Fact::Part(a.with(b), bits.joined(others)),
+            (NUMBER | Fact::Part(..) | Fact::Loaded, NUMBER | Fact::Part(..) | Fact::Loaded) => Fact::Loaded,
             (a, b) => {
                 // A number beside pointers is an address of linear memory, a null pointer for one.
-                let place = |fact| if fact == NUMBER { RootSet::LINEAR } else { self.provenance(fact) };
-                Fact::Among(place(a).with(place(b)))
+                let place = |fact: Fact| match fact.without_parts() {
+                    NUMBER => RootSet::LINEAR,
+                    fact => self.provenance(fact),
+                };
+                Fact::Among(place(a).with(place(b)), a.numbers().or(b.numbers()))
             }
         }
     }
@@ -562,6 +503,7 @@ impl Analysis for LinearCombinations<'_> {
     fn transfer(&mut self, op: &Op, args: &[Value], result: Value, facts: &[Fact]) -> Fact {
         let fact = |arg: usize| facts[args[arg].index()];
         match op {
+            Op::Wasm(op) if let Some(fact) = self.parts(*op, args, facts) => fact,
             Op::Wasm(WasmOp::I32Add) => self.add(fact(0), fact(1), 1),
             Op::Wasm(WasmOp::I32Sub) => self.add(fact(0), fact(1), u32::MAX),
             Op::Select => self.join(fact(0), fact(1)),
@@ -570,7 +512,7 @@ impl Analysis for LinearCombinations<'_> {
                 Some((operand, 1)) => facts[operand.index()],
                 Some((operand, factor)) => match self.unknown(facts[operand.index()]) {
                     Fact::Loaded => NUMBER,
-                    Fact::Among(set) => Fact::Among(set),
+                    fact @ Fact::Among(..) => fact,
                     fact => self.add(NUMBER, fact, factor),
                 },
                 None => self.mixed(*op, args, facts),
