@@ -163,6 +163,19 @@ fn a_guests_own_trap() {
 }
 
 #[test]
+fn features_that_are_not_run() {
+    let files = Files::new();
+    let exceptions = files.put("exceptions.wat", r#"(module (tag) (func (export "_start") (throw 0)))"#);
+    let collected = files.put("gc.wat", r#"(module (type (struct (field i32))) (func (export "_start")))"#);
+    for (path, what) in [(exceptions, "exceptions"), (collected, "gc")] {
+        for subcommand in ["run", "inspect"] {
+            let output = wavelift([subcommand.as_ref(), path.as_os_str()]);
+            complains(&output, &["a feature of WebAssembly that wavelift does not run, at byte offset 0x", what]);
+        }
+    }
+}
+
+#[test]
 fn bytes_that_are_no_module() {
     let files = Files::new();
     let whole = wat::parse_str(parallel_for(1, 1, 8, 1)).unwrap();

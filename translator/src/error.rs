@@ -96,6 +96,17 @@ pub enum Error {
         /// What the validator says.
         message: String,
     },
+    /// The bytes are a module, but of a feature of WebAssembly that guests may not use.
+    #[error(
+        "The module uses a feature of WebAssembly that wavelift does not run, at byte offset {offset:#x}: {message}. \
+         Compile it without that feature."
+    )]
+    Feature {
+        /// Byte offset from the start of the module.
+        offset: usize,
+        /// What the validator says.
+        message: String,
+    },
     /// The function asked for does not exist or has no kernel's type.
     #[error("{0}")]
     NotAKernel(String),

@@ -148,13 +148,14 @@ impl Module {
     /// Parses and validates a binary module.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with the byte offset when it is no valid module (a component is none either).
+    /// [`Error::Invalid`] with the byte offset when it is no valid module (a component is none either), [`Error::Feature`]
+    /// where it is one of a feature that is not among [`guest_features`].
     pub fn parse(bytes: impl Into<Arc<[u8]>>) -> Result<Module> {
         let bytes: Arc<[u8]> = bytes.into();
         if Parser::is_component(&bytes) {
             return Err(Error::Invalid { offset: 0, message: "it is a component, not a core module".into() });
         }
-        Validator::new_with_features(guest_features()).validate_all(&bytes).map_err(invalid)?;
+        validate(&bytes)?;
         let mut module = Module {
             bytes: bytes.clone(),
             types: Vec::new(),
@@ -476,6 +477,16 @@ impl Module {
         kernels.dedup();
         kernels.retain(|f| self.imported_function(*f).is_none() && self.kernel_buffers(*f).is_some());
         kernels
+    }
+}
+
+fn validate(bytes: &[u8]) -> Result<()> {
+    let with = |features| Validator::new_with_features(features).validate_all(bytes);
+    let Err(error) = with(guest_features()) else { return Ok(()) };
+    let offset = error.offset();
+    match with(WasmFeatures::all()) {
+        Ok(_) => Err(Error::Feature { offset, message: error.message().trim_end_matches('.').to_string() }),
+        Err(_) => Err(invalid(error)),
     }
 }
 

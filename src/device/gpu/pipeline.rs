@@ -474,7 +474,8 @@ fn refusal(error: &translator::Error, module: &translator::Module) -> LaunchErro
         }
         translator::Error::Unsupported { .. }
         | translator::Error::NotAKernel(_)
-        | translator::Error::Invalid { .. } => LaunchError::Unsupported(error.sentence(module)),
+        | translator::Error::Invalid { .. }
+        | translator::Error::Feature { .. } => LaunchError::Unsupported(error.sentence(module)),
     }
 }
 
