@@ -30,8 +30,9 @@ impl Module {
     /// Reads a binary module or WebAssembly text, and compiles it for the runtime's own engine.
     ///
     /// # Errors
-    /// [`Error::NotWasm`], [`Error::Text`] and [`Error::Invalid`] for what is no module that runs here, [`Error::Memory64`] and
-    /// [`Error::SharedMemory`] for memories that can't serve kernels, [`Error::Compile`] for what Wasmtime refuses.
+    /// [`Error::NotWasm`], [`Error::Text`] and [`Error::Invalid`] for what is no module that runs here,
+    /// [`Error::Memory64`] and [`Error::SharedMemory`] for memories that can't serve kernels, [`Error::Compile`] for
+    /// what Wasmtime refuses.
     pub fn new(runtime: &Runtime, bytes: impl AsRef<[u8]>) -> Result<Module> {
         Module::with_engine(runtime.engine(), bytes)
     }

@@ -147,6 +147,22 @@ KERNEL(lists) {
     results[i] = sum;
 }
 
+/* Seven bits in each byte but the last. */
+KERNEL(varints) {
+    ITEMS_OF(i)
+    uint8_t bytes[5];
+    uint32_t count = 0, at = 0, word = (uint32_t)(uintptr_t)(items + (in[i] & 3)), read = 0;
+    do {
+        bytes[count++] = (uint8_t)((word & 127) | (word > 127) << 7);
+        word >>= 7;
+    } while (word);
+    do {
+        read |= (uint32_t)(bytes[at] & 127) << 7 * at;
+    } while (bytes[at++] & 128);
+    ((uint32_t *)(uintptr_t)read)[1] += 5;
+    results[i] = sum_of(items);
+}
+
 /* Pairs: one pointer to constant data, to data, to a local array, or to a buffer, and another one. */
 static const uint32_t table[16] = {3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3};
 static uint32_t data[16] = {2, 7, 1, 8, 2, 8, 1, 8, 2, 8, 4, 5, 9, 0, 4, 5};
@@ -194,6 +210,7 @@ int main(void) {
     RUN(bit_fields, RUNS, 1, 1);
     RUN(objects, RUNS, 1, 1);
     RUN(lists, RUNS, 1, 1);
+    RUN(varints, RUNS, 1, 1);
     RUN(chosen_pairs, RUNS, 1, 1);
     RUN(swapped_pairs, RUNS, 1, 1);
     RUN(listed_pairs, RUNS, 1, 1);

@@ -385,10 +385,7 @@ impl LinearCombinations<'_> {
                 Fact::Part(set, _) => Some(Fact::together(set, Bits::of_bytes(8), op)),
                 _ => None,
             },
-            (I32WrapI64, _) => match first {
-                Fact::Part(set, bits) => Some(Fact::part(set, bits.masked(u64::from(u32::MAX)))),
-                _ => None,
-            },
+            (I32WrapI64, _) => self.masked(first, u64::from(u32::MAX), op),
             (I64ExtendI32U | I64ExtendI32S | I32Extend8S | I32Extend16S | I64Extend8S | I64Extend16S, _) => {
                 Some(first).filter(|first| matches!(first, Fact::Part(..)))
             }

@@ -25,7 +25,7 @@ impl Bits {
 
     /// What a mask leaves of a whole pointer: nothing of one where it takes an alignment.
     pub(super) fn of_mask(mask: u32) -> Option<Bits> {
-        Bits::BYTES_4.masked(u64::from(mask)).filter(|bits| bits.to - bits.from >= LEAST_MOVE)
+        Bits::BYTES_4.masked(u64::from(mask)).filter(|bits| bits.to > MAX_ALIGNMENT)
     }
 
     /// What a mask leaves.
