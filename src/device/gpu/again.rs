@@ -92,7 +92,7 @@ impl GpuContext {
         if full || ready.invocations > budget {
             return Ok(None);
         }
-        self.host_copies.drop_written(|id| written.contains(&id));
+        self.host_copies.drop_written(written.iter().copied());
         self.record_deferred(&connection, ready, budget)?;
         Ok(Some(Launched::Deferred))
     }

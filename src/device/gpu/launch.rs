@@ -204,7 +204,7 @@ impl GpuContext {
         }
         let bound = self.check_bindings(&connection, interface, &slots, arguments.imported)?;
         let written: Vec<BufferId> = written(interface, &slots).collect();
-        self.host_copies.drop_written(|id| written.contains(&id));
+        self.host_copies.drop_written(written.iter().copied());
         let invocations = u64::from(arguments.iterations) * u64::from(arguments.rounds);
         let facts = self.shared.groups();
         let shaders = invocations.div_ceil(interface.lanes.into());
