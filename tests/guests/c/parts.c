@@ -1,4 +1,5 @@
-/* parts - pointers that go through memory in bytes, halves and bit fields, or in pairs of 64 bits, and are whole again.
+/* parts - pointers that go through memory in bytes, halves and bit fields, in pairs of 64 bits, or as other numbers, and are
+ * whole again.
  * SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "harness.h"
 
@@ -202,6 +203,71 @@ KERNEL(pairs_of_locals) {
     results[i] = low(local)[i & 7] * 10 + high(local)[i & 7];
 }
 
+/* What becomes of a pointer that other code computes with: any number may be one then. */
+static uint32_t *through_digits(const void *pointer) {
+    volatile char text[8];
+    for (int digit = 0; digit < 8; digit++) {
+        text[digit] = "0123456789abcdef"[(uint32_t)(uintptr_t)pointer >> (28 - 4 * digit) & 15];
+    }
+    uint32_t word = 0;
+    for (int digit = 0; digit < 8; digit++) {
+        char c = text[digit];
+        word = word << 4 | (uint32_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    return (uint32_t *)(uintptr_t)word;
+}
+
+KERNEL(digits) {
+    ITEMS_OF(i)
+    uint32_t *at = through_digits(items + (in[i] & 3));
+    at[1] += 5;
+    at[0] ^= 9;
+    *through_digits(results + i) = sum_of(items) + at[1] + *through_digits(in + i);
+}
+
+KERNEL(decimals) {
+    ITEMS_OF(i)
+    volatile char text[12];
+    uint32_t length = 0, word = (uint32_t)(uintptr_t)(items + (in[i] & 3));
+    do {
+        text[length++] = (char)('0' + word % 10);
+    } while (word /= 10);
+    while (length > 0) {
+        word = word * 10 + (uint32_t)(text[--length] - '0');
+    }
+    uint32_t *at = (uint32_t *)(uintptr_t)word;
+    at[1] += 5;
+    results[i] = sum_of(items) + at[1];
+}
+
+KERNEL(products) {
+    ITEMS_OF(i)
+    volatile uint32_t product = (uint32_t)(uintptr_t)items * 3u;
+    volatile double real = (uint32_t)(uintptr_t)(items + (in[i] & 3));
+    uint32_t *at = (uint32_t *)(uintptr_t)(uint32_t)real;
+    at[1] += 5;
+    ((uint32_t *)(uintptr_t)(product * 0xaaaaaaabu))[in[i] & 7] ^= 9;
+    results[i] = sum_of(items) + at[1];
+}
+
+/* Places of a table by a hash of addresses. */
+KERNEL(hashed) {
+    ITEMS_OF(i)
+    const uint32_t *known[16] = {0};
+    for (uint32_t at = 0; at < ITEMS; at++) {
+        uint32_t place = ((uint32_t)(uintptr_t)&items[at] >> 2) * 2654435761u >> 28;
+        while (known[place]) {
+            place = (place + 1) & 15;
+        }
+        known[place] = &items[at];
+    }
+    uint32_t sum = 0;
+    for (uint32_t place = 0; place < 16; place++) {
+        sum += known[place] ? *known[place] * 7 : 0;
+    }
+    results[i] = sum;
+}
+
 int main(void) {
     RUN(bytes, RUNS, 1, 1);
     RUN(halves, RUNS, 1, 1);
@@ -215,5 +281,9 @@ int main(void) {
     RUN(swapped_pairs, RUNS, 1, 1);
     RUN(listed_pairs, RUNS, 1, 1);
     RUN(pairs_of_locals, RUNS, 1, 1);
+    RUN(digits, RUNS, 1, 1);
+    RUN(decimals, RUNS, 1, 1);
+    RUN(products, RUNS, 1, 1);
+    RUN(hashed, RUNS, 1, 1);
     return finish();
 }

@@ -1,6 +1,7 @@
 //! Where an address points: dataflow over linear combinations of the buffers' addresses and the stack pointer.
 
 mod combinations;
+mod leaks;
 mod parts;
 mod sets;
 
@@ -29,6 +30,8 @@ pub struct Roots {
     pointers: HashMap<Value, (u32, Target)>,
     /// An address of the stack was stored, or may have been.
     pub stack_escapes: bool,
+    /// Places whose addresses went into numbers that are not followed: any other number may be a pointer to these.
+    leaked: RootSet,
 }
 
 impl Roots {
@@ -48,9 +51,9 @@ impl Roots {
             None | Some(Fact::Unreached) => Root::Unreached,
             Some(Fact::Loaded) => self.among(RootSet::LOADED),
             Some(Fact::Among(set, _)) => self.among(*set),
-            Some(Fact::Part(..)) => Root::Linear,
+            Some(Fact::Part(..)) => self.number(),
             Some(Fact::Exact(id)) => match self.combinations.terms(*id) {
-                [] => Root::Linear,
+                [] => self.number(),
                 [(STACK, 1)] => Root::Stack,
                 [(base, 1)] if let Some(slot) = self.combinations.slot(*base) => Root::Slot(slot),
                 terms => self.among(self.combinations.provenance(terms)),
@@ -81,6 +84,11 @@ impl Roots {
     /// otherwise as an address.
     pub fn is_relative(&self, value: Value) -> bool {
         matches!(self.root_of(value), Root::Slot(_) | Root::Stack)
+    }
+
+    /// What a number points into.
+    fn number(&self) -> Root {
+        if self.leaked == RootSet::default() { Root::Linear } else { self.among(RootSet::LOADED.with(self.leaked)) }
     }
 
     fn among(&self, set: RootSet) -> Root {
@@ -144,14 +152,16 @@ fn solve(
     let analysis =
         LinearCombinations { function, shape, stack_pointer, constants, combinations, known, is_settled: false };
     let (facts, analysis) = dataflow::solve(function, analysis);
+    let leaked = analysis.leaked(&facts);
     let combinations = analysis.combinations;
-    let mut roots = Roots { facts, combinations, pointers: HashMap::new(), stack_escapes: false };
-    roots.stack_escapes = dataflow::regions(function).into_iter().any(|id| {
-        function.region(id).stmts.iter().any(|stmt| match &stmt.kind {
-            StmtKind::Op { op, args, .. } if op.stores() => args[1..].iter().any(|arg| roots.may_be_of_stack(*arg)),
-            _ => false,
-        })
-    });
+    let mut roots = Roots { facts, combinations, pointers: HashMap::new(), stack_escapes: false, leaked };
+    roots.stack_escapes = leaked.has_stack()
+        || dataflow::regions(function).into_iter().any(|id| {
+            function.region(id).stmts.iter().any(|stmt| match &stmt.kind {
+                StmtKind::Op { op, args, .. } if op.stores() => args[1..].iter().any(|arg| roots.may_be_of_stack(*arg)),
+                _ => false,
+            })
+        });
     roots
 }
 
@@ -277,6 +287,14 @@ impl LinearCombinations<'_> {
         }
     }
 
+    /// The places whose addresses a value has parts of, or is made of.
+    fn places(&self, fact: Fact) -> RootSet {
+        match fact {
+            Fact::Part(set, _) => set,
+            fact => RootSet { pointers: 0, ..self.provenance(fact) },
+        }
+    }
+
     fn add(&mut self, a: Fact, b: Fact, factor: u32) -> Fact {
         let (a, b) = (a.without_parts(), b.without_parts());
         match (self.beside(a, b), self.beside(b, a)) {
@@ -298,7 +316,7 @@ impl LinearCombinations<'_> {
                 let all = self.provenance(a).with(self.provenance(b));
                 // The difference of two pointers may be a plain number, and so an index into linear memory.
                 let is_difference = factor == u32::MAX && b != NUMBER;
-                Fact::among(if is_difference { all.with(RootSet::LINEAR) } else { all })
+                Fact::among(if is_difference { RootSet { difference: true, ..all.with(RootSet::LINEAR) } } else { all })
             }
         }
     }
@@ -375,8 +393,8 @@ impl LinearCombinations<'_> {
             (I32Mul | I64Mul, Some(factor)) if factor.is_power_of_two() => {
                 Self::shifted_left(first, factor.trailing_zeros(), op)
             }
-            (I32ShrU | I32ShrS, Some(amount)) => Self::shifted_right(first, amount as u32 % 32, op),
-            (I64ShrU | I64ShrS, Some(amount)) => Self::shifted_right(first, amount as u32 % 64, op),
+            (I32ShrU | I32ShrS, Some(amount)) => self.shifted_right(first, amount as u32 % 32, op),
+            (I64ShrU | I64ShrS, Some(amount)) => self.shifted_right(first, amount as u32 % 64, op),
             (I32Or | I32Xor | I32Add | I64Or | I64Xor | I64Add, _) => {
                 Self::put_together(first, self.unknown(facts[args[1].index()]), op)
             }
@@ -384,6 +402,10 @@ impl LinearCombinations<'_> {
             (I32Shl | I64Shl, None) => match first {
                 Fact::Part(set, _) => Some(Fact::together(set, Bits::of_bytes(8), op)),
                 _ => None,
+            },
+            (I32ShrU | I32ShrS, None) => match first {
+                NUMBER | Fact::Unreached | Fact::Loaded => None,
+                first => Some(Fact::Part(self.places(first), Bits::BYTES_4)),
             },
             (I32WrapI64, _) => self.masked(first, u64::from(u32::MAX), op),
             (I64ExtendI32U | I64ExtendI32S | I32Extend8S | I32Extend16S | I64Extend8S | I64Extend16S, _) => {
@@ -399,8 +421,7 @@ impl LinearCombinations<'_> {
             NUMBER | Fact::Unreached => None,
             Fact::Part(set, bits) => Some(Fact::part(set, bits.masked(mask))),
             Fact::Exact(_) | Fact::Loaded | Fact::Among(..) if is_part => {
-                let set = RootSet { pointers: 0, ..self.provenance(fact) };
-                Some(Fact::part(set, Bits::of_mask(mask as u32)))
+                Some(Fact::part(self.places(fact), Bits::of_mask(mask as u32)))
             }
             Fact::Exact(_) | Fact::Loaded | Fact::Among(..) => None,
         }
@@ -419,13 +440,16 @@ impl LinearCombinations<'_> {
         }
     }
 
-    fn shifted_right(fact: Fact, amount: u32, op: WasmOp) -> Option<Fact> {
+    fn shifted_right(&self, fact: Fact, amount: u32, op: WasmOp) -> Option<Fact> {
         match fact {
+            NUMBER | Fact::Unreached => None,
             Fact::Part(set, bits) => Some(Fact::part(set, bits.shifted_right(amount))),
-            Fact::Loaded if width(op) == 32 && amount != 0 => {
-                Some(Fact::part(RootSet::LOADED, Bits::BYTES_4.shifted_right(amount)))
+            // A number of elements.
+            Fact::Among(set, _) if set.difference => None,
+            Fact::Exact(_) | Fact::Loaded | Fact::Among(..) if width(op) == 32 && amount != 0 => {
+                Some(Fact::part(self.places(fact), Bits::BYTES_4.shifted_right(amount)))
             }
-            _ => None,
+            Fact::Exact(_) | Fact::Loaded | Fact::Among(..) => None,
         }
     }
 

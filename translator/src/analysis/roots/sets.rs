@@ -33,6 +33,8 @@ pub struct RootSet {
     pub(super) pointers: u64,
     /// Whether something else went into it that certainly is a pointer: a buffer's or the stack's.
     pub(super) certain: bool,
+    /// Whether a difference of two went into it, which may be an index.
+    pub(super) difference: bool,
 }
 
 const _: () = assert!(MAX_POINTERS <= 64);
@@ -51,7 +53,7 @@ impl RootSet {
     pub(super) const LINEAR: RootSet = RootSet::places(LINEAR_BIT);
 
     const fn places(places: u64) -> RootSet {
-        RootSet { places, pointers: 0, certain: false }
+        RootSet { places, pointers: 0, certain: false, difference: false }
     }
 
     pub(super) fn slot(slot: u32) -> RootSet {
@@ -63,7 +65,13 @@ impl RootSet {
             places: self.places | other.places,
             pointers: self.pointers | other.pointers,
             certain: self.certain | other.certain,
+            difference: self.difference | other.difference,
         }
+    }
+
+    /// The same but for what was loaded, and what may be a number.
+    pub(super) fn without_loaded(self) -> RootSet {
+        RootSet { places: self.places & !(LOADED_BIT | LINEAR_BIT), ..RootSet::default() }
     }
 
     /// Whether it is of pointers of the shape, and of numbers, alone.
