@@ -15,6 +15,10 @@ const SMALLEST_SLICE: u32 = 4;
 
 /// Most words of buffers that are accessed in one round of a loop that a driver which unrolls in blindness may unroll.
 const MAX_UNROLLED: u64 = 3;
+/// Most words of the stack that all loops of a function access where such a driver may unroll the small ones. Unrolled, they become
+/// values where their places are constants, which is faster; but 30,000 take Mesa twice as long to compile as the loops, 70,000 four
+/// times (Curve25519's multiplications).
+const MAX_STACKED: u64 = 1 << 14;
 /// How many rounds a loop is taken to have.
 const ROUNDS: u64 = 8;
 
@@ -120,8 +124,23 @@ pub(super) fn scan(functions: &[&Function], shape: &Shape, options: &Options) ->
         reads.round = Round::default();
         // Values are numbered for each function.
         reads.note_used_updates();
-        let mut scanner = Scanner { function, shape, options, usage, flow, loops: Vec::new(), accessed: 0, reads };
+        let mut scanner = Scanner {
+            function,
+            shape,
+            options,
+            usage,
+            flow,
+            loops: Vec::new(),
+            accessed: 0,
+            stacked: 0,
+            stacked_in_loops: 0,
+            all_loops: Vec::new(),
+            reads,
+        };
         scanner.region(function.body, Place::Body, 0)?;
+        if scanner.stacked_in_loops > MAX_STACKED {
+            scanner.flow.large_loops.extend(scanner.all_loops);
+        }
         flows.push(scanner.flow);
         (usage, reads) = (scanner.usage, scanner.reads);
     }
@@ -240,6 +259,12 @@ struct Scanner<'a> {
     loops: Vec<OpenLoop>,
     /// Words of buffers that one round of the innermost loop accesses, where each loop in it counts as [`ROUNDS`] of its own.
     accessed: u64,
+    /// Words of the stack that one round of the innermost open loop accesses, those of the loops in it included.
+    stacked: u64,
+    /// Those that all outermost loops so far access.
+    stacked_in_loops: u64,
+    /// Bodies of loops so far.
+    all_loops: Vec<RegionId>,
     reads: Reads,
 }
 
@@ -321,11 +346,18 @@ impl Scanner<'_> {
                 self.loops.push(OpenLoop { label: *label, breaks: false, leaves: false });
                 let around = std::mem::take(&mut self.reads.round);
                 let accessed_around = std::mem::take(&mut self.accessed);
+                let stacked_around = std::mem::take(&mut self.stacked);
                 self.region(*body, Place::Loop, depth + 1)?;
                 if self.accessed > MAX_UNROLLED {
                     self.flow.large_loops.insert(*body);
                 }
                 self.accessed = self.accessed.saturating_mul(ROUNDS).saturating_add(accessed_around);
+                self.all_loops.push(*body);
+                let stacked = self.stacked.saturating_mul(ROUNDS);
+                if self.loops.len() == 1 {
+                    self.stacked_in_loops = self.stacked_in_loops.saturating_add(stacked);
+                }
+                self.stacked = stacked.saturating_add(stacked_around);
                 self.round_ends(around);
                 let Some(scanned) = self.loops.pop() else { return Ok(false) };
                 if scanned.leaves {
@@ -424,7 +456,8 @@ impl Scanner<'_> {
             Op::Low(LowOp::LoadDataLane { .. }) => (self.usage.data, self.usage.data_pairs) = (true, true),
             Op::Low(LowOp::Overtaken) => self.usage.traps = true,
             Op::Low(LowOp::LoadStack | LowOp::StoreStack) if self.function.stack_words > 0 => {
-                self.flow.stack_accesses += 1
+                self.flow.stack_accesses += 1;
+                self.stacked += 1;
             }
             Op::Low(LowOp::LoadStack | LowOp::StoreStack) => {
                 return Err(not_strict("an access to a stack of no words"));
