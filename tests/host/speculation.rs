@@ -23,6 +23,7 @@ const NEGATED: i32 = 16;
 const YIELDS: i32 = 27;
 const KEEPS: i32 = 28;
 const METHODS: i32 = 29;
+const GROWS: i32 = 30;
 
 const KERNELS: &str = r#"
   (func $count (param $p i32) (param $i i32) (local $q i32)
@@ -85,14 +86,26 @@ const KERNELS: &str = r#"
     (call $set (local.get $p) (local.get $i)
       (call_indirect (type $unary) (local.get $i) (i32.load (i32.load (i32.load offset=16
         (i32.add (local.get $f) (i32.shl (i32.and (local.get $w) (i32.const 1)) (i32.const 2)))))))))
-  ;; The same, after it has counted all calls in linear memory.
+  ;; Two arrays of as many bytes as the word says, each below the one before; it stores to the ends of both.
+  (func $grows (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32) (local $f i32) (local $w i32) (local $k i32)
+    (call $count (local.get $p) (local.get $i))
+    (local.set $w (i32.and (i32.add (call $word (local.get $p) (local.get $i)) (i32.const 15)) (i32.const -16)))
+    (local.set $f (global.get $__stack_pointer))
+    (loop $again
+      (local.set $f (i32.sub (local.get $f) (local.get $w)))
+      (i32.store (local.get $f) (local.get $w))
+      (i32.store (i32.sub (i32.add (local.get $f) (local.get $w)) (i32.const 4)) (local.get $i))
+      (br_if $again (i32.lt_u (local.tee $k (i32.add (local.get $k) (i32.const 1))) (i32.const 2))))
+    (call $set (local.get $p) (local.get $i)
+      (i32.add (i32.mul (i32.load (local.get $f)) (i32.const 100)) (i32.load (i32.sub (i32.add (local.get $f) (local.get $w)) (i32.const 4))))))
+  ;; $calls, after it has counted all calls in linear memory.
   (func $logs (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
     (i32.store (i32.const 8704) (i32.add (i32.load (i32.const 8704)) (i32.const 1)))
     (call $calls (local.get $i) (local.get $n) (local.get $b) (local.get $p) (local.get $l)))"#;
 
 fn text() -> String {
     driver_with(
-        "$overflows $misaligned2 $recurses $divides $in_memory $calls $logs $yields $keeps $methods",
+        "$overflows $misaligned2 $recurses $divides $in_memory $calls $logs $yields $keeps $methods $grows",
         &(KERNELS.to_string() + DEEP),
     )
 }
@@ -204,6 +217,15 @@ fn methods_of_local_objects_are_guessed() {
     check(METHODS, &[0, 12297, 1, 0], true);
     check(METHODS, &[0, 1, 12305], true);
     check(METHODS, &[0, 1, 70_001], true);
+}
+
+#[test]
+fn arrays_of_variable_length_do_not_fit() {
+    check(GROWS, &[16, 100, 40, 2000], false);
+    // Into a larger stack only, and into none.
+    check(GROWS, &[16, 100, 8000, 40], true);
+    check(GROWS, &[16, 100, 9000, 40], true);
+    check(GROWS, &[60_000], true);
 }
 
 /// Invocations that run side by side would miscount, though none of them calls the host.

@@ -1,6 +1,7 @@
 //! What is known about a function's values; nothing here changes a function.
 
 pub mod alignment;
+pub(crate) mod bottoms;
 pub mod dataflow;
 pub(crate) mod entries;
 pub mod fitting;

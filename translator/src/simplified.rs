@@ -29,7 +29,7 @@ impl Simplified {
         let Simplified { kernel, frames, .. } = self;
         let seen = frames.observed.as_ref().filter(|_| options.speculation.places)?;
         let offsets = frames.stack_pointer.map(|pointer| analysis::stack_offsets::stack_offsets(kernel, pointer));
-        Some((seen, frames.depth(kernel, offsets.as_ref())))
+        Some((seen, frames.depth(kernel, offsets.as_ref(), options.speculation.frames)))
     }
 }
 

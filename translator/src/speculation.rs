@@ -28,6 +28,9 @@ pub enum Assumption {
     Places,
     /// No call and no access is reached that was not seen to be.
     Paths,
+    /// Arrays of a length that is not known before the kernel runs fit into the private stack. All forms of kernels that have such
+    /// assume it: of a small stack, or else of a larger one.
+    Frames,
 }
 
 impl fmt::Display for Assumption {
@@ -41,6 +44,7 @@ impl fmt::Display for Assumption {
             Assumption::Methods => "methods are those of objects that the kernel makes",
             Assumption::Places => "accesses are of buffers that a few iterations met there",
             Assumption::Paths => "calls and accesses that a few iterations did not reach are not reached",
+            Assumption::Frames => "arrays of variable length are short",
         })
     }
 }
@@ -64,6 +68,8 @@ pub struct Speculation {
     pub places: bool,
     /// [`Assumption::Paths`]
     pub paths: bool,
+    /// [`Assumption::Frames`], with a small stack: it is made of a larger one where this is `false`.
+    pub frames: bool,
 }
 
 impl Speculation {
@@ -82,6 +88,7 @@ impl Speculation {
             methods: made,
             places: made,
             paths: made,
+            frames: made,
         }
     }
 
@@ -101,6 +108,7 @@ impl Speculation {
             (self.methods, Assumption::Methods),
             (self.places, Assumption::Places),
             (self.paths, Assumption::Paths),
+            (self.frames, Assumption::Frames),
         ];
         all.into_iter().filter(|(made, _)| *made).map(|(_, assumption)| assumption).collect()
     }
@@ -128,6 +136,7 @@ impl Speculation {
             Assumption::Methods => &mut self.methods,
             Assumption::Places => &mut self.places,
             Assumption::Paths => &mut self.paths,
+            Assumption::Frames => &mut self.frames,
         }
     }
 }

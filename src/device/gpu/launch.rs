@@ -6,7 +6,9 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use wavelift_translator::layout::{DATA, PARAMETERS};
-use wavelift_translator::{Binding, BufferParam, Environment, Interface, Shape, TRAP_BINDING, TrapSite, immediate};
+use wavelift_translator::{
+    Assumption, Binding, BufferParam, Environment, Interface, Shape, TRAP_BINDING, TrapSite, immediate,
+};
 
 use crate::device::gpu::again::Identity;
 use crate::device::gpu::batch::Recorded;
@@ -101,7 +103,9 @@ impl GpuContext {
             let outcome = self.launch_form(launch, &environment, &mut state, defer);
             match (outcome, bailed_out) {
                 (Err(LaunchError::Trap(trap)), _) if let Some(assumption) = trap.kind.bail_out() => {
-                    if !self.see_again(launch, &environment, &mut state, trap.iteration) {
+                    let is_seen = assumption != Assumption::Frames
+                        && self.see_again(launch, &environment, &mut state, trap.iteration);
+                    if !is_seen {
                         self.shared.kernels.note_broken(&launch.module, launch.function, assumption);
                     }
                     bailed_out = Some(trap);

@@ -293,6 +293,8 @@ struct Experience {
     module: Weak<GuestModule>,
     /// What no launch has broken.
     left: Speculation,
+    /// Its arrays of variable length did not fit into the larger stack.
+    too_deep: bool,
     /// What its accesses were seen to do.
     seen: Option<Arc<Seen>>,
     /// How often more was seen of it.
@@ -363,7 +365,15 @@ impl KernelCache {
 
     /// Notes that something does not hold of a kernel.
     pub fn note_broken(&self, module: &Arc<GuestModule>, function: u32, assumption: Assumption) {
-        self.note(module, function, |known| known.left = known.left.without(assumption));
+        self.note(module, function, |known| {
+            known.too_deep |= assumption == Assumption::Frames && !known.left.frames;
+            known.left = known.left.without(assumption);
+        });
+    }
+
+    /// Whether a kernel's arrays of variable length did not fit into the larger stack either.
+    pub fn is_too_deep(&self, module: &GuestModule, function: u32) -> bool {
+        self.experience.lock().get(&(module.id, function)).is_some_and(|known| known.too_deep)
     }
 
     /// What accesses of a kernel were seen to do, in this process or before.
@@ -397,7 +407,13 @@ impl KernelCache {
     fn note<T>(&self, module: &Arc<GuestModule>, function: u32, note: impl FnOnce(&mut Experience) -> T) -> T {
         let mut experience = self.experience.lock();
         experience.retain(|_, known| known.module.strong_count() > 0);
-        let fresh = || Experience { module: Arc::downgrade(module), left: Speculation::ALL, seen: None, again: 0 };
+        let fresh = || Experience {
+            module: Arc::downgrade(module),
+            left: Speculation::ALL,
+            too_deep: false,
+            seen: None,
+            again: 0,
+        };
         note(experience.entry((module.id, function)).or_insert_with(fresh))
     }
 

@@ -118,8 +118,26 @@ impl GpuContext {
         state: &mut CallerState<'_>,
         connection: &Connection,
     ) -> Result<Lifted, LaunchError> {
+        let lifted = self.lifted_in_some_form(launch, environment, state, connection)?;
+        if lifted.kernel.assumed().frames && self.shared.kernels.is_too_deep(&launch.module, launch.function) {
+            return Err(LaunchError::Unsupported(
+                "The kernel makes arrays of variable length, which did not fit into a GPU's private stack before."
+                    .into(),
+            ));
+        }
+        Ok(lifted)
+    }
+
+    fn lifted_in_some_form(
+        &mut self,
+        launch: &Launch,
+        environment: &Environment,
+        state: &mut CallerState<'_>,
+        connection: &Connection,
+    ) -> Result<Lifted, LaunchError> {
         let left = self.shared.kernels.speculation(&launch.module, launch.function);
-        let (speculate, options) = (self.shared.speculate, self.shared.options);
+        let exact = Speculation { frames: left.frames, ..Speculation::NONE };
+        let (speculate, options) = (self.shared.speculate, Options { speculation: exact, ..self.shared.options });
         if speculate == Speculate::Always && left.any() {
             let options = Options { speculation: left, ..options };
             return self.lifted_knowing(launch, environment, state, connection, options);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::alignment::{STACK_ALIGNMENT_BITS, alignment};
+use super::bottoms;
 use super::dataflow;
 use super::stack_offsets::{StackOffsets, stack_offsets};
 use crate::ir::{Function, StmtKind, Type, Value};
@@ -60,14 +61,18 @@ pub struct Frames {
     pub(crate) observed: Option<Observed>,
 }
 
-/// Bytes for all frames of a size that is not known beforehand.
+/// Bytes for all frames of a size that is not known beforehand, where arrays are assumed to be short: Mesa's software driver sets all
+/// of an array to zero by a store for each word, which takes it a quarter of a second for so many, and 2 to 6 for the others.
+const SHORT_BYTES: u32 = 4 << 10;
+/// The same where they are not.
 const DYNAMIC_BYTES: u32 = 16 << 10;
 /// Most bytes of the private stack; compilers give up on larger arrays.
 const MAX_BYTES: u32 = 256 << 10;
 
 impl Frames {
-    /// Size of the private stack in bytes, a multiple of 16: from the lowest frame or access to the stack pointer.
-    pub fn depth(&self, function: &Function, offsets: Option<&StackOffsets>) -> u32 {
+    /// Size of the private stack in bytes, a multiple of 16: from the lowest frame or access to the stack pointer;
+    /// whether arrays of variable length are `short`.
+    pub fn depth(&self, function: &Function, offsets: Option<&StackOffsets>, short: bool) -> u32 {
         let Some(offsets) = offsets else { return 0 };
         let lowest = dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
         let below = lowest.filter_map(|stmt| match &stmt.kind {
@@ -80,7 +85,11 @@ impl Frames {
         });
         let depth = below.max().unwrap_or(0).max(offsets.depth()).max(self.unplaced);
         let depth = depth.min(MAX_BYTES).next_multiple_of(16);
-        depth + if self.dynamic { DYNAMIC_BYTES } else { 0 }
+        match (self.dynamic, short) {
+            (false, _) => depth,
+            (true, false) => depth + DYNAMIC_BYTES,
+            (true, true) => depth + SHORT_BYTES,
+        }
     }
 }
 
@@ -100,13 +109,15 @@ pub fn set_dynamically(function: &Function, set: &[(u32, Value)]) -> BTreeSet<u3
 
 /// Whether an array of a length that is not known beforehand lies on the stack, though the stack pointer stays where it is: a
 /// function that calls nothing needs not set it. Such arrays are told from elements of others by their size: compilers
-/// round it up to 16 bytes, the stack's alignment. Where nothing lies at a known distance, there are no others.
+/// round it up to 16 bytes, the stack's alignment. Where nothing lies at a known distance, there are no others. An array that
+/// is made in a loop may be of a known length.
 pub fn has_variable_array(function: &Function, stack_pointer: u32) -> bool {
     let offsets = stack_offsets(function, stack_pointer);
     let mut sizes = offsets.unknown_subtrahends(function).peekable();
+    let is_made_anew = || bottoms::made(function, stack_pointer, &offsets).iter().any(|made| made.below_unknown);
     if sizes.peek().is_none() {
-        return false;
+        return is_made_anew();
     }
     let alignment = alignment(function);
-    offsets.depth() == 0 || sizes.any(|size| alignment.trailing_zeros(size) >= STACK_ALIGNMENT_BITS)
+    offsets.depth() == 0 || sizes.any(|size| alignment.trailing_zeros(size) >= STACK_ALIGNMENT_BITS) || is_made_anew()
 }

@@ -19,6 +19,7 @@ mod significand;
 mod store;
 
 use crate::analysis::alignment::{Alignment, alignment};
+use crate::analysis::bottoms;
 use crate::analysis::dataflow;
 use crate::analysis::fitting::fitting;
 use crate::analysis::frames::Frames;
@@ -56,11 +57,14 @@ pub fn lower(
     let mut roots = roots(function, shape, frames.stack_pointer);
     let rebased = rebase(function, &mut roots, shape, frames.stack_pointer)?;
     let offsets = frames.stack_pointer.map(|pointer| stack_offsets(function, pointer));
-    let depth = frames.depth(function, offsets.as_ref());
+    let depth = frames.depth(function, offsets.as_ref(), options.speculation.frames);
     let guard = frames.stack_pointer.zip(frames.guards).map(|(pointer, guards)| {
         let unproved = unproved(function, shape, pointer, &guards.promoted);
         StackGuard::new(guards, unproved)
     });
+    let made =
+        |(pointer, offsets)| bottoms::made(function, pointer, offsets).into_iter().map(|made| made.start).collect();
+    let arrays = frames.stack_pointer.filter(|_| frames.dynamic).zip(offsets.as_ref()).map(made).unwrap_or_default();
     let alignment = alignment(&rebased);
     let start = rebased.region(rebased.body).stmts.first().map_or_else(Default::default, |stmt| stmt.at);
     let regions = dataflow::regions(&rebased);
@@ -74,7 +78,7 @@ pub fn lower(
         guard,
         observed: frames.observed,
         stores: false,
-        stack: Stack { pointer: frames.stack_pointer, offsets, depth },
+        stack: Stack { pointer: frames.stack_pointer, offsets, depth, dynamic: frames.dynamic, arrays },
         alignment,
         constants: constants.iter().enumerate().filter_map(known).collect(),
         uses: Uses::new(&rebased, &regions, &constants),
@@ -136,6 +140,10 @@ struct Stack {
     offsets: Option<StackOffsets>,
     /// Its size in bytes, a multiple of 16.
     depth: u32,
+    /// Whether that is a guess.
+    dynamic: bool,
+    /// Where arrays of variable length begin.
+    arrays: HashSet<Value>,
 }
 
 struct Lowerer<'a> {
@@ -238,6 +246,11 @@ impl Lowerer<'_> {
             Op::Wasm(op) => match result {
                 Some(result) if self.uses.is_condition(result) => return self.define_condition(op, args, result),
                 Some(result) if self.fitting.contains(&result) => self.truncate_fitting(op, args[0])?,
+                Some(result) if self.stack.arrays.contains(&result) => {
+                    let start = self.wasm(op, args)?;
+                    self.guard_array(result, start);
+                    start
+                }
                 _ => self.wasm(op, args)?,
             },
             Op::Math(op) => self.math(op, args),

@@ -219,13 +219,31 @@ impl Lowerer<'_> {
         let offset = self.plus_offset(access, base);
         let limit = self.int(Type::I32, u64::from(depth.saturating_sub(access.bytes - 1)));
         let beyond = self.bool(LowOp::ULe, &[limit, offset]);
-        self.trap_if(beyond, TrapKind::OutOfBounds);
+        let dynamic = self.stack.dynamic;
+        self.trap_if(beyond, if dynamic { TrapKind::BailedOut(Assumption::Frames) } else { TrapKind::OutOfBounds });
         self.guard_stack(access, address.original, offset);
         let mut zeros = self.alignment.trailing_zeros(address.original).min(STACK_ZEROS);
         if access.offset.is_multiple_of(4) {
             zeros = self.guard_alignment(access, offset, zeros);
         }
         Ok(Ok(self.place_at(Space::Stack, access, base, zeros)))
+    }
+
+    /// Bails out where an array of variable length begins outside the private stack. `original` is where, as it was computed, and
+    /// `start` that value now.
+    pub(super) fn guard_array(&mut self, original: Value, start: Value) {
+        let depth = self.use_stack();
+        let offset = match self.roots.root_of(original) {
+            Root::Stack => self.op_with_int(LowOp::IAdd, start, depth.into()),
+            Root::Slot(_) => return,
+            Root::Linear | Root::Among(_) | Root::Unreached => {
+                let base = self.once(Once::StackBase);
+                self.same(LowOp::ISub, &[start, base])
+            }
+        };
+        let limit = self.int(Type::I32, u64::from(depth) + 1);
+        let beyond = self.bool(LowOp::ULe, &[limit, offset]);
+        self.trap_if(beyond, TrapKind::BailedOut(Assumption::Frames));
     }
 
     /// The private stack's size in bytes.
@@ -375,7 +393,7 @@ impl Lowerer<'_> {
     /// An index of the private stack's words that was checked, and kept inside by itself, too: a second fence where drivers
     /// fold addresses in branches that are never taken.
     pub(super) fn stack_index(&mut self, index: Value) -> Value {
-        if !self.options.speculation.any() || self.known_int(index).is_some() {
+        if !self.options.speculation.without(Assumption::Frames).any() || self.known_int(index).is_some() {
             return index;
         }
         self.op_with_int(LowOp::UMin, index, u64::from((self.stack.depth / 4).saturating_sub(1)))
