@@ -119,7 +119,7 @@ impl GpuContext {
         connection: &Connection,
     ) -> Result<Lifted, LaunchError> {
         let lifted = self.lifted_in_some_form(launch, environment, state, connection)?;
-        if lifted.kernel.assumed().frames && self.shared.kernels.is_too_deep(&launch.module, launch.function) {
+        if self.shared.kernels.is_too_deep(&launch.module, launch.function) && lifted.kernel.assumed().frames {
             return Err(LaunchError::Unsupported(
                 "The kernel makes arrays of variable length, which did not fit into a GPU's private stack before."
                     .into(),

@@ -98,6 +98,26 @@ KERNEL(rounds) {
     results[i] = sum;
 }
 
+/* The same below an array that is aligned to more than the stack is. */
+KERNEL(aligned) {
+    _Alignas(64) uint32_t words[WORDS];
+    for (uint32_t at = 0; at < WORDS; at++) {
+        words[at] = in[WORDS * i + at];
+    }
+    uint32_t *last = 0;
+    for (uint32_t round = 0; round < 1 + (words[0] & 7); round++) {
+        uint32_t *items = __builtin_alloca(8);
+        items[0] = (uint32_t)(uintptr_t)last;
+        items[1] = words[(words[round] + round) % WORDS];
+        last = items;
+    }
+    uint32_t sum = 0;
+    for (; last; last = (uint32_t *)(uintptr_t)last[0]) {
+        sum = sum * 33 + last[1];
+    }
+    results[i] = sum;
+}
+
 KERNEL(squares) {
     WORDS_OF(i)
     uint32_t length = 3 + words[0] % 6, items[length][length], sum = 0;
@@ -140,6 +160,7 @@ int main(void) {
     RUN(jumps, RUNS, WORDS, 1);
     RUN(trees, RUNS, WORDS, 1);
     RUN(rounds, RUNS, WORDS, 1);
+    RUN(aligned, RUNS, WORDS, 1);
     RUN(squares, RUNS, WORDS, 1);
     RUN(called, RUNS, WORDS, 1);
     return finish();

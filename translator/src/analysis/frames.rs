@@ -114,10 +114,11 @@ pub fn set_dynamically(function: &Function, set: &[(u32, Value)]) -> BTreeSet<u3
 pub fn has_variable_array(function: &Function, stack_pointer: u32) -> bool {
     let offsets = stack_offsets(function, stack_pointer);
     let mut sizes = offsets.unknown_subtrahends(function).peekable();
-    let is_made_anew = || bottoms::made(function, stack_pointer, &offsets).iter().any(|made| made.below_unknown);
-    if sizes.peek().is_none() {
-        return is_made_anew();
-    }
     let alignment = alignment(function);
-    offsets.depth() == 0 || sizes.any(|size| alignment.trailing_zeros(size) >= STACK_ALIGNMENT_BITS) || is_made_anew()
+    if sizes.peek().is_some()
+        && (offsets.depth() == 0 || sizes.any(|size| alignment.trailing_zeros(size) >= STACK_ALIGNMENT_BITS))
+    {
+        return true;
+    }
+    bottoms::made(function, stack_pointer, &offsets, &alignment).iter().any(|made| made.below_unknown)
 }

@@ -29,6 +29,11 @@ impl StackOffsets {
         !matches!(self.facts.get(value.index()), Some(Fact::Stack(_) | Fact::Unreached))
     }
 
+    /// Whether a value may lie at any distance.
+    pub fn is_unbounded(&self, value: Value) -> bool {
+        self.is_unknown(value) && !matches!(self.facts.get(value.index()), Some(Fact::Aligned(_)))
+    }
+
     /// The lowest distance at which a frame may lie, in bytes below the stack pointer at the launch.
     pub fn depth(&self) -> u32 {
         let below = |fact: &Fact| match fact {

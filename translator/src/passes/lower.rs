@@ -27,7 +27,7 @@ use crate::analysis::roots::{Roots, roots};
 use crate::analysis::stack_offsets::{StackOffsets, stack_offsets};
 use crate::error::{Error, Result, TrapKind};
 use crate::frontend::type_of;
-use crate::hash::{HashMap, HashMapExt, HashSet};
+use crate::hash::{HashMap, HashMapExt, HashSet, HashSetExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Args, Const, Exit, Function, LowOp, Op, RegionId, Stmt, StmtKind, Type, Value, WasmOp};
 use crate::module::{ConstInit, Module};
@@ -62,9 +62,13 @@ pub fn lower(
         let unproved = unproved(function, shape, pointer, &guards.promoted);
         StackGuard::new(guards, unproved)
     });
-    let made =
-        |(pointer, offsets)| bottoms::made(function, pointer, offsets).into_iter().map(|made| made.start).collect();
-    let arrays = frames.stack_pointer.filter(|_| frames.dynamic).zip(offsets.as_ref()).map(made).unwrap_or_default();
+    let arrays = match (frames.stack_pointer, &offsets) {
+        (Some(pointer), Some(offsets)) if frames.dynamic => {
+            let made = bottoms::made(function, pointer, offsets, &alignment(function));
+            made.into_iter().map(|made| made.start).collect()
+        }
+        _ => HashSet::new(),
+    };
     let alignment = alignment(&rebased);
     let start = rebased.region(rebased.body).stmts.first().map_or_else(Default::default, |stmt| stmt.at);
     let regions = dataflow::regions(&rebased);
