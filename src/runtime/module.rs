@@ -1,8 +1,10 @@
 //! A guest's module: read, checked, given added exports, compiled.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use wasmtime::ModuleExport;
 use wavelift_translator as translator;
 
 use super::Runtime;
@@ -24,6 +26,19 @@ struct Inner {
     guest: Arc<GuestModule>,
     compiled: wasmtime::Module,
     spliced: Spliced,
+    exports: Exports,
+}
+
+/// What host functions ask their caller for at each call: to look for names takes as long as a short launch.
+struct Exports {
+    memory: Option<ModuleExport>,
+    tables: Vec<Option<ModuleExport>>,
+}
+
+impl fmt::Debug for Exports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exports").finish_non_exhaustive()
+    }
 }
 
 impl Module {
@@ -59,7 +74,12 @@ impl Module {
         let bytes = std::mem::take(&mut spliced.bytes);
         let compiled =
             wasmtime::Module::from_binary(engine, &bytes).map_err(|e| Error::Compile(Error::one_line(&e)))?;
-        Ok(Module { inner: Arc::new(Inner { guest, compiled, spliced }) })
+        let (names, tables) = (&spliced.names, 0..guest.wasm.tables().len() as u32);
+        let exports = Exports {
+            memory: compiled.get_export_index(names.memory()),
+            tables: tables.map(|index| compiled.get_export_index(&names.table(index))).collect(),
+        };
+        Ok(Module { inner: Arc::new(Inner { guest, compiled, spliced, exports }) })
     }
 
     /// Reads a `.wasm` or `.wat` file.
@@ -94,6 +114,21 @@ impl Module {
 
     pub(crate) fn names(&self) -> &AddedNames {
         &self.inner.spliced.names
+    }
+
+    /// Linear memory 0 of an instance.
+    pub(crate) fn memory_export(&self) -> Option<&ModuleExport> {
+        self.inner.exports.memory.as_ref()
+    }
+
+    /// A table of an instance.
+    pub(crate) fn table_export(&self, index: u32) -> Option<&ModuleExport> {
+        self.inner.exports.tables.get(index as usize)?.as_ref()
+    }
+
+    /// A function of an instance, if tables can hold it. It is looked for.
+    pub(crate) fn function_export(&self, index: u32) -> Option<ModuleExport> {
+        self.compiled().get_export_index(&self.names().function(index))
     }
 
     /// Indices of mutable globals.

@@ -216,6 +216,54 @@ fn stacks_are_private_to_a_worker() {
     }
 }
 
+/// AssemblyScript's code checks at the start of each function that its stack has room left, as signed numbers.
+#[test]
+fn stacks_lie_where_signed_checks_of_their_bounds_hold() {
+    let mut guest = Guest::new(
+        &parallel(),
+        r#"(module (memory (export "memory") 2)
+          (global $sp (export "sp") (mut i32) (i32.const 67952))
+          (func (export "kernel") (param i32 i32 i32 i32 i32) (local $frame i32)
+            (global.set $sp (i32.sub (global.get $sp) (i32.const 4)))
+            (if (i32.lt_s (global.get $sp) (i32.const 35184)) (then (unreachable)))
+            (i32.store (local.tee $frame (global.get $sp)) (local.get 0))
+            (i32.store (i32.add (local.get 3) (i32.shl (local.get 0) (i32.const 2))) (i32.load (local.get $frame)))
+            (global.set $sp (i32.add (global.get $sp) (i32.const 4)))))"#,
+    );
+    let buffer = guest.buffer(4000, Access::Write);
+    guest.launch("kernel", 1000, &[buffer]).unwrap();
+    assert_eq!(guest.words(buffer), (0..1000).collect::<Vec<_>>());
+}
+
+/// Linear memory that grows to where the workers' stacks lay is linear memory there, and they are elsewhere.
+#[test]
+fn stacks_make_way_for_linear_memory() {
+    let mut guest = Guest::new(
+        &parallel(),
+        r#"(module (memory (export "memory") 2)
+          (global $__stack_pointer (export "sp") (mut i32) (i32.const 65536))
+          (func (export "where") (param i32 i32 i32 i32 i32)
+            (i32.store (local.get 3) (i32.sub (global.get 0) (i32.const 64))))
+          (func (export "grow") (result i32) (memory.grow (i32.const 32765)))
+          (func (export "kernel") (param i32 i32 i32 i32 i32) (local $frame i32)
+            (i32.store (i32.sub (global.get 0) (i32.const 64)) (i32.const 9))
+            (i32.store offset=4 (local.get 3) (i32.load (i32.load (local.get 3))))
+            (i32.store offset=8 (local.get 3) (i32.load (i32.sub (global.get 0) (i32.const 64))))
+            (i32.store (i32.load (local.get 3)) (i32.const 5))))"#,
+    );
+    let buffer = guest.buffer(12, Access::ReadWrite);
+    guest.launch("where", 1, &[buffer]).unwrap();
+    let place = guest.words(buffer)[0];
+    assert!(place < 1 << 31, "{place:#x}");
+    let grow = guest.instance.get_typed_func::<(), i32>(&mut guest.store, "grow").unwrap();
+    assert_eq!(grow.call(&mut guest.store, ()).unwrap(), 2);
+    guest.launch("kernel", 1, &[buffer]).unwrap();
+    assert_eq!(guest.words(buffer)[1..], [0, 9]);
+    assert_eq!(guest.word(place), 5, "what was the stack is linear memory");
+    guest.launch("where", 1, &[buffer]).unwrap();
+    assert_ne!(guest.words(buffer)[0], place);
+}
+
 #[test]
 fn a_counter_is_no_stack_pointer() {
     let mut guest = Guest::new(

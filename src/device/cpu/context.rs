@@ -9,17 +9,20 @@ use wasmtime::Engine;
 
 use super::Shared;
 use super::encode::Source;
-use super::job::{Event, Job, Plan};
+use super::job::{Arguments, Buffers, Common, Event, Job, Plan};
 use super::kernel::Kernel;
-use super::worker::Worker;
 use crate::device::{
     BufferId, BufferSpec, Caller, Context, DeviceError, GlobalValue, Launch, LaunchError, LaunchTimes, OwnMemory,
 };
 use crate::interrupt::Interrupt;
-use crate::memory::{AddressSpace, Backing, MemoryError};
+use crate::memory::{AddressSpace, Backing, MemoryError, buffer_bytes};
 
 /// Bytes of each worker's stack: what toolchains give a whole program at most.
 const STACK: u32 = 1 << 20;
+
+/// Where it lies unless linear memory or a buffer does: below 2 GiB, since code that checks its stack's bounds may compare
+/// addresses as signed numbers (AssemblyScript's does), and far from the end of most memories, beyond which kernels must trap.
+const STACK_ADDRESS: u32 = (1 << 31) - (1 << 16) - STACK;
 
 /// Linear memory of a detached space is copied in pieces of this size.
 const PIECE: usize = 1 << 16;
@@ -28,28 +31,31 @@ const PIECE: usize = 1 << 16;
 pub struct CpuContext {
     engine: Engine,
     device: Arc<Shared>,
-    space: Arc<AddressSpace>,
+    common: Arc<Common>,
     buffers: HashMap<BufferId, BufferSpec>,
-    workers: Arc<Vec<Mutex<Worker>>>,
-    /// Address and size of the workers' stacks, once a kernel needs one: the same addresses in each worker's view.
-    stack: Option<(u32, u32)>,
+    /// The kernel that was launched last, by its module's and its own number, if its launches depend on nothing else.
+    last: Option<((u64, u32), Arc<Kernel>)>,
+    /// Whether a kernel needed a stack: workers have one since.
+    has_stack: bool,
+    /// The address of the workers' stacks where the usual one is taken, once one needed it. It is the same in each worker's view.
+    other_stack: Option<u32>,
     /// What holds the memory of a kernel module's own during a launch; all zeroes between launches.
     own_memory: Option<Arc<Backing>>,
-    interrupt: Interrupt,
 }
 
 impl CpuContext {
     pub(super) fn new(engine: Engine, device: Arc<Shared>, space: Arc<AddressSpace>) -> CpuContext {
         let workers = Arc::new((0..device.workers).map(|_| Mutex::default()).collect());
+        let common = Arc::new(Common { space, workers, interrupt: Interrupt::default() });
         CpuContext {
             engine,
             device,
-            space,
+            common,
             buffers: HashMap::new(),
-            workers,
-            stack: None,
+            last: None,
+            has_stack: false,
+            other_stack: None,
             own_memory: None,
-            interrupt: Interrupt::default(),
         }
     }
 
@@ -70,21 +76,44 @@ impl CpuContext {
         Ok(spec.address.saturating_add(offset))
     }
 
-    fn stack_for(&mut self, kernel: &Kernel, memory_bytes: u64) -> Result<Option<(u32, u32)>, LaunchError> {
-        if kernel.stack_pointer.is_some() && self.stack.is_none() {
-            let address = self.space.allocate(STACK, memory_bytes).ok_or_else(|| {
+    /// Address and size of the workers' stacks during a launch.
+    fn stack_for(
+        &mut self,
+        kernel: &Kernel,
+        memory_bytes: u64,
+        buffers: &[BufferSpec],
+    ) -> Result<Option<(u32, u32)>, LaunchError> {
+        self.has_stack |= kernel.stack_pointer.is_some();
+        if !self.has_stack {
+            return Ok(None);
+        }
+        let usual = u64::from(STACK_ADDRESS)..u64::from(STACK_ADDRESS + STACK);
+        let is_in = |buffer: &BufferSpec| {
+            let bytes = buffer_bytes(buffer);
+            bytes.start < usual.end && usual.start < bytes.end
+        };
+        if memory_bytes <= usual.start && !buffers.iter().any(is_in) {
+            return Ok(Some((STACK_ADDRESS, STACK)));
+        }
+        if kernel.stack_pointer.is_some() && self.other_stack.is_none() {
+            let address = self.common.space.allocate(STACK, memory_bytes).ok_or_else(|| {
                 LaunchError::NeedsCaller(
                     "The device address space has no room left for the workers' stacks, so the kernel runs in order on \
                      the calling thread."
                         .into(),
                 )
             })?;
-            self.stack = Some((address, STACK));
+            self.other_stack = Some(address);
         }
-        Ok(self.stack)
+        Ok(self.other_stack.map(|address| (address, STACK)))
     }
 
-    fn globals(&self, kernel: &Kernel, caller: &mut dyn Caller) -> Result<Vec<GlobalValue>, LaunchError> {
+    fn globals(
+        &self,
+        kernel: &Kernel,
+        stack: Option<(u32, u32)>,
+        caller: &mut dyn Caller,
+    ) -> Result<Vec<GlobalValue>, LaunchError> {
         let mut values = Vec::with_capacity(kernel.globals.len());
         for (source, _) in &kernel.globals {
             let global = match source {
@@ -94,7 +123,7 @@ impl CpuContext {
                     continue;
                 }
             };
-            if let (true, Some((address, size))) = (kernel.stack_pointer == Some(*global), self.stack) {
+            if let (true, Some((address, size))) = (kernel.stack_pointer == Some(*global), stack) {
                 values.push(GlobalValue::I32(address.wrapping_add(size) as i32));
                 continue;
             }
@@ -105,37 +134,49 @@ impl CpuContext {
         Ok(values)
     }
 
+    /// The kernel of a launch, compiled now if it is not known yet.
+    fn kernel(&mut self, launch: &Launch, caller: &mut dyn Caller) -> Result<(Arc<Kernel>, LaunchTimes), LaunchError> {
+        let key = (launch.module.id, launch.function);
+        if let Some((last, kernel)) = &self.last
+            && *last == key
+        {
+            return Ok((kernel.clone(), LaunchTimes::default()));
+        }
+        let (kernel, times) = self.device.kernels.get(&self.engine, launch, caller)?;
+        self.last = (!kernel.calls_tables && !kernel.may_need_caller).then(|| (key, kernel.clone()));
+        Ok((kernel, times))
+    }
+
     fn plan(&mut self, launch: &Launch, kernel: Arc<Kernel>, caller: &mut dyn Caller) -> Result<Plan, LaunchError> {
         let memory_bytes = caller.memory_size();
-        let lowest = self.space.lowest_buffer();
+        let lowest = self.common.space.lowest_buffer();
         if memory_bytes > lowest {
             let error = MemoryError::RunsIntoBuffers { bytes: memory_bytes, lowest };
             return Err(self.memory_failed(error).into());
         }
-        let stack = self.stack_for(&kernel, memory_bytes)?;
+        let stack = self.stack_for(&kernel, memory_bytes, &launch.buffers)?;
         let own_memory = self.fill_own_memory(caller.own_memory())?;
-        let globals = self.globals(&kernel, caller)?;
-        let mut buffers: Vec<BufferSpec> = Vec::with_capacity(launch.buffers.len());
+        let globals = self.globals(&kernel, stack, caller)?;
+        let mut buffers = Buffers::new();
+        let mut arguments = Arguments::from_slice(&[0, 0, launch.iterations, launch.block_size]);
         for buffer in &launch.buffers {
             if buffer.size > 0 && !buffers.contains(buffer) {
                 buffers.push(*buffer);
             }
+            arguments.extend_from_slice(&[buffer.address, buffer.size]);
         }
-        let pairs = launch.buffers.iter().flat_map(|buffer| [buffer.address, buffer.size]);
-        let arguments = [0, 0, launch.iterations, launch.block_size].into_iter().chain(pairs);
         Ok(Plan {
             kernel,
-            space: self.space.clone(),
+            common: self.common.clone(),
             memory_bytes,
+            lowest: stack.map_or(lowest, |(address, _)| lowest.min(address.into())),
             own_memory,
             buffers,
-            all_buffers: launch.buffers.clone(),
+            all_buffers: Buffers::from_slice(&launch.buffers),
             stack,
             globals,
-            arguments: arguments.collect(),
+            arguments,
             iterations: launch.iterations,
-            workers: self.workers.clone(),
-            interrupt: self.interrupt.clone(),
         })
     }
 
@@ -166,7 +207,7 @@ impl CpuContext {
 
     /// Whether linear memory is elsewhere and must be copied.
     fn copies_memory(&self, plan: &Plan) -> bool {
-        self.space.is_detached() && plan.own_memory.is_none()
+        self.common.space.is_detached() && plan.own_memory.is_none()
     }
 
     /// Brings the caller's linear memory into a detached space.
@@ -175,7 +216,7 @@ impl CpuContext {
         for at in (0..memory_bytes).step_by(PIECE) {
             let piece = &mut piece[..(memory_bytes - at).min(PIECE as u64) as usize];
             caller.read_memory(at, piece);
-            self.space.write(at as u32, piece)?;
+            self.common.space.write(at as u32, piece)?;
         }
         Ok(())
     }
@@ -186,7 +227,7 @@ impl CpuContext {
         for at in (0..memory_bytes).step_by(PIECE) {
             let len = (memory_bytes - at).min(PIECE as u64) as usize;
             caller.read_memory(at, &mut old[..len]);
-            self.space.read(at as u32, &mut new[..len])?;
+            self.common.space.read(at as u32, &mut new[..len])?;
             if old[..len] != new[..len] {
                 caller.write_memory(at, &new[..len]);
             }
@@ -198,7 +239,7 @@ impl CpuContext {
     /// touched before the launch has succeeded.
     fn save(&self, plan: &Plan) -> Result<Vec<(u32, Vec<u8>)>, DeviceError> {
         let mut ranges = Vec::new();
-        if !self.space.is_detached() && plan.own_memory.is_none() {
+        if !self.common.space.is_detached() && plan.own_memory.is_none() {
             ranges.push((0, plan.memory_bytes as usize));
         }
         let writable = plan.buffers.iter().filter(|buffer| buffer.access.is_writable());
@@ -210,7 +251,7 @@ impl CpuContext {
                 .try_reserve_exact(size)
                 .map_err(|_| DeviceError::OutOfMemory { device: device.clone(), bytes: size as u64 })?;
             bytes.resize(size, 0);
-            self.space.read(address, &mut bytes).map_err(|error| self.memory_failed(error))?;
+            self.common.space.read(address, &mut bytes).map_err(|error| self.memory_failed(error))?;
             Ok((address, bytes))
         };
         ranges.into_iter().map(read).collect()
@@ -219,7 +260,9 @@ impl CpuContext {
 
 impl Context for CpuContext {
     fn interrupt_by(&mut self, interrupt: &Interrupt) {
-        self.interrupt = interrupt.clone();
+        let Common { space, workers, .. } = &*self.common;
+        let (space, workers) = (space.clone(), workers.clone());
+        self.common = Arc::new(Common { space, workers, interrupt: interrupt.clone() });
     }
 
     fn create_buffer(&mut self, spec: &BufferSpec) -> Result<(), DeviceError> {
@@ -233,16 +276,16 @@ impl Context for CpuContext {
 
     fn write_buffer(&mut self, buffer: BufferId, offset: u32, data: &[u8]) -> Result<(), DeviceError> {
         let address = self.address(buffer, offset, data.len())?;
-        self.space.write(address, data).map_err(|error| self.memory_failed(error))
+        self.common.space.write(address, data).map_err(|error| self.memory_failed(error))
     }
 
     fn read_buffer(&mut self, buffer: BufferId, offset: u32, out: &mut [u8]) -> Result<(), DeviceError> {
         let address = self.address(buffer, offset, out.len())?;
-        self.space.read(address, out).map_err(|error| self.memory_failed(error))
+        self.common.space.read(address, out).map_err(|error| self.memory_failed(error))
     }
 
     fn launch(&mut self, launch: &Launch, caller: &mut dyn Caller) -> Result<LaunchTimes, LaunchError> {
-        let (kernel, mut times) = self.device.kernels.get(&self.engine, launch, caller)?;
+        let (kernel, mut times) = self.kernel(launch, caller)?;
         let plan = self.plan(launch, kernel, caller)?;
         times.lanes = plan.kernel.lanes(&plan.arguments).map(|grouped| grouped.lanes);
         let (memory_bytes, copies) = (plan.memory_bytes, self.copies_memory(&plan));
@@ -265,7 +308,7 @@ impl Context for CpuContext {
             Some(Event::Trap(trap)) => return Err(LaunchError::Trap(trap)),
             Some(Event::NeedsCaller { reason, .. }) => {
                 for (address, bytes) in &saved {
-                    self.space.write(*address, bytes).map_err(|error| self.memory_failed(error))?;
+                    self.common.space.write(*address, bytes).map_err(|error| self.memory_failed(error))?;
                 }
                 self.device.kernels.give_up(launch, &job.plan.kernel, &reason);
                 return Err(LaunchError::NeedsCaller(reason));
@@ -284,8 +327,8 @@ impl Context for CpuContext {
 
 impl Drop for CpuContext {
     fn drop(&mut self) {
-        if let Some((address, size)) = self.stack {
-            self.space.release(address, size);
+        if let Some(address) = self.other_stack {
+            self.common.space.release(address, STACK);
         }
     }
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
+use smallvec::SmallVec;
 
 use super::cost::Begin;
 use super::kernel::Kernel;
@@ -50,32 +51,52 @@ pub struct Outcome {
     pub interruption: Option<Interruption>,
 }
 
+/// Buffers of a launch: to allocate room for them takes as long as a short launch.
+pub type Buffers = SmallVec<[BufferSpec; 4]>;
+
+/// Arguments of a launch of so many.
+pub type Arguments = SmallVec<[u32; 12]>;
+
 /// What to run, and where.
 pub struct Plan {
     /// The kernel.
     pub kernel: Arc<Kernel>,
-    /// The guest's address space.
-    pub space: Arc<AddressSpace>,
+    /// What all launches of the context have in common.
+    pub common: Arc<Common>,
     /// Size of linear memory.
     pub memory_bytes: u64,
-    /// What holds it, where it is a memory of the kernel's own and not the bottom of `space`.
+    /// The lowest byte of all of the guest's buffers.
+    pub lowest: u64,
+    /// What holds it, where it is a memory of the kernel's own and not the bottom of the guest's address space.
     pub own_memory: Option<Arc<Backing>>,
     /// The launch's buffers, each once.
-    pub buffers: Vec<BufferSpec>,
+    pub buffers: Buffers,
     /// The same as they were given.
-    pub all_buffers: Vec<BufferSpec>,
+    pub all_buffers: Buffers,
     /// Address and size of the stack that each worker has for itself.
     pub stack: Option<(u32, u32)>,
     /// Values of [`Kernel::globals`].
     pub globals: Vec<GlobalValue>,
     /// Arguments of `run`, all of them `i32`; the first two are each chunk's own.
-    pub arguments: Vec<u32>,
+    pub arguments: Arguments,
     /// Number of invocations.
     pub iterations: u32,
+}
+
+/// What all launches of a context have in common.
+pub struct Common {
+    /// The guest's address space.
+    pub space: Arc<AddressSpace>,
     /// The context's workers.
     pub workers: Arc<Vec<Mutex<Worker>>>,
-    /// Ends the launch early.
+    /// Ends launches early.
     pub interrupt: Interrupt,
+}
+
+impl Plan {
+    fn workers(&self) -> usize {
+        self.common.workers.len()
+    }
 }
 
 /// A launch on its way.
@@ -108,6 +129,8 @@ pub struct Job {
     /// No iteration from this one on needs to run: the lowest that had an event, or the number of invocations.
     end: AtomicU32,
     outcome: Mutex<Outcome>,
+    /// Whether there is something in `outcome`.
+    ended_early: AtomicBool,
 }
 
 /// Chunks per worker: uneven invocations spread well, and claiming costs little against running.
@@ -131,17 +154,17 @@ impl Job {
         let expected = plan.kernel.cost.expected(plan.iterations);
         let is_short = expected.is_some_and(|expected| expected <= ALONE);
         let contention = plan.kernel.contention.as_ref().filter(|_| !is_short && plan.iterations >= MANY);
-        let begin = contention.map(|known| known.begin(plan.workers.len()));
+        let begin = contention.map(|known| known.begin(plan.workers()));
         let (contends, patience) = match begin {
             None | Some(Begin::Shared) => (false, ALONE),
             Some(Begin::Alone) => (true, LOOK),
             Some(Begin::AloneToTheEnd) => (true, Duration::MAX),
         };
-        let alone = plan.workers.len() == 1 || plan.iterations == 1 || is_short || contends;
-        let workers = plan.workers.len();
+        let alone = plan.workers() == 1 || plan.iterations == 1 || is_short || contends;
+        let workers = plan.workers();
         let tallies = Tallies::new(&plan.kernel.tallies, &plan.all_buffers, plan.iterations, workers, alone);
         let row = (!alone || workers == 1)
-            .then(|| tiles::row(&plan.kernel, &plan.all_buffers, &plan.space, &plan.arguments))
+            .then(|| tiles::row(&plan.kernel, &plan.all_buffers, &plan.common.space, &plan.arguments))
             // Enough squares for all workers.
             .and_then(|row| row.filter(|row| plan.iterations / workers as u32 >= 2 * tiles::chunk(*row)));
         let chunk = row.map_or_else(|| chunk(&plan, plan.iterations, alone && !contends), tiles::chunk);
@@ -162,6 +185,7 @@ impl Job {
             next: AtomicU64::new(0),
             end,
             outcome: Mutex::default(),
+            ended_early: AtomicBool::new(false),
         }
     }
 
@@ -182,7 +206,7 @@ impl Job {
 
     /// Whether one that works alone should do so no longer: it takes longer than expected, and there are others.
     fn needs_help(&self) -> bool {
-        if !self.is_alone() || self.plan.workers.len() == 1 {
+        if !self.is_alone() || self.plan.workers() == 1 {
             return false;
         }
         let has_begun = self.next.load(Ordering::Relaxed) > 0;
@@ -192,9 +216,8 @@ impl Job {
     /// The next iterations to run; none where the job must be shared first. Claims only rise, so that when an invocation has
     /// an event, every lower one is claimed by someone and runs: the lowest event is the same from run to run.
     pub fn claim(&self) -> Option<Range<u32>> {
-        if let Some(interruption) = self.plan.interrupt.pending() {
-            self.end.store(0, Ordering::Relaxed);
-            self.outcome.lock().interruption = Some(interruption);
+        if let Some(interruption) = self.plan.common.interrupt.pending() {
+            self.end_early(0).interruption = Some(interruption);
         }
         if self.needs_help() {
             return None;
@@ -202,14 +225,15 @@ impl Job {
         let goes_on = self.is_brief && self.is_alone() && self.next.load(Ordering::Relaxed) > 0;
         let chunk = if goes_on { self.plan.iterations } else { self.chunk.load(Ordering::Relaxed) };
         let chunk = u64::from(chunk);
-        let start = self.next.fetch_add(chunk, Ordering::Relaxed);
+        let start = self.add(&self.next, chunk);
         let end = (start + chunk).min(self.end.load(Ordering::Relaxed).into());
         (start < end).then_some(start as u32..end as u32)
     }
 
-    /// When a worker begins: now. To look at the clock takes longer than some launches.
-    pub fn start(&self) -> Instant {
-        let now = Instant::now();
+    /// When a worker begins: now, or when the launch was made where nothing was done since then that takes long. To look at the
+    /// clock takes as long as some launches.
+    pub fn start(&self, at_once: bool) -> Instant {
+        let now = if at_once && self.is_alone() { self.made } else { Instant::now() };
         self.note_alone(&self.began, now);
         now
     }
@@ -217,7 +241,7 @@ impl Job {
     /// Notes that a worker that began then has run invocations till now.
     pub fn note_busy(&self, since: Instant) {
         let now = Instant::now();
-        self.busy.fetch_add((now - since).as_nanos() as u64, Ordering::Relaxed);
+        self.add(&self.busy, (now - since).as_nanos() as u64);
         self.note_alone(&self.ended, now);
     }
 
@@ -227,6 +251,17 @@ impl Job {
             true => self.instant(&self.ended),
             false => Instant::now(),
         }
+    }
+
+    /// Adds to a counter and gives what it was before. No other thread is at those of a job at which one works alone, and it need
+    /// not lock them.
+    fn add(&self, counter: &AtomicU64, more: u64) -> u64 {
+        if !self.is_alone() {
+            return counter.fetch_add(more, Ordering::Relaxed);
+        }
+        let before = counter.load(Ordering::Relaxed);
+        counter.store(before + more, Ordering::Relaxed);
+        before
     }
 
     fn instant(&self, since_made: &AtomicU64) -> Instant {
@@ -249,7 +284,7 @@ impl Job {
     pub fn learn(&self) {
         let (kernel, busy, all) = (&self.plan.kernel, self.busy(), self.plan.iterations);
         kernel.cost.learn(all, busy);
-        let contention = kernel.contention.as_ref().filter(|_| self.plan.workers.len() > 1 && all >= MANY);
+        let contention = kernel.contention.as_ref().filter(|_| self.plan.workers() > 1 && all >= MANY);
         let Some(contention) = contention else { return };
         if self.is_alone() {
             return contention.learn((all, busy), (0, Duration::ZERO));
@@ -266,8 +301,7 @@ impl Job {
 
     /// Notes an event, and that no higher iteration needs to run.
     pub fn record(&self, event: Event) {
-        let mut outcome = self.outcome.lock();
-        self.end.fetch_min(event.iteration(), Ordering::Relaxed);
+        let mut outcome = self.end_early(event.iteration());
         if outcome.event.as_ref().is_none_or(|known| event.iteration() < known.iteration()) {
             outcome.event = Some(event);
         }
@@ -275,26 +309,36 @@ impl Job {
 
     /// Notes that the device failed, and stops the launch.
     pub fn fail(&self, message: String) {
-        self.end.store(0, Ordering::Relaxed);
-        self.outcome.lock().failure.get_or_insert(message);
+        self.end_early(0).failure.get_or_insert(message);
     }
 
-    /// What ended the launch; empty if every invocation returned. To be asked when no worker is at it.
+    /// What ended the launch; empty if every invocation returned. To be asked once, when no worker is at it.
     pub fn outcome(&self) -> Outcome {
-        self.outcome.lock().clone()
+        match self.ended_early.load(Ordering::Relaxed) {
+            true => std::mem::take(&mut *self.outcome.lock()),
+            false => Outcome::default(),
+        }
+    }
+
+    /// No iteration from this one on needs to run; why is to be noted.
+    fn end_early(&self, iteration: u32) -> MutexGuard<'_, Outcome> {
+        let outcome = self.outcome.lock();
+        self.end.fetch_min(iteration, Ordering::Relaxed);
+        self.ended_early.store(true, Ordering::Relaxed);
+        outcome
     }
 }
 
 /// Invocations of a chunk, of so many that are left.
 fn chunk(plan: &Plan, left: u32, alone: bool) -> u32 {
-    let chunk = match (plan.workers.len() as u32, alone) {
+    let chunk = match (plan.workers() as u32, alone) {
         (1, _) => LARGEST,
         (_, true) => left.div_ceil(CHUNKS_ALONE),
         (workers, false) => left / (workers * CHUNKS),
     };
     // Groups begin at multiples of their size.
     let group = plan.kernel.grouped.as_ref().map_or(1, |grouped| grouped.lanes);
-    match plan.iterations / plan.workers.len() as u32 >= group {
+    match plan.iterations / plan.workers() as u32 >= group {
         true => chunk.clamp(1, LARGEST).next_multiple_of(group),
         false => chunk.clamp(1, LARGEST),
     }

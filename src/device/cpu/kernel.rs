@@ -40,6 +40,8 @@ pub struct Kernel {
     pub rows: Option<Rows>,
     /// Whether an invocation may come to an operator that only the caller's own instance can run.
     pub may_need_caller: bool,
+    /// Whether it makes indirect calls: it is that of the tables' entries when it was compiled.
+    pub calls_tables: bool,
     /// What its invocations take.
     pub cost: Cost,
     /// The same on one thread and on all, of a kernel whose invocations may change the same words.
@@ -219,6 +221,7 @@ impl Kernels {
             tallies,
             rows,
             may_need_caller,
+            calls_tables: tables.is_some(),
             cost,
             contention: contends.then(Contention::default),
         })))

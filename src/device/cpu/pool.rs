@@ -156,7 +156,7 @@ impl AsRef<Job> for Shift {
 impl Job {
     /// Works as the context's worker of this number. A panic ends the launch, not the thread.
     fn work_as(&self, worker: usize) {
-        let worked = catch_unwind(AssertUnwindSafe(|| match self.plan.workers.get(worker) {
+        let worked = catch_unwind(AssertUnwindSafe(|| match self.plan.common.workers.get(worker) {
             Some(worker) => worker.lock().work(self),
             None => self.fail(format!("The CPU device has no worker {worker}.")),
         }));

@@ -1,5 +1,6 @@
 //! What a worker's view of the address space shows.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,7 +14,7 @@ use crate::memory::{AddressSpace, Backing, Protection, View, buffer_bytes, prote
 /// Bytes of memory that may be shown or hidden for a launch rather than taking another view.
 pub const LITTLE: u64 = 1 << 18;
 
-/// Small buffers that kernels may not store to, which stay shown when a launch does not have them: to hide one and show another
+/// Small buffers that kernels may not store to, which stay shown when a later launch does not have them: to hide one and show another
 /// takes longer than a short launch, and programs give each of many launches its numbers in such a buffer. A kernel that reads
 /// one by a stray address gets what is there, rather than a trap.
 #[derive(Debug, Default)]
@@ -36,7 +37,7 @@ impl Lingering {
         u64::from(buffer.address) / crate::memory::PAGE
     }
 
-    /// Whether a buffer stays shown that a launch does not have.
+    /// Whether a buffer that is shown now is one that stays so.
     fn takes(&mut self, buffer: &BufferSpec) -> bool {
         let is_one = buffer.access == Access::Read && buffer.size <= SMALL;
         if !is_one || self.buffers.len() >= MOST_IN_VIEW || LINGERING.load(Ordering::Relaxed) >= MOST {
@@ -50,6 +51,13 @@ impl Lingering {
 
     fn has(&self, buffer: &BufferSpec) -> bool {
         self.buffers.get(&Lingering::page(buffer)) == Some(buffer)
+    }
+
+    /// None lingers in these bytes any more.
+    fn forget_in(&mut self, bytes: &Range<u64>) {
+        let before = self.buffers.len();
+        self.buffers.retain(|_, buffer| !bytes.contains(&buffer.address.into()));
+        LINGERING.fetch_sub(before - self.buffers.len(), Ordering::Relaxed);
     }
 
     /// The one that lingers in a buffer's first page, no longer.
@@ -66,6 +74,10 @@ impl Drop for Lingering {
     }
 }
 
+fn stack_bytes((address, size): (u32, u32)) -> Range<u64> {
+    u64::from(address)..u64::from(address) + u64::from(size)
+}
+
 /// A worker's view and what it shows at present.
 pub struct Shown {
     /// The view.
@@ -73,8 +85,8 @@ pub struct Shown {
     memory_bytes: u64,
     /// The memory of a kernel's own that is mapped in the place of linear memory, and its size.
     own_memory: Option<(Arc<Backing>, u64)>,
+    /// All buffers but those that linger.
     buffers: Vec<BufferSpec>,
-    /// Buffers of launches before.
     lingering: Lingering,
     stack: Option<(u32, u32)>,
     /// Copies of buffers, in their place.
@@ -97,56 +109,73 @@ impl Shown {
     }
 
     /// Shows the job's linear memory, buffers and stack, and nothing else but buffers that linger. What is shown already is left
-    /// alone.
-    pub fn show(&mut self, job: &Job) -> Result<(), String> {
+    /// alone; whether all of it was.
+    pub fn show(&mut self, job: &Job) -> Result<bool, String> {
         let failed = |error: std::io::Error| format!("The CPU device could not map a launch's memory: {error}.");
         if !self.tallies.are_of(&job.tallies) {
-            let gone = self.tallies.unmap(&self.view, &job.plan.space).map_err(failed)?;
+            let gone = self.tallies.unmap(&self.view, &job.plan.common.space).map_err(failed)?;
             self.buffers.retain(|shown| !gone.contains(shown));
+        }
+        let moves = self.stack != job.plan.stack;
+        if let Some(stack) = self.stack.filter(|_| moves) {
+            job.plan.common.space.map_back(&self.view, stack_bytes(stack)).map_err(failed)?;
+            self.stack = None;
         }
         self.take_memory(job).map_err(failed)?;
         let (old, new) = (self.memory_bytes, job.plan.memory_bytes);
         self.view.protect(old..new, Protection::ReadWrite).map_err(failed)?;
         self.view.protect(new..old, Protection::None).map_err(failed)?;
         self.memory_bytes = new;
-        self.show_buffers(job).map_err(failed)?;
-        if self.stack != job.plan.stack {
-            if let Some((address, size)) = job.plan.stack {
-                let range = u64::from(address)..u64::from(address) + u64::from(size);
-                self.view.map_private(range).map_err(failed)?;
-            }
-            self.stack = job.plan.stack;
+        let same = self.show_buffers(job).map_err(failed)? && old == new && !moves;
+        if let Some(stack) = job.plan.stack.filter(|_| moves) {
+            self.lingering.forget_in(&stack_bytes(stack));
+            self.view.map_private(stack_bytes(stack)).map_err(failed)?;
+            self.stack = Some(stack);
         }
-        self.tallies.map(&self.view, &job.tallies).map_err(failed)
+        let copies = self.tallies.are_of(&job.tallies);
+        self.tallies.map(&self.view, &job.tallies).map_err(failed)?;
+        Ok(same && copies)
     }
 
-    fn show_buffers(&mut self, job: &Job) -> std::io::Result<()> {
+    /// Whether all of them were shown.
+    fn show_buffers(&mut self, job: &Job) -> std::io::Result<bool> {
+        let mut same = true;
         while let Some(gone) = self.buffers.iter().position(|shown| !job.plan.buffers.contains(shown)) {
-            if !self.lingering.takes(&self.buffers[gone]) {
-                self.view.protect(buffer_bytes(&self.buffers[gone]), Protection::None)?;
-            }
+            self.view.protect(buffer_bytes(&self.buffers[gone]), Protection::None)?;
             self.buffers.swap_remove(gone);
+            same = false;
         }
         for buffer in &job.plan.buffers {
-            if self.buffers.contains(buffer) {
+            if self.buffers.contains(buffer) || self.lingering.has(buffer) {
                 continue;
             }
-            let lingers = self.lingering.has(buffer);
-            if let Some(other) = self.lingering.remove(buffer).filter(|_| !lingers) {
+            same = false;
+            if let Some(other) = self.lingering.remove(buffer) {
                 self.view.protect(buffer_bytes(&other), Protection::None)?;
             }
-            if !lingers {
-                self.view.protect(buffer_bytes(buffer), protection_of(buffer))?;
+            self.view.protect(buffer_bytes(buffer), protection_of(buffer))?;
+            if !self.lingering.takes(buffer) {
+                self.buffers.push(*buffer);
             }
-            self.buffers.push(*buffer);
         }
-        Ok(())
+        Ok(same)
     }
 
     /// Adds the worker's copies of buffers to these.
     pub fn add_tallies(&mut self, job: &Job) -> Result<(), String> {
         let failed = |error: String| format!("The CPU device could not add to a launch's buffers: {error}");
-        self.tallies.add(&job.plan.space, &job.tallies).map_err(failed)
+        self.tallies.add(&job.plan.common.space, &job.tallies).map_err(failed)
+    }
+
+    /// Whether little would have to be shown or hidden for a job, however much of that is there already.
+    pub fn is_near(&self, job: &Job) -> bool {
+        let plan = &job.plan;
+        let of_both = self.buffers.iter().filter(|shown| !plan.buffers.contains(shown));
+        let new = plan.buffers.iter().filter(|buffer| !self.buffers.contains(buffer));
+        let bytes: u64 = of_both.chain(new).map(|buffer| u64::from(buffer.size)).sum();
+        let same_memory =
+            self.own_memory.is_none() && plan.own_memory.is_none() && plan.memory_bytes == self.memory_bytes;
+        same_memory && bytes <= LITTLE && self.tallies.are_of(&job.tallies)
     }
 
     /// Bytes that would have to be shown or hidden for a job, where another view could show them already.
@@ -181,7 +210,7 @@ impl Shown {
         self.view.protect(0..self.memory_bytes, Protection::None)?;
         self.memory_bytes = 0;
         if let Some((_, bytes)) = self.own_memory {
-            job.plan.space.map_back(&self.view, 0..bytes)?;
+            job.plan.common.space.map_back(&self.view, 0..bytes)?;
         }
         self.own_memory = None;
         if let Some((own, bytes)) = wanted {

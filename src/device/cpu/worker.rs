@@ -8,7 +8,7 @@ use wasmtime::{FrameInfo, Global, Instance, Store, Trap, V128, Val, WasmBacktrac
 use wavelift_translator::Location;
 
 use super::encode;
-use super::job::{Event, Job};
+use super::job::{Arguments, Event, Job};
 use super::kernel::Kernel;
 use super::run::Run;
 use super::shown::{LITTLE, Shown};
@@ -69,6 +69,19 @@ enum Form {
     Squares,
 }
 
+impl Form {
+    /// Whether what ended a call came after the first invocation set the iteration's number: the stack may run out at the entry of
+    /// the functions in which its loops are.
+    fn has_begun(self, error: &wasmtime::Error) -> bool {
+        let own = match self {
+            Form::Single | Form::Groups => 1,
+            Form::Squares => 2,
+        };
+        let depth = error.downcast_ref::<WasmBacktrace>().map_or(0, |backtrace| backtrace.frames().len());
+        error.downcast_ref() != Some(&Trap::StackOverflow) || depth > own
+    }
+}
+
 impl Worker {
     /// Takes chunks of the job until none is left, a trap below them has made them needless, or something failed.
     pub fn work(&mut self, job: &Job) {
@@ -79,19 +92,19 @@ impl Worker {
 
     fn try_work(&mut self, job: &Job) -> Result<(), String> {
         let Seat { shown, loaded, .. } = self.seat(job)?;
-        shown.show(job)?;
+        let was_shown = shown.show(job)?;
         if loaded.len() >= MOST_INSTANCES && !loaded.contains_key(&job.plan.kernel.id) {
             loaded.clear();
         }
-        let loaded = match loaded.entry(job.plan.kernel.id) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+        let (loaded, was_loaded) = match loaded.entry(job.plan.kernel.id) {
+            std::collections::hash_map::Entry::Occupied(entry) => (entry.into_mut(), true),
             std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(Loaded::new(&job.plan.kernel, &shown.view)?)
+                (entry.insert(Loaded::new(&job.plan.kernel, &shown.view)?), false)
             }
         };
         loaded.prepare(job)?;
-        let mut arguments = job.plan.arguments.clone();
-        let started = job.start();
+        let mut arguments = Arguments::from_slice(&job.plan.arguments);
+        let started = job.start(was_shown && was_loaded);
         while let Some(chunk) = job.claim() {
             if let Some(event) = loaded.run_chunk(job, chunk, &mut arguments)? {
                 job.record(event);
@@ -105,11 +118,18 @@ impl Worker {
     fn seat(&mut self, job: &Job) -> Result<&mut Seat, String> {
         self.launches += 1;
         let used = self.launches;
+        // To tell how near many are takes as long as a short launch.
+        if let [seat] = &mut *self.seats
+            && seat.shown.is_near(job)
+        {
+            seat.used = used;
+            return Ok(&mut self.seats[0]);
+        }
         let nearest = self.seats.iter().enumerate().map(|(at, seat)| (seat.shown.distance(job), seat.used, at)).min();
         let at = match nearest {
             Some((distance, _, at)) if distance <= LITTLE => at,
             _ if self.seats.len() < MOST_SEATS => {
-                self.seats.push(Seat { shown: Shown::new(&job.plan.space)?, loaded: HashMap::new(), used });
+                self.seats.push(Seat { shown: Shown::new(&job.plan.common.space)?, loaded: HashMap::new(), used });
                 self.seats.len() - 1
             }
             _ => (0..self.seats.len()).min_by_key(|at| self.seats[*at].used).unwrap_or(0),
@@ -141,7 +161,7 @@ impl Loaded {
 
     /// Runs a chunk; gives what ended it early. A group that was left in its midst runs again, one invocation after the other,
     /// which tells what ended it. It may have had enough fuel: a group takes as much as several that part do together.
-    fn run_chunk(&mut self, job: &Job, chunk: Range<u32>, arguments: &mut Vec<u32>) -> Result<Option<Event>, String> {
+    fn run_chunk(&mut self, job: &Job, chunk: Range<u32>, arguments: &mut Arguments) -> Result<Option<Event>, String> {
         let kernel = &job.plan.kernel;
         if let (Some(row), true) = (job.row, self.run_tiles.is_some()) {
             return self.run_squares(kernel, chunk, row, arguments);
@@ -183,7 +203,7 @@ impl Loaded {
         kernel: &Kernel,
         chunk: Range<u32>,
         row: u32,
-        arguments: &mut Vec<u32>,
+        arguments: &mut Arguments,
     ) -> Result<Option<Event>, String> {
         let whole = chunk.end - (chunk.end - chunk.start) % row;
         if whole > chunk.start {
@@ -220,7 +240,6 @@ impl Loaded {
         chunk: Range<u32>,
         arguments: &mut [u32],
     ) -> Result<Option<(wasmtime::Error, u32)>, String> {
-        self.set_iteration(chunk.start)?;
         arguments[0] = chunk.start;
         arguments[1] = chunk.end;
         let run = match form {
@@ -229,14 +248,17 @@ impl Loaded {
             Form::Squares => self.run_tiles.as_mut().unwrap_or(&mut self.run),
         };
         let Err(error) = run.call(&mut self.store, arguments) else { return Ok(None) };
-        let iteration = self.iteration.get(&mut self.store).i32().unwrap_or_default() as u32;
+        let iteration = match form.has_begun(&error) {
+            true => self.iteration.get(&mut self.store).i32().unwrap_or_default() as u32,
+            false => chunk.start,
+        };
         Ok(Some((error, iteration)))
     }
 
     fn prepare(&mut self, job: &Job) -> Result<(), String> {
         let failed = |error: wasmtime::Error| format!("The CPU device could not set a global: {error:#}.");
         let pages = (job.plan.memory_bytes >> 16) as u32;
-        let lowest = u32::try_from(job.plan.space.lowest_buffer()).unwrap_or(u32::MAX);
+        let lowest = u32::try_from(job.plan.lowest).unwrap_or(u32::MAX);
         let own = job.tallies.are_own;
         let wanted = (pages, lowest, own, &job.plan.globals);
         let same = |(p, l, o, globals): &(u32, u32, bool, _)| (*p, *l, *o, globals) == wanted;
@@ -252,12 +274,6 @@ impl Loaded {
         }
         self.set = Some((pages, lowest, own, job.plan.globals.clone()));
         Ok(())
-    }
-
-    /// A trap before the first invocation sets it (the stack runs out at the entry) belongs to that invocation.
-    fn set_iteration(&mut self, iteration: u32) -> Result<(), String> {
-        let set = self.iteration.set(&mut self.store, Val::I32(iteration as i32));
-        set.map_err(|error| format!("The CPU device could not set the iteration: {error:#}."))
     }
 }
 

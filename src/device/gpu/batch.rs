@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
 use wavelift_translator::TrapSite;
 
 use crate::device::gpu::connection::Connection;
@@ -26,15 +27,25 @@ const MOST_LAUNCHES: usize = 1024;
 /// wants to stop have to wait.
 const MOST_WORK: f64 = 16.0;
 
+/// What launches of a kernel share.
+#[derive(Debug)]
+pub(crate) struct Traits {
+    pub sites: Arc<[TrapSite]>,
+    pub pace: Arc<Pace>,
+    pub groups: Arc<GroupSizes>,
+    /// Invocations of a group.
+    pub size: u32,
+    /// How many invocations stand for an iteration of the guest's.
+    pub rounds: u32,
+}
+
 /// A launch, or a part of one.
 #[derive(Debug)]
 pub(crate) struct Recorded {
-    pub sites: Arc<[TrapSite]>,
-    pub pace: Arc<Pace>,
-    /// Invocations of a group.
-    pub size: u32,
-    /// What is told how long it took, and how many invocations of the shader it has: of launches that are not waited for.
-    pub groups: Option<(Arc<GroupSizes>, u64)>,
+    pub traits: Arc<Traits>,
+    /// How many invocations of the shader it has, of launches that are not waited for: the choice of groups is told how long it
+    /// took.
+    pub shaders: Option<u64>,
     pub lift: Lift,
     /// Invocations.
     pub count: u64,
@@ -42,8 +53,6 @@ pub(crate) struct Recorded {
     pub budget: u64,
     /// Where its part of the trap record starts, in bytes.
     pub traps: u64,
-    /// How many invocations stand for an iteration of the guest's.
-    pub rounds: u32,
 }
 
 impl Recorded {
@@ -55,8 +64,39 @@ impl Recorded {
 /// What takes commands.
 struct Recorder {
     // Before the encoder: a pass must end first.
-    pass: wgpu::ComputePass<'static>,
+    commands: Commands,
     encoder: wgpu::CommandEncoder,
+}
+
+/// The commands of a pass. What is bound already is not bound again: drivers look for a pipeline's state anew each time.
+pub(crate) struct Commands {
+    pass: wgpu::ComputePass<'static>,
+    pipeline: Option<wgpu::ComputePipeline>,
+    group: Option<wgpu::BindGroup>,
+    /// Room for immediates.
+    pub words: Vec<u32>,
+}
+
+impl Commands {
+    /// Binds a pipeline and its only bind group.
+    pub fn bind(&mut self, pipeline: &wgpu::ComputePipeline, group: &wgpu::BindGroup) {
+        if self.pipeline.as_ref() != Some(pipeline) {
+            self.pass.set_pipeline(pipeline);
+            self.pipeline = Some(pipeline.clone());
+        }
+        if self.group.as_ref() != Some(group) {
+            self.pass.set_bind_group(0, group, &[]);
+            self.group = Some(group.clone());
+        }
+    }
+
+    /// Runs so many groups with [`Commands::words`] as immediates.
+    pub fn dispatch(&mut self, groups: u32) {
+        if !self.words.is_empty() {
+            self.pass.set_immediates(0, bytemuck::cast_slice(&self.words));
+        }
+        self.pass.dispatch_workgroups(groups, 1, 1);
+    }
 }
 
 /// Commands that were submitted together.
@@ -75,7 +115,7 @@ pub(crate) struct Batch {
     submissions: Vec<Submission>,
     launches: Vec<Recorded>,
     work: f64,
-    buffers: HashSet<BufferId>,
+    buffers: HashSet<BufferId, RandomState>,
     /// The byte after the last part of the trap record.
     traps_end: u64,
     /// Why launches behind those of the submissions were never submitted. None is recorded any more until all are settled.
@@ -121,7 +161,7 @@ impl Batch {
         scratch: &Scratch,
         timed: bool,
         (launch, buffers): (Recorded, impl Iterator<Item = BufferId>),
-        commands: impl FnOnce(&mut wgpu::ComputePass<'static>),
+        commands: impl FnOnce(&mut Commands),
     ) -> Result<(), DeviceError> {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
@@ -134,7 +174,7 @@ impl Batch {
                 .guarded(0, || Ok(Recorder::new(connection, scratch, timed.then_some(index))))
                 .map(|new| none.insert(new)),
         };
-        let recorded = recorder.and_then(|recorder| connection.recording(|| commands(&mut recorder.pass)));
+        let recorded = recorder.and_then(|recorder| connection.recording(|| commands(&mut recorder.commands)));
         if let Err(error) = recorded {
             // Nobody knows how much of the launch is in the pass.
             self.discard(connection);
@@ -143,7 +183,7 @@ impl Batch {
             }
             return Err(error);
         }
-        self.traps_end += Scratch::part(launch.sites.len());
+        self.traps_end += Scratch::part(launch.traits.sites.len());
         self.work += launch.work();
         self.launches.push(launch);
         self.buffers.extend(buffers);
@@ -162,10 +202,10 @@ impl Batch {
         if let Some(failure) = &self.failure {
             return Err(failure.clone());
         }
-        let Some(Recorder { pass, encoder }) = self.recorder.take() else { return Ok(()) };
+        let Some(Recorder { commands, encoder }) = self.recorder.take() else { return Ok(()) };
         let launches = std::mem::take(&mut self.recorded);
         let submitted = connection.guarded(0, || {
-            drop(pass);
+            drop(commands);
             Ok(connection.queue.submit([encoder.finish()]))
         });
         match submitted {
@@ -261,10 +301,11 @@ impl Batch {
             let ended = outcomes_of(&together, measured.unwrap_or(shared), &record);
             for (launch, outcome) in together.iter().zip(ended) {
                 if let (Ok(times), Some(_)) = (&outcome, measured) {
-                    launch.pace.learn(launch.budget, launch.count, times.run);
+                    launch.traits.pace.learn(launch.budget, launch.count, times.run);
                 }
-                if let (Ok(times), Some((groups, shaders))) = (&outcome, &launch.groups) {
-                    groups.ran(*shaders, Choice { size: launch.size, tried: false }, times.run);
+                if let (Ok(times), Some(shaders)) = (&outcome, launch.shaders) {
+                    let Traits { groups, size, .. } = &*launch.traits;
+                    groups.ran(shaders, Choice { size: *size, tried: false }, times.run);
                 }
                 outcomes.push(outcome);
             }
@@ -279,7 +320,8 @@ impl Recorder {
         let timestamp_writes = time.and_then(|index| scratch.timestamp_writes(index));
         let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
         let pass = encoder.begin_compute_pass(&descriptor).forget_lifetime();
-        Recorder { pass, encoder }
+        let commands = Commands { pass, pipeline: None, group: None, words: Vec::new() };
+        Recorder { commands, encoder }
     }
 }
 
@@ -292,16 +334,17 @@ fn outcomes_of(
     let all: u64 = launches.iter().map(|launch| launch.count.max(1)).sum();
     launches.iter().map(move |launch| {
         let from = (launch.traps / 4) as usize;
-        let words = record.get(from..from + launch.sites.len()).unwrap_or_default();
+        let Traits { sites, rounds, size, .. } = &*launch.traits;
+        let words = record.get(from..from + sites.len()).unwrap_or_default();
         let run = run.mul_f64(launch.count.max(1) as f64 / all as f64);
-        match traps::least(words, &launch.sites) {
+        match traps::least(words, sites) {
             Some(trap) => {
-                let iteration = trap.iteration / launch.rounds;
+                let iteration = trap.iteration / rounds;
                 Err(LaunchError::Trap(KernelTrap { iteration, ..trap }))
             }
             None => {
                 let (lift, from_cache) = (launch.lift.took, launch.lift.is_from_cache());
-                let (rounds, group) = (launch.rounds, Some(launch.size));
+                let (rounds, group) = (*rounds, Some(*size));
                 Ok(LaunchTimes { lift, from_cache, run, rounds, group, ..LaunchTimes::default() })
             }
         }

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
+
 use crate::device::gpu::Shared;
 use crate::device::gpu::again::{Known, LaunchKey};
 use crate::device::gpu::batch::Batch;
@@ -35,7 +37,7 @@ pub(crate) const AFTER_FAILURE: &str = "A launch was left out, as one before it 
 /// One guest's share of a GPU.
 pub struct GpuContext {
     pub(crate) shared: Arc<Shared>,
-    buffers: HashMap<BufferId, GpuBuffer>,
+    buffers: HashMap<BufferId, GpuBuffer, RandomState>,
     pub(crate) bind_groups: Recent<BindGroupKey, wgpu::BindGroup>,
     /// Launches that need not be made ready again, with their bind groups.
     pub(super) known: Recent<LaunchKey, Arc<Known>>,
@@ -74,7 +76,7 @@ impl GpuContext {
         let timed = shared.timed;
         GpuContext {
             shared,
-            buffers: HashMap::new(),
+            buffers: HashMap::default(),
             bind_groups: Recent::new(RECENT_BIND_GROUPS),
             known: Recent::new(RECENT_BIND_GROUPS),
             freed: HashSet::new(),

@@ -8,6 +8,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use crate::device::{Access, BufferId, BufferSpec, DeviceError};
 
 /// Largest buffer that is copied, in bytes.
@@ -23,7 +25,7 @@ const MOST_PARAMETERS: usize = 4096;
 /// The copies of a context's buffers.
 #[derive(Debug, Default)]
 pub(crate) struct HostCopies {
-    copies: HashMap<BufferId, HostCopy>,
+    copies: HashMap<BufferId, HostCopy, RandomState>,
     /// Number of the present launch.
     launch: u64,
 }

@@ -6,15 +6,13 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use wavelift_translator::layout::{DATA, PARAMETERS};
-use wavelift_translator::{
-    Assumption, Binding, BufferParam, Environment, Interface, Shape, TRAP_BINDING, TrapSite, immediate,
-};
+use wavelift_translator::{Assumption, Binding, BufferParam, Environment, Interface, Shape, TRAP_BINDING, immediate};
 
 use crate::device::gpu::again::Identity;
-use crate::device::gpu::batch::Recorded;
+use crate::device::gpu::batch::{Commands, Recorded, Traits};
 use crate::device::gpu::connection::Connection;
 use crate::device::gpu::context::{AFTER_FAILURE, BindGroupKey, GpuContext, MOST_STAGED};
-use crate::device::gpu::group_size::{Facts, GroupSizes};
+use crate::device::gpu::group_size::Facts;
 use crate::device::gpu::immediates::{immediates, set_word};
 use crate::device::gpu::kept::Lift;
 use crate::device::gpu::layout;
@@ -65,18 +63,12 @@ pub(super) struct Ready {
     dispatch: u64,
     /// Invocations of the kernel that a group runs.
     group: u32,
-    sites: Arc<[TrapSite]>,
-    pace: Arc<Pace>,
-    groups: Arc<GroupSizes>,
-    /// Invocations of the shader that a group has.
-    size: u32,
-    /// Those of the launch.
+    traits: Arc<Traits>,
+    /// Invocations of the shader that the launch has.
     shaders: u64,
     lift: Lift,
     /// Invocations of the kernel.
     pub(super) invocations: u64,
-    /// How many of them stand for an iteration of the guest's.
-    rounds: u32,
     /// The guest's buffers that are bound.
     buffers: Vec<BufferId>,
 }
@@ -248,14 +240,16 @@ impl GpuContext {
             words,
             dispatch: dispatch_limit(&connection, group),
             group,
-            sites: kernel.sites.clone(),
-            pace: kernel.pace.clone(),
-            groups: kernel.groups.clone(),
-            size: choice.size,
+            traits: Arc::new(Traits {
+                sites: kernel.sites.clone(),
+                pace: kernel.pace.clone(),
+                groups: kernel.groups.clone(),
+                size: choice.size,
+                rounds: arguments.rounds,
+            }),
             shaders,
             lift: arguments.lift,
             invocations,
-            rounds: arguments.rounds,
             buffers,
         };
         if defer {
@@ -303,7 +297,7 @@ impl GpuContext {
             let end = ready.invocations.min(first + budget);
             // Later submissions have higher iteration ids: the least one that traps is in the first that does.
             let took = self.run_part(connection, ready, first..end, budget)?;
-            ready.pace.learn(budget, end - first, took);
+            ready.traits.pace.learn(budget, end - first, took);
             run += took;
             first = end;
         }
@@ -352,20 +346,17 @@ impl GpuContext {
         };
         let traps = self.batch.next_part();
         let launch = Recorded {
-            sites: ready.sites.clone(),
-            pace: ready.pace.clone(),
-            size: ready.size,
-            groups: all.then(|| (ready.groups.clone(), ready.shaders)),
+            traits: ready.traits.clone(),
+            shaders: all.then_some(ready.shaders),
             lift: ready.lift,
             count: part.end - part.start,
             budget,
             traps,
-            rounds: ready.rounds,
         };
         let buffers = ready.buffers.iter().copied();
         Ok(self
             .batch
-            .record(connection, scratch, timed, (launch, buffers), |pass| ready.commands(pass, part, traps))?)
+            .record(connection, scratch, timed, (launch, buffers), |commands| ready.commands(commands, part, traps))?)
     }
 
     /// Whether the device's clock takes the time of submissions.
@@ -492,34 +483,30 @@ impl GpuContext {
 impl Ready {
     /// Most invocations of the next submission.
     pub(super) fn budget(&self) -> u64 {
-        budget_of(&self.pace, self.group)
+        budget_of(&self.traits.pace, self.group)
     }
 
     /// Whether a launch that equals this one takes groups of the same size.
     pub(super) fn keeps_size(&self, facts: &Facts) -> bool {
-        self.groups.still_takes(facts, self.shaders, self.size)
+        self.traits.groups.still_takes(facts, self.shaders, self.traits.size)
     }
 
     /// Number of trap sites.
     pub(super) fn sites(&self) -> usize {
-        self.sites.len()
+        self.traits.sites.len()
     }
 
     /// The dispatches of these invocations, whose part of the trap record starts at that byte.
-    fn commands(&self, pass: &mut wgpu::ComputePass<'static>, part: Range<u64>, traps: u64) {
-        pass.set_pipeline(&self.pipeline.compute);
-        pass.set_bind_group(0, &self.bind_group, &[]);
-        let mut words = self.words.clone();
+    fn commands(&self, commands: &mut Commands, part: Range<u64>, traps: u64) {
+        commands.bind(&self.pipeline.compute, &self.bind_group);
+        commands.words.clone_from(&self.words);
         // The record is smaller than 4 GiB.
-        set_word(&mut words, immediate::TRAPS, (traps / 4) as u32);
+        set_word(&mut commands.words, immediate::TRAPS, (traps / 4) as u32);
         for (first, count) in dispatches(part.start, part.end - part.start, self.dispatch) {
-            set_word(&mut words, immediate::FIRST, first);
-            set_word(&mut words, immediate::COUNT, count);
-            if !words.is_empty() {
-                pass.set_immediates(0, bytemuck::cast_slice(&words));
-            }
+            set_word(&mut commands.words, immediate::FIRST, first);
+            set_word(&mut commands.words, immediate::COUNT, count);
             // One group at least: that of the warm-up, whose invocations all return at once.
-            pass.dispatch_workgroups(count.div_ceil(self.group).max(1), 1, 1);
+            commands.dispatch(count.div_ceil(self.group).max(1));
         }
     }
 }

@@ -3,20 +3,22 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use foldhash::fast::RandomState;
+
 /// A map that keeps at least the `most` entries that were used last, and at most twice as many. One that forgot all when it
 /// is full would make a guest that comes round to its first buffers again find none of them.
 pub(crate) struct Recent<K, V> {
     most: usize,
     /// Used since the last change of generations.
-    young: HashMap<K, V>,
+    young: HashMap<K, V, RandomState>,
     /// Not used since.
-    old: HashMap<K, V>,
+    old: HashMap<K, V, RandomState>,
 }
 
 impl<K: Eq + Hash, V: Clone> Recent<K, V> {
     /// An empty map.
     pub fn new(most: usize) -> Recent<K, V> {
-        Recent { most, young: HashMap::new(), old: HashMap::new() }
+        Recent { most, young: HashMap::default(), old: HashMap::default() }
     }
 
     /// The entry of a key, which counts as a use.
