@@ -9,6 +9,8 @@ use super::{DEEP, Guest, driver_with};
 const CALLS: i32 = 20;
 const RECURSES: i32 = 21;
 const ALLOCATES: i32 = 22;
+const KEEPS: i32 = 23;
+const COUNTS: i32 = 24;
 
 /// The first word of which the rare way is taken.
 const RARE: i32 = 1000;
@@ -38,10 +40,24 @@ const KERNELS: &str = r#"
     (local.set $q (i32.add (i32.load (i32.const 8192)) (i32.const 4)))
     (if (i32.gt_u (local.get $q) (i32.const 30000)) (then (drop (memory.grow (i32.const 1)))))
     (i32.store (i32.const 8192) (local.get $q))
-    (call $set (local.get $p) (local.get $i) (local.get $q)))"#;
+    (call $set (local.get $p) (local.get $i) (local.get $q)))
+  ;; Each iteration has a word of linear memory, which grows where the word of the buffer is large.
+  (func $keeps (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32) (local $q i32)
+    (local.set $q (i32.add (i32.const 32768) (i32.shl (local.get $i) (i32.const 2))))
+    (if (i32.ge_s (call $word (local.get $p) (local.get $i)) (i32.const 1000))
+      (then (drop (memory.grow (i32.const 1)))))
+    (i32.store (local.get $q) (i32.add (i32.load (local.get $q)) (call $word (local.get $p) (local.get $i))))
+    (call $set (local.get $p) (local.get $i) (i32.load (local.get $q))))
+  ;; Iterations with a large word count themselves, in memory that grows where there is no room. One of those that are rehearsed has one.
+  (func $counts (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32) (local $q i32)
+    (local.set $q (call $word (local.get $p) (local.get $i)))
+    (if (i32.ge_s (local.get $q) (i32.const 1000)) (then
+      (if (i32.gt_u (i32.load (i32.const 8192)) (i32.const 30000)) (then (drop (memory.grow (i32.const 1)))))
+      (i32.store (i32.const 8192) (i32.add (i32.load (i32.const 8192)) (i32.const 1)))))
+    (call $set (local.get $p) (local.get $i) (i32.load (i32.const 8192))))"#;
 
 fn guest(device: DeviceChoice) -> Guest {
-    let text = driver_with("$calls $recurses $allocates", &(KERNELS.to_string() + DEEP));
+    let text = driver_with("$calls $recurses $allocates $keeps $counts", &(KERNELS.to_string() + DEEP));
     Guest::new(&Runtime::new(Config { device, ..Config::default() }).unwrap(), &text)
 }
 
@@ -90,6 +106,18 @@ fn a_call_of_the_host_that_is_seen_is_left_to_the_cpu_at_once() {
 fn what_a_launch_met_is_part_of_the_next_form() {
     let Some(ran) = ran(RECURSES, &[&[], &[UNSEEN, UNSEEN + 1], &[UNSEEN + 2]]) else { return };
     assert_eq!(ran, [(true, false), (true, true), (true, false)]);
+}
+
+#[test]
+fn memory_that_could_grow_is_no_hindrance_where_iterations_keep_to_words_of_their_own() {
+    let Some(ran) = ran(KEEPS, &[&[], &[UNSEEN]]) else { return };
+    assert_eq!(ran, [(true, false), (false, true)]);
+}
+
+#[test]
+fn what_one_rehearsed_iteration_alone_stores_may_be_what_all_share() {
+    let Some(ran) = ran(COUNTS, &[&[0, UNSEEN, UNSEEN + 1]]) else { return };
+    assert_eq!(ran, [(false, false)]);
 }
 
 #[test]

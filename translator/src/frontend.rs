@@ -34,6 +34,8 @@ pub struct Known {
     pub blocks: bool,
     /// Of `memcpy` too; an invocation bails out ([`BAIL_OUT`]) where it would copy upwards into what it copies.
     pub copies: bool,
+    /// An operator that can't be lifted ends the function there, as one that is not reached: a rehearsal tells whether it is.
+    pub cuts: bool,
 }
 
 /// Lifts one function of a module, calls left as calls but for those that are known.

@@ -3,13 +3,18 @@
 //! Speculative forms are lifted by what was seen ([`Seen`]), and check it. Nothing of a rehearsal is left but that: what an
 //! invocation stores goes to a copy that is its own.
 
+mod sharing;
+
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 
+use self::sharing::Sharing;
+use crate::analysis::dataflow;
 use crate::error::{Location, TrapKind};
 use crate::frontend::{self, Known};
 use crate::ir::interpret::{self, Invocation, Memory, Stop};
-use crate::ir::{Const, Function, StmtKind};
+use crate::ir::{Const, Function, Op, Stmt, StmtKind, Value, WasmOp};
 use crate::module::Module;
 use crate::options::{Environment, LINEAR, Options};
 use crate::seen::{Chain, NEAR, Seen};
@@ -60,16 +65,31 @@ pub struct Rehearsal<'m> {
     seen: Seen,
     /// The numbers of chains of calls.
     chains: HashMap<Chain, u32>,
+    sharing: Sharing,
 }
 
 impl<'m> Rehearsal<'m> {
     /// One that has seen what another has, or nothing yet.
     pub fn new(module: &'m Module, kernel: u32, environment: &'m Environment, seen: Option<Seen>) -> Self {
-        let seen = seen.unwrap_or_else(|| Seen::new(stack_pointer(module)));
+        let is_new = seen.is_none();
+        let seen = seen.unwrap_or_else(|| Seen::new(None));
         let (functions, chains) = (HashMap::new(), seen.chains());
         let (steps, accesses) = (STEPS, ACCESSES);
-        let mut rehearsal = Rehearsal { module, kernel, environment, functions, steps, accesses, seen, chains };
+        let mut rehearsal = Rehearsal {
+            module,
+            kernel,
+            environment,
+            functions,
+            steps,
+            accesses,
+            seen,
+            chains,
+            sharing: Sharing::default(),
+        };
         rehearsal.lift(kernel);
+        if is_new {
+            rehearsal.seen = Seen::new(stack_pointer(module, &rehearsal.functions));
+        }
         rehearsal
     }
 
@@ -83,7 +103,7 @@ impl<'m> Rehearsal<'m> {
                 if functions.contains_key(&function) || !tried.insert(function) {
                     continue;
                 }
-                let known = Known { libm: false, blocks: true, copies: true };
+                let known = Known { libm: false, blocks: true, copies: true, cuts: true };
                 let Ok(lifted) = frontend::lift(module, function, known) else { continue };
                 let stmts = lifted.regions.iter().flat_map(|region| &region.stmts);
                 todo.extend(stmts.filter_map(|stmt| match &stmt.kind {
@@ -134,15 +154,22 @@ impl<'m> Rehearsal<'m> {
         missing: &RefCell<Option<u32>>,
         news: &mut bool,
     ) -> Option<Stop> {
-        let Rehearsal { module, kernel, environment, functions, steps, accesses, seen, chains } = self;
+        let Rehearsal { module, kernel, environment, functions, steps, accesses, seen, chains, sharing } = self;
         let data = module.data().into_iter().zip(0..);
         let data = data.map(|(data, number)| if environment.dropped.contains(&number) { &[] } else { data });
         let data: Vec<&[u8]> = data.collect();
         let most = STEPS_OF_ONE.min(*steps);
         *steps -= most;
+        let pointer = seen.stack_pointer();
+        // As for shaders, it is a multiple of 16.
+        let top = value_of(pointer, given.globals).map_or(0, |value| value & !15);
+        let mut globals = given.globals.to_vec();
+        if let Some(pointer) = pointer.and_then(|pointer| globals.get_mut(pointer as usize)) {
+            *pointer = Const::I32(top);
+        }
         let invocation = Invocation {
             iteration,
-            globals: given.globals,
+            globals: &globals,
             tables: &environment.tables,
             data: &data,
             fuel: u64::MAX,
@@ -151,14 +178,11 @@ impl<'m> Rehearsal<'m> {
         };
         let mut args = vec![Const::I32(iteration)];
         args.extend(given.arguments.iter().map(|argument| Const::I32(*argument)));
-        let pointer = seen.stack_pointer();
-        // As for shaders, it is a multiple of 16.
-        let top = value_of(pointer, given.globals).map_or(0, |value| u64::from(value & !15));
         let mut watch = Watch {
             contents: memory,
             buffers: given.buffers,
             pointer,
-            top,
+            top: top.into(),
             at: Location::default(),
             calls: Vec::new(),
             open: HashMap::new(),
@@ -166,6 +190,8 @@ impl<'m> Rehearsal<'m> {
             seen,
             chains,
             news,
+            iteration,
+            sharing,
         };
         *accesses -= watch.left;
         let resolve = |callee| {
@@ -188,11 +214,42 @@ impl<'m> Rehearsal<'m> {
     }
 }
 
-/// The global that is the stack pointer, if a module has one that may be it.
-fn stack_pointer(module: &Module) -> Option<u32> {
+/// The global that is the stack pointer, if a module has one that may be it. Of several it is the one below whose value some of
+/// these functions have their frames.
+fn stack_pointer(module: &Module, functions: &HashMap<u32, Function>) -> Option<u32> {
     let candidates = || (0..module.globals().len() as u32).filter(|global| module.may_be_stack_pointer(*global));
-    let only = || candidates().next().filter(|_| candidates().count() == 1);
-    module.stack_pointer().or_else(only)
+    let only = |global: &u32| functions.values().any(|function| has_frame(function, *global));
+    let one = |mut globals: Vec<u32>| globals.pop().filter(|_| globals.is_empty());
+    module.stack_pointer().or_else(|| one(candidates().collect())).or_else(|| one(candidates().filter(only).collect()))
+}
+
+/// Whether a function lowers a global and accesses memory at it, or at the value that it lowers it to.
+fn has_frame(function: &Function, global: u32) -> bool {
+    let constants = dataflow::constants(function);
+    let mut lowered = HashMap::new();
+    for stmt in dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts) {
+        let StmtKind::Op { op, args, result: Some(result) } = &stmt.kind else { continue };
+        let constant = |value: Value| match constants[value.index()] {
+            Some(Const::I32(number)) => Some(number as i32),
+            _ => None,
+        };
+        match op {
+            Op::GlobalGet(of) if *of == global => _ = lowered.insert(*result, false),
+            Op::Wasm(op @ (WasmOp::I32Sub | WasmOp::I32Add)) if lowered.get(&args[0]) == Some(&false) => {
+                let is_sum = *op == WasmOp::I32Add;
+                if constant(args[1]).is_some_and(|number| (number < 0) == is_sum) {
+                    lowered.insert(*result, true);
+                }
+            }
+            _ => {}
+        }
+    }
+    let stmts = dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
+    let is_address = |stmt: &Stmt| match &stmt.kind {
+        StmtKind::Op { op, args, .. } => op.memory_access().is_some() && lowered.contains_key(&args[0]),
+        _ => false,
+    };
+    lowered.values().any(|lowered| *lowered) && stmts.into_iter().any(is_address)
 }
 
 /// The value of an `i32` global.
@@ -222,6 +279,8 @@ struct Watch<'a> {
     seen: &'a mut Seen,
     chains: &'a mut HashMap<Chain, u32>,
     news: &'a mut bool,
+    iteration: u32,
+    sharing: &'a mut Sharing,
 }
 
 impl Watch<'_> {
@@ -235,12 +294,36 @@ impl Watch<'_> {
         found.map(|(_, _, slot)| *slot)
     }
 
+    /// Takes note of bytes of linear memory that other invocations may meet. Those of callers' frames are the invocation's own.
+    fn note_sharing(&mut self, bytes: Range<u64>, stores: bool) {
+        let frame = self.calls.last().map_or(0, |(_, start)| *start);
+        let distance = |address: u64| match address < self.top && self.top - address <= NEAR {
+            true => address as i64 - self.top as i64,
+            false => i64::MIN,
+        };
+        for address in bytes {
+            let distance = distance(address);
+            if distance >= frame {
+                continue;
+            }
+            if stores {
+                self.seen.note_storing(self.at, self.iteration, distance);
+            }
+            if self.sharing.meet(address, self.iteration, stores) {
+                self.seen.note_shared(distance);
+            }
+        }
+    }
+
     fn note(&mut self, address: u64, bytes: usize, stores: bool) -> Result<(), TrapKind> {
         let slot = self.slot(address, bytes).ok_or(TrapKind::OutOfBounds)?;
         let cost = 1 + (bytes / BYTES) as u64;
         self.left = self.left.checked_sub(cost).ok_or(TrapKind::OutOfFuel)?;
         let aligned = address.is_multiple_of(if bytes < 4 { bytes as u64 } else { 4 });
         let end = address + bytes as u64;
+        if slot == LINEAR {
+            self.note_sharing(address..end, stores);
+        }
         *self.news |= match slot {
             LINEAR if address < self.top && end <= self.top && self.top - address <= NEAR => {
                 let distance = |address: u64| address as i64 - self.top as i64;

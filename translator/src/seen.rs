@@ -56,6 +56,21 @@ pub struct Seen {
     recursion: usize,
     /// Whether an invocation was not rehearsed to its end: what it would have reached is not known.
     cut_short: bool,
+    /// The least distance from the stack pointer of a byte that one invocation stored to and another met. One of linear memory
+    /// that can't be the private stack counts as the least there is.
+    shared: Option<i64>,
+    /// Which invocations were seen at each operator that stores to linear memory.
+    storing: BTreeMap<Location, Storing>,
+}
+
+/// Which invocations were at an operator that stores to linear memory, or the private stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Storing {
+    first: u32,
+    /// Whether there were others.
+    others: bool,
+    /// See [`Seen::shared`].
+    least: i64,
 }
 
 impl Seen {
@@ -94,6 +109,27 @@ impl Seen {
     /// Takes note that an invocation was not rehearsed to its end.
     pub(crate) fn note_cut_short(&mut self) {
         self.cut_short = true;
+    }
+
+    /// Takes note that an invocation stores to a byte of linear memory at this distance from the stack pointer.
+    pub(crate) fn note_storing(&mut self, at: Location, invocation: u32, distance: i64) {
+        let new = Storing { first: invocation, others: false, least: distance };
+        let known = self.storing.entry(at).or_insert(new);
+        known.others |= known.first != invocation;
+        known.least = known.least.min(distance);
+    }
+
+    /// Takes note of a byte at this distance that one invocation stored to and another met.
+    pub(crate) fn note_shared(&mut self, distance: i64) {
+        self.shared = Some(self.shared.map_or(distance, |known| known.min(distance)));
+    }
+
+    /// Whether no invocation met what another one stored to linear memory, where the private stack has so many bytes. Each store
+    /// must have been reached by two at least: how else would they have met?
+    pub(crate) fn keeps_stores_apart(&self, stack_bytes: u32) -> bool {
+        let is_linear = |distance: i64| distance < -i64::from(stack_bytes);
+        let alone = |storing: &Storing| !storing.others && is_linear(storing.least);
+        !self.shared.is_some_and(is_linear) && !self.storing.values().any(alone)
     }
 
     /// Whether a call, or an operator that accesses memory, was reached.
@@ -306,6 +342,23 @@ mod tests {
         assert_eq!((accessed.count(64), accessed.count(48)), (2, 2));
         (0..20).for_each(|slot| _ = seen.note_slot(AT, slot, true));
         assert!(observed(&seen, &[]).met_slot(100, 0));
+    }
+
+    #[test]
+    fn stores_are_apart_if_two_invocations_made_each() {
+        let seen = |notes: &[(u32, i64)], shared: Option<i64>| {
+            let mut seen = Seen::new(Some(0));
+            notes.iter().for_each(|(invocation, distance)| seen.note_storing(PLACE, *invocation, *distance));
+            shared.into_iter().for_each(|distance| seen.note_shared(distance));
+            seen
+        };
+        assert!(seen(&[], None).keeps_stores_apart(0));
+        assert!(!seen(&[(3, i64::MIN), (3, i64::MIN)], None).keeps_stores_apart(64));
+        assert!(seen(&[(3, i64::MIN), (4, i64::MIN)], None).keeps_stores_apart(64));
+        assert!(!seen(&[(3, i64::MIN), (4, i64::MIN)], Some(i64::MIN)).keeps_stores_apart(64));
+        // What lies on the private stack is an invocation's own.
+        let near = seen(&[(3, -48)], Some(-64));
+        assert!(near.keeps_stores_apart(64) && !near.keeps_stores_apart(32));
     }
 
     #[test]

@@ -26,10 +26,15 @@ impl Simplified {
     /// What accesses were seen to do, and the bytes of the private stack, for a form that assumes that they are of the places which
     /// they were seen to be of.
     pub(crate) fn places_seen(&self, options: &Options) -> Option<(&Observed, u32)> {
+        let seen = self.frames.observed.as_ref().filter(|_| options.speculation.places)?;
+        Some((seen, self.stack_bytes(options)))
+    }
+
+    /// Bytes of the private stack.
+    pub(crate) fn stack_bytes(&self, options: &Options) -> u32 {
         let Simplified { kernel, frames, .. } = self;
-        let seen = frames.observed.as_ref().filter(|_| options.speculation.places)?;
         let offsets = frames.stack_pointer.map(|pointer| analysis::stack_offsets::stack_offsets(kernel, pointer));
-        Some((seen, frames.depth(kernel, offsets.as_ref(), options.speculation.frames)))
+        frames.depth(kernel, offsets.as_ref(), options.speculation.frames)
     }
 }
 
@@ -157,9 +162,9 @@ fn simplified_to(
         true => work::check(&function.name).map(|()| function),
         false => checked(function, stage),
     };
-    let known = frontend::Known { libm: options.device_libm(), blocks: true, copies };
-    let slice = call_graph::Slice::new(module, &shape.environment, known)
-        .cutting(shape.environment.cut_by(options.speculation));
+    let cut_by = shape.environment.cut_by(options.speculation);
+    let known = frontend::Known { libm: options.device_libm(), blocks: true, copies, cuts: cut_by.is_some() };
+    let slice = call_graph::Slice::new(module, &shape.environment, known).cutting(cut_by);
     let Inlined { kernel, known_functions, mut dynamic, unplaced, frames, less_deep } =
         inlined(slice, function, targets, options, depths)?;
     let mut kernel = checked(kernel, Stage::Inlined)?;

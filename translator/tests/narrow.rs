@@ -125,6 +125,15 @@ fn an_entry_at_a_constant_address_is_asked_for() {
     assert_eq!(run(&module, &shape, (5, 30)), Ok(25));
 }
 
+/// As libraries hand over closures: a pointer to a record with a function is loaded atomically.
+#[test]
+fn what_is_loaded_atomically_is_asked_for() {
+    let entry = "(i32.atomic.load offset=4 (i32.atomic.load (i32.const 0x1024)))";
+    let body = format!("(call_indirect (type $f) (local.get $fp) (local.get $a) {entry})");
+    let (module, shape) = lifted(&body, &[0x100c, 0x1024]);
+    assert_eq!(run(&module, &shape, (9, 5)), Ok(81));
+}
+
 #[test]
 fn what_is_one_of_a_few_is_asked_for_once() {
     let either = "(select (i32.const 0x1000) (i32.const 0x1008) (i32.and (local.get $b) (i32.const 1)))";

@@ -263,6 +263,28 @@ fn aligned_frames_below_the_stack_pointer_have_room() {
     }
 }
 
+/// Optimisers write the sum with 64 as the difference with -64: a pointer that goes up a frame makes no arrays.
+#[test]
+fn pointers_that_go_up_take_no_room() {
+    let text = kernel(
+        "(local $row i32) (local $i i32)",
+        "global.get $sp i32.const 256 i32.sub local.tee $fp global.set $sp
+         local.get $fp local.set $row
+         loop
+           local.get $row local.get $x i32.const 60 i32.and i32.add local.get $x local.get $i i32.add i32.store
+           local.get $row i32.const -64 i32.sub local.set $row
+           local.get $i i32.const 1 i32.add local.tee $i i32.const 4 i32.lt_u br_if 0
+         end
+         local.get $at local.get $fp local.get $x i32.const 252 i32.and i32.add i32.load i32.store
+         local.get $fp i32.const 256 i32.add global.set $sp",
+    );
+    check(&text);
+    let module = module(&text);
+    let kernel = module.exported_function("kernel").unwrap();
+    let shader = translate(&module, kernel, &Shape::distinct(1), &Options::default()).unwrap();
+    assert_eq!(shader.stack_bytes, 256);
+}
+
 /// Without names, a global from whose value a size is subtracted is the stack pointer, too, and one that is rounded down.
 #[test]
 fn stack_pointers_without_names_are_found_by_dynamic_frames() {

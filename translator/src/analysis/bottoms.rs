@@ -64,9 +64,12 @@ impl Steps<'_> {
     fn top(&self, op: WasmOp, args: &[Value]) -> Option<Value> {
         match op {
             WasmOp::I32Sub => {
-                let zeros =
-                    self.constant(args[1]).map_or_else(|| self.alignment.trailing_zeros(args[1]), u32::trailing_zeros);
-                (zeros >= STACK_ALIGNMENT_BITS).then_some(args[0])
+                let takes = match self.constant(args[1]) {
+                    // Optimisers write the sum with 64 as the difference with -64, which is shorter.
+                    Some(room) => (room as i32) > 0 && room.trailing_zeros() >= STACK_ALIGNMENT_BITS,
+                    None => self.alignment.trailing_zeros(args[1]) >= STACK_ALIGNMENT_BITS,
+                };
+                takes.then_some(args[0])
             }
             WasmOp::I32Add => [(args[0], args[1]), (args[1], args[0])].into_iter().find_map(|(top, room)| {
                 let room = self.constant(room)? as i32;

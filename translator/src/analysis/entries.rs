@@ -16,7 +16,7 @@ use crate::error::Location;
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::eval::eval;
 use crate::ir::operator::MemoryAccess;
-use crate::ir::{Const, Function, Op, StmtKind, Type, Value, WasmOp};
+use crate::ir::{AtomicOp, Const, Function, Op, StmtKind, Type, Value, WasmOp};
 use crate::module::Module;
 use crate::options::{Environment, Shape};
 
@@ -198,7 +198,9 @@ impl Accesses {
                     _ => false,
                 };
                 match (op, result) {
-                    (Op::Load(_), Some(result)) if fits(*result) => found.load(&access, args[0], *result, place),
+                    (Op::Load(_) | Op::Atomic(AtomicOp::Load, _), Some(result)) if fits(*result) => {
+                        found.load(&access, args[0], *result, place)
+                    }
                     (Op::Store(_), _) => found.store(&access, Some(args[1]).filter(|value| fits(*value)), place),
                     // What an atomic operation leaves is not looked at.
                     (op, _) if op.stores() => found.store(&access, None, place),
@@ -493,12 +495,14 @@ impl Analysis for Numbers<'_, '_> {
             Op::Wasm(WasmOp::I32WrapI64) => self.wrapped(args[0]),
             Op::Wasm(op) => self.wasm(*op, args, facts),
             Op::Select => self.sets.join(facts[args[0].index()], facts[args[1].index()]),
-            Op::Load(access) => match (self.sets.loaded.get(&result), self.sets.memory.linear_loads.get(&result)) {
-                (Some(fact), _) => *fact,
-                (None, Some(place)) => self.sets.load(access.offset, facts[args[0].index()], *place),
-                (None, None) if access.bytes == 4 => self.sets.unknown(),
-                (None, None) => Fact::Any,
-            },
+            Op::Load(access) | Op::Atomic(AtomicOp::Load, access) => {
+                match (self.sets.loaded.get(&result), self.sets.memory.linear_loads.get(&result)) {
+                    (Some(fact), _) => *fact,
+                    (None, Some(place)) => self.sets.load(access.offset, facts[args[0].index()], *place),
+                    (None, None) if access.bytes == 4 => self.sets.unknown(),
+                    (None, None) => Fact::Any,
+                }
+            }
             _ => Fact::Any,
         }
     }

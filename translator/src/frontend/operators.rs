@@ -3,8 +3,9 @@
 use wasmparser::{Operator, ValType};
 
 use super::{Lifter, atomic, memory, names, type_of};
-use crate::error::{Error, Result};
-use crate::ir::{Const, Op, StmtKind, Type, WasmOp};
+use crate::error::{Error, Result, TrapKind};
+use crate::ir::{Const, Exit, Op, StmtKind, Type, WasmOp};
+use crate::speculation::Assumption;
 
 impl Lifter<'_> {
     pub(super) fn simple_operator(&mut self, op: &Operator<'_>) -> Result<()> {
@@ -77,6 +78,7 @@ impl Lifter<'_> {
                 self.list.effect(Op::Fence, &[]);
                 Ok(())
             }
+            _ if self.known.cuts => self.leave(Exit::Trap(TrapKind::BailedOut(Assumption::Paths))),
             _ => Err(self.unsupported(match atomic::waits(op) {
                 Some(what) => what.to_string(),
                 None => format!("the operator `{}`", names::operator_name(op)),

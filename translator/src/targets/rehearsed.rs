@@ -33,8 +33,11 @@ pub(crate) fn rehearsed(
         lifted => lifted?,
     };
     // What is cut may be what makes the CPU run the iterations in order, as those that allocate memory: at once they would lose
-    // each other's bytes.
-    if writes_linear_memory(&lifted, shape, options) && runs_in_order(module, function, &shape.environment) {
+    // each other's bytes. Those that do come to what was not reached, or were seen to meet each other's bytes.
+    if writes_linear_memory(&lifted, shape, options)
+        && !seen.keeps_stores_apart(lifted.stack_bytes(options))
+        && runs_in_order(module, function, &shape.environment)
+    {
         return Err(Error::Unsupported {
             what: "stores to linear memory beside calls that only the caller's own instance can do".into(),
             function_name: module.function_name(function),
