@@ -3,9 +3,9 @@
 use crate::analysis::launch_checks::{LaunchChecks, LinearReach};
 use crate::analysis::rounds::Rounds;
 use crate::backend::failure::is_failure;
-use crate::hash::HashSet;
+use crate::hash::{HashSet, HashSetExt};
 use crate::ir::verify::Stage;
-use crate::ir::{self, Function};
+use crate::ir::{self, Function, Value};
 use crate::options::{FloatMode, Options, Shape};
 use crate::simplified::{Simplified, count_places, tidy};
 use crate::{Error, Module, Result, analysis, checked, passes, structurize, work};
@@ -142,15 +142,15 @@ fn structured(lowered: Function, options: &Options) -> Result<Function> {
     // Branches nest no deeper than there are regions.
     let before = (lowered.regions.len() > options.max_nesting as usize).then(|| lowered.clone());
     let nesting = |function: &Function| nesting_of(function, function.body).0;
-    let mut strict = in_strict_form(lowered, options)?;
+    let mut strict = in_strict_form(lowered, &HashSet::new(), options)?;
     let Some(before) = before else { return Ok(strict) };
     for places in GATHERED {
         if nesting(&strict) <= options.max_nesting {
             break;
         }
         let mut gathered = before.clone();
-        passes::gather_ends::gather_ends(&mut gathered, places);
-        let gathered = in_strict_form(checked(gathered, Stage::Lowered)?, options)?;
+        let unused = passes::gather_ends::gather_ends(&mut gathered, places);
+        let gathered = in_strict_form(checked(gathered, Stage::Lowered)?, &unused, options)?;
         if nesting(&gathered) < nesting(&strict) {
             strict = gathered;
         }
@@ -158,8 +158,9 @@ fn structured(lowered: Function, options: &Options) -> Result<Function> {
     Ok(strict)
 }
 
-fn in_strict_form(lowered: Function, options: &Options) -> Result<Function> {
-    let mut strict = checked(structurize::structurize(lowered)?, Stage::Strict)?;
+/// `unused`: see [`structurize::structurize`].
+fn in_strict_form(lowered: Function, unused: &HashSet<Value>, options: &Options) -> Result<Function> {
+    let mut strict = checked(structurize::structurize(lowered, unused)?, Stage::Strict)?;
     if let Some(fuel) = options.fuel {
         passes::fuel::expand(&mut strict, fuel);
         strict = checked(strict, Stage::Strict)?;

@@ -19,6 +19,7 @@ use smallvec::smallvec;
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Location, Result};
+use crate::hash::HashSet;
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Args, Const, Exit, Function, Label, LowOp, Op, Region, RegionId, Stmt, StmtKind, Type, Value, Var};
 use points::{PointId, Points, Target};
@@ -26,11 +27,12 @@ use points::{PointId, Points, Target};
 /// Deepest recursion for inlined points; deeper ones become joins, which are emitted iteratively.
 const MAX_INLINE_DEPTH: usize = 2_000;
 
-/// Turns lowered IR into strict form.
+/// Turns lowered IR into strict form. `unused`: values that stand where none is used, to which no variable need be set. Drivers of
+/// devices that run many invocations in lockstep select between old and new at each place where one is.
 ///
 /// # Errors
 /// [`Error::Internal`] if the IR breaks its rules.
-pub fn structurize(mut function: Function) -> Result<Function> {
+pub fn structurize(mut function: Function, unused: &HashSet<Value>) -> Result<Function> {
     let points = Points::find(&function)?;
     let source = std::mem::take(&mut function.regions);
     let value_count = function.values.len();
@@ -44,17 +46,20 @@ pub fn structurize(mut function: Function) -> Result<Function> {
         kept: Vec::new(),
         inline_depth: 0,
         at: Location::default(),
+        unused,
+        left_alone: BTreeSet::new(),
     };
     let mut list = List::default();
     let mut escapes = Escapes::default();
     let body = emitter.function.body;
     emitter.emit(body, 0, Target::End, &mut list, &mut escapes)?;
-    if let Some(escape) = emitter.escape {
-        let mut start = ListBuilder::new(emitter.at);
-        let zero = start.i32(&mut emitter.function, 0);
-        start.effect(Op::Low(LowOp::VarSet(escape)), &[zero]);
-        list.stmts.splice(0..0, start.stmts);
+    let mut start = ListBuilder::new(emitter.at);
+    for var in emitter.escape.iter().chain(&emitter.left_alone) {
+        let zero = Const::zero(emitter.function.vars[var.index()]);
+        let zero = start.constant(&mut emitter.function, zero);
+        start.effect(Op::Low(LowOp::VarSet(*var)), &[zero]);
     }
+    list.stmts.splice(0..0, start.stmts);
     emitter.function.body = emitter.region(list, Exit::Return(Vec::new()));
     Ok(emitter.function)
 }
@@ -77,7 +82,7 @@ struct OpenLoop {
     break_target: Target,
 }
 
-struct Emitter {
+struct Emitter<'a> {
     source: Vec<Region>,
     points: Points,
     function: Function,
@@ -89,9 +94,13 @@ struct Emitter {
     kept: Vec<Value>,
     inline_depth: usize,
     at: Location,
+    /// See [`structurize`].
+    unused: &'a HashSet<Value>,
+    /// Variables that are not set where that is no use: all are before they are read.
+    left_alone: BTreeSet<Var>,
 }
 
-impl Emitter {
+impl Emitter<'_> {
     fn region(&mut self, list: List, fall: Exit) -> RegionId {
         let (exit, exit_at) = list.exit.unwrap_or((fall, self.at));
         self.function.new_region(Region { params: Vec::new(), stmts: list.stmts, exit, exit_at })
@@ -122,6 +131,10 @@ impl Emitter {
     }
 
     fn set(&mut self, list: &mut List, var: Var, value: Value) {
+        if self.unused.contains(&value) {
+            self.left_alone.insert(var);
+            return;
+        }
         self.push(list, StmtKind::Op { op: Op::Low(LowOp::VarSet(var)), args: smallvec![value], result: None });
     }
 

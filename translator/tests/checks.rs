@@ -5,7 +5,7 @@ mod random_checks;
 
 use common::count;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
-use wavelift_translator::ir::{Exit, Function, LowOp, Op, StmtKind};
+use wavelift_translator::ir::{Exit, Function, LowOp, Op, Stmt, StmtKind};
 use wavelift_translator::{Access, Module, Options, Profile, Shape, TrapKind, testing, translate};
 
 const ADDRESSES: [u32; 3] = [0x8000_0000, 0x9000_0000, 0xa000_0000];
@@ -204,6 +204,35 @@ fn many_checks_in_a_row_nest_no_deeper_than_some() {
     let lifted = lift(&text);
     for length in [800, 750, 700, 500, 300, 100, 20, 0] {
         assert_same(&lifted, &[vec![], words(length), vec![0; 8]], &text);
+    }
+}
+
+/// Where each check depends on those before it, invocations that fail leave a row of them with the number of the check, and no more: to
+/// set all that the row hands on costs the others something, too.
+#[test]
+fn who_ends_in_a_row_of_checks_sets_the_place_alone() {
+    let step = "(local.set $v (i32.add (local.get $i) (i32.div_u (i32.const 1000)
+      (i32.load (i32.add (local.get $in) (i32.shl (local.get $v) (i32.const 2)))))))";
+    let text = kernel(&format!("{} (i32.store {OUT} (local.get $v))", step.repeat(60)));
+    let module = Module::parse(wat::parse_str(&text).unwrap()).unwrap();
+    let options = Options { max_nesting: 40, ..Options::default() };
+    let strict = testing::strict(&module, 0, &Shape::distinct(3), &options).unwrap();
+    let is_set = |stmt: &&Stmt| matches!(stmt.kind, StmtKind::Op { op: Op::Low(LowOp::VarSet(_)), .. });
+    let sets = strict.regions.iter().map(|region| region.stmts.iter().filter(is_set).count());
+    let sets: Vec<usize> = sets.filter(|sets| *sets > 0).collect();
+    let (ends, rows) = (sets.iter().filter(|sets| **sets == 1).count(), sets.iter().filter(|sets| **sets > 1).count());
+    assert!(rows > 0 && ends > 5 * rows, "{sets:?}");
+    let lifted = Lifted { after: strict, ..lift(&text) };
+    let values = |words: [u32; 12]| words.to_vec();
+    for input in [
+        values([1000, 500, 333, 250, 200, 170, 150, 130, 120, 110, 100, 90]),
+        values([1000, 500, 0, 250, 200, 170, 150, 130, 120, 110, 100, 90]),
+        values([300, 250, 300, 200, 250, 300, 400, 150, 0, 200, 300, 250]),
+        values([9; 12]),
+    ] {
+        for output in [8, 3] {
+            assert_same(&lifted, &[vec![], input.clone(), vec![0; output]], &text);
+        }
     }
 }
 

@@ -10,14 +10,17 @@ use crate::hash::{HashMap, HashSet, HashSetExt};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Const, Exit, Function, Label, LowOp, Region, RegionId, Stmt, StmtKind, Type, Value};
 
-/// Does so in a lowered function, with so many places in a block.
-pub fn gather_ends(function: &mut Function, most: usize) {
+/// Does so in a lowered function, with so many places in a block. Gives the values that stand where none is used: with them those leave
+/// a block who end behind it.
+pub fn gather_ends(function: &mut Function, most: usize) -> HashSet<Value> {
+    let mut unused = HashSet::new();
     for id in crate::analysis::dataflow::regions(function) {
         let ending: Vec<bool> = function.region(id).stmts.iter().map(|stmt| may_end_in(function, stmt)).collect();
         if ending.iter().filter(|ends| **ends).count() > most {
-            gather(function, id, &ending, most);
+            gather(function, id, &ending, most, &mut unused);
         }
     }
+    unused
 }
 
 /// Whether an invocation may end in a statement.
@@ -30,7 +33,7 @@ fn may_end_in(function: &Function, stmt: &Stmt) -> bool {
 }
 
 /// Makes blocks of all but the last part of a region.
-fn gather(function: &mut Function, id: RegionId, ending: &[bool], most: usize) {
+fn gather(function: &mut Function, id: RegionId, ending: &[bool], most: usize, unused: &mut HashSet<Value>) {
     let mut left = std::mem::take(&mut function.region_mut(id).stmts);
     let mut done = Vec::new();
     let mut ending = ending;
@@ -41,7 +44,7 @@ fn gather(function: &mut Function, id: RegionId, ending: &[bool], most: usize) {
         ending = &ending[count..];
         let part = std::mem::replace(&mut left, behind);
         let exit = function.region(id).exit.clone();
-        let (stmts, renamed) = block(function, part, &left, &exit);
+        let (stmts, renamed) = block(function, part, (&left, &exit), unused);
         done.extend(stmts);
         left.iter_mut().for_each(|stmt| rename_in(function, stmt, &renamed));
         rename(function.region_mut(id).exit.values_mut(), &renamed);
@@ -51,7 +54,12 @@ fn gather(function: &mut Function, id: RegionId, ending: &[bool], most: usize) {
 }
 
 /// The statements of a block that stands for some, of which `behind` and `exit` follow; and its results for the values that these use.
-fn block(function: &mut Function, part: Vec<Stmt>, behind: &[Stmt], exit: &Exit) -> (Vec<Stmt>, HashMap<Value, Value>) {
+fn block(
+    function: &mut Function,
+    part: Vec<Stmt>,
+    (behind, exit): (&[Stmt], &Exit),
+    unused: &mut HashSet<Value>,
+) -> (Vec<Stmt>, HashMap<Value, Value>) {
     let at = part.first().map_or(Location::default(), |stmt| stmt.at);
     let mut used = HashSet::new();
     behind.iter().for_each(|stmt| note_uses(function, stmt, &mut used));
@@ -61,7 +69,9 @@ fn block(function: &mut Function, part: Vec<Stmt>, behind: &[Stmt], exit: &Exit)
     let label = function.new_label();
     let mut list = ListBuilder::new(at);
     let none = list.i32(function, 0);
-    let zeros = kept.iter().map(|value| list.constant(function, Const::zero(function.ty(*value)))).collect();
+    let zeros: Vec<Value> =
+        kept.iter().map(|value| list.constant(function, Const::zero(function.ty(*value)))).collect();
+    unused.extend(&zeros);
     let mut ends = Ends { label, zeros, places: Vec::new() };
     part.iter().for_each(|stmt| ends.leave(function, stmt));
     list.stmts.extend(part);

@@ -18,7 +18,7 @@ const MAX_SCATTERED: usize = 8;
 /// bare traps, which stand at each of their ranges. Where many ranges are scattered, the index is first made the number
 /// of its region.
 pub fn emit(
-    emitter: &mut Emitter,
+    emitter: &mut Emitter<'_>,
     index: Value,
     cases: &[RegionId],
     default: RegionId,
@@ -70,7 +70,7 @@ fn group(cases: &[RegionId], default: RegionId) -> Vec<(RegionId, Ranges)> {
 }
 
 /// The number of the region that an index leads to, by bisection of all ranges.
-fn number(emitter: &mut Emitter, index: Value, groups: &[(RegionId, Ranges)], list: &mut List) -> Result<Value> {
+fn number(emitter: &mut Emitter<'_>, index: Value, groups: &[(RegionId, Ranges)], list: &mut List) -> Result<Value> {
     let mut runs: Vec<((u32, u32), u32)> = Vec::new();
     for (number, (_, ranges)) in (0..).zip(groups) {
         runs.extend(ranges.iter().map(|range| (*range, number)));
@@ -82,7 +82,7 @@ fn number(emitter: &mut Emitter, index: Value, groups: &[(RegionId, Ranges)], li
 }
 
 fn set_number(
-    emitter: &mut Emitter,
+    emitter: &mut Emitter<'_>,
     index: Value,
     runs: &[((u32, u32), u32)],
     var: Var,
@@ -106,7 +106,7 @@ fn set_number(
 }
 
 fn tests(
-    emitter: &mut Emitter,
+    emitter: &mut Emitter<'_>,
     index: Value,
     scattered: &[(RegionId, Ranges)],
     single: &[((u32, u32), RegionId)],
@@ -131,7 +131,7 @@ fn tests(
 }
 
 fn bisect(
-    emitter: &mut Emitter,
+    emitter: &mut Emitter<'_>,
     index: Value,
     single: &[((u32, u32), RegionId)],
     fall: Target,
@@ -152,7 +152,7 @@ fn bisect(
     )
 }
 
-impl Emitter {
+impl Emitter<'_> {
     /// Whether a region only traps: it may stand in several places.
     fn is_trap(&self, region: RegionId) -> bool {
         let region = &self.source[region.index()];
@@ -165,7 +165,7 @@ impl Emitter {
     }
 }
 
-fn in_ranges(emitter: &mut Emitter, index: Value, ranges: &Ranges, list: &mut List) -> Value {
+fn in_ranges(emitter: &mut Emitter<'_>, index: Value, ranges: &Ranges, list: &mut List) -> Value {
     let mut any = None;
     for (low, high) in ranges {
         let base = emitter.constant(list, *low);
