@@ -34,6 +34,7 @@ pub mod layout;
 pub mod libm;
 mod lines;
 pub mod module;
+mod names;
 pub mod options;
 #[doc(hidden)]
 pub mod passes;

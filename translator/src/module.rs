@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::libm::Recognised;
 use crate::libm::exact::ExactFunctions;
 use crate::lines::Lines;
+use crate::names::GivenName;
 use crate::reach::Reached;
 
 /// A validated module.
@@ -31,7 +32,7 @@ pub struct Module {
     elements: Vec<Element>,
     exports: Vec<Export>,
     data: Vec<Data>,
-    names: HashMap<u32, String>,
+    names: HashMap<u32, GivenName>,
     stack_pointer: Option<u32>,
     code_section_start: usize,
     pub(crate) lines: Lines,
@@ -291,7 +292,8 @@ impl Module {
         for name in reader {
             match name {
                 Ok(Name::Function(map)) => {
-                    self.names.extend(map.into_iter().map_while(Result::ok).map(|n| (n.index, n.name.to_string())));
+                    let names = map.into_iter().map_while(Result::ok);
+                    self.names.extend(names.map(|name| (name.index, GivenName::new(name.name))));
                 }
                 Ok(Name::Global(map)) => {
                     let mut names = map.into_iter().map_while(Result::ok);
@@ -345,10 +347,10 @@ impl Module {
         Some(FunctionBody::new(reader))
     }
 
-    /// The name a function has in the name section, else an export's, else an import's, else `func[N]`.
+    /// The name a function has in the name section, demangled where it is one of Rust or C++, else an export's, else an import's, else `func[N]`.
     pub fn function_name(&self, function: u32) -> String {
         if let Some(name) = self.names.get(&function) {
-            return name.clone();
+            return name.shown().to_string();
         }
         let export = self.exports.iter().find(|e| e.kind == ExternalKind::Func && e.index == function);
         match (export, self.imported_function(function)) {
@@ -358,15 +360,16 @@ impl Module {
         }
     }
 
-    /// The name that the name section gives a function.
+    /// The name that the name section gives a function, as it is there.
     pub fn given_name(&self, function: u32) -> Option<&str> {
-        self.names.get(&function).map(String::as_str)
+        self.names.get(&function).map(GivenName::given)
     }
 
-    /// The function with this name (name section or export), or with this number.
+    /// The function with this name (name section, demangled or not, or export), or with this number.
     pub fn find_function(&self, name_or_index: &str) -> Option<u32> {
         (0..self.function_count())
             .find(|f| self.function_name(*f) == name_or_index)
+            .or_else(|| (0..self.function_count()).find(|f| self.given_name(*f) == Some(name_or_index)))
             .or_else(|| {
                 let by_export = |e: &&Export| e.kind == ExternalKind::Func && e.name == name_or_index;
                 self.exports.iter().find(by_export).map(|e| e.index)

@@ -302,6 +302,14 @@ impl Watch<'_> {
             false => i64::MIN,
         };
         for address in bytes {
+            // More than that nothing can be shared.
+            if self.seen.shares_linear_memory() {
+                return;
+            }
+            if self.sharing.is_full() {
+                self.seen.note_shared(i64::MIN);
+                return;
+            }
             let distance = distance(address);
             if distance >= frame {
                 continue;

@@ -124,6 +124,11 @@ impl Seen {
         self.shared = Some(self.shared.map_or(distance, |known| known.min(distance)));
     }
 
+    /// Whether an invocation met what another one stored to linear memory that can't be the private stack, or that is not known.
+    pub(crate) fn shares_linear_memory(&self) -> bool {
+        self.shared == Some(i64::MIN)
+    }
+
     /// Whether no invocation met what another one stored to linear memory, where the private stack has so many bytes. Each store
     /// must have been reached by two at least: how else would they have met?
     pub(crate) fn keeps_stores_apart(&self, stack_bytes: u32) -> bool {

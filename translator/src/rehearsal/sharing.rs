@@ -35,11 +35,13 @@ pub(super) struct Sharing {
 }
 
 impl Sharing {
-    /// Takes note that an invocation met a byte; whether one of two that did stored to it, or that is no longer known.
+    /// Whether no more bytes are told apart.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= MOST_BYTES
+    }
+
+    /// Takes note that an invocation met a byte; whether one of two that did stored to it.
     pub fn meet(&mut self, address: u64, invocation: u32, stores: bool) -> bool {
-        if self.bytes.len() >= MOST_BYTES && !self.bytes.contains_key(&address) {
-            return true;
-        }
         let [loaded, stored] = self.bytes.entry(address).or_default();
         let met = if stores { &mut *stored } else { &mut *loaded };
         *met = met.and(invocation);
@@ -59,7 +61,8 @@ mod tests {
         assert!(sharing.meet(9, 2, false), "another one loads what was stored");
         assert!(sharing.meet(8, 1, true), "what another one loaded is stored");
         assert!(!sharing.meet(10, 3, true) && sharing.meet(10, 4, true), "both store");
+        assert!(!sharing.is_full());
         (0..MOST_BYTES as u64).for_each(|byte| _ = sharing.meet(byte, 1, false));
-        assert!(sharing.meet(1 << 40, 1, false), "one byte too many");
+        assert!(sharing.is_full());
     }
 }
