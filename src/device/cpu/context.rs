@@ -294,7 +294,9 @@ impl Context for CpuContext {
             self.copy_in(memory_bytes, caller).map_err(|error| self.memory_failed(error))?;
         }
         let saved = if plan.kernel.may_need_caller { self.save(&plan)? } else { Vec::new() };
-        let finished = self.device.pool.run(Job::new(plan, start));
+        // What was copied is not the kernel's cost.
+        let made = if copies || plan.kernel.may_need_caller { Instant::now() } else { start };
+        let finished = self.device.pool.run(Job::new(plan, made));
         let job = (*finished).as_ref();
         self.empty_own_memory(&job.plan);
         let outcome = job.outcome();
