@@ -1,7 +1,6 @@
 //! The calling instance, as devices and launches see it: found through the exports that were added to its module.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 
 use wasmtime::{AsContextMut, Extern, Func, Global, Memory, ModuleExport, Ref, Table, Trap, V128, Val};
@@ -21,21 +20,8 @@ const NO_TABLE: &str = "The module has no function table, so that the number of 
 #[derive(Debug)]
 pub(crate) struct FunctionMap {
     /// A function that shows, by its address, which instance this is of.
-    first: Option<(FirstFunction, usize)>,
+    first: Option<(u32, usize)>,
     by_address: HashMap<usize, u32>,
-}
-
-/// The first function of a map, which is asked for at each launch.
-#[derive(Clone, Copy)]
-struct FirstFunction {
-    index: u32,
-    export: Option<ModuleExport>,
-}
-
-impl fmt::Debug for FirstFunction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.index.fmt(f)
-    }
 }
 
 /// The instance that calls a host function.
@@ -69,10 +55,8 @@ impl<'a, 'c, T: 'static> View<'a, 'c, T> {
     }
 
     fn table_export(&mut self, index: u32) -> Option<Table> {
-        let known = self.module.table_export(index).and_then(|export| self.caller.get_module_export(export));
-        // The caller may be an instance of another module that was compiled from the same bytes.
-        let found = known.or_else(|| self.caller.get_export(&self.module.names().table(index)));
-        found.and_then(Extern::into_table)
+        let known = self.module.table_export(index);
+        export_of(self.caller, known, || self.module.names().table(index)).and_then(Extern::into_table)
     }
 
     fn global_export(&mut self, index: u32) -> Option<Global> {
@@ -80,7 +64,8 @@ impl<'a, 'c, T: 'static> View<'a, 'c, T> {
     }
 
     fn function_export(&mut self, index: u32) -> Option<Func> {
-        self.caller.get_export(&self.module.names().function(index)).and_then(Extern::into_func)
+        let known = self.module.function_export(index);
+        export_of(self.caller, known, || self.module.names().function(index)).and_then(Extern::into_func)
     }
 
     fn address_of(&mut self, index: u32) -> Option<usize> {
@@ -88,18 +73,10 @@ impl<'a, 'c, T: 'static> View<'a, 'c, T> {
         Some(function.to_raw(&mut *self.caller) as usize)
     }
 
-    fn address_of_first(&mut self, first: FirstFunction) -> Option<usize> {
-        let known = first.export.and_then(|export| self.caller.get_module_export(&export));
-        match known.and_then(Extern::into_func) {
-            Some(function) => Some(function.to_raw(&mut *self.caller) as usize),
-            None => self.address_of(first.index),
-        }
-    }
-
     /// The function map, made anew if it is of another instance.
     fn functions(&mut self) -> Arc<FunctionMap> {
         if let Some(map) = self.functions.clone() {
-            let same = map.first.is_none_or(|(first, address)| self.address_of_first(first) == Some(address));
+            let same = map.first.is_none_or(|(index, address)| self.address_of(index) == Some(address));
             if same {
                 return map;
             }
@@ -108,8 +85,7 @@ impl<'a, 'c, T: 'static> View<'a, 'c, T> {
         let mut map = FunctionMap { first: None, by_address: HashMap::with_capacity(indices.len()) };
         for index in indices {
             if let Some(address) = self.address_of(index) {
-                let first = || (FirstFunction { index, export: self.module.function_export(index) }, address);
-                map.first.get_or_insert_with(first);
+                map.first.get_or_insert((index, address));
                 map.by_address.insert(address, index);
             }
         }
@@ -184,8 +160,18 @@ impl<'a, 'c, T: 'static> View<'a, 'c, T> {
 
 /// Linear memory 0 of the calling instance; `None` if its module has none.
 pub(crate) fn memory_of<T: 'static>(caller: &mut wasmtime::Caller<'_, T>, module: &Module) -> Option<Memory> {
-    let known = module.memory_export().and_then(|export| caller.get_module_export(export));
-    known.or_else(|| caller.get_export(module.names().memory())).and_then(Extern::into_memory)
+    export_of(caller, module.memory_export(), || module.names().memory()).and_then(Extern::into_memory)
+}
+
+/// An export of the calling instance: by its place if that is known, or by its name, as it may be an instance of another module that
+/// was compiled from the same bytes.
+fn export_of<T: 'static, N: AsRef<str>>(
+    caller: &mut wasmtime::Caller<'_, T>,
+    known: Option<&ModuleExport>,
+    name: impl FnOnce() -> N,
+) -> Option<Extern> {
+    let known = known.and_then(|export| caller.get_module_export(export));
+    known.or_else(|| caller.get_export(name().as_ref()))
 }
 
 impl<T: 'static> Caller for View<'_, '_, T> {

@@ -33,6 +33,8 @@ struct Inner {
 struct Exports {
     memory: Option<ModuleExport>,
     tables: Vec<Option<ModuleExport>>,
+    /// The first function that can get into a table: by its address instances are told apart.
+    function: Option<(u32, ModuleExport)>,
 }
 
 impl fmt::Debug for Exports {
@@ -75,9 +77,11 @@ impl Module {
         let compiled =
             wasmtime::Module::from_binary(engine, &bytes).map_err(|e| Error::Compile(Error::one_line(&e)))?;
         let (names, tables) = (&spliced.names, 0..guest.wasm.tables().len() as u32);
+        let function = spliced.functions.first().copied();
         let exports = Exports {
             memory: compiled.get_export_index(names.memory()),
             tables: tables.map(|index| compiled.get_export_index(&names.table(index))).collect(),
+            function: function.and_then(|index| Some((index, compiled.get_export_index(&names.function(index))?))),
         };
         Ok(Module { inner: Arc::new(Inner { guest, compiled, spliced, exports }) })
     }
@@ -116,7 +120,7 @@ impl Module {
         &self.inner.spliced.names
     }
 
-    /// Linear memory 0 of an instance.
+    /// Linear memory 0 of an instance, if its place among the exports is known; so for those below.
     pub(crate) fn memory_export(&self) -> Option<&ModuleExport> {
         self.inner.exports.memory.as_ref()
     }
@@ -126,9 +130,10 @@ impl Module {
         self.inner.exports.tables.get(index as usize)?.as_ref()
     }
 
-    /// A function of an instance, if tables can hold it. It is looked for.
-    pub(crate) fn function_export(&self, index: u32) -> Option<ModuleExport> {
-        self.compiled().get_export_index(&self.names().function(index))
+    /// A function of an instance.
+    pub(crate) fn function_export(&self, index: u32) -> Option<&ModuleExport> {
+        let (known, export) = self.inner.exports.function.as_ref()?;
+        (*known == index).then_some(export)
     }
 
     /// Indices of mutable globals.

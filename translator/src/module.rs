@@ -347,7 +347,8 @@ impl Module {
         Some(FunctionBody::new(reader))
     }
 
-    /// The name a function has in the name section, demangled where it is one of Rust or C++, else an export's, else an import's, else `func[N]`.
+    /// The name a function has in the name section, demangled where it is one of Rust or C++, else an export's, else an import's,
+    /// else `func[N]`.
     pub fn function_name(&self, function: u32) -> String {
         if let Some(name) = self.names.get(&function) {
             return name.shown().to_string();

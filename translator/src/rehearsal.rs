@@ -71,50 +71,12 @@ pub struct Rehearsal<'m> {
 impl<'m> Rehearsal<'m> {
     /// One that has seen what another has, or nothing yet.
     pub fn new(module: &'m Module, kernel: u32, environment: &'m Environment, seen: Option<Seen>) -> Self {
-        let is_new = seen.is_none();
-        let seen = seen.unwrap_or_else(|| Seen::new(None));
-        let (functions, chains) = (HashMap::new(), seen.chains());
+        let mut functions = HashMap::new();
+        lift(module, &mut functions, kernel);
+        let seen = seen.unwrap_or_else(|| Seen::new(stack_pointer(module, &functions)));
+        let (chains, sharing) = (seen.chains(), Sharing::default());
         let (steps, accesses) = (STEPS, ACCESSES);
-        let mut rehearsal = Rehearsal {
-            module,
-            kernel,
-            environment,
-            functions,
-            steps,
-            accesses,
-            seen,
-            chains,
-            sharing: Sharing::default(),
-        };
-        rehearsal.lift(kernel);
-        if is_new {
-            rehearsal.seen = Seen::new(stack_pointer(module, &rehearsal.functions));
-        }
-        rehearsal
-    }
-
-    /// Lifts a function and those that it calls, as far as they can be lifted; says whether it can be.
-    fn lift(&mut self, function: u32) -> bool {
-        let (module, functions) = (self.module, &mut self.functions);
-        let lifted = crate::on_deep_stack(&Options::default(), || {
-            let mut tried = BTreeSet::new();
-            let mut todo = vec![function];
-            while let Some(function) = todo.pop() {
-                if functions.contains_key(&function) || !tried.insert(function) {
-                    continue;
-                }
-                let known = Known { libm: false, blocks: true, copies: true, cuts: true };
-                let Ok(lifted) = frontend::lift(module, function, known) else { continue };
-                let stmts = lifted.regions.iter().flat_map(|region| &region.stmts);
-                todo.extend(stmts.filter_map(|stmt| match &stmt.kind {
-                    StmtKind::Call { callee, .. } => Some(*callee),
-                    _ => None,
-                }));
-                functions.insert(function, lifted);
-            }
-            Ok(())
-        });
-        lifted.is_ok() && self.functions.contains_key(&function)
+        Rehearsal { module, kernel, environment, functions, steps, accesses, seen, chains, sharing }
     }
 
     /// Whether there is time for another invocation.
@@ -131,7 +93,7 @@ impl<'m> Rehearsal<'m> {
             let stop = self.run_once(given, iteration, memory, &missing, &mut news);
             // What an indirect call comes to is lifted when it first does.
             if let Some(function) = missing.take()
-                && self.lift(function)
+                && lift(self.module, &mut self.functions, function)
             {
                 continue;
             }
@@ -214,6 +176,29 @@ impl<'m> Rehearsal<'m> {
     }
 }
 
+/// Lifts a function and those that it calls, as far as they can be lifted; says whether it can be.
+fn lift(module: &Module, functions: &mut HashMap<u32, Function>, function: u32) -> bool {
+    let lifted = crate::on_deep_stack(&Options::default(), || {
+        let mut tried = BTreeSet::new();
+        let mut todo = vec![function];
+        while let Some(function) = todo.pop() {
+            if functions.contains_key(&function) || !tried.insert(function) {
+                continue;
+            }
+            let known = Known { libm: false, blocks: true, copies: true, cuts: true };
+            let Ok(lifted) = frontend::lift(module, function, known) else { continue };
+            let stmts = lifted.regions.iter().flat_map(|region| &region.stmts);
+            todo.extend(stmts.filter_map(|stmt| match &stmt.kind {
+                StmtKind::Call { callee, .. } => Some(*callee),
+                _ => None,
+            }));
+            functions.insert(function, lifted);
+        }
+        Ok(())
+    });
+    lifted.is_ok() && functions.contains_key(&function)
+}
+
 /// The global that is the stack pointer, if a module has one that may be it. Of several it is the one below whose value some of
 /// these functions have their frames.
 fn stack_pointer(module: &Module, functions: &HashMap<u32, Function>) -> Option<u32> {
@@ -244,12 +229,12 @@ fn has_frame(function: &Function, global: u32) -> bool {
             _ => {}
         }
     }
-    let stmts = dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
+    let mut stmts = dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts);
     let is_address = |stmt: &Stmt| match &stmt.kind {
         StmtKind::Op { op, args, .. } => op.memory_access().is_some() && lowered.contains_key(&args[0]),
         _ => false,
     };
-    lowered.values().any(|lowered| *lowered) && stmts.into_iter().any(is_address)
+    lowered.values().any(|lowered| *lowered) && stmts.any(is_address)
 }
 
 /// The value of an `i32` global.
@@ -294,13 +279,14 @@ impl Watch<'_> {
         found.map(|(_, _, slot)| *slot)
     }
 
+    /// The distance from the stack pointer at the launch of a byte of linear memory below it, if it may be of the private stack.
+    fn below(&self, address: u64) -> Option<i64> {
+        (address < self.top && self.top - address <= NEAR).then(|| address as i64 - self.top as i64)
+    }
+
     /// Takes note of bytes of linear memory that other invocations may meet. Those of callers' frames are the invocation's own.
     fn note_sharing(&mut self, bytes: Range<u64>, stores: bool) {
         let frame = self.calls.last().map_or(0, |(_, start)| *start);
-        let distance = |address: u64| match address < self.top && self.top - address <= NEAR {
-            true => address as i64 - self.top as i64,
-            false => i64::MIN,
-        };
         for address in bytes {
             // More than that nothing can be shared.
             if self.seen.shares_linear_memory() {
@@ -310,7 +296,7 @@ impl Watch<'_> {
                 self.seen.note_shared(i64::MIN);
                 return;
             }
-            let distance = distance(address);
+            let distance = self.below(address).unwrap_or(i64::MIN);
             if distance >= frame {
                 continue;
             }
@@ -333,9 +319,8 @@ impl Watch<'_> {
             self.note_sharing(address..end, stores);
         }
         *self.news |= match slot {
-            LINEAR if address < self.top && end <= self.top && self.top - address <= NEAR => {
-                let distance = |address: u64| address as i64 - self.top as i64;
-                let (first, end) = (distance(address), distance(end));
+            LINEAR if let Some(first) = self.below(address).filter(|_| end <= self.top) => {
+                let end = first + bytes as i64;
                 let outside = self.calls.iter().rev().take_while(|(_, start)| *start <= first).count();
                 let frame = &self.calls[..self.calls.len() - outside];
                 let chain = self.seen.chain(self.chains, frame);

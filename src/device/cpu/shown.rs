@@ -37,10 +37,15 @@ impl Lingering {
         u64::from(buffer.address) / crate::memory::PAGE
     }
 
+    /// Whether a buffer may be one.
+    fn may_be(buffer: &BufferSpec) -> bool {
+        buffer.access == Access::Read && buffer.size <= SMALL
+    }
+
     /// Whether a buffer that is shown now is one that stays so.
     fn takes(&mut self, buffer: &BufferSpec) -> bool {
-        let is_one = buffer.access == Access::Read && buffer.size <= SMALL;
-        if !is_one || self.buffers.len() >= MOST_IN_VIEW || LINGERING.load(Ordering::Relaxed) >= MOST {
+        if !Lingering::may_be(buffer) || self.buffers.len() >= MOST_IN_VIEW || LINGERING.load(Ordering::Relaxed) >= MOST
+        {
             return false;
         }
         if self.buffers.insert(Lingering::page(buffer), *buffer).is_none() {
@@ -167,24 +172,14 @@ impl Shown {
         self.tallies.add(&job.plan.common.space, &job.tallies).map_err(failed)
     }
 
-    /// Whether little would have to be shown or hidden for a job, however much of that is there already.
-    pub fn is_near(&self, job: &Job) -> bool {
-        let plan = &job.plan;
-        let of_both = self.buffers.iter().filter(|shown| !plan.buffers.contains(shown));
-        let new = plan.buffers.iter().filter(|buffer| !self.buffers.contains(buffer));
-        let bytes: u64 = of_both.chain(new).map(|buffer| u64::from(buffer.size)).sum();
-        let same_memory =
-            self.own_memory.is_none() && plan.own_memory.is_none() && plan.memory_bytes == self.memory_bytes;
-        same_memory && bytes <= LITTLE && self.tallies.are_of(&job.tallies)
-    }
-
-    /// Bytes that would have to be shown or hidden for a job, where another view could show them already.
+    /// Bytes that would have to be shown or hidden for a job, where another view could show them already. Which small buffers linger
+    /// is not looked up: as if all did.
     pub fn distance(&self, job: &Job) -> u64 {
         let plan = &job.plan;
         let size = |buffer: &BufferSpec| u64::from(buffer.size);
         let gone = self.buffers.iter().filter(|shown| !plan.buffers.contains(shown)).map(size);
-        let is_shown = |buffer: &BufferSpec| self.buffers.contains(buffer) || self.lingering.has(buffer);
-        let new = plan.buffers.iter().filter(|buffer| !is_shown(buffer)).map(size);
+        let is_new = |buffer: &&BufferSpec| !Lingering::may_be(buffer) && !self.buffers.contains(buffer);
+        let new = plan.buffers.iter().filter(is_new).map(size);
         let copies = if self.tallies.are_of(&job.tallies) { 0 } else { LITTLE / 2 };
         let memory = match (&self.own_memory, &plan.own_memory) {
             // Memory that has grown would have to be shown in another view, too.

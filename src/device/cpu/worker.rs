@@ -118,13 +118,6 @@ impl Worker {
     fn seat(&mut self, job: &Job) -> Result<&mut Seat, String> {
         self.launches += 1;
         let used = self.launches;
-        // To tell how near many are takes as long as a short launch.
-        if let [seat] = &mut *self.seats
-            && seat.shown.is_near(job)
-        {
-            seat.used = used;
-            return Ok(&mut self.seats[0]);
-        }
         let nearest = self.seats.iter().enumerate().map(|(at, seat)| (seat.shown.distance(job), seat.used, at)).min();
         let at = match nearest {
             Some((distance, _, at)) if distance <= LITTLE => at,

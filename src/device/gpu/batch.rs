@@ -4,11 +4,10 @@
 //! that a GPU starts on the first at once and the cost of a submission is soon shared by many; and whenever the host needs
 //! what it writes. Each launch has a part of the trap record to itself: its trap is found when all have ended.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use foldhash::fast::RandomState;
+use foldhash::HashSet;
 use wavelift_translator::TrapSite;
 
 use crate::device::gpu::connection::Connection;
@@ -115,7 +114,7 @@ pub(crate) struct Batch {
     submissions: Vec<Submission>,
     launches: Vec<Recorded>,
     work: f64,
-    buffers: HashSet<BufferId, RandomState>,
+    buffers: HashSet<BufferId>,
     /// The byte after the last part of the trap record.
     traps_end: u64,
     /// Why launches behind those of the submissions were never submitted. None is recorded any more until all are settled.

@@ -1,9 +1,9 @@
 //! What one guest has on a GPU: its buffers, its bind groups, its trap record.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
+use foldhash::{HashMap, HashSet};
 
 use crate::device::gpu::Shared;
 use crate::device::gpu::again::{Known, LaunchKey};
@@ -37,7 +37,7 @@ pub(crate) const AFTER_FAILURE: &str = "A launch was left out, as one before it 
 /// One guest's share of a GPU.
 pub struct GpuContext {
     pub(crate) shared: Arc<Shared>,
-    buffers: HashMap<BufferId, GpuBuffer, RandomState>,
+    buffers: HashMap<BufferId, GpuBuffer>,
     pub(crate) bind_groups: Recent<BindGroupKey, wgpu::BindGroup>,
     /// Launches that need not be made ready again, with their bind groups.
     pub(super) known: Recent<LaunchKey, Arc<Known>>,
@@ -79,7 +79,7 @@ impl GpuContext {
             buffers: HashMap::default(),
             bind_groups: Recent::new(RECENT_BIND_GROUPS),
             known: Recent::new(RECENT_BIND_GROUPS),
-            freed: HashSet::new(),
+            freed: HashSet::default(),
             scratch: None,
             batch: Batch::default(),
             own: BTreeMap::new(),

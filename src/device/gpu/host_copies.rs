@@ -6,9 +6,7 @@
 //! long as a small launch: so a buffer that is written by kernels again and again, and read no more often, soon gets no more of
 //! them.
 
-use std::collections::HashMap;
-
-use foldhash::fast::RandomState;
+use foldhash::HashMap;
 
 use crate::device::{Access, BufferId, BufferSpec, DeviceError};
 
@@ -25,7 +23,7 @@ const MOST_PARAMETERS: usize = 4096;
 /// The copies of a context's buffers.
 #[derive(Debug, Default)]
 pub(crate) struct HostCopies {
-    copies: HashMap<BufferId, HostCopy, RandomState>,
+    copies: HashMap<BufferId, HostCopy>,
     /// Number of the present launch.
     launch: u64,
 }

@@ -1,18 +1,17 @@
 //! What was used lately, by its key: bounded, with nothing to do for each use but a look-up.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 
-use foldhash::fast::RandomState;
+use foldhash::HashMap;
 
 /// A map that keeps at least the `most` entries that were used last, and at most twice as many. One that forgot all when it
 /// is full would make a guest that comes round to its first buffers again find none of them.
 pub(crate) struct Recent<K, V> {
     most: usize,
     /// Used since the last change of generations.
-    young: HashMap<K, V, RandomState>,
+    young: HashMap<K, V>,
     /// Not used since.
-    old: HashMap<K, V, RandomState>,
+    old: HashMap<K, V>,
 }
 
 impl<K: Eq + Hash, V: Clone> Recent<K, V> {

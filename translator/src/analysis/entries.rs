@@ -16,7 +16,7 @@ use crate::error::Location;
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::eval::eval;
 use crate::ir::operator::MemoryAccess;
-use crate::ir::{AtomicOp, Const, Function, Op, StmtKind, Type, Value, WasmOp};
+use crate::ir::{Const, Function, Op, StmtKind, Type, Value, WasmOp};
 use crate::module::Module;
 use crate::options::{Environment, Shape};
 
@@ -198,7 +198,7 @@ impl Accesses {
                     _ => false,
                 };
                 match (op, result) {
-                    (Op::Load(_) | Op::Atomic(AtomicOp::Load, _), Some(result)) if fits(*result) => {
+                    (op, Some(result)) if op.loaded().is_some() && fits(*result) => {
                         found.load(&access, args[0], *result, place)
                     }
                     (Op::Store(_), _) => found.store(&access, Some(args[1]).filter(|value| fits(*value)), place),
@@ -495,7 +495,7 @@ impl Analysis for Numbers<'_, '_> {
             Op::Wasm(WasmOp::I32WrapI64) => self.wrapped(args[0]),
             Op::Wasm(op) => self.wasm(*op, args, facts),
             Op::Select => self.sets.join(facts[args[0].index()], facts[args[1].index()]),
-            Op::Load(access) | Op::Atomic(AtomicOp::Load, access) => {
+            op if let Some(access) = op.loaded() => {
                 match (self.sets.loaded.get(&result), self.sets.memory.linear_loads.get(&result)) {
                     (Some(fact), _) => *fact,
                     (None, Some(place)) => self.sets.load(access.offset, facts[args[0].index()], *place),

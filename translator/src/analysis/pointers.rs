@@ -6,7 +6,7 @@ use super::dataflow;
 use super::roots::{self, Root, RootSet, Roots};
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::operator::MemoryAccess;
-use crate::ir::{AtomicOp, Const, Function, Op, StmtKind, Type, Value, WasmOp};
+use crate::ir::{Const, Function, Op, StmtKind, Type, Value, WasmOp};
 use crate::module::Module;
 use crate::options::{LINEAR, Shape};
 use crate::pointers::{self, Base, Source};
@@ -93,9 +93,9 @@ impl Finder {
             Op::GlobalGet(global) if Some(*global) != self.stack_pointer => {
                 self.pointer(Source::Global(*global), result)
             }
-            Op::Load(MemoryAccess { bytes: 4, offset, memory: 0, .. })
-            | Op::Atomic(AtomicOp::Load, MemoryAccess { bytes: 4, offset, memory: 0, .. }) => sum(args[0])
-                .and_then(|(from, plus)| self.pointer(Source::Loaded { from, plus, offset: *offset }, result)),
+            op if let Some(MemoryAccess { bytes: 4, offset, memory: 0, .. }) = op.loaded() => {
+                sum(args[0]).and_then(|(from, plus)| self.pointer(Source::Loaded { from, plus, offset }, result))
+            }
             _ => None,
         };
         if let Some(found) = found {

@@ -9,7 +9,7 @@ use super::dataflow::{self, Analysis};
 use super::pointers::Sources;
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::operator::MemoryAccess;
-use crate::ir::{AtomicOp, Const, Function, Op, StmtKind, Value, WasmOp};
+use crate::ir::{Const, Function, Op, StmtKind, Value, WasmOp};
 use crate::options::{LINEAR, Shape};
 use crate::pointers::Target;
 use combinations::Combinations;
@@ -538,8 +538,8 @@ impl Analysis for LinearCombinations<'_> {
                 },
                 None => self.mixed(*op, args, facts),
             },
-            Op::Load(_) | Op::Atomic(AtomicOp::Load, _) | Op::GlobalGet(_)
-                if let Some(fact) = self.known.get(&result) =>
+            op if (op.loaded().is_some() || matches!(op, Op::GlobalGet(_)))
+                && let Some(fact) = self.known.get(&result) =>
             {
                 *fact
             }

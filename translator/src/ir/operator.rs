@@ -347,6 +347,14 @@ impl Op {
         }
     }
 
+    /// What a load gives, plain or atomic.
+    pub fn loaded(&self) -> Option<MemoryAccess> {
+        match self {
+            Op::Load(access) | Op::Atomic(AtomicOp::Load, access) => Some(*access),
+            _ => None,
+        }
+    }
+
     /// The access that it makes at the address which is its first operand.
     pub fn memory_access(&self) -> Option<MemoryAccess> {
         match self {
