@@ -1,5 +1,6 @@
 //! The device's functions for C's mathematical library, in both profiles: their error over random arguments, and what they
-//! give where they are undefined on devices. The accuracy that the README promises is [`PROMISES`].
+//! give where they are undefined on devices. The accuracy that the README promises is [`PROMISES`]. And what stands for musl's
+//! `expf` and `logf` where floats are relaxed.
 //!
 //! Where the machine has no GPU driver each test shows as ignored, with the reason. `--nocapture` prints what was measured.
 
@@ -13,7 +14,7 @@ use promises::{EDGES, PROMISES, Promise, exact};
 use wavelift::device::gpu::{self, Adapter, GpuDevice, GpuOptions};
 use wavelift::device::{Access, BufferId, BufferSpec, Context};
 use wavelift_translator::ir::MathOp;
-use wavelift_translator::{FloatMode, Module, Profile, Shape, translate};
+use wavelift_translator::{FloatMode, Module, Profile, Shader, Shape, translate};
 
 type Tested = Result<(), Failed>;
 
@@ -23,21 +24,22 @@ const ARGUMENTS: usize = 20_000;
 fn main() {
     let mut trials = Vec::new();
     for (profile, suffix) in [(Profile::Vulkan, "vulkan"), (Profile::Portable, "portable")] {
-        let tests = [("accuracy", accuracy as fn(&GpuDevice) -> Tested), ("edges", edges)];
-        for (name, test) in tests {
+        let fast = FloatMode::Fast;
+        let tests = [("accuracy", accuracy as fn(&GpuDevice) -> Tested, fast), ("edges", edges, fast)];
+        for (name, test, float) in tests.into_iter().chain([("near", near as _, FloatMode::Relaxed)]) {
             trials.push(Trial::ignorable_test(format!("{name}_{suffix}"), move || {
                 let Some(adapter) = gpu::adapters().into_iter().next() else {
                     return Ok(Completion::ignored_with("this machine has no GPU driver; install Mesa 25 or newer"));
                 };
-                test(&open(&adapter, profile)?).map(|()| Completion::Completed)
+                test(&open(&adapter, profile, float)?).map(|()| Completion::Completed)
             }));
         }
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
-fn open(adapter: &Adapter, profile: Profile) -> Result<GpuDevice, Failed> {
-    Ok(GpuDevice::open(adapter, &GpuOptions { profile, float: FloatMode::Fast, ..GpuOptions::default() })?)
+fn open(adapter: &Adapter, profile: Profile, float: FloatMode) -> Result<GpuDevice, Failed> {
+    Ok(GpuDevice::open(adapter, &GpuOptions { profile, float, ..GpuOptions::default() })?)
 }
 
 /// Xorshift64* (Vigna).
@@ -157,10 +159,46 @@ fn run(device: &GpuDevice, op: MathOp, arguments: &[[f32; 3]]) -> Result<Vec<f32
     );
     let module = Module::parse(wat::parse_str(&text)?)?;
     let shader = translate(&module, 1, &Shape::distinct(2), device.options())?;
+    run_shader(device, shader, arguments)
+}
+
+/// What musl's functions become is within one unit in the last place of what they give.
+fn near(device: &GpuDevice) -> Tested {
+    let module = Module::parse(include_bytes!("../../translator/tests/quick_phases/functions.wasm").to_vec())?;
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let functions =
+        [("exponential", [-110.0, 90.0], f64::exp as fn(f64) -> f64), ("logarithm", [0.0, f32::MAX], f64::ln)];
+    let mut wrong = Vec::new();
+    for (name, range, exact) in functions {
+        let kernel = module.exported_function(name).ok_or("it is exported")?;
+        let mut shape = Shape::distinct(2);
+        shape.environment.initial = Some(Vec::new());
+        let shader = translate(&module, kernel, &shape, device.options())?;
+        if shader.relies_on.is_empty() {
+            return Err(format!("{name} is the guest's own").into());
+        }
+        let arguments: Vec<[f32; 1]> =
+            EDGES.iter().copied().chain((0..ARGUMENTS).map(|_| random.between(range))).map(|x| [x]).collect();
+        let got = run_shader(device, shader, &arguments)?;
+        for ([x], got) in arguments.iter().zip(got) {
+            let right = exact(f64::from(*x));
+            let rounded = right as f32;
+            let is_next = [rounded, rounded.next_up(), rounded.next_down()].contains(&got);
+            if !(is_next || got.is_nan() && rounded.is_nan()) {
+                wrong.push(format!("{name} of {x:?}: {got:?}, not {right:?}"));
+            }
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n").into()) }
+}
+
+/// What a kernel stores for each argument.
+fn run_shader<T: AsRef<[f32]>>(device: &GpuDevice, shader: Shader, arguments: &[T]) -> Result<Vec<f32>, Failed> {
     keep(&shader.words, device.options().profile);
     // SAFETY: the words are the translator's: valid SPIR-V with a bounds check on every access.
     let kernel = unsafe { device.prepare(shader) }?;
-    let bytes: Vec<u8> = arguments.iter().flatten().flat_map(|float| float.to_le_bytes()).collect();
+    let floats = arguments.iter().flat_map(|argument| argument.as_ref());
+    let bytes: Vec<u8> = floats.flat_map(|float| float.to_le_bytes()).collect();
     let spec = |id: u64, size: usize| BufferSpec {
         id: BufferId(id),
         address: 0x4000_0000 * (1 + id as u32),

@@ -6,7 +6,8 @@
 //! another word before the operator's name are for some operands only ([`normal`]). The code has no loops, no memory, no
 //! panics, no floats but the conversion of a short integer to `f32`, and few branches; a computed NaN is the positive quiet one.
 //!
-//! Besides, the quick phases of C's `expf`, `logf` and `powf`, which bear their names. They alone compute with `f32`s.
+//! Besides, the quick phases of C's `expf`, `logf` and `powf`, which bear their names, and two of these to within one unit in the
+//! last place ([`near`]). They alone compute with `f32`s.
 
 #![no_std]
 
@@ -17,6 +18,7 @@ mod format;
 mod logarithm;
 #[allow(dead_code, reason = "the translator compares these data with guests'")]
 mod musl;
+mod near;
 mod normal;
 mod order;
 mod power;

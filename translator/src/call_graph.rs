@@ -34,8 +34,8 @@ pub struct Slice<'e> {
     known: frontend::Known,
     /// Whether a function may call itself: the inliner then says how deep.
     may_recurse: bool,
-    /// Where functions of which it is known bit for bit what they compute get quick phases: those that were asked for.
-    quick: Option<QuickPhases>,
+    /// What stands for functions of which it is known bit for bit what they compute.
+    stand_ins: StandIns,
     /// Where functions end at what was not seen to be reached: what was seen.
     cut_by: Option<&'e Seen>,
 }
@@ -47,13 +47,43 @@ struct Alone {
     goes_on_with: Rc<BTreeSet<u32>>,
 }
 
-/// The quick phases of a kernel's functions.
+/// What stands for, or before, a function of which it is known bit for bit what it computes.
+#[derive(Clone, Debug)]
+pub enum StandIn {
+    /// Its quick phase: of the arguments' bits it makes the result's, and 2^32 more where they are surely right.
+    Quick(Rc<Function>),
+    /// Of the arguments' bits it makes those of nearly the same result.
+    Near(Rc<Function>),
+}
+
+/// What stands for a kernel's functions.
 #[derive(Debug, Default)]
-struct QuickPhases {
-    /// By the function's name in C.
-    lifted: HashMap<&'static str, Rc<Function>>,
+struct StandIns {
+    /// Whether functions get quick phases.
+    quick: bool,
+    /// Whether those that have near functions become these.
+    near: bool,
+    /// Those that were asked for, by the function's name in C.
+    lifted: HashMap<&'static str, Option<StandIn>>,
     /// The words of the module's data by which the functions are known.
     relied_on: BTreeSet<u32>,
+}
+
+impl StandIns {
+    /// The one of a function, by its name in C.
+    fn of(&mut self, name: &'static str) -> Result<Option<StandIn>> {
+        if let Some(known) = self.lifted.get(name) {
+            return Ok(known.clone());
+        }
+        let near = if self.near { emulate::near_function(name)? } else { None };
+        let found = match near {
+            Some(near) => Some(StandIn::Near(near)),
+            None if self.quick => Some(StandIn::Quick(emulate::quick_phase(name)?)),
+            None => None,
+        };
+        self.lifted.insert(name, found.clone());
+        Ok(found)
+    }
 }
 
 /// What an indirect call comes to.
@@ -100,7 +130,16 @@ impl<'e> Slice<'e> {
     /// A slice without functions, for launches that find these tables; known calls become operators.
     pub fn new(module: &'e Module, environment: &'e Environment, known: frontend::Known) -> Self {
         let (functions, alone) = (HashMap::new(), HashMap::new());
-        Slice { module, functions, alone, environment, known, may_recurse: false, quick: None, cut_by: None }
+        Slice {
+            module,
+            functions,
+            alone,
+            environment,
+            known,
+            may_recurse: false,
+            stand_ins: StandIns::default(),
+            cut_by: None,
+        }
     }
 
     /// The module whose functions they are.
@@ -108,33 +147,34 @@ impl<'e> Slice<'e> {
         self.module
     }
 
-    /// The same, in which the quick phases of known functions come before these.
-    pub fn with_quick_phases(self) -> Self {
-        Slice { quick: Some(QuickPhases::default()), ..self }
+    /// The same, in which the quick phases of known functions come before these, and near functions stand for them.
+    pub fn with_stand_ins(self, quick: bool, near: bool) -> Self {
+        Slice { stand_ins: StandIns { quick, near, ..StandIns::default() }, ..self }
     }
 
-    /// The quick phase of a function: of its arguments' bits it makes the result's, and 2^32 more where they are surely right.
+    /// What stands for, or before, a function.
     ///
     /// # Errors
     /// [`Error::Internal`] if the translator's own module can't be lifted.
-    pub fn quick_phase(&mut self, function: u32) -> Result<Option<Rc<Function>>> {
-        let (Some(quick), Some(except)) = (&mut self.quick, &self.environment.initial) else { return Ok(None) };
-        let Some(exact) = self.module.exact(function).filter(|_| self.module.keeps_data()) else { return Ok(None) };
+    pub fn stand_in(&mut self, function: u32) -> Result<Option<StandIn>> {
+        let Some(except) = &self.environment.initial else { return Ok(None) };
+        if !(self.stand_ins.quick || self.stand_ins.near) || !self.module.keeps_data() {
+            return Ok(None);
+        }
+        let Some(exact) = self.module.exact(function) else { return Ok(None) };
         if exact.words.iter().any(|word| except.binary_search(word).is_ok()) {
             return Ok(None);
         }
-        if let Some(known) = quick.lifted.get(exact.name) {
-            return Ok(Some(known.clone()));
+        let found = self.stand_ins.of(exact.name)?;
+        if found.is_some() {
+            self.stand_ins.relied_on.extend(&exact.words);
         }
-        let lifted = emulate::quick_phase(exact.name)?;
-        quick.relied_on.extend(&exact.words);
-        quick.lifted.insert(exact.name, lifted.clone());
-        Ok(Some(lifted))
+        Ok(found)
     }
 
     /// The words of the module's data that must be what they are in a new instance, ascending.
     pub fn into_relied_on(self) -> BTreeSet<u32> {
-        self.quick.unwrap_or_default().relied_on
+        self.stand_ins.relied_on
     }
 
     /// The same, in which functions may call themselves.

@@ -54,7 +54,8 @@ pub enum FloatMode {
     /// Sums, products, quotients and roots are the device's own, with the accuracy that its API promises (Vulkan: 2.5
     /// units in the last place for a quotient). The driver may contract a product and a sum into one rounding, may take
     /// subnormals for zero, and may rewrite expressions as if there were no NaN, infinity or negative zero. Min and max
-    /// stay exact.
+    /// stay exact. Calls of musl's `expf` and `logf`, where they are known bit for bit, are computed on `f32`s to within one unit in
+    /// the last place of what they give, unless [`Options::libm`] is [`Libm::Guest`].
     Relaxed,
     /// As relaxed, and `min` and `max` are a comparison and a selection: where an operand is NaN, or both are zeros of
     /// different sign, they give either operand. Calls of C's mathematical library become the device's own functions, unless
@@ -202,6 +203,12 @@ impl Options {
             (FloatMode::Fast, None) | (_, Some(Libm::Device)) => true,
             (FloatMode::Relaxed, None) => false,
         }
+    }
+
+    /// Whether musl's `expf` and `logf`, where they are known bit for bit, become functions of `f32`s that give the same to
+    /// within one unit in the last place ([`FloatMode::Relaxed`]).
+    pub fn near_libm(&self) -> bool {
+        (self.float, self.libm) == (FloatMode::Relaxed, None)
     }
 }
 

@@ -226,9 +226,9 @@ fn inlined(
     depths: (usize, usize),
 ) -> Result<Inlined> {
     let most = options.max_operators;
-    // Where doubles are computed on integers, these are much cheaper.
-    if options.emulated().f64 && !targets.are_open() && !options.speculation.recursion {
-        slice = slice.with_quick_phases();
+    if !targets.are_open() && !options.speculation.recursion {
+        // Where doubles are computed on integers, quick phases are much cheaper.
+        slice = slice.with_stand_ins(options.emulated().f64, options.near_libm());
     }
     if let Share::Called { .. } = options.share
         && targets.may_share()

@@ -1,12 +1,12 @@
 //! Functions of C's library whose results are told from less than musl computes: that they are known bit for bit, and that
-//! kernels which call them give what they gave.
+//! kernels which call them give what they gave, or, where floats are relaxed, nearly that.
 
 mod common;
 
 use common::{assert_portable, assert_valid};
 use wavelift_translator::ir::Const;
 use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space};
-use wavelift_translator::{Access, Emulate, Module, Options, Profile, Shape, testing, translate};
+use wavelift_translator::{Access, Emulate, FloatMode, Libm, Module, Options, Profile, Shape, testing, translate};
 
 const MODULE: &[u8] = include_bytes!("quick_phases/functions.wasm");
 /// Kernels, the functions that they call, and how many arguments these have.
@@ -119,6 +119,33 @@ fn kernels_give_the_same() {
     }
 }
 
+/// How many numbers lie between two results; none between `NaN`s.
+fn distance(a: u32, b: u32) -> u64 {
+    let place = |bits: u32| {
+        let magnitude = i64::from(bits & 0x7fff_ffff);
+        if bits >> 31 != 0 { -magnitude } else { magnitude }
+    };
+    place(a).abs_diff(place(b))
+}
+
+#[test]
+fn relaxed_kernels_give_the_same_to_a_unit_in_the_last_place() {
+    let module = parse(MODULE);
+    let relaxed = Options { float: FloatMode::Relaxed, ..Options::default() };
+    let by_guest = Options { libm: Some(Libm::Guest), ..relaxed };
+    for (kernel, name, arity) in KERNELS {
+        let kernel = function(&module, kernel);
+        let known = shape(&module, kernel, Some(&[]));
+        let expected = run(&module, kernel, &known, &Options::default(), arity);
+        let near = run(&module, kernel, &known, &relaxed, arity);
+        assert!(near.iter().zip(&expected).all(|(near, expected)| distance(*near, *expected) <= 1), "{name}");
+        assert_eq!(near == expected, name == "powf", "it alone is the guest's own");
+        assert_eq!(run(&module, kernel, &known, &by_guest, arity), expected);
+        // Nothing is known of the data.
+        assert_eq!(run(&module, kernel, &shape(&module, kernel, None), &relaxed, arity), expected);
+    }
+}
+
 #[test]
 fn what_a_quick_phase_relies_on_is_asked_for() {
     let module = parse(MODULE);
@@ -126,8 +153,11 @@ fn what_a_quick_phase_relies_on_is_asked_for() {
         let words = module.exact(function(&module, name)).unwrap().words.clone();
         assert!(words.len() > 64 && words.is_sorted());
         let kernel = function(&module, kernel);
-        for profile in [Profile::Vulkan, Profile::Portable] {
-            let options = Options { profile, ..emulated() };
+        let relaxed = Options { float: FloatMode::Relaxed, ..Options::default() };
+        let options = [emulated(), relaxed].into_iter().filter(|options| options.emulate.f64 || name != "powf");
+        let profiles = [Profile::Vulkan, Profile::Portable];
+        for options in options.flat_map(|options| profiles.map(|profile| Options { profile, ..options })) {
+            let profile = options.profile;
             let lift = |initial: Option<&[u32]>| {
                 translate(&module, kernel, &shape(&module, kernel, initial), &options).unwrap()
             };

@@ -30,8 +30,8 @@ use variants::Variant;
 /// The functions, as `scripts/build-emulation` compiles them.
 const EMULATION: &[u8] = include_bytes!("../../emulation/emulation.wasm");
 
-/// Most statements of a quick phase; they have some hundreds.
-const MAX_QUICK_PHASE: u32 = 10_000;
+/// Most statements of a quick phase or a near function; they have some hundreds.
+const MAX_LIBRARY_FUNCTION: u32 = 10_000;
 
 /// What a function called `hindrance` gives for NaN, and for what does not fit.
 const HINDRANCES: [(u32, TrapKind); 2] = [(1, TrapKind::BadConversion), (2, TrapKind::IntegerOverflow)];
@@ -76,12 +76,24 @@ fn functions() -> Result<&'static Module> {
 /// # Errors
 /// [`Error::Internal`] if there is none.
 pub fn quick_phase(name: &str) -> Result<Rc<Function>> {
+    library_function(name)?.ok_or_else(|| Error::Internal(format!("there is no quick phase of `{name}`")))
+}
+
+/// What gives nearly what a function of C's library does, without calls, if there is something.
+///
+/// # Errors
+/// [`Error::Internal`] if it can't be lifted.
+pub fn near_function(name: &str) -> Result<Option<Rc<Function>>> {
+    library_function(&format!("near.{name}"))
+}
+
+fn library_function(name: &str) -> Result<Option<Rc<Function>>> {
     let module = functions()?;
-    let function = module.exported_function(name);
-    let function = function.ok_or_else(|| Error::Internal(format!("there is no quick phase of `{name}`")))?;
+    let Some(function) = module.exported_function(name) else { return Ok(None) };
     let environment = Environment::default();
     let mut slice = Slice::new(module, &environment, frontend::Known::default());
-    inline::inline(&mut slice, function, &Targets::default(), MAX_QUICK_PHASE).map(Rc::new)
+    inline::inline(&mut slice, function, &Targets::default(), MAX_LIBRARY_FUNCTION)
+        .map(|function| Some(Rc::new(function)))
 }
 
 /// The name of the function that gives an operator's result.

@@ -4,7 +4,7 @@ pub(crate) mod recursion;
 
 use std::collections::BTreeSet;
 
-use crate::call_graph::{Dispatch, Indirect, Outcome, Slice};
+use crate::call_graph::{Dispatch, Indirect, Outcome, Slice, StandIn};
 use crate::error::{Error, Location, Result, TrapKind};
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::builder::ListBuilder;
@@ -369,16 +369,41 @@ impl Inliner<'_, '_> {
         Ok(StmtKind::Switch { index, cases: new, default, results: self.define(copy, results) })
     }
 
-    /// Inlines one call, behind the callee's quick phase if it has one: then what that gives, if it is sure.
+    /// Inlines one call, or what stands for the callee.
     fn call(&mut self, callee: u32, args: &[Value], at: Location, stmts: &mut Vec<Stmt>) -> Result<Vec<Value>> {
-        let Some(quick) = self.slice.quick_phase(callee)? else {
-            return self.call_itself(callee, args, at, stmts);
-        };
+        match self.slice.stand_in(callee)? {
+            None => self.call_itself(callee, args, at, stmts),
+            Some(StandIn::Quick(quick)) => self.call_behind(&quick, callee, args, at, stmts),
+            Some(StandIn::Near(near)) => {
+                let mut list = ListBuilder::new(at);
+                let bits = self.bits_of(args, &mut list);
+                stmts.append(&mut list.stmts);
+                let copy = self.copy_call(&near, &bits, Some(at), at, stmts)?;
+                let result = list.wasm(&mut self.out, WasmOp::F32ReinterpretI32, &copy);
+                stmts.append(&mut list.stmts);
+                Ok(vec![result])
+            }
+        }
+    }
+
+    /// The bits of `f32`s.
+    fn bits_of(&mut self, floats: &[Value], list: &mut ListBuilder) -> Vec<Value> {
+        floats.iter().map(|float| list.wasm(&mut self.out, WasmOp::I32ReinterpretF32, &[*float])).collect()
+    }
+
+    /// Inlines one call behind the callee's quick phase: then what that gives, if it is sure.
+    fn call_behind(
+        &mut self,
+        quick: &Function,
+        callee: u32,
+        args: &[Value],
+        at: Location,
+        stmts: &mut Vec<Stmt>,
+    ) -> Result<Vec<Value>> {
         let mut list = ListBuilder::new(at);
-        let bits_of = |arg: &Value| list.wasm(&mut self.out, WasmOp::I32ReinterpretF32, &[*arg]);
-        let bits: Vec<Value> = args.iter().map(bits_of).collect();
+        let bits = self.bits_of(args, &mut list);
         stmts.append(&mut list.stmts);
-        let copy = self.copy_call(&quick, &bits, Some(at), at, stmts)?;
+        let copy = self.copy_call(quick, &bits, Some(at), at, stmts)?;
         let answer = *copy.first().ok_or_else(|| Error::Internal("a quick phase gives nothing".into()))?;
         let bits = list.wasm(&mut self.out, WasmOp::I32WrapI64, &[answer]);
         let number = list.wasm(&mut self.out, WasmOp::F32ReinterpretI32, &[bits]);

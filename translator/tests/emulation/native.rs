@@ -13,6 +13,8 @@ mod logarithm;
 #[allow(dead_code, reason = "the translator compares these data with guests'")]
 #[path = "../../emulation/musl.rs"]
 mod musl;
+#[path = "../../emulation/near.rs"]
+mod near;
 #[path = "../../emulation/normal.rs"]
 mod normal;
 #[path = "../../emulation/order.rs"]
@@ -45,9 +47,9 @@ macro_rules! operators {
     };
 }
 
-/// The quick phases of functions of C's library.
+/// The quick phases of functions of C's library, and near functions.
 pub mod library {
-    use super::{Native, exponential, logarithm, power};
+    use super::{Native, exponential, logarithm, near, power};
 
     include!("../../emulation/library.rs");
 }
