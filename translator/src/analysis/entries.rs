@@ -121,7 +121,7 @@ impl Span {
     /// How far behind this one's first byte the other's may be, of distances from `from` to `to`.
     fn distances(self, other: Span, from: i64, to: i64) -> impl Iterator<Item = i64> {
         let (low, high) = (other.low - self.high, other.high - self.low);
-        (from..=to).filter(move |d| (low..=high).contains(d) && self.phase.may_differ_by(other.phase, *d))
+        (from.max(low)..=to.min(high)).filter(move |d| self.phase.may_differ_by(other.phase, *d))
     }
 }
 
@@ -351,6 +351,9 @@ impl<'a> Sets<'a> {
     fn word_on_stack(&mut self, span: Span, known: Fact, facts: &[Fact]) -> Fact {
         let memory = self.memory;
         memory.stack_stores.iter().fold(known, |mut fact, store| {
+            if fact == Fact::Any {
+                return fact;
+            }
             for distance in span.distances(store.span, 1 - i64::from(store.bytes), 3) {
                 let halves = store.stored.and_then(|value| self.halves.get(&value).copied());
                 let stored = match (store.stored, store.bytes, distance, halves) {
