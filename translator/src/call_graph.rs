@@ -177,6 +177,11 @@ impl<'e> Slice<'e> {
         self.stand_ins.relied_on
     }
 
+    /// What was seen in a rehearsal, if there was one.
+    pub(crate) fn seen(&self) -> Option<&Seen> {
+        self.environment.seen.as_deref()
+    }
+
     /// The same, in which functions may call themselves.
     pub fn recursive(self) -> Self {
         Slice { may_recurse: true, ..self }

@@ -141,7 +141,7 @@ pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Insp
         verdict: Ok(0),
     };
     match crate::on_deep_stack(options, || crate::simplified::simplified(module, function, &shape, options)) {
-        Ok(crate::simplified::Simplified { kernel, frames, operators, relies_on }) => {
+        Ok(crate::simplified::Simplified { kernel, frames, operators, relies_on, .. }) => {
             inspection.known_data = relies_on.len();
             inspection.operators = Some(operators);
             inspection.accesses = accesses(&kernel, module, shape.clone(), frames.stack_pointer);

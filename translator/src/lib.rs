@@ -113,6 +113,8 @@ pub struct Shader {
     /// Which functions were kept once. Other forms of the kernel for the same launch must be lifted so, too
     /// ([`Options::share`]): which checks there are depends on it.
     pub share: Share,
+    /// Whether recursion is unrolled in it.
+    pub is_unrolled: bool,
 }
 
 impl Shader {
@@ -131,6 +133,7 @@ impl Shader {
             may_coarsen: false,
             rounds: None,
             share: Share::Never,
+            is_unrolled: false,
         }
     }
 }
@@ -159,11 +162,23 @@ fn translate_here(module: &Module, function: u32, shape: &Shape, options: &Optio
 trait Lifted {
     /// Its accesses of memory, if it is lifted to its end.
     fn accesses(&self) -> Option<u32>;
+    /// Its operators before simplification, if recursion is unrolled in it.
+    fn unrolled(&self) -> Option<u32>;
+    /// Its operators before simplification, if it is lifted to its end.
+    fn operators(&self) -> Option<u32>;
 }
 
 impl Lifted for Shader {
     fn accesses(&self) -> Option<u32> {
         Some(self.accesses)
+    }
+
+    fn unrolled(&self) -> Option<u32> {
+        self.is_unrolled.then_some(self.operators)
+    }
+
+    fn operators(&self) -> Option<u32> {
+        Some(self.operators)
     }
 }
 
@@ -176,7 +191,12 @@ fn sharing<T: Lifted>(options: &Options, mut lift: impl FnMut(&Options) -> Resul
         Err(error) if limits::may_help(&error, options) => refused = Some(error),
         Ok(lifted) => match lifted.accesses() {
             Some(accesses) if limits::is_slow(accesses, options) => best = Some((accesses, lifted)),
-            _ => return Ok(lifted),
+            _ => match lifted.unrolled() {
+                Some(operators) if limits::is_worth_a_stack(operators, options) => {
+                    return Ok(less_than_half(lifted, operators, options, lift));
+                }
+                _ => return Ok(lifted),
+            },
         },
         error => return error,
     }
@@ -197,6 +217,20 @@ fn sharing<T: Lifted>(options: &Options, mut lift: impl FnMut(&Options) -> Resul
     }
     let nothing = || Error::Internal("a kernel was neither lifted nor refused".into());
     best.map(|(_, lifted)| lifted).ok_or_else(|| refused.unwrap_or_else(nothing))
+}
+
+/// A kernel of so many operators in which recursion is unrolled, or its shared form, in which functions that call themselves are
+/// kept once, if that is less than half of it.
+fn less_than_half<T: Lifted>(
+    unrolled: T,
+    operators: u32,
+    options: &Options,
+    mut lift: impl FnMut(&Options) -> Result<T>,
+) -> T {
+    work::allow(options.max_work);
+    let shared = lift(&Options { share: limits::TRIES[0], ..*options }).ok();
+    let is_less = |shared: &T| shared.operators().is_some_and(|fewer| fewer <= operators / 2);
+    shared.filter(is_less).unwrap_or(unrolled)
 }
 
 /// What [`translate_or_ask`] gives.
@@ -239,8 +273,8 @@ fn shader(module: &Module, simplified: Simplified, shape: &Shape, options: &Opti
 }
 
 fn emit(strict: Strict, shape: &Shape, options: &Options) -> Result<Shader> {
-    let Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen, rounds } =
-        strict;
+    let Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen, .. } = strict;
+    let Strict { rounds, is_unrolled, .. } = strict;
     let relies_on = relies_on.into();
     work::check(&function.name)?;
     let (words, interface) = backend::emit_coarse(&function, coarse.as_ref(), shape, options)?;
@@ -258,6 +292,7 @@ fn emit(strict: Strict, shape: &Shape, options: &Options) -> Result<Shader> {
         may_coarsen,
         rounds,
         share,
+        is_unrolled,
     })
 }
 
@@ -286,11 +321,27 @@ impl Lifted for Answer {
             Answer::Pointers(_) | Answer::Words(_) => None,
         }
     }
+
+    fn unrolled(&self) -> Option<u32> {
+        if let Answer::Shader(shader) = self { shader.unrolled() } else { None }
+    }
+
+    fn operators(&self) -> Option<u32> {
+        if let Answer::Shader(shader) = self { shader.operators() } else { None }
+    }
 }
 
 impl Lifted for Strict {
     fn accesses(&self) -> Option<u32> {
         Some(self.accesses)
+    }
+
+    fn unrolled(&self) -> Option<u32> {
+        self.is_unrolled.then_some(self.operators)
+    }
+
+    fn operators(&self) -> Option<u32> {
+        Some(self.operators)
     }
 }
 

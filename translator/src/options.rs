@@ -109,12 +109,14 @@ pub struct Emulate {
 /// Which functions of a kernel are kept once, as states of a loop, and not inlined wherever they are called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Share {
-    /// Those that are large and called from several places, where the kernel is too large with all of them inlined.
+    /// Those that are large and called from several places, where the kernel is too large with all of them inlined; those that come to
+    /// call themselves, where unrolling makes many operators of them.
     #[default]
     Auto,
     /// None.
     Never,
-    /// Those that are called from at least so many places and have at least so many operators. For tests.
+    /// Those that are called from at least so many places and have at least so many operators, and those that come to call themselves.
+    /// For tests.
     Called {
         /// Places, where what is inlined several times counts as often.
         places: u32,

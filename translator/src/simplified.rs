@@ -20,6 +20,8 @@ pub(crate) struct Simplified {
     pub(crate) operators: u32,
     /// See [`Shader::relies_on`].
     pub(crate) relies_on: Vec<u32>,
+    /// Whether recursion is unrolled in it.
+    pub(crate) is_unrolled: bool,
 }
 
 impl Simplified {
@@ -165,7 +167,7 @@ fn simplified_to(
     let cut_by = shape.environment.cut_by(options.speculation);
     let known = frontend::Known { libm: options.device_libm(), blocks: true, copies, cuts: cut_by.is_some() };
     let slice = call_graph::Slice::new(module, &shape.environment, known).cutting(cut_by);
-    let Inlined { kernel, known_functions, mut dynamic, unplaced, frames, less_deep } =
+    let Inlined { kernel, known_functions, mut dynamic, unplaced, frames, less_deep, is_unrolled } =
         inlined(slice, function, targets, options, depths)?;
     let mut kernel = checked(kernel, Stage::Inlined)?;
     let operators = kernel.stmt_count() as u32;
@@ -201,7 +203,8 @@ fn simplified_to(
         tidy(&mut kernel);
     }
     let relies_on = relies_on.union(&known_functions).copied().collect();
-    let simplified = Simplified { kernel: checked(kernel, Stage::Scalar)?, frames, operators, relies_on };
+    let kernel = checked(kernel, Stage::Scalar)?;
+    let simplified = Simplified { kernel, frames, operators, relies_on, is_unrolled };
     Ok(Unrolled { simplified, assumes_apart, less_deep: less_deep.filter(|_| !targets.are_open()) })
 }
 
@@ -216,6 +219,7 @@ struct Inlined {
     frames: BTreeMap<u32, Option<i64>>,
     /// See [`Unrolled::less_deep`].
     less_deep: Option<usize>,
+    is_unrolled: bool,
 }
 
 fn inlined(
@@ -230,18 +234,21 @@ fn inlined(
         // Where doubles are computed on integers, quick phases are much cheaper.
         slice = slice.with_stand_ins(options.emulated().f64, options.near_libm());
     }
+    if options.speculation.recursion {
+        slice = slice.recursive();
+    }
     if let Share::Called { .. } = options.share
         && targets.may_share()
         && let Some(shared) = passes::share::share(&mut slice, function, targets, options)?
     {
         let passes::share::Shared { kernel, dynamic, unplaced, frames } = shared;
         let known_functions = slice.into_relied_on();
-        return Ok(Inlined { kernel, known_functions, dynamic, unplaced, frames, less_deep: None });
+        return Ok(Inlined { dynamic, unplaced, frames, ..Inlined::all(kernel, known_functions) });
     }
     if options.speculation.recursion {
         let (kernel, less_deep) = passes::inline::recursion::inline_recursive(slice, function, targets, most, depths)?;
-        let inlined = Inlined::all(kernel, BTreeSet::new());
-        return Ok(Inlined { less_deep, ..inlined });
+        let (is_unrolled, less_deep) = (less_deep.is_some(), less_deep.flatten());
+        return Ok(Inlined { less_deep, is_unrolled, ..Inlined::all(kernel, BTreeSet::new()) });
     }
     let kernel = passes::inline::inline(&mut slice, function, targets, most)?;
     Ok(Inlined::all(kernel, slice.into_relied_on()))
@@ -251,7 +258,7 @@ impl Inlined {
     /// One in which no function is kept.
     fn all(kernel: Function, known_functions: BTreeSet<u32>) -> Inlined {
         let (dynamic, frames) = (BTreeSet::new(), BTreeMap::new());
-        Inlined { kernel, known_functions, dynamic, unplaced: 0, frames, less_deep: None }
+        Inlined { kernel, known_functions, dynamic, unplaced: 0, frames, less_deep: None, is_unrolled: false }
     }
 }
 

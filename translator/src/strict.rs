@@ -23,6 +23,8 @@ pub(crate) struct Strict {
     pub(crate) linear: Option<LinearReach>,
     pub(crate) relies_on: Vec<u32>,
     pub(crate) rounds: Option<Rounds>,
+    /// Whether recursion is unrolled in it.
+    pub(crate) is_unrolled: bool,
 }
 
 impl Strict {
@@ -48,7 +50,7 @@ pub(crate) fn strict_form_changed(
     change: impl FnOnce(&mut Function),
 ) -> Result<Strict> {
     check_places(&simplified, shape, options)?;
-    let Simplified { mut kernel, frames, operators, relies_on } = simplified;
+    let Simplified { mut kernel, frames, operators, relies_on, is_unrolled } = simplified;
     let emulated = options.emulated();
     if passes::emulate::emulate(&mut kernel, emulated, options.max_operators)? {
         kernel = checked(kernel, Stage::Scalar)?;
@@ -94,7 +96,18 @@ pub(crate) fn strict_form_changed(
     let coarse = coarse.map(|coarse| finish_coarse(coarse, &parted, options)).transpose()?;
     let fits = |coarse: &Function| count_accesses(coarse, options).is_ok() && check_nesting(coarse, options).is_ok();
     let coarse = coarse.filter(fits);
-    Ok(Strict { function, coarse, operators, accesses, launch_checks, linear, relies_on, may_coarsen, rounds })
+    Ok(Strict {
+        function,
+        coarse,
+        operators,
+        accesses,
+        launch_checks,
+        linear,
+        relies_on,
+        may_coarsen,
+        rounds,
+        is_unrolled,
+    })
 }
 
 /// What comes of a function for four invocations of a kernel at once, which accesses words of these slots in parts.

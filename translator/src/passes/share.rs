@@ -16,13 +16,14 @@
 //! - [`states`]: the loop.
 //! - [`settle`]: what all callers pass alike.
 //! - [`carried`]: the values that live from one state to another.
-//!
-//! Functions that are active more than once have no such form: it has one set of variables for each function.
+//! - [`saves`]: there is one set of variables for each function; where one comes to call itself, those that are used behind the call
+//!   are kept on the private stack meanwhile.
 
 mod carried;
 mod globals;
 pub mod limits;
 mod plan;
+mod saves;
 pub mod settle;
 mod states;
 
@@ -31,10 +32,12 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::inline::inline_part;
 use crate::call_graph::Slice;
 use crate::error::{Error, Result};
-use crate::ir::{Function, StmtKind};
+use crate::ir::Function;
 use crate::module::Module;
 use crate::options::{Options, Share};
+use crate::seen::Seen;
 use crate::targets::Targets;
+use saves::Saves;
 
 /// A kernel in the shared form: one function, of Wasm's operators, without calls and without globals that are set.
 pub(crate) struct Shared {
@@ -64,14 +67,17 @@ pub(crate) fn share(
     }
     let mut parts = parts(slice, kernel, targets, options.max_operators, &kept)?;
     let module = slice.module();
-    let order = callers_first(&parts, kernel, module)?;
+    let Order { functions: order, recursive } = callers_first(&parts, kernel);
+    let levels = saves::levels(slice.seen().map_or(0, Seen::recursion));
+    let pointer = module.stack_pointer().or_else(|| only_pointer(module).filter(|_| !recursive.is_empty()));
     if order.len() == 1 {
         return Ok(None);
     }
-    let threaded = globals::thread(&mut parts, &order, module);
+    let mut threaded = globals::thread(&mut parts, &order, (&recursive, levels), (module, pointer))?;
+    let saves = saves(options, &mut threaded, (module, pointer), (recursive, levels))?;
     let parts: Vec<Function> = order.iter().filter_map(|function| parts.remove(function)).collect();
-    let kernel = states::combine(&parts)?;
-    let globals::Threaded { dynamic, unplaced, frames } = threaded;
+    let kernel = states::combine(&parts, saves)?;
+    let globals::Threaded { dynamic, unplaced, frames, .. } = threaded;
     Ok(Some(Shared { kernel, dynamic, unplaced, frames }))
 }
 
@@ -109,37 +115,68 @@ fn parts(
     Ok(parts)
 }
 
-/// The functions that are called, the kernel first, each behind all that call it.
-fn callers_first(parts: &BTreeMap<u32, Function>, kernel: u32, module: &Module) -> Result<Vec<u32>> {
-    let calls = |function: u32| {
-        let stmts = parts[&function].regions.iter().flat_map(|region| &region.stmts);
-        let calls = stmts.filter_map(|stmt| match &stmt.kind {
-            StmtKind::Call { callee, .. } => Some((*callee, stmt.at)),
-            _ => None,
-        });
-        calls.collect::<Vec<_>>()
-    };
-    let (mut done, mut seen) = (Vec::new(), BTreeSet::from([kernel]));
-    let mut open = vec![(kernel, calls(kernel))];
-    while let Some((function, left)) = open.last_mut() {
-        let Some((callee, at)) = left.pop() else {
-            done.push(*function);
-            open.pop();
-            continue;
-        };
-        if open.iter().any(|(function, _)| *function == callee) {
-            let what = format!("recursion (`{}` calls itself)", module.function_name(callee));
-            return Err(Error::Unsupported {
-                what,
-                function_name: module.function_name(at.function),
-                at: Some(at),
-                too_large: false,
-            });
+/// The global that may be the stack pointer, in a module without names, if there is one.
+fn only_pointer(module: &Module) -> Option<u32> {
+    let globals = 0..module.globals().len() as u32;
+    let mut found = globals.filter(|global| module.may_be_stack_pointer(*global));
+    found.next().filter(|_| found.next().is_none())
+}
+
+/// What functions that come to call themselves need, if there are any.
+fn saves(
+    options: &Options,
+    threaded: &mut globals::Threaded,
+    (module, pointer): (&Module, Option<u32>),
+    (calls, levels): (BTreeSet<(u32, u32)>, u32),
+) -> Result<Option<Saves>> {
+    let Some((_, function)) = calls.first().copied() else { return Ok(None) };
+    match (pointer, &threaded.placed) {
+        (Some(pointer), Some(places)) if options.speculation.recursion => {
+            let frames = std::mem::take(&mut threaded.recursive);
+            Ok(Some(Saves { calls, pointer, below: places.end, frames, levels }))
         }
-        if seen.insert(callee) {
-            open.push((callee, calls(callee)));
+        _ => Err(Error::Unsupported {
+            what: format!("recursion (`{}` calls itself)", module.function_name(function)),
+            function_name: module.function_name(function),
+            at: None,
+            too_large: false,
+        }),
+    }
+}
+
+/// The functions that are called, the kernel first, each behind all that call it, but for those that come to call themselves.
+struct Order {
+    functions: Vec<u32>,
+    /// Calls, of a caller and a callee, in which the callee may come to call the caller.
+    recursive: BTreeSet<(u32, u32)>,
+}
+
+fn callers_first(parts: &BTreeMap<u32, Function>, kernel: u32) -> Order {
+    let calls: BTreeMap<u32, BTreeSet<u32>> = parts
+        .iter()
+        .map(|(function, part)| (*function, globals::calls(part).map(|(callee, _)| callee).collect()))
+        .collect();
+    let (mut done, mut seen) = (Vec::new(), BTreeSet::from([kernel]));
+    let mut open = vec![(kernel, calls[&kernel].iter())];
+    while let Some((function, left)) = open.last_mut() {
+        match left.next() {
+            Some(callee) if seen.insert(*callee) => open.push((*callee, calls[callee].iter())),
+            Some(_) => {}
+            None => {
+                done.push(*function);
+                open.pop();
+            }
         }
     }
     done.reverse();
-    Ok(done)
+    let comes_to = |from: u32, to: u32| {
+        let (mut seen, mut todo) = (BTreeSet::from([from]), vec![from]);
+        while let Some(function) = todo.pop() {
+            todo.extend(calls[&function].iter().copied().filter(|callee| seen.insert(*callee)));
+        }
+        seen.contains(&to)
+    };
+    let edges = done.iter().flat_map(|caller| calls[caller].iter().map(|callee| (*caller, *callee)));
+    let recursive = edges.filter(|(caller, callee)| comes_to(*callee, *caller)).collect();
+    Order { functions: done, recursive }
 }

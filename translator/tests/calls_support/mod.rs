@@ -9,7 +9,9 @@ use wavelift_translator::ir::interpret::{self, Buffer, Invocation, Space, Stop};
 use wavelift_translator::ir::verify::{Stage, verify};
 use wavelift_translator::module::{ConstInit, Global};
 use wavelift_translator::testing::{self, Stages};
-use wavelift_translator::{Access, Error, Module, Options, Profile, Shape, Share, TableEntry, TrapKind, translate};
+use wavelift_translator::{
+    Access, Error, Module, Options, Profile, Shape, Share, Speculation, TableEntry, TrapKind, translate,
+};
 
 /// Every function that is called is kept once, and every one that is called from several places.
 pub const SHARED: [Share; 2] = [Share::Called { places: 1, operators: 0 }, Share::Called { places: 2, operators: 0 }];
@@ -123,6 +125,18 @@ impl Program {
             verify(function, stage).unwrap_or_else(|error| panic!("{share:?}: {error}\n{}\n{function}", self.text));
         }
         (simplified, strict)
+    }
+
+    /// The kernel as the backend takes it, with functions that call themselves kept once; and what it gives for each record.
+    pub fn run_recursive(&self, share: Share, records: &[(u32, u32)]) -> (Function, Ends) {
+        let shape = Shape::initial(&self.module, self.kernel);
+        let speculation = Speculation { recursion: true, ..Speculation::NONE };
+        let options = Options { share, speculation, fuel: Some(1 << 30), ..Options::default() };
+        let strict = testing::strict(&self.module, self.kernel, &shape, &options);
+        let strict = strict.unwrap_or_else(|error| panic!("{error}\n{}", self.text));
+        verify(&strict, Stage::Strict).unwrap_or_else(|error| panic!("{share:?}: {error}\n{}\n{strict}", self.text));
+        let ends = self.run_strict(&strict, records);
+        (strict, ends)
     }
 
     /// Runs a strict form of the kernel on each record.

@@ -19,8 +19,8 @@ pub(crate) fn depths(seen: usize) -> (usize, usize) {
     (seen.max(1), enough.unwrap_or(seen))
 }
 
-/// Copies the kernel with all calls inlined and recursion unrolled `most_deep` or as deep as size allows, but `least_deep`; deeper calls bail out. Gives the next
-/// lesser depth, too, if there is one and it would make a smaller kernel.
+/// Copies the kernel with all calls inlined and recursion unrolled `most_deep` or as deep as size allows, but `least_deep`; deeper
+/// calls bail out. If there are such, gives the next lesser depth, too, if there is one.
 ///
 /// # Errors
 /// As [`inline`](super::inline())'s.
@@ -30,7 +30,7 @@ pub(crate) fn inline_recursive(
     targets: &Targets,
     max_operators: u32,
     (least_deep, most_deep): (usize, usize),
-) -> Result<(Function, Option<usize>)> {
+) -> Result<(Function, Option<Option<usize>>)> {
     let mut slice = slice.recursive();
     let enough = |depth: &usize| (least_deep..=most_deep).contains(depth);
     let mut depths = DEPTHS.into_iter().filter(enough).peekable();
@@ -40,7 +40,7 @@ pub(crate) fn inline_recursive(
         match copied(&source, &mut slice, targets, (vec![kernel], depth), None, most) {
             Err(Error::Unsupported { .. }) if depths.peek().is_some() => {}
             Err(error) => return Err(error),
-            Ok((inlined, is_cut)) => return Ok((inlined, depths.peek().copied().filter(|_| is_cut))),
+            Ok((inlined, is_cut)) => return Ok((inlined, is_cut.then(|| depths.peek().copied()))),
         }
     }
     Err(Error::Unsupported {

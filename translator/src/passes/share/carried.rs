@@ -1,7 +1,9 @@
 //! Values that live from one state to another, which the loop of states carries.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
+use super::saves::{Array, Frame, Saves};
 use super::states::{Jump, To};
 use crate::error::{Error, Location, Result, TrapKind};
 use crate::hash::HashMap;
@@ -22,6 +24,12 @@ pub struct Carried {
     pub returns: Vec<Value>,
     /// What stands in front of the loop.
     pub front: Vec<Stmt>,
+    /// The values of each part, by number.
+    pub values: Vec<Range<u32>>,
+    /// The index of each part's function.
+    pub numbers: Vec<u32>,
+    /// Where functions come to call themselves.
+    pub saves: Option<Saves>,
 }
 
 /// Where a value is defined.
@@ -43,7 +51,12 @@ enum Home {
 /// [`Error::Internal`] if a value is used that is nowhere defined.
 pub fn carry(out: &mut Function, known: Carried) -> Result<()> {
     let homes = homes(out, &known);
-    let cells = cells(out, &known, &homes);
+    let reads = reads(out, &known, &homes);
+    let carriers = known.bindings.iter().flatten().map(|(_, carrier)| *carrier);
+    let cells: BTreeSet<Value> = carriers.chain(reads.iter().flatten().copied()).collect();
+    let array = array(out, &known, &reads);
+    let level = array.as_ref().map(|array| array.level);
+    let cells: Vec<Value> = cells.into_iter().chain(level).collect();
     let Carried { states, bindings, jumps, returns, front, .. } = known;
     let state = out.new_value(Type::I32);
     let params: Vec<Value> = cells.iter().map(|cell| out.new_value(out.ty(*cell))).collect();
@@ -57,6 +70,7 @@ pub fn carry(out: &mut Function, known: Carried) -> Result<()> {
         returns,
         state: 0,
         bound: BTreeMap::new(),
+        array,
     };
     for (number, (region, bindings)) in (0..).zip(states.iter().zip(&bindings)) {
         writer.state = number;
@@ -66,10 +80,10 @@ pub fn carry(out: &mut Function, known: Carried) -> Result<()> {
             writer.bound.insert(*value, carrier);
             writer.in_scope[value.index()] = true;
         }
-        writer.region(*region)?;
+        writer.restored(*region, number)?;
     }
     let cells = writer.cells;
-    make_loop(out, front, &states, (state, params), &cells)
+    make_loop(out, front, &states, (state, params), (&cells, level))
 }
 
 fn make_loop(
@@ -77,7 +91,7 @@ fn make_loop(
     front: Vec<Stmt>,
     states: &[RegionId],
     (state, params): (Value, Vec<Value>),
-    cells: &[Value],
+    (cells, level): (&[Value], Option<Value>),
 ) -> Result<()> {
     let Some((label, (default, cases))) = out.states.as_ref().map(|states| states.label).zip(states.split_last())
     else {
@@ -88,6 +102,10 @@ fn make_loop(
     let mut inits = vec![list.i32(out, 0)];
     let mut first: BTreeMap<Type, Value> = BTreeMap::new();
     for cell in cells {
+        if Some(*cell) == level {
+            inits.push(list.i32(out, 0));
+            continue;
+        }
         let ty = out.ty(*cell);
         let op = if ty == Type::I32 { Op::Undefined } else { Op::Const(Const::zero(ty)) };
         inits.push(*first.entry(ty).or_insert_with(|| list.op(out, op, &[], ty)));
@@ -141,15 +159,15 @@ fn homes(out: &Function, known: &Carried) -> Vec<Home> {
     homes
 }
 
-/// The values that the loop carries, ascending.
-fn cells(out: &Function, known: &Carried, homes: &[Home]) -> Vec<Value> {
-    let mut cells: BTreeSet<Value> = known.bindings.iter().flatten().map(|(_, carrier)| *carrier).collect();
-    for (number, state) in (0..).zip(&known.states) {
+/// The values that each state reads and does not define.
+fn reads(out: &Function, known: &Carried, homes: &[Home]) -> Vec<BTreeSet<Value>> {
+    let mut reads = vec![BTreeSet::new(); known.states.len()];
+    for ((number, state), reads) in (0..).zip(&known.states).zip(&mut reads) {
         let mut note = |value: &Value| {
             if !matches!(homes[value.index()], Home::Front | Home::Nowhere)
                 && homes[value.index()] != Home::State(number)
             {
-                cells.insert(*value);
+                reads.insert(*value);
             }
         };
         for id in regions_below(out, *state) {
@@ -163,7 +181,49 @@ fn cells(out: &Function, known: &Carried, homes: &[Home]) -> Vec<Value> {
             }
         }
     }
-    cells.into_iter().collect()
+    reads
+}
+
+/// Where values are saved in recursion: those of a caller that are read in a state that it may come to behind the call.
+fn array(out: &mut Function, known: &Carried, reads: &[BTreeSet<Value>]) -> Option<Array> {
+    let saves = known.saves.as_ref()?;
+    // The states that follow one in the same activation, and the calls that are recursive: who calls, and what is behind.
+    let (mut next, mut calls) = (vec![BTreeSet::new(); known.states.len()], BTreeSet::new());
+    for (state, next) in known.states.iter().zip(&mut next) {
+        for jump in regions_below(out, *state).iter().filter_map(|id| known.jumps.get(id)) {
+            match (jump.comes_back, jump.to) {
+                (Some((_, behind)), _) => {
+                    next.insert(behind);
+                    calls.extend(jump.saves.map(|caller| (caller, behind)));
+                }
+                (None, To::State(number)) => _ = next.insert(number),
+                (None, To::Caller(_)) => {}
+            }
+        }
+    }
+    let mut held = BTreeMap::new();
+    for (caller, behind) in calls {
+        let (mut seen, mut todo) = (BTreeSet::from([behind]), vec![behind]);
+        while let Some(state) = todo.pop() {
+            todo.extend(next[state as usize].iter().copied().filter(|state| seen.insert(*state)));
+        }
+        let read: BTreeSet<Value> = seen.iter().flat_map(|state| reads[*state as usize].iter().copied()).collect();
+        let is_own = |value: &Value| known.values[caller].contains(&value.0) || *value == known.returns[caller];
+        held.insert(behind, (caller, read.into_iter().filter(is_own).collect()));
+    }
+    let frames =
+        (0..).zip(&known.numbers).filter_map(|(part, function)| Some((part, frame(known, saves, part, *function)?)));
+    let frames = frames.collect();
+    let level = out.new_value(Type::I32);
+    Some(Array::new(out, saves, level, held, frames))
+}
+
+/// The frames of a part that comes to call itself, if it has any.
+fn frame(known: &Carried, saves: &Saves, part: usize, function: u32) -> Option<Frame> {
+    let frame = saves.frames.get(&function)?;
+    let first = known.values[part].start;
+    let derived = frame.derived.iter().map(|(value, distance)| (Value(value.0 + first), *distance)).collect();
+    Some(Frame { param: Value(frame.param.0 + first), derived, place: (frame.start, frame.stride) })
 }
 
 struct Writer<'f> {
@@ -180,6 +240,8 @@ struct Writer<'f> {
     bound: BTreeMap<Value, Value>,
     /// Values of this state that are defined where it has come to.
     in_scope: Vec<bool>,
+    /// Where values are saved in recursion.
+    array: Option<Array>,
 }
 
 impl Writer<'_> {
@@ -195,6 +257,24 @@ impl Writer<'_> {
             Home::State(_) | Home::Carried => self.carrier(value),
             Home::Nowhere => Err(Error::Internal(format!("{value} is used before it is defined"))),
         }
+    }
+
+    /// Writes a state, in front of which what was saved before a call is loaded again.
+    fn restored(&mut self, region: RegionId, state: u32) -> Result<()> {
+        let Some(array) = self.array.take_if(|array| array.is_behind(state)) else {
+            return self.region(region);
+        };
+        let first = self.out.region(region);
+        let mut list = ListBuilder::new(first.stmts.first().map_or(first.exit_at, |stmt| stmt.at));
+        let level = self.carrier(array.level)?;
+        let loaded = array.restore(self.out, &mut list, level, state);
+        self.array = Some(array);
+        let carried = self.carried.clone();
+        self.carried.extend(loaded);
+        self.region(region)?;
+        self.carried = carried;
+        self.out.region_mut(region).stmts.splice(0..0, list.stmts);
+        Ok(())
     }
 
     fn rename(&self, values: &mut [Value]) -> Result<()> {
@@ -240,15 +320,44 @@ impl Writer<'_> {
             To::State(number) => list.i32(self.out, number),
             To::Caller(part) => self.carrier(self.returns[part])?,
         });
+        let sets = self.called(jump, sets, list)?;
         for cell in &self.cells {
             let value = match (sets.get(cell), jump.comes_back) {
-                (Some(value), _) => self.name(*value)?,
+                (Some(value), _) => *value,
                 (None, Some((returns, state))) if returns == *cell => list.i32(self.out, state),
-                (None, _) if self.in_scope[cell.index()] => self.name(*cell)?,
-                (None, _) => self.carrier(*cell)?,
+                (None, _) => self.kept(*cell)?,
             };
             values.push(value);
         }
         Ok(values)
+    }
+
+    /// What a value that is carried is here.
+    fn kept(&self, cell: Value) -> Result<Value> {
+        if self.in_scope.get(cell.index()).copied().unwrap_or(false) { self.name(cell) } else { self.carrier(cell) }
+    }
+
+    /// What values that are carried become, by what they are called here: what the jump says, and in recursion the level and where
+    /// frames begin. Saves what is used behind a recursive call.
+    fn called(
+        &mut self,
+        jump: &Jump,
+        sets: BTreeMap<Value, Value>,
+        list: &mut ListBuilder,
+    ) -> Result<BTreeMap<Value, Value>> {
+        let named = sets.into_iter().map(|(cell, value)| Ok((cell, self.name(value)?)));
+        let mut sets = named.collect::<Result<BTreeMap<Value, Value>>>()?;
+        let (Some(array), Some(callee), Some((_, behind))) = (&self.array, jump.callee, jump.comes_back) else {
+            return Ok(sets);
+        };
+        let mut level = self.carrier(array.level)?;
+        if jump.saves.is_some() {
+            let values = array.saved(behind).map(|(cell, offset)| Ok((self.kept(cell)?, offset)));
+            let values = values.collect::<Result<Vec<_>>>()?;
+            level = array.save(self.out, list, level, values);
+            sets.insert(array.level, level);
+        }
+        sets.extend(array.frame(self.out, list, level, callee));
+        Ok(sets)
     }
 }

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::analysis::dataflow;
 use crate::analysis::frames::{has_variable_array, set_dynamically};
 use crate::analysis::stack_offsets::stack_offsets;
+use crate::error::{Error, Result};
 use crate::ir::builder::ListBuilder;
 use crate::ir::{Const, Exit, Function, Op, RegionId, StmtKind, Type, Value, WasmOp};
 use crate::module::Module;
@@ -33,8 +34,36 @@ pub struct Threaded {
     pub dynamic: BTreeSet<u32>,
     /// Bytes of all frames together that have no places.
     pub unplaced: u32,
+    /// Places of frames, where all have some.
+    pub placed: Option<Places>,
+    /// The frames of functions that come to call themselves, by function, where they have any.
+    pub recursive: BTreeMap<u32, RecursiveFrame>,
     /// Where each function's frame begins, by distance from the stack pointer at the launch, if that is known.
     pub frames: BTreeMap<u32, Option<i64>>,
+}
+
+/// Where frames are.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// How far below the stack pointer at the launch each function's frame begins.
+    starts: BTreeMap<u32, u32>,
+    /// Bytes of the frames of functions that come to call themselves, each of which has as many as there are levels of recursion.
+    strides: BTreeMap<u32, u32>,
+    /// Where the last one ends.
+    pub end: u32,
+}
+
+/// The frame of a function that comes to call itself.
+#[derive(Debug)]
+pub struct RecursiveFrame {
+    /// The function's parameter that says where it begins.
+    pub param: Value,
+    /// Values of the function at some distance from that.
+    pub derived: Vec<(Value, u32)>,
+    /// Where the frame of the first level begins, by bytes below the stack pointer at the launch.
+    pub start: u32,
+    /// Bytes from one level to the next.
+    pub stride: u32,
 }
 
 /// What a function takes of globals, behind its parameters, and gives, behind its results.
@@ -44,9 +73,17 @@ struct Signature {
     gives: Vec<u32>,
 }
 
-/// Rewrites the parts of a kernel, of which `callers_first` has the kernel first and each behind those that call it. Globals
-/// that are left are only read, and have their value at the launch.
-pub fn thread(parts: &mut BTreeMap<u32, Function>, callers_first: &[u32], module: &Module) -> Threaded {
+/// Rewrites the parts of a kernel, of which `callers_first` has the kernel first and each behind those that call it, but for the
+/// `recursive` calls. Globals that are left are only read, and have their value at the launch.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a function that comes to call itself and has a frame, or changes a global.
+pub fn thread(
+    parts: &mut BTreeMap<u32, Function>,
+    callers_first: &[u32],
+    (recursive, levels): (&BTreeSet<(u32, u32)>, u32),
+    (module, pointer): (&Module, Option<u32>),
+) -> Result<Threaded> {
     let first_cell = module.globals().len() as u32;
     parts.retain(|function, _| callers_first.contains(function));
     let dropped: BTreeSet<u32> = parts.values().flat_map(data_drop::segments).collect();
@@ -56,25 +93,53 @@ pub fn thread(parts: &mut BTreeMap<u32, Function>, callers_first: &[u32], module
         types: parts.values().flat_map(types).collect(),
         first_cell,
         signatures: BTreeMap::new(),
+        recursive: recursive.iter().map(|(_, callee)| *callee).collect(),
+        levels,
         threaded: Threaded::default(),
     };
+    threader.begin_recursive(parts);
     for function in callers_first.iter().rev() {
         if let Some(part) = parts.get_mut(function) {
-            threader.part(part, *function == callers_first[0]);
+            threader.part(part, *function == callers_first[0])?;
         }
     }
-    let pointer = module.stack_pointer();
     let placed = pointer.and_then(|pointer| Some((pointer, threader.places(parts, callers_first, pointer)?)));
-    let known = threader.known(parts, callers_first, placed);
+    threader.threaded.placed = match (&placed, pointer) {
+        (Some((_, places)), _) => Some(places.clone()),
+        (None, Some(pointer)) if !threader.set.contains(&pointer) => Some(Places::default()),
+        (None, _) => None,
+    };
+    let known = threader.known(parts, callers_first, placed.as_ref());
     if let Some(pointer) = pointer {
         let distance = |function: &u32| known.get(&(*function, pointer)).map(|distance| i64::from(*distance as i32));
         let frames = callers_first.iter().skip(1).map(|function| (*function, distance(function)));
         threader.threaded.frames = frames.collect();
     }
     for part in parts.values_mut() {
-        threader.enter(part, &known, part.index == callers_first[0]);
+        let recursive = placed.as_ref().filter(|(_, places)| places.strides.contains_key(&part.index));
+        let offsets = recursive.map(|(pointer, _)| stack_offsets(part, *pointer));
+        let params = threader.enter(part, &known, part.index == callers_first[0]);
+        if let (Some((pointer, places)), Some(offsets)) = (recursive, offsets)
+            && let Some(param) = params.get(pointer).copied()
+        {
+            let all = (0..part.values.len() as u32).map(Value);
+            let derived = all.filter_map(|value| Some((value, offsets.of(value)?))).collect();
+            let (start, stride) = (places.starts[&part.index], places.strides[&part.index]);
+            let frame = RecursiveFrame { param, derived, start, stride };
+            threader.threaded.recursive.insert(part.index, frame);
+        }
     }
-    threader.threaded
+    Ok(threader.threaded)
+}
+
+/// A function that comes to call itself, and does what no other activation of it may see.
+fn refuse(part: &Function, what: &str) -> Error {
+    Error::Unsupported {
+        what: format!("recursion of functions that {what}"),
+        function_name: part.name.clone(),
+        at: None,
+        too_large: false,
+    }
 }
 
 /// The operators of a part.
@@ -104,7 +169,7 @@ fn types(part: &Function) -> BTreeMap<u32, Type> {
 }
 
 /// The functions that a part calls, and what it passes them.
-fn calls(part: &Function) -> impl Iterator<Item = (u32, &[Value])> {
+pub fn calls(part: &Function) -> impl Iterator<Item = (u32, &[Value])> {
     dataflow::regions(part).into_iter().flat_map(|id| &part.region(id).stmts).filter_map(|stmt| match &stmt.kind {
         StmtKind::Call { callee, args, .. } => Some((*callee, args.as_slice())),
         _ => None,
@@ -132,12 +197,24 @@ struct Threader {
     first_cell: u32,
     /// Of the parts so far.
     signatures: BTreeMap<u32, Signature>,
+    /// Functions that come to call themselves.
+    recursive: BTreeSet<u32>,
+    /// How deep recursion may be.
+    levels: u32,
     threaded: Threaded,
 }
 
 impl Threader {
+    /// Functions that come to call themselves take all globals, and give none: what they do is not known before their calls are.
+    fn begin_recursive(&mut self, parts: &BTreeMap<u32, Function>) {
+        let takes: Vec<u32> = self.set.iter().copied().filter(|global| self.types.contains_key(global)).collect();
+        for part in parts.values().filter(|part| self.recursive.contains(&part.index)) {
+            self.signatures.insert(part.index, Signature { takes: takes.clone(), gives: Vec::new() });
+        }
+    }
+
     /// Threads the globals through a part, of which all callees are done. What it takes is left as `global.get`.
-    fn part(&mut self, part: &mut Function, is_kernel: bool) {
+    fn part(&mut self, part: &mut Function, is_kernel: bool) -> Result<()> {
         let mut sets = globals_set(part);
         for (callee, _) in calls(part) {
             sets.extend(self.signatures.get(&callee).into_iter().flat_map(|signature| &signature.gives));
@@ -164,8 +241,12 @@ impl Threader {
         tidy(part);
         let gives = drop_unchanged(part, gives, own);
         tidy(part);
+        if self.recursive.contains(&part.index) {
+            return if gives.is_empty() { Ok(()) } else { Err(refuse(part, "change globals")) };
+        }
         let takes = types(part).into_keys().filter(|global| self.set.contains(global)).collect();
         self.signatures.insert(part.index, Signature { takes, gives });
+        Ok(())
     }
 
     /// Passes globals to callees, and takes back what they give.
@@ -201,19 +282,14 @@ impl Threader {
         args.get(args.len() - takes.len() + number).copied()
     }
 
-    /// How far below the stack pointer at the launch each function's frame begins that is given a place; `None` where none can
-    /// be given one.
-    fn places(
-        &self,
-        parts: &BTreeMap<u32, Function>,
-        callers_first: &[u32],
-        pointer: u32,
-    ) -> Option<BTreeMap<u32, u32>> {
+    /// How far below the stack pointer at the launch each function's frame begins that is given a place, and where the last one
+    /// ends; `None` where none can be given one.
+    fn places(&self, parts: &BTreeMap<u32, Function>, callers_first: &[u32], pointer: u32) -> Option<Places> {
         let changes = self.signatures.values().any(|signature| signature.gives.contains(&pointer));
         if changes || self.threaded.dynamic.contains(&pointer) || !self.set.contains(&pointer) {
             return None;
         }
-        let (mut places, mut end) = (BTreeMap::new(), 0_u32);
+        let mut places = Places::default();
         for function in callers_first {
             let part = parts.get(function)?;
             let offsets = stack_offsets(part, pointer);
@@ -221,9 +297,14 @@ impl Threader {
             if has_variable_array(part, pointer) || passed.any(|value| offsets.of(value).is_none()) {
                 return None;
             }
-            places.insert(*function, end);
-            end = end.checked_add(offsets.depth())?.checked_next_multiple_of(FRAME_ALIGNMENT)?;
-            if end > MAX_PLACED {
+            let mut bytes = offsets.depth().checked_next_multiple_of(FRAME_ALIGNMENT)?;
+            if self.recursive.contains(function) && bytes > 0 {
+                places.strides.insert(*function, bytes);
+                bytes = bytes.checked_mul(self.levels)?;
+            }
+            places.starts.insert(*function, places.end);
+            places.end = places.end.checked_add(bytes)?;
+            if places.end > MAX_PLACED {
                 return None;
             }
         }
@@ -235,12 +316,13 @@ impl Threader {
         &mut self,
         parts: &BTreeMap<u32, Function>,
         callers_first: &[u32],
-        placed: Option<(u32, BTreeMap<u32, u32>)>,
+        placed: Option<&(u32, Places)>,
     ) -> Distances {
         let mut known = Distances::new();
         for global in self.set.clone() {
-            if let Some((_, places)) = placed.as_ref().filter(|(pointer, _)| *pointer == global) {
-                known.extend(places.iter().map(|(function, place)| ((*function, global), place.wrapping_neg())));
+            if let Some((_, places)) = placed.filter(|(pointer, _)| *pointer == global) {
+                let fixed = places.starts.iter().filter(|(function, _)| !places.strides.contains_key(function));
+                known.extend(fixed.map(|(function, place)| ((*function, global), place.wrapping_neg())));
             } else if self.types.get(&global) == Some(&Type::I32) {
                 let depth = self.agreed(parts, callers_first, global, &mut known);
                 self.threaded.unplaced = self.threaded.unplaced.max(depth);
@@ -262,8 +344,10 @@ impl Threader {
         let (mut depth, mut is_everywhere) = (0_u32, true);
         for part in callers_first.iter().filter_map(|function| parts.get(function)) {
             let distances = passed.remove(&part.index).unwrap_or_default();
-            let distance =
-                distances.first().copied().flatten().filter(|first| distances.iter().all(|d| *d == Some(*first)));
+            let is_alike = |first: &u32| distances.iter().all(|d| *d == Some(*first));
+            // What they pass themselves is not known yet.
+            let is_known = !self.recursive.contains(&part.index);
+            let distance = distances.first().copied().flatten().filter(|first| is_known && is_alike(first));
             let offsets = stack_offsets(part, global);
             for (callee, args) in calls(part) {
                 let Some(value) = self.passed(callee, args, global) else { continue };
@@ -281,8 +365,9 @@ impl Threader {
         self.signatures.get(&function).map_or(&[], |signature| &signature.takes)
     }
 
-    /// Replaces the globals that a part takes by parameters, or by sums where their distances are known, and what it passes.
-    fn enter(&self, part: &mut Function, known: &Distances, is_kernel: bool) {
+    /// Replaces the globals that a part takes by parameters, which it gives, or by sums where their distances are known, and what it
+    /// passes.
+    fn enter(&self, part: &mut Function, known: &Distances, is_kernel: bool) -> BTreeMap<u32, Value> {
         let index = part.index;
         let mut params: BTreeMap<u32, Value> = BTreeMap::new();
         let takes = if is_kernel { &[] } else { self.takes(index) };
@@ -323,6 +408,7 @@ impl Threader {
             part.region_mut(id).stmts = list.stmts;
         }
         rename(part, &renamed);
+        params
     }
 }
 

@@ -30,3 +30,13 @@ const SLOW_PART: u32 = 2;
 pub(crate) fn is_slow(accesses: u32, options: &Options) -> bool {
     options.share == Share::Auto && accesses > options.max_accesses / SLOW_PART
 }
+
+/// Kernels in which recursion is unrolled and that have so many operators take lavapipe some tenths of a second or more; shorter ones
+/// are faster so.
+const MANY_UNROLLED: u32 = 1000;
+
+/// Whether a kernel of so many operators in which recursion is unrolled is worth a try with a stack for what functions save that call
+/// themselves.
+pub(crate) fn is_worth_a_stack(operators: u32, options: &Options) -> bool {
+    options.share == Share::Auto && operators > MANY_UNROLLED
+}

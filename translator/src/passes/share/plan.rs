@@ -14,9 +14,14 @@ struct Node {
 }
 
 /// The functions that are called from several places, where those in what is inlined count each time, and that are large enough
-/// with what they call.
+/// with what they call; and those that come to call themselves.
 pub fn kept(slice: &mut Slice<'_>, kernel: u32, targets: &Targets, (places, operators): (u32, u32)) -> BTreeSet<u32> {
     let graph = graph(slice, kernel, targets);
+    let recursive: BTreeSet<u32> = graph.keys().copied().filter(|function| calls_itself(&graph, *function)).collect();
+    // It has no caller that it could come back to.
+    if recursive.contains(&kernel) {
+        return BTreeSet::new();
+    }
     let order = callees_first(&graph, kernel);
     let mut sizes: BTreeMap<u32, u64> = BTreeMap::new();
     for function in &order {
@@ -28,12 +33,12 @@ pub fn kept(slice: &mut Slice<'_>, kernel: u32, targets: &Targets, (places, oper
     if most_runs(&graph, &order, kernel) > MOST_RUNS {
         return BTreeSet::new();
     }
-    let mut kept = BTreeSet::new();
+    let mut kept = recursive;
     let mut copies: BTreeMap<u32, u64> = BTreeMap::from([(kernel, 1)]);
     for function in order.iter().rev() {
         let called = copies.get(function).copied().unwrap_or(0);
         let is_large = sizes[function] >= u64::from(operators) && graph[function].operators > 0;
-        let is_kept = *function != kernel && is_large && called >= u64::from(places);
+        let is_kept = *function != kernel && is_large && called >= u64::from(places) || kept.contains(function);
         if is_kept {
             kept.insert(*function);
         }
@@ -43,6 +48,20 @@ pub fn kept(slice: &mut Slice<'_>, kernel: u32, targets: &Targets, (places, oper
         }
     }
     kept
+}
+
+/// Whether a function may come to be called while it runs.
+fn calls_itself(graph: &BTreeMap<u32, Node>, function: u32) -> bool {
+    let (mut seen, mut todo) = (BTreeSet::new(), graph[&function].callees.clone());
+    while let Some(callee) = todo.pop() {
+        if callee == function {
+            return true;
+        }
+        if seen.insert(callee) {
+            todo.extend(&graph[&callee].callees);
+        }
+    }
+    false
 }
 
 /// Most calls of one function that no loop makes, as when each of thirty functions calls the next one eight times: states that

@@ -9,17 +9,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::carried::{self, Carried};
+use super::saves::Saves;
 use crate::error::{Error, Location, Result, TrapKind};
 use crate::hash::{HashMap, HashMapExt};
 use crate::ir::{Exit, Function, Label, Region, RegionId, States, Stmt, StmtKind, Type, Value};
 
-/// Makes the loop of the parts of a kernel, which is the first; each stands behind all that call it.
+/// Makes the loop of the parts of a kernel, which is the first; each stands behind all that call it, but for calls that are
+/// recursive.
 ///
 /// # Errors
 /// [`Error::Internal`] if a call is of no part.
-pub fn combine(parts: &[Function]) -> Result<Function> {
+pub fn combine(parts: &[Function], saves: Option<Saves>) -> Result<Function> {
     let Some(kernel) = parts.first() else { return Err(Error::Internal("a kernel has no parts".into())) };
-    let mut splitter = Splitter::new(parts, kernel);
+    let recursive = saves.as_ref().map(|saves| saves.calls.clone()).unwrap_or_default();
+    let mut splitter = Splitter::new(parts, kernel, recursive);
     let (front, start) = splitter.front()?;
     splitter.state(start);
     let mut number = 0;
@@ -29,11 +32,14 @@ pub fn combine(parts: &[Function]) -> Result<Function> {
         number += 1;
     }
     let around = splitter.around();
-    let Splitter { mut out, main, states, jumps, bindings, returns, carried, .. } = splitter;
+    let Splitter { mut out, main, states, jumps, bindings, returns, carried, bases, .. } = splitter;
     let of_state = |state: usize| bindings.get(&(state as u32)).cloned().unwrap_or_default();
     let bindings = (0..states.len()).map(of_state).collect();
     out.states = Some(States { label: main, around });
-    let known = Carried { states, bindings, jumps, carried, returns, front };
+    let ends = bases.iter().skip(1).map(|(values, _)| *values).chain([out.values.len() as u32]);
+    let values = bases.iter().zip(ends).map(|((first, _), end)| *first..end).collect();
+    let numbers = parts.iter().map(|part| part.index).collect();
+    let known = Carried { states, bindings, jumps, carried, returns, front, values, numbers, saves };
     carried::carry(&mut out, known)?;
     Ok(out)
 }
@@ -49,6 +55,10 @@ pub struct Jump {
     pub sets: Vec<(Value, Value)>,
     /// The value that says where a callee goes on when it is done, and the state that is there.
     pub comes_back: Option<(Value, u32)>,
+    /// The callee's number.
+    pub callee: Option<usize>,
+    /// The caller's number, where the callee may come to call it.
+    pub saves: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -103,10 +113,12 @@ struct Splitter<'p> {
     loops: HashMap<(usize, RegionId), Location>,
     /// Calls: the caller, the loop around in it, the callee.
     calls: Vec<(usize, Option<Location>, usize)>,
+    /// Calls, by the functions' indices, in which the callee may come to call the caller.
+    recursive: BTreeSet<(u32, u32)>,
 }
 
 impl<'p> Splitter<'p> {
-    fn new(parts: &'p [Function], kernel: &Function) -> Self {
+    fn new(parts: &'p [Function], kernel: &Function, recursive: BTreeSet<(u32, u32)>) -> Self {
         let mut out = Function { values: Vec::new(), regions: Vec::new(), labels: 0, ..kernel.clone() };
         let mut bases = Vec::new();
         for part in parts {
@@ -138,6 +150,7 @@ impl<'p> Splitter<'p> {
             continues: HashMap::new(),
             loops: HashMap::new(),
             calls: Vec::new(),
+            recursive,
         };
         for (number, part) in parts.iter().enumerate().skip(1) {
             let params = splitter.all(number, &part.params);
@@ -313,7 +326,9 @@ impl<'p> Splitter<'p> {
         let given = self.all(part, results).into_iter().zip(self.results[number].iter().copied()).collect();
         self.bindings.insert(back, given);
         let to = To::State(self.state((number, self.parts[number].body, 0)));
-        Ok(Jump { to, sets, comes_back: Some((self.returns[number], back)) })
+        let is_recursive = self.recursive.contains(&(self.parts[part].index, callee));
+        let saves = is_recursive.then_some(part);
+        Ok(Jump { to, sets, comes_back: Some((self.returns[number], back)), callee: Some(number), saves })
     }
 
     /// How a region ends that belongs to a construct that is taken apart, or to a function, and hands on these values.
@@ -336,7 +351,7 @@ impl<'p> Splitter<'p> {
             None if part == 0 => End::Exit(Exit::Return(values)),
             None => {
                 let sets = self.results[part].iter().copied().zip(values).collect();
-                End::Jump(Jump { to: To::Caller(part), sets, comes_back: None })
+                End::Jump(Jump { to: To::Caller(part), sets, comes_back: None, callee: None, saves: None })
             }
             Some(arrival) => {
                 let (part, id, from) = arrival.place;
@@ -355,7 +370,8 @@ impl<'p> Splitter<'p> {
 
     fn arrive(&mut self, arrival: Arrival, values: Vec<Value>) -> Jump {
         let to = To::State(self.state(arrival.place));
-        Jump { to, sets: arrival.values.into_iter().zip(values).collect(), comes_back: None }
+        let sets = arrival.values.into_iter().zip(values).collect();
+        Jump { to, sets, comes_back: None, callee: None, saves: None }
     }
 
     /// Copies a statement without calls.
@@ -403,7 +419,12 @@ impl<'p> Splitter<'p> {
     /// For each state where the outermost loop begins that it runs in. Where a function is called from several, one of them is
     /// taken.
     fn around(&self) -> Vec<Option<Location>> {
-        let mut around: Vec<Option<Location>> = vec![None; self.parts.len()];
+        // Calling itself again and again is as good as a loop.
+        let calls_itself = |part: &&Function| self.recursive.iter().any(|(_, callee)| *callee == part.index);
+        let start =
+            |part: &Function| part.region(part.body).stmts.first().map_or(part.region(part.body).exit_at, |s| s.at);
+        let mut around: Vec<Option<Location>> =
+            self.parts.iter().map(|part| Some(part).filter(calls_itself).map(start)).collect();
         let mut calls = self.calls.clone();
         calls.sort_unstable();
         // Callers come before what they call.
@@ -414,7 +435,10 @@ impl<'p> Splitter<'p> {
                 (a, b) => a.or(b),
             };
         }
-        let of_state = |(part, region, _): &Place| around[*part].or(self.loops.get(&(*part, *region)).copied());
+        let of_state = |(part, region, _): &Place| {
+            let own = self.loops.get(&(*part, *region)).copied();
+            if calls_itself(&&self.parts[*part]) { own.or(around[*part]) } else { around[*part].or(own) }
+        };
         self.places.iter().map(of_state).collect()
     }
 }
