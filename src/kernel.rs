@@ -109,7 +109,11 @@ pub(crate) fn launch(
             return Ok(ErrorCode::Success);
         }
         Ok(Progress::Ran(ran)) => {
-            record.device = core.device_name(ran.on);
+            record.device = match ran.in_caller {
+                // Of a CPU's cores it had one.
+                true => "CPU (in order)".to_string(),
+                false => core.device_name(ran.on),
+            };
             record.fallback = ran.reason;
             record.note_times(&ran.times);
             record.note_form(&launch.module.wasm, &ran.times);

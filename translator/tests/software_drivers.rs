@@ -7,7 +7,7 @@ use std::fmt::Write;
 use common::{assert_portable, assert_valid};
 use rspirv::spirv::{LoopControl, Op, StorageClass};
 use wavelift_translator::layout::DATA;
-use wavelift_translator::{Features, Module, Options, Profile, Shader, Shape, translate};
+use wavelift_translator::{Error, Features, Module, Options, Profile, Shader, Shape, translate};
 
 /// A kernel with a table of eight words at address 1024 and a frame of 64 bytes below 512.
 fn module(body: &str) -> Module {
@@ -117,4 +117,39 @@ fn loops_that_access_much_are_not_unrolled_by_a_driver_that_does_not_count_acces
     };
     assert_eq!([&small, &nested, &large].map(|body| kept(body, true)), [0, 1, 1]);
     assert_eq!([&small, &nested, &large].map(|body| kept(body, false)), [0, 0, 0]);
+}
+
+#[test]
+fn kernels_of_many_branches_are_refused_as_those_of_many_accesses() {
+    let branch = |number: u32| {
+        format!(
+            "(if (i32.eq (i32.and (local.get $i) (i32.const 0xffff)) (i32.const {number}))
+               (then (local.set $x (i32.div_u (local.get $x) (i32.sub (local.get $i) (i32.const {number}))))))"
+        )
+    };
+    let lift = |count: u32| {
+        let text = format!(
+            "(module (memory 1) (func (export \"kernel\") (param $i i32) (param i32 i32) (param $p i32) (param i32)
+               (local $x i32) (local.set $x (i32.load (local.get $p)))
+               {} (i32.store (local.get $p) (local.get $x))))",
+            (0..count).map(branch).collect::<String>()
+        );
+        let module = Module::parse(wat::parse_str(text).unwrap()).unwrap();
+        let kernel = module.find_function("kernel").unwrap();
+        let options = Options { max_accesses: 160, ..Options::default() };
+        translate(&module, kernel, &Shape::distinct(1), &options).map(|shader| shader.accesses)
+    };
+    assert!(lift(40).unwrap() < 10);
+    match lift(200) {
+        Err(Error::Unsupported { what, too_large, .. }) => {
+            assert!(
+                what.ends_with(
+                    "branches and loops, of which this device's driver compiles at most 140 in bearable time"
+                ),
+                "{what}"
+            );
+            assert!(too_large);
+        }
+        other => panic!("{other:?}"),
+    }
 }

@@ -68,11 +68,11 @@ pub(crate) fn share(
     let mut parts = parts(slice, kernel, targets, options.max_operators, &kept)?;
     let module = slice.module();
     let Order { functions: order, recursive } = callers_first(&parts, kernel);
-    let levels = saves::levels(slice.seen().map_or(0, Seen::recursion));
-    let pointer = module.stack_pointer().or_else(|| only_pointer(module).filter(|_| !recursive.is_empty()));
     if order.len() == 1 {
         return Ok(None);
     }
+    let levels = saves::levels(slice.seen().map_or(0, Seen::recursion));
+    let pointer = module.stack_pointer().or_else(|| only_pointer(module).filter(|_| !recursive.is_empty()));
     let mut threaded = globals::thread(&mut parts, &order, (&recursive, levels), (module, pointer))?;
     let saves = saves(options, &mut threaded, (module, pointer), (recursive, levels))?;
     let parts: Vec<Function> = order.iter().filter_map(|function| parts.remove(function)).collect();
