@@ -160,25 +160,24 @@ fn translate_here(module: &Module, function: u32, shape: &Shape, options: &Optio
 
 /// Something lifted that may be too large to be compiled in bearable time.
 trait Lifted {
-    /// Its accesses of memory, if it is lifted to its end.
-    fn accesses(&self) -> Option<u32>;
-    /// Its operators before simplification, if recursion is unrolled in it.
-    fn unrolled(&self) -> Option<u32>;
-    /// Its operators before simplification, if it is lifted to its end.
-    fn operators(&self) -> Option<u32>;
+    /// Its size, if it is lifted to its end.
+    fn size(&self) -> Option<Size>;
+}
+
+/// How large a kernel is.
+struct Size {
+    /// Accesses of memory.
+    accesses: u32,
+    /// Operators before simplification.
+    operators: u32,
+    /// Whether recursion is unrolled in it.
+    is_unrolled: bool,
 }
 
 impl Lifted for Shader {
-    fn accesses(&self) -> Option<u32> {
-        Some(self.accesses)
-    }
-
-    fn unrolled(&self) -> Option<u32> {
-        self.is_unrolled.then_some(self.operators)
-    }
-
-    fn operators(&self) -> Option<u32> {
-        Some(self.operators)
+    fn size(&self) -> Option<Size> {
+        let Shader { accesses, operators, is_unrolled, .. } = *self;
+        Some(Size { accesses, operators, is_unrolled })
     }
 }
 
@@ -189,21 +188,19 @@ fn sharing<T: Lifted>(options: &Options, mut lift: impl FnMut(&Options) -> Resul
     let (mut best, mut refused) = (None, None);
     match lift(options) {
         Err(error) if limits::may_help(&error, options) => refused = Some(error),
-        Ok(lifted) => match lifted.accesses() {
-            Some(accesses) if limits::is_slow(accesses, options) => best = Some((accesses, lifted)),
-            _ => match lifted.unrolled() {
-                Some(operators) if limits::is_worth_a_stack(operators, options) => {
-                    return Ok(less_than_half(lifted, operators, options, lift));
-                }
-                _ => return Ok(lifted),
-            },
+        Ok(lifted) => match lifted.size() {
+            Some(size) if limits::is_slow(size.accesses, options) => best = Some((size.accesses, lifted)),
+            Some(size) if size.is_unrolled && limits::is_worth_a_stack(size.operators, options) => {
+                return Ok(less_than_half(lifted, size.operators, options, lift));
+            }
+            _ => return Ok(lifted),
         },
         error => return error,
     }
     for share in limits::TRIES {
         work::allow(options.max_work);
         match lift(&Options { share, ..*options }) {
-            Ok(lifted) => match lifted.accesses() {
+            Ok(lifted) => match lifted.size().map(|size| size.accesses) {
                 Some(accesses) if speculation::is_large(accesses, options) => {
                     if best.as_ref().is_none_or(|(fewest, _)| accesses < *fewest) {
                         best = Some((accesses, lifted));
@@ -229,7 +226,7 @@ fn less_than_half<T: Lifted>(
 ) -> T {
     work::allow(options.max_work);
     let shared = lift(&Options { share: limits::TRIES[0], ..*options }).ok();
-    let is_less = |shared: &T| shared.operators().is_some_and(|fewer| fewer <= operators / 2);
+    let is_less = |shared: &T| shared.size().is_some_and(|size| size.operators <= operators / 2);
     shared.filter(is_less).unwrap_or(unrolled)
 }
 
@@ -315,33 +312,18 @@ fn strict(module: &Module, function: u32, shape: &Shape, options: &Options) -> R
 }
 
 impl Lifted for Answer {
-    fn accesses(&self) -> Option<u32> {
+    fn size(&self) -> Option<Size> {
         match self {
-            Answer::Shader(shader) => Some(shader.accesses),
+            Answer::Shader(shader) => shader.size(),
             Answer::Pointers(_) | Answer::Words(_) => None,
         }
-    }
-
-    fn unrolled(&self) -> Option<u32> {
-        if let Answer::Shader(shader) = self { shader.unrolled() } else { None }
-    }
-
-    fn operators(&self) -> Option<u32> {
-        if let Answer::Shader(shader) = self { shader.operators() } else { None }
     }
 }
 
 impl Lifted for Strict {
-    fn accesses(&self) -> Option<u32> {
-        Some(self.accesses)
-    }
-
-    fn unrolled(&self) -> Option<u32> {
-        self.is_unrolled.then_some(self.operators)
-    }
-
-    fn operators(&self) -> Option<u32> {
-        Some(self.operators)
+    fn size(&self) -> Option<Size> {
+        let Strict { accesses, operators, is_unrolled, .. } = *self;
+        Some(Size { accesses, operators, is_unrolled })
     }
 }
 

@@ -246,8 +246,8 @@ fn inlined(
         return Ok(Inlined { dynamic, unplaced, frames, ..Inlined::all(kernel, known_functions) });
     }
     if options.speculation.recursion {
-        let (kernel, less_deep) = passes::inline::recursion::inline_recursive(slice, function, targets, most, depths)?;
-        let (is_unrolled, less_deep) = (less_deep.is_some(), less_deep.flatten());
+        let (kernel, is_unrolled, less_deep) =
+            passes::inline::recursion::inline_recursive(slice, function, targets, most, depths)?;
         return Ok(Inlined { less_deep, is_unrolled, ..Inlined::all(kernel, BTreeSet::new()) });
     }
     let kernel = passes::inline::inline(&mut slice, function, targets, most)?;

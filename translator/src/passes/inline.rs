@@ -375,20 +375,28 @@ impl Inliner<'_, '_> {
             None => self.call_itself(callee, args, at, stmts),
             Some(StandIn::Quick(quick)) => self.call_behind(&quick, callee, args, at, stmts),
             Some(StandIn::Near(near)) => {
+                let bits = self.call_on_bits(&near, args, at, stmts)?;
                 let mut list = ListBuilder::new(at);
-                let bits = self.bits_of(args, &mut list);
-                stmts.append(&mut list.stmts);
-                let copy = self.copy_call(&near, &bits, Some(at), at, stmts)?;
-                let result = list.wasm(&mut self.out, WasmOp::F32ReinterpretI32, &copy);
+                let result = list.wasm(&mut self.out, WasmOp::F32ReinterpretI32, &bits);
                 stmts.append(&mut list.stmts);
                 Ok(vec![result])
             }
         }
     }
 
-    /// The bits of `f32`s.
-    fn bits_of(&mut self, floats: &[Value], list: &mut ListBuilder) -> Vec<Value> {
-        floats.iter().map(|float| list.wasm(&mut self.out, WasmOp::I32ReinterpretF32, &[*float])).collect()
+    /// Inlines a call of a function that takes the bits of these `f32`s.
+    fn call_on_bits(
+        &mut self,
+        function: &Function,
+        floats: &[Value],
+        at: Location,
+        stmts: &mut Vec<Stmt>,
+    ) -> Result<Vec<Value>> {
+        let mut list = ListBuilder::new(at);
+        let bits_of = |float: &Value| list.wasm(&mut self.out, WasmOp::I32ReinterpretF32, &[*float]);
+        let bits: Vec<Value> = floats.iter().map(bits_of).collect();
+        stmts.append(&mut list.stmts);
+        self.copy_call(function, &bits, Some(at), at, stmts)
     }
 
     /// Inlines one call behind the callee's quick phase: then what that gives, if it is sure.
@@ -400,10 +408,8 @@ impl Inliner<'_, '_> {
         at: Location,
         stmts: &mut Vec<Stmt>,
     ) -> Result<Vec<Value>> {
+        let copy = self.call_on_bits(quick, args, at, stmts)?;
         let mut list = ListBuilder::new(at);
-        let bits = self.bits_of(args, &mut list);
-        stmts.append(&mut list.stmts);
-        let copy = self.copy_call(quick, &bits, Some(at), at, stmts)?;
         let answer = *copy.first().ok_or_else(|| Error::Internal("a quick phase gives nothing".into()))?;
         let bits = list.wasm(&mut self.out, WasmOp::I32WrapI64, &[answer]);
         let number = list.wasm(&mut self.out, WasmOp::F32ReinterpretI32, &[bits]);

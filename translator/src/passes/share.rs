@@ -152,31 +152,13 @@ struct Order {
 }
 
 fn callers_first(parts: &BTreeMap<u32, Function>, kernel: u32) -> Order {
-    let calls: BTreeMap<u32, BTreeSet<u32>> = parts
-        .iter()
-        .map(|(function, part)| (*function, globals::calls(part).map(|(callee, _)| callee).collect()))
-        .collect();
-    let (mut done, mut seen) = (Vec::new(), BTreeSet::from([kernel]));
-    let mut open = vec![(kernel, calls[&kernel].iter())];
-    while let Some((function, left)) = open.last_mut() {
-        match left.next() {
-            Some(callee) if seen.insert(*callee) => open.push((*callee, calls[callee].iter())),
-            Some(_) => {}
-            None => {
-                done.push(*function);
-                open.pop();
-            }
-        }
-    }
-    done.reverse();
-    let comes_to = |from: u32, to: u32| {
-        let (mut seen, mut todo) = (BTreeSet::from([from]), vec![from]);
-        while let Some(function) = todo.pop() {
-            todo.extend(calls[&function].iter().copied().filter(|callee| seen.insert(*callee)));
-        }
-        seen.contains(&to)
-    };
-    let edges = done.iter().flat_map(|caller| calls[caller].iter().map(|callee| (*caller, *callee)));
-    let recursive = edges.filter(|(caller, callee)| comes_to(*callee, *caller)).collect();
-    Order { functions: done, recursive }
+    let callees = |part: &Function| globals::calls(part).map(|(callee, _)| callee).collect::<BTreeSet<u32>>();
+    let calls: BTreeMap<u32, Vec<u32>> =
+        parts.iter().map(|(function, part)| (*function, callees(part).into_iter().collect())).collect();
+    let calls = |function: u32| &calls[&function][..];
+    let mut functions = plan::callees_first(kernel, calls);
+    functions.reverse();
+    let edges = functions.iter().flat_map(|caller| calls(*caller).iter().map(|callee| (*caller, *callee)));
+    let recursive = edges.filter(|(caller, callee)| plan::comes_to(&[*callee], *caller, calls)).collect();
+    Order { functions, recursive }
 }

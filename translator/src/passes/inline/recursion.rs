@@ -19,19 +19,18 @@ pub(crate) fn depths(seen: usize) -> (usize, usize) {
     (seen.max(1), enough.unwrap_or(seen))
 }
 
-/// Copies the kernel with all calls inlined and recursion unrolled `most_deep` or as deep as size allows, but `least_deep`; deeper
-/// calls bail out. If there are such, gives the next lesser depth, too, if there is one.
+/// Copies the kernel of a slice in which functions may call themselves, with all calls inlined and recursion unrolled `most_deep` or as deep as size allows, but `least_deep`; deeper
+/// calls bail out. Says whether there are such, and gives the next lesser depth, if there is one and it would make a smaller kernel.
 ///
 /// # Errors
 /// As [`inline`](super::inline())'s.
 pub(crate) fn inline_recursive(
-    slice: Slice<'_>,
+    mut slice: Slice<'_>,
     kernel: u32,
     targets: &Targets,
     max_operators: u32,
     (least_deep, most_deep): (usize, usize),
-) -> Result<(Function, Option<Option<usize>>)> {
-    let mut slice = slice.recursive();
+) -> Result<(Function, bool, Option<usize>)> {
     let enough = |depth: &usize| (least_deep..=most_deep).contains(depth);
     let mut depths = DEPTHS.into_iter().filter(enough).peekable();
     while let Some(depth) = depths.next() {
@@ -40,7 +39,7 @@ pub(crate) fn inline_recursive(
         match copied(&source, &mut slice, targets, (vec![kernel], depth), None, most) {
             Err(Error::Unsupported { .. }) if depths.peek().is_some() => {}
             Err(error) => return Err(error),
-            Ok((inlined, is_cut)) => return Ok((inlined, is_cut.then(|| depths.peek().copied()))),
+            Ok((inlined, is_cut)) => return Ok((inlined, is_cut, depths.peek().copied().filter(|_| is_cut))),
         }
     }
     Err(Error::Unsupported {

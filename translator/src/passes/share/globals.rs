@@ -58,7 +58,7 @@ pub struct Places {
 pub struct RecursiveFrame {
     /// The function's parameter that says where it begins.
     pub param: Value,
-    /// Values of the function at some distance from that.
+    /// Values of the function at some distance from that, itself among them.
     pub derived: Vec<(Value, u32)>,
     /// Where the frame of the first level begins, by bytes below the stack pointer at the launch.
     pub start: u32,
@@ -123,7 +123,7 @@ pub fn thread(
             && let Some(param) = params.get(pointer).copied()
         {
             let all = (0..part.values.len() as u32).map(Value);
-            let derived = all.filter_map(|value| Some((value, offsets.of(value)?))).collect();
+            let derived = all.filter_map(|value| Some((value, offsets.of(value)?))).chain([(param, 0)]).collect();
             let (start, stride) = (places.starts[&part.index], places.strides[&part.index]);
             let frame = RecursiveFrame { param, derived, start, stride };
             threader.threaded.recursive.insert(part.index, frame);

@@ -17,12 +17,14 @@ struct Node {
 /// with what they call; and those that come to call themselves.
 pub fn kept(slice: &mut Slice<'_>, kernel: u32, targets: &Targets, (places, operators): (u32, u32)) -> BTreeSet<u32> {
     let graph = graph(slice, kernel, targets);
-    let recursive: BTreeSet<u32> = graph.keys().copied().filter(|function| calls_itself(&graph, *function)).collect();
+    let calls = |function: u32| &graph[&function].callees[..];
+    let calls_itself = |function: &u32| comes_to(calls(*function), *function, calls);
+    let recursive: BTreeSet<u32> = graph.keys().copied().filter(calls_itself).collect();
     // It has no caller that it could come back to.
     if recursive.contains(&kernel) {
         return BTreeSet::new();
     }
-    let order = callees_first(&graph, kernel);
+    let order = callees_first(kernel, calls);
     let mut sizes: BTreeMap<u32, u64> = BTreeMap::new();
     for function in &order {
         let node = &graph[function];
@@ -50,15 +52,15 @@ pub fn kept(slice: &mut Slice<'_>, kernel: u32, targets: &Targets, (places, oper
     kept
 }
 
-/// Whether a function may come to be called while it runs.
-fn calls_itself(graph: &BTreeMap<u32, Node>, function: u32) -> bool {
-    let (mut seen, mut todo) = (BTreeSet::new(), graph[&function].callees.clone());
-    while let Some(callee) = todo.pop() {
-        if callee == function {
+/// Whether calls of these functions may come to one of `to`.
+pub fn comes_to<'c>(from: &[u32], to: u32, calls: impl Fn(u32) -> &'c [u32]) -> bool {
+    let (mut seen, mut todo) = (BTreeSet::new(), from.to_vec());
+    while let Some(function) = todo.pop() {
+        if function == to {
             return true;
         }
-        if seen.insert(callee) {
-            todo.extend(&graph[&callee].callees);
+        if seen.insert(function) {
+            todo.extend(calls(function));
         }
     }
     false
@@ -102,19 +104,18 @@ fn graph(slice: &mut Slice<'_>, kernel: u32, targets: &Targets) -> BTreeMap<u32,
     graph
 }
 
-/// The functions, each behind all that it calls, but where it calls itself.
-fn callees_first(graph: &BTreeMap<u32, Node>, kernel: u32) -> Vec<u32> {
+/// The functions that are called, the kernel last, each behind all that it calls, but where it comes to call itself.
+pub fn callees_first<'c>(kernel: u32, calls: impl Fn(u32) -> &'c [u32]) -> Vec<u32> {
     let (mut done, mut seen) = (Vec::new(), BTreeSet::from([kernel]));
-    let mut open = vec![(kernel, 0)];
-    while let Some((function, next)) = open.last_mut() {
-        let Some(callee) = graph[function].callees.get(*next).copied() else {
-            done.push(*function);
-            open.pop();
-            continue;
-        };
-        *next += 1;
-        if seen.insert(callee) {
-            open.push((callee, 0));
+    let mut open = vec![(kernel, calls(kernel).iter())];
+    while let Some((function, left)) = open.last_mut() {
+        match left.next() {
+            Some(callee) if seen.insert(*callee) => open.push((*callee, calls(*callee).iter())),
+            Some(_) => {}
+            None => {
+                done.push(*function);
+                open.pop();
+            }
         }
     }
     done

@@ -69,7 +69,7 @@ pub struct Array {
 pub struct Frame {
     /// The parameter that says where it begins.
     pub param: Value,
-    /// Values at some distance from that.
+    /// Values at some distance from that, itself among them.
     pub derived: BTreeMap<Value, u32>,
     /// Where the first begins, by bytes below the stack pointer, and bytes of each.
     pub place: (u32, u32),
@@ -91,8 +91,8 @@ impl Array {
             // The largest first: each is aligned.
             values.sort_by_key(|value| (std::cmp::Reverse(bytes(*value)), *value));
             let mut end = 0;
-            let place = |value: Value| match frames.get(&caller).and_then(|frame| frame.distance(value)) {
-                Some(distance) => (value, Held::Derived(caller, distance)),
+            let place = |value: Value| match frames.get(&caller).and_then(|frame| frame.derived.get(&value)) {
+                Some(distance) => (value, Held::Derived(caller, *distance)),
                 None => {
                     end += bytes(value);
                     (value, Held::Saved(end - bytes(value)))
@@ -190,12 +190,5 @@ impl Array {
             restored.push((*value, now));
         }
         restored
-    }
-}
-
-impl Frame {
-    /// How far a value is from where the frame begins, if that is known.
-    fn distance(&self, value: Value) -> Option<u32> {
-        if value == self.param { Some(0) } else { self.derived.get(&value).copied() }
     }
 }

@@ -420,11 +420,11 @@ impl<'p> Splitter<'p> {
     /// taken.
     fn around(&self) -> Vec<Option<Location>> {
         // Calling itself again and again is as good as a loop.
-        let calls_itself = |part: &&Function| self.recursive.iter().any(|(_, callee)| *callee == part.index);
+        let calls_itself = |part: &Function| self.recursive.iter().any(|(_, callee)| *callee == part.index);
         let start =
             |part: &Function| part.region(part.body).stmts.first().map_or(part.region(part.body).exit_at, |s| s.at);
         let mut around: Vec<Option<Location>> =
-            self.parts.iter().map(|part| Some(part).filter(calls_itself).map(start)).collect();
+            self.parts.iter().map(|part| calls_itself(part).then(|| start(part))).collect();
         let mut calls = self.calls.clone();
         calls.sort_unstable();
         // Callers come before what they call.
@@ -437,7 +437,7 @@ impl<'p> Splitter<'p> {
         }
         let of_state = |(part, region, _): &Place| {
             let own = self.loops.get(&(*part, *region)).copied();
-            if calls_itself(&&self.parts[*part]) { own.or(around[*part]) } else { around[*part].or(own) }
+            if calls_itself(&self.parts[*part]) { own.or(around[*part]) } else { around[*part].or(own) }
         };
         self.places.iter().map(of_state).collect()
     }
