@@ -242,6 +242,10 @@ fn nesting_of(function: &Function, id: ir::RegionId) -> (u32, bool) {
 /// 1,960, however few accesses there are.
 const FEWER_BRANCHES: u32 = 8;
 
+/// Branches of at most so many operators a side are no branches to a driver: it computes both sides and selects (Mesa's
+/// `nir_opt_peephole_select`, as lavapipe calls it), so that a `br_table` to 24,000 constants takes no time.
+const SELECTED: usize = 8;
+
 /// What simplification leaves of accesses in the end, at the least: one in so many.
 const LEFT_OF_PLACES: u32 = 4;
 
@@ -280,14 +284,36 @@ fn count_accesses(function: &Function, options: &Options) -> Result<u32> {
     if count > options.max_accesses as usize {
         return Err(too_many_accesses(count, options, function));
     }
-    let is_branch = |stmt: &&ir::Stmt| {
-        use ir::StmtKind::{If, Loop, Switch};
-        matches!(&stmt.kind, If { .. } | Loop { .. } | Switch { .. })
-    };
-    let branches = stmts().filter(is_branch).count();
+    let branches = count_branches(function, function.body).0;
     let most = options.max_accesses.saturating_sub(options.max_accesses / FEWER_BRANCHES);
     if branches > most as usize {
         return Err(too_many((branches, "branches and loops"), most, function));
     }
     Ok(count as u32)
+}
+
+/// How many branches and loops of a region a driver keeps as such, and whether it can select between this region and another.
+fn count_branches(function: &Function, id: ir::RegionId) -> (usize, bool) {
+    let region = function.region(id);
+    let (mut kept, mut operators) = (0, 0);
+    let mut plain = matches!(region.exit, ir::Exit::Yield(_));
+    for stmt in &region.stmts {
+        let below = stmt.kind.regions().into_iter().map(|below| count_branches(function, below));
+        let (inner, selected) = below.fold((0, true), |(kept, plain), (more, also)| (kept + more, plain && also));
+        kept += inner;
+        match &stmt.kind {
+            ir::StmtKind::If { .. } if selected => operators += 1,
+            ir::StmtKind::If { .. } | ir::StmtKind::Loop { .. } | ir::StmtKind::Switch { .. } => {
+                (kept, plain) = (kept + 1, false);
+            }
+            ir::StmtKind::Op { op: ir::Op::Const(_), .. } => {}
+            ir::StmtKind::Op { op, .. } => {
+                operators += 1;
+                plain &= !matches!(op, ir::Op::Low(op) if op.is_access());
+            }
+            // What a block leaves, it leaves by a branch counted where it stands; calls are gone.
+            ir::StmtKind::Block { .. } | ir::StmtKind::Call { .. } | ir::StmtKind::CallIndirect { .. } => {}
+        }
+    }
+    (kept, plain && operators <= SELECTED)
 }

@@ -119,28 +119,36 @@ fn loops_that_access_much_are_not_unrolled_by_a_driver_that_does_not_count_acces
     assert_eq!([&small, &nested, &large].map(|body| kept(body, false)), [0, 0, 0]);
 }
 
-#[test]
-fn kernels_of_many_branches_are_refused_as_those_of_many_accesses() {
+/// A kernel of `count` branches, each of which adds `term` of `$x`.
+fn branches(count: u32, term: impl Fn(u32) -> String) -> Module {
     let branch = |number: u32| {
         format!(
             "(if (i32.eq (i32.and (local.get $i) (i32.const 0xffff)) (i32.const {number}))
-               (then (local.set $x (i32.div_u (local.get $x) (i32.sub (local.get $i) (i32.const {number}))))))"
+               (then (local.set $x {})))",
+            term(number)
         )
     };
-    let lift = |count: u32| {
-        let text = format!(
-            "(module (memory 1) (func (export \"kernel\") (param $i i32) (param i32 i32) (param $p i32) (param i32)
-               (local $x i32) (local.set $x (i32.load (local.get $p)))
-               {} (i32.store (local.get $p) (local.get $x))))",
-            (0..count).map(branch).collect::<String>()
-        );
-        let module = Module::parse(wat::parse_str(text).unwrap()).unwrap();
+    let text = format!(
+        "(module (memory 1) (func (export \"kernel\") (param $i i32) (param i32 i32) (param $p i32) (param i32)
+           (local $x i32) (local.set $x (i32.load (local.get $p)))
+           {} (i32.store (local.get $p) (local.get $x))))",
+        (0..count).map(branch).collect::<String>()
+    );
+    Module::parse(wat::parse_str(text).unwrap()).unwrap()
+}
+
+#[test]
+fn kernels_of_many_branches_are_refused_as_those_of_many_accesses() {
+    let lift = |module: &Module| {
         let kernel = module.find_function("kernel").unwrap();
         let options = Options { max_accesses: 160, ..Options::default() };
-        translate(&module, kernel, &Shape::distinct(1), &options).map(|shader| shader.accesses)
+        translate(module, kernel, &Shape::distinct(1), &options).map(|shader| shader.accesses)
     };
-    assert!(lift(40).unwrap() < 10);
-    match lift(200) {
+    let divides = |count: u32| {
+        branches(count, |n| format!("(i32.div_u (local.get $x) (i32.sub (local.get $i) (i32.const {n})))"))
+    };
+    assert!(lift(&divides(40)).unwrap() < 10);
+    match lift(&divides(200)) {
         Err(Error::Unsupported { what, too_large, .. }) => {
             assert!(
                 what.ends_with(
@@ -152,4 +160,7 @@ fn kernels_of_many_branches_are_refused_as_those_of_many_accesses() {
         }
         other => panic!("{other:?}"),
     }
+    // Between values a driver selects.
+    let adds = branches(200, |n| format!("(i32.xor (local.get $x) (i32.const {n}))"));
+    assert!(lift(&adds).unwrap() < 10);
 }
