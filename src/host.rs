@@ -6,6 +6,7 @@ mod extensions;
 mod guest;
 mod handles;
 mod imports;
+mod last_words;
 mod launch;
 mod module_caller;
 mod view;
@@ -15,6 +16,7 @@ pub use abi::{ErrorCode, HostFault};
 pub use calls::add_to_linker;
 pub(crate) use guest::Core;
 pub use guest::GuestState;
+pub use last_words::last_words;
 
 /// The module that guests import these functions from.
 pub(crate) const MODULE: &str = "wasi_ephemeral_parallel";

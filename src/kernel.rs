@@ -3,6 +3,7 @@
 
 mod deferred;
 mod initial;
+mod last_words;
 mod module;
 mod verify;
 
@@ -13,11 +14,13 @@ use wasmtime::Result;
 use crate::device::{BufferSpec, Caller, KernelTrap, Launch, LaunchError, LaunchTimes, Launched};
 use crate::host::{Core, ErrorCode, HostFault};
 use crate::interrupt::Interrupt;
+use crate::memory::{AddressSpace, MemoryError};
 use crate::report::LaunchRecord;
 use crate::runtime::DeviceSlot;
 use crate::trap::KernelFault;
 
 pub(crate) use deferred::Deferred;
+pub(crate) use last_words::LastWords;
 pub(crate) use module::{KernelModule, KernelModules};
 pub use verify::Mismatch;
 
@@ -61,6 +64,8 @@ enum Failure {
     /// It needs a fallback that is forbidden or impossible; the reason.
     Refused(String),
     Trap(KernelTrap),
+    /// A trap in the caller's instance.
+    TrapInOrder(KernelTrap),
     Other(wasmtime::Error),
 }
 
@@ -131,7 +136,11 @@ pub(crate) fn launch(
             Ok(ErrorCode::Unsupported)
         }
         Err(Failure::Trap(trap)) => {
-            record.fallback = Some(format!("Trapped: {}.", trap.kind));
+            record.note_trap(&trap);
+            Err(last_words::fault(core, slot, launch, &trap))
+        }
+        Err(Failure::TrapInOrder(trap)) => {
+            record.note_trap(&trap);
             Err(KernelFault::new(launch, &trap).into())
         }
         Err(Failure::Other(error)) => {
@@ -228,12 +237,7 @@ fn run_on_cpu(
     let cpu = DeviceSlot::Cpu;
     let started = Instant::now();
     let buffers = distinct_buffers(launch);
-    for (i, spec) in buffers.iter().enumerate() {
-        if let Err(error) = move_to(core, slot, cpu, spec) {
-            free(core, cpu, &buffers[..=i]);
-            return Err(error.into());
-        }
-    }
+    move_all(core, slot, &buffers)?;
     let moving = started.elapsed();
     let result = match in_caller {
         true => run_in_caller(core, launch, caller),
@@ -268,21 +272,25 @@ fn run_in_caller(core: &mut Core, launch: &Launch, caller: &mut dyn CallerInstan
     // A kernel with a memory of its own does not see the caller's.
     let buffers = if caller.own_memory().is_some() { Vec::new() } else { distinct_buffers(launch) };
     let started = Instant::now();
-    if !buffers.is_empty() {
-        let exposed = space.expose(&buffers);
-        exposed
-            .map_err(|error| Failure::Refused(format!("The kernel must run in the guest's own instance. {error}")))?;
-    }
-    let outcome = caller.run_in_order(launch, &core.interrupt);
-    if !buffers.is_empty() {
-        space.hide(&buffers);
-    }
+    let outcome = exposed(&space, &buffers, || caller.run_in_order(launch, &core.interrupt))
+        .map_err(|error| Failure::Refused(format!("The kernel must run in the guest's own instance. {error}")))?;
     match outcome {
         Ok(()) => Ok(LaunchTimes { run: started.elapsed(), ..LaunchTimes::default() }),
-        Err(InOrderError::Trap(trap)) => Err(Failure::Trap(trap)),
+        Err(InOrderError::Trap(trap)) => Err(Failure::TrapInOrder(trap)),
         Err(InOrderError::Guest(error)) => Err(Failure::Other(error)),
         Err(InOrderError::Refused(reason)) => Err(Failure::Refused(reason)),
     }
+}
+
+/// Runs something with buffers of the CPU mapped into the caller's memory.
+fn exposed<R>(space: &AddressSpace, buffers: &[BufferSpec], run: impl FnOnce() -> R) -> Result<R, MemoryError> {
+    if buffers.is_empty() {
+        return Ok(run());
+    }
+    space.expose(buffers)?;
+    let outcome = run();
+    space.hide(buffers);
+    Ok(outcome)
 }
 
 /// A device's refusal that no other device can make good.
@@ -322,6 +330,17 @@ fn contents(core: &mut Core, slot: DeviceSlot, spec: &BufferSpec) -> Result<Vec<
 fn copy(core: &mut Core, from: DeviceSlot, to: DeviceSlot, spec: &BufferSpec) -> Result<()> {
     let bytes = contents(core, from, spec)?;
     core.context(to)?.write_buffer(spec.id, 0, &bytes)?;
+    Ok(())
+}
+
+/// Makes all buffers on the CPU, too, or none.
+fn move_all(core: &mut Core, from: DeviceSlot, buffers: &[BufferSpec]) -> Result<()> {
+    for (i, spec) in buffers.iter().enumerate() {
+        if let Err(error) = move_to(core, from, DeviceSlot::Cpu, spec) {
+            free(core, DeviceSlot::Cpu, &buffers[..=i]);
+            return Err(error);
+        }
+    }
     Ok(())
 }
 

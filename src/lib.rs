@@ -38,7 +38,7 @@ mod trap;
 pub use device::cpu::Lanes;
 pub use disk_cache::{CacheStatistics, CacheUses, DiskCache, default_cache_dir};
 pub use error::{Error, Result};
-pub use host::{ErrorCode, GuestState, HostFault, add_to_linker};
+pub use host::{ErrorCode, GuestState, HostFault, add_to_linker, last_words};
 pub use interrupt::{Interrupt, Interruption};
 pub use kernel::Mismatch;
 pub use report::{LaunchRecord, Report};

@@ -76,6 +76,11 @@ impl LaunchRecord {
         }
     }
 
+    /// Adds that the launch trapped.
+    pub(crate) fn note_trap(&mut self, trap: &KernelTrap) {
+        self.fallback = Some(format!("Trapped: {}.", trap.kind));
+    }
+
     /// Notes how long a launch took.
     pub(crate) fn note_times(&mut self, times: &LaunchTimes) {
         self.lift += times.lift;

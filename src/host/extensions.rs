@@ -9,7 +9,7 @@ use crate::device::DeviceInfo;
 use crate::runtime::Limits;
 
 /// The module that guests import these functions from.
-const MODULE: &str = "wavelift";
+pub(super) const MODULE: &str = "wavelift";
 
 pub(super) fn define<T: 'static>(
     linker: &mut Linker<T>,

@@ -12,7 +12,7 @@ use super::view::FunctionMap;
 use crate::device::{Access, BufferId, BufferSpec, Context, Device, DeviceError, LaunchError, LaunchTimes};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
-use crate::kernel::Deferred;
+use crate::kernel::{Deferred, LastWords};
 use crate::memory::AddressSpace;
 use crate::report::Report;
 use crate::runtime::{DeviceSlot, Module, Runtime};
@@ -52,6 +52,7 @@ impl GuestState {
             launches: 0,
             defers: false,
             deferred: Vec::new(),
+            last_words: None,
             interrupt: Interrupt::default(),
             buffer_bytes: 0,
             report: Report::default(),
@@ -67,7 +68,7 @@ impl GuestState {
     /// Lets launches go on while their guest does, unless [`Config::sync`](crate::Config::sync) forbids it. An
     /// [`Instance`](crate::Instance) does so by itself. Who has a store of their own takes on to call
     /// [`GuestState::finish`] before every effect outside that the guest has through their own host functions, and after
-    /// each call of an exported function, however it ended.
+    /// each call of an exported function, however it ended, and [`last_words`](crate::last_words) with what that ended with.
     pub fn defer_launches(&mut self) {
         if let Some(core) = &mut self.core {
             core.defers = !core.runtime.config().sync;
@@ -134,6 +135,8 @@ pub(crate) struct Core {
     pub defers: bool,
     /// Those that may.
     pub deferred: Vec<Deferred>,
+    /// Of the launch that trapped last.
+    pub last_words: Option<LastWords>,
     /// Stops the guest.
     pub interrupt: Interrupt,
     /// Bytes of the guest's buffers.
@@ -195,6 +198,11 @@ impl Core {
     pub fn device_handle(&mut self, slot: DeviceSlot) -> Option<u32> {
         let known = self.devices.iter().find(|(_, known)| **known == slot).map(|(handle, _)| handle);
         known.or_else(|| self.devices.insert(slot))
+    }
+
+    /// Whether the guest imports functions beside ours.
+    pub fn calls_others(&self) -> bool {
+        self.imports.others
     }
 
     /// The device of a handle.

@@ -3,7 +3,7 @@
 use wasmparser::{Parser, Payload, TypeRef, ValType};
 use wavelift_translator as translator;
 
-use super::{MODULE, PARALLEL_FOR, PARALLEL_FOR_MODULE_PARAMETERS};
+use super::{MODULE, PARALLEL_FOR, PARALLEL_FOR_MODULE_PARAMETERS, extensions};
 use crate::error::{Error, Result};
 
 /// Functions with one form, and their number of `i32` parameters.
@@ -20,6 +20,8 @@ const FORMS: &str = "The three forms are `parallel_for` with 7 parameters (worke
 pub(super) struct Imports {
     /// It imports `parallel_exec`, and numbers device hints that way.
     pub parallel_exec: bool,
+    /// It imports functions of other modules, such as WASI.
+    pub others: bool,
 }
 
 /// Checks names and types.
@@ -30,7 +32,11 @@ pub(super) fn check(module: &translator::Module) -> Result<Imports> {
     refuse_other_kinds(module)?;
     let mut imports = Imports::default();
     for index in 0..module.imported_function_count() {
-        let Some((MODULE, name)) = module.imported_function(index) else { continue };
+        let Some((of, name)) = module.imported_function(index) else { continue };
+        if of != MODULE {
+            imports.others |= of != extensions::MODULE;
+            continue;
+        }
         let Some(ty) = module.function_type(index) else { continue };
         let all_i32 = ty.params().iter().all(|p| *p == ValType::I32) && ty.results() == [ValType::I32];
         let count = ty.params().len();

@@ -2,6 +2,7 @@
 //! the module imports one.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use wasmtime::{AsContextMut, Engine, Extern, Instance, Memory, Store, Val};
@@ -69,7 +70,7 @@ impl<'a, 'c, T: 'static> ModuleCaller<'a, 'c, T> {
             }
         };
         self.share_stack(&module, instance).map_err(InOrderError::Guest)?;
-        run_instance(self.view.store(), &module, instance, launch)
+        run_instance(self.view.store(), &module, instance, all_of(launch))
     }
 
     /// Runs a kernel that shares nothing but the buffers, in a store of its own.
@@ -85,7 +86,7 @@ impl<'a, 'c, T: 'static> ModuleCaller<'a, 'c, T> {
             };
             exposed.map_err(|error| InOrderError::Refused(error.to_string()))?;
         }
-        run_instance(&mut store, &module, instance, launch)
+        run_instance(&mut store, &module, instance, all_of(launch))
     }
 
     fn compiled(&mut self, engine: &Engine) -> Result<Module, String> {
@@ -114,17 +115,22 @@ impl<'a, 'c, T: 'static> ModuleCaller<'a, 'c, T> {
     }
 }
 
+fn all_of<'a>((launch, interrupt): (&'a Launch, &'a Interrupt)) -> (&'a Launch, Range<u32>, &'a Interrupt) {
+    (launch, 0..launch.iterations, interrupt)
+}
+
 fn instantiate(store: impl AsContextMut, module: &Module, imports: &[Extern]) -> Result<Instance, InOrderError> {
     Instance::new(store, module.compiled(), imports).map_err(|error| {
         InOrderError::Refused(format!("The kernel's module can't be instantiated: {}.", Error::one_line(&error)))
     })
 }
 
-fn run_instance(
+/// Runs iterations of a launch in an instance of the kernel's module.
+pub(super) fn run_instance(
     store: &mut impl AsContextMut,
     module: &Module,
     instance: Instance,
-    launch: (&Launch, &Interrupt),
+    launch: (&Launch, Range<u32>, &Interrupt),
 ) -> Result<(), InOrderError> {
     let kernel = instance.get_func(&mut *store, &module.names().function(launch.0.function));
     let missing = || InOrderError::Guest(wasmtime::Error::msg("the kernel's instance does not export it"));

@@ -1,6 +1,7 @@
 //! The calling instance, as devices and launches see it: found through the exports that were added to its module.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use wasmtime::{AsContextMut, Extern, Func, Global, Memory, ModuleExport, Ref, Table, Trap, V128, Val};
@@ -228,23 +229,23 @@ impl<T: 'static> CallerInstance for View<'_, '_, T> {
             return Err(InOrderError::Guest(wasmtime::Error::msg("the kernel is no function of the calling instance")));
         };
         let (globals, module) = (self.mutable_globals(), self.module.clone());
-        run_iterations(self.caller, kernel, &globals, &module, (launch, interrupt))
+        run_iterations(self.caller, kernel, &globals, &module, (launch, 0..launch.iterations, interrupt))
     }
 }
 
-/// Calls the kernel, a function of an instance of `module`, for each iteration in order.
+/// Calls the kernel, a function of an instance of `module`, for each of these iterations in order.
 pub(super) fn run_iterations(
     store: &mut impl AsContextMut,
     kernel: Func,
     globals: &[(Global, Val)],
     module: &Module,
-    (launch, interrupt): (&Launch, &Interrupt),
+    (launch, iterations, interrupt): (&Launch, Range<u32>, &Interrupt),
 ) -> Result<(), InOrderError> {
     let mut params = vec![Val::I32(0), Val::I32(launch.iterations as i32), Val::I32(launch.block_size as i32)];
     for buffer in &launch.buffers {
         params.extend([Val::I32(buffer.address as i32), Val::I32(buffer.size as i32)]);
     }
-    for iteration in 0..launch.iterations {
+    for iteration in iterations {
         interrupt.check().map_err(|interruption| InOrderError::Guest(interruption.into()))?;
         params[0] = Val::I32(iteration as i32);
         let run = kernel.call(&mut *store, &params, &mut []);

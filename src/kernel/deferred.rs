@@ -6,10 +6,9 @@ use wasmtime::Result;
 
 use crate::device::{DeviceError, Launch, LaunchError, LaunchTimes};
 use crate::host::Core;
-use crate::kernel::{Failure, failure, not_run};
+use crate::kernel::{Failure, failure, last_words, not_run};
 use crate::report::LaunchRecord;
 use crate::runtime::DeviceSlot;
-use crate::trap::KernelFault;
 
 /// A launch under way.
 pub(crate) struct Deferred {
@@ -42,10 +41,10 @@ impl Core {
                     self.report.push(record);
                 }
                 Err(error) => {
-                    record.fallback = Some(match &error {
-                        LaunchError::Trap(trap) => format!("Trapped: {}.", trap.kind),
-                        _ => "Failed.".to_string(),
-                    });
+                    match &error {
+                        LaunchError::Trap(trap) => record.note_trap(trap),
+                        _ => record.fallback = Some("Failed.".to_string()),
+                    }
                     self.report.push(record);
                     return Err(failed(self, slot, &launch, error));
                 }
@@ -65,7 +64,7 @@ fn failed(core: &mut Core, slot: DeviceSlot, launch: &Launch, error: LaunchError
             error.into()
         }
         error => match failure(error, launch) {
-            Failure::Trap(trap) => KernelFault::new(launch, &trap).into(),
+            Failure::Trap(trap) | Failure::TrapInOrder(trap) => last_words::fault(core, slot, launch, &trap),
             Failure::Refused(reason) => not_run(launch, reason),
             Failure::Other(error) => error,
         },

@@ -8,7 +8,7 @@ use wasmtime_wasi::p1::{self, WasiP1Ctx};
 
 use super::{Module, Runtime};
 use crate::error::{Error, Result};
-use crate::host::{GuestState, add_to_linker};
+use crate::host::{GuestState, add_to_linker, last_words};
 use crate::interrupt::Interrupt;
 use crate::report::Report;
 
@@ -125,10 +125,11 @@ impl Instance {
 
     /// What a call ended with: had each launch been waited for, one that failed would have ended it before.
     fn ended(&mut self, called: wasmtime::Result<()>) -> Result<()> {
-        let ended = self.store.data_mut().guest.finish();
+        let finished = self.store.data_mut().guest.finish();
+        let ended = finished.and_then(|()| called.map_err(|error| Error::of_call(error, &self.module)));
+        let ended = ended.map_err(|error| last_words(&mut self.store, self.instance, |state| &mut state.guest, error));
         self.interrupt.limit(None);
-        ended?;
-        called.map_err(|error| Error::of_call(error, &self.module))
+        ended
     }
 
     /// Stops this guest from any thread. [`Error::Interrupted`] is what its call ends with.

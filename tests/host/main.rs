@@ -11,6 +11,7 @@ mod hostile;
 mod imported;
 mod imports;
 mod known_data;
+mod last_words;
 mod launches;
 mod limits;
 mod lines;

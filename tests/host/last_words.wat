@@ -1,0 +1,86 @@
+;; Kernels that say something before they give up. Each has one buffer, whose byte `i` is what iteration `i` says.
+(module
+  (import "wasi_ephemeral_parallel" "get_device" (func $get_device (param i32 i32) (result i32)))
+  (import "wasi_ephemeral_parallel" "create_buffer" (func $create_buffer (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_ephemeral_parallel" "write_buffer" (func $write_buffer (param i32 i32 i32) (result i32)))
+  (import "wasi_ephemeral_parallel" "read_buffer" (func $read_buffer (param i32 i32 i32) (result i32)))
+  (import "wasi_ephemeral_parallel" "parallel_for"
+    (func $parallel_for (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+
+  (memory (export "memory") 2)
+  (global $depth (mut i32) (i32.const 0))
+  (table 16 funcref)
+  (elem (i32.const 1) $panic $exit $divide $silent $in_order $once $endless $launch_again $by_table $later)
+  (elem (i32.const 15) $gives_up)
+  (data (i32.const 1024) "abcdefghijklmnopqrstuvwxyz")
+
+  (func $panic (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (global.set $depth (i32.const 1))
+    (if (i32.ge_u (local.get $i) (i32.const 7)) (then (call $gives_up (i32.add (local.get $p) (local.get $i))) unreachable))
+    (i32.store8 (i32.add (local.get $p) (local.get $i)) (i32.const 46)))
+  (func $exit (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (if (i32.ge_u (local.get $i) (i32.const 7))
+      (then (call $print (i32.add (local.get $p) (local.get $i))) (call $proc_exit (local.get $i)) unreachable)))
+  (func $divide (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (if (i32.ge_u (local.get $i) (i32.const 60)) (then (call $gives_up (i32.add (local.get $p) (local.get $i))) unreachable))
+    (i32.store8 (i32.add (local.get $p) (local.get $i))
+      (i32.div_u (local.get $n) (i32.ne (local.get $i) (i32.const 7)))))
+  (func $silent (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (if (i32.ge_u (local.get $i) (i32.const 7)) (then unreachable)))
+  ;; Runs in the guest's own instance, which says it at once.
+  (func $in_order (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (call $print (i32.add (local.get $p) (local.get $i)))
+    (if (i32.ge_u (local.get $i) (i32.const 2)) (then (call $gives_up (i32.add (local.get $p) (local.get $i))) unreachable)))
+  ;; Gives up the first time only.
+  (func $once (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (local $was i32)
+    (if (i32.eq (local.get $i) (i32.const 7))
+      (then
+        (local.set $was (i32.load8_u (i32.add (local.get $p) (local.get $i))))
+        (i32.store8 (i32.add (local.get $p) (local.get $i)) (i32.const 0))
+        (if (local.get $was) (then (call $gives_up (local.get $p)) unreachable)))))
+  (func $endless (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (if (i32.eq (local.get $i) (i32.const 7)) (then (call $forever) unreachable)))
+  (func $forever (call $print (i32.const 1024)) (loop $again (br $again)))
+  (func $launch_again (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (if (i32.eq (local.get $i) (i32.const 7))
+      (then (drop (call $parallel_for (i32.const 4) (i32.const 4) (i32.const 1)
+                    (i32.const 8) (i32.const 0) (i32.const 8) (i32.const 1))) unreachable)))
+  (func $by_table (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (if (i32.eq (local.get $i) (i32.const 7))
+      (then (call_indirect (param i32) (i32.add (local.get $p) (local.get $i)) (i32.const 15)) unreachable)))
+
+  ;; Gives up in the fourth launch.
+  (func $later (param $i i32) (param $n i32) (param $b i32) (param $p i32) (param $l i32)
+    (local $at i32)
+    (if (i32.eq (local.get $i) (i32.const 7))
+      (then
+        (local.set $at (i32.add (local.get $p) (i32.const 7)))
+        (if (i32.eq (i32.load8_u (local.get $at)) (i32.const 107)) (then (call $gives_up (local.get $at)) unreachable))
+        (i32.store8 (local.get $at) (i32.add (i32.load8_u (local.get $at)) (i32.const 1))))))
+
+  (func $gives_up (param $at i32)
+    (if (global.get $depth) (then (call $print (i32.const 1049))))
+    (call $print (local.get $at)))
+  (func $print (param $at i32)
+    ;; WASI sees no buffers.
+    (i32.store8 (i32.const 32) (i32.load8_u (local.get $at)))
+    (i32.store (i32.const 16) (i32.const 32))
+    (i32.store (i32.const 20) (i32.const 1))
+    (drop (call $fd_write (i32.const 1) (i32.const 16) (i32.const 1) (i32.const 24))))
+
+  ;; Launches a kernel so many times, without a look at what became of it, and says "y" behind that if it is to.
+  (func (export "launch") (param $kernel i32) (param $times i32) (param $speak i32)
+    (drop (call $get_device (i32.const 0) (i32.const 0)))
+    (drop (call $create_buffer (i32.load (i32.const 0)) (i32.const 64) (i32.const 2) (i32.const 8)))
+    (drop (call $write_buffer (i32.const 1024) (i32.const 26) (i32.load (i32.const 8))))
+    (loop $again
+      (if (call $parallel_for (local.get $kernel) (i32.const 64) (i32.const 1)
+            (i32.const 8) (i32.const 0) (i32.const 8) (i32.const 1))
+        (then unreachable))
+      (br_if $again (local.tee $times (i32.sub (local.get $times) (i32.const 1)))))
+    (if (local.get $speak) (then (call $print (i32.const 1048)))))
+  (func (export "works") (result i32) (global.get $depth))
+)
