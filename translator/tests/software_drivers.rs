@@ -109,14 +109,25 @@ fn loops_that_access_much_are_not_unrolled_by_a_driver_that_does_not_count_acces
     let small = repeat("$n", access);
     let nested = repeat("$m", &small);
     let large = repeat("$n", &access.repeat(2));
+    // Together they access so much that one more is too much.
+    let many = repeat("$n", &access.repeat(8));
     let kept = |body: &str, unrolls_accesses: bool| -> usize {
         let shader = lift(body, Profile::Vulkan, Features { unrolls_accesses, ..Features::all() });
         let merges = instructions(&shader, Op::LoopMerge);
         let keeps = rspirv::dr::Operand::LoopControl(LoopControl::DONT_UNROLL);
         merges.iter().filter(|inst| inst.operands[2] == keeps).count()
     };
-    assert_eq!([&small, &nested, &large].map(|body| kept(body, true)), [0, 1, 1]);
-    assert_eq!([&small, &nested, &large].map(|body| kept(body, false)), [0, 0, 0]);
+    let bodies = [
+        small.clone(),
+        nested.clone(),
+        large.clone(),
+        many.clone() + &nested,
+        many.clone() + &small,
+        many.clone() + &large,
+        many,
+    ];
+    assert_eq!(bodies.clone().map(|body| kept(&body, true)), [0, 0, 0, 2, 1, 2, 0]);
+    assert_eq!(bodies.map(|body| kept(&body, false)), [0; 7]);
 }
 
 /// A kernel of `count` branches, each of which adds `term` of `$x`.

@@ -15,6 +15,9 @@ const SMALLEST_SLICE: u32 = 4;
 
 /// Most words of buffers that are accessed in one round of a loop that a driver which unrolls in blindness may unroll.
 const MAX_UNROLLED: u64 = 3;
+/// Most words of buffers that all loops of a function access where such a driver may unroll them all: that takes no long then, and a loop
+/// of few rounds takes up to twice the time of its rounds one by one (k-means' over 16 centres).
+const MAX_UNROLLED_IN_ALL: u64 = 128;
 /// Most words of the stack that all loops of a function access where such a driver may unroll the small ones. Unrolled, they become
 /// values where their places are constants, which is faster; but 30,000 take Mesa twice as long to compile as the loops, 70,000 four
 /// times (Curve25519's multiplications).
@@ -132,12 +135,16 @@ pub(super) fn scan(functions: &[&Function], shape: &Shape, options: &Options) ->
             flow,
             loops: Vec::new(),
             accessed: 0,
+            accessed_in_loops: 0,
             stacked: 0,
             stacked_in_loops: 0,
             all_loops: Vec::new(),
             reads,
         };
         scanner.region(function.body, Place::Body, 0)?;
+        if scanner.accessed_in_loops <= MAX_UNROLLED_IN_ALL {
+            scanner.flow.large_loops.clear();
+        }
         if scanner.stacked_in_loops > MAX_STACKED {
             scanner.flow.large_loops.extend(scanner.all_loops);
         }
@@ -259,6 +266,8 @@ struct Scanner<'a> {
     loops: Vec<OpenLoop>,
     /// Words of buffers that one round of the innermost loop accesses, where each loop in it counts as [`ROUNDS`] of its own.
     accessed: u64,
+    /// Those that all outermost loops so far access.
+    accessed_in_loops: u64,
     /// Words of the stack that one round of the innermost open loop accesses, those of the loops in it included.
     stacked: u64,
     /// Those that all outermost loops so far access.
@@ -351,12 +360,14 @@ impl Scanner<'_> {
                 if self.accessed > MAX_UNROLLED {
                     self.flow.large_loops.insert(*body);
                 }
-                self.accessed = self.accessed.saturating_mul(ROUNDS).saturating_add(accessed_around);
                 self.all_loops.push(*body);
+                let accessed = self.accessed.saturating_mul(ROUNDS);
                 let stacked = self.stacked.saturating_mul(ROUNDS);
                 if self.loops.len() == 1 {
+                    self.accessed_in_loops = self.accessed_in_loops.saturating_add(accessed);
                     self.stacked_in_loops = self.stacked_in_loops.saturating_add(stacked);
                 }
+                self.accessed = accessed.saturating_add(accessed_around);
                 self.stacked = stacked.saturating_add(stacked_around);
                 self.round_ends(around);
                 let Some(scanned) = self.loops.pop() else { return Ok(false) };
