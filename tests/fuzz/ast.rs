@@ -44,10 +44,12 @@ pub const SIGNATURES: [(Type, &[Type]); 4] = [
     (Type::I32, &[Type::I32, Type::I64]),
 ];
 
-/// A function that those behind it, and the kernel, may call.
+/// A function that those behind it, and the kernel, may call, and perhaps itself.
 #[derive(Clone, Debug)]
 pub struct Helper {
     pub signature: usize,
+    /// How many levels deep it may call itself, at the most: it is told by the top bits of its `i32` parameter.
+    pub levels: u32,
     pub body: Body,
     /// One for each result.
     pub results: Vec<Expr>,

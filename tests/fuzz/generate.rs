@@ -77,6 +77,11 @@ impl Source<'_, '_> {
 
     fn helper(&mut self) -> Helper {
         let signature = self.below(SIGNATURES.len() as u32) as usize;
+        // The interpreter on lifted functions, which says where accesses beyond buffers trap, has no recursion.
+        let levels = if self.mode == Mode::Bounds { 0 } else { self.of(&[0, 0, 0, 1, 2, 6]) };
+        if levels > 0 {
+            self.helpers.push(signature);
+        }
         let mut list = self.list(3, 4);
         if self.one_in(6) {
             let at = self.below(list.len() as u32 + 1) as usize;
@@ -86,7 +91,10 @@ impl Source<'_, '_> {
         }
         let body = Body { frame: self.frame(), padding: self.padding(), list };
         let results = SIGNATURES[signature].1.iter().map(|ty| self.expr(*ty, 2)).collect();
-        Helper { signature, body, results }
+        if levels > 0 {
+            self.helpers.pop();
+        }
+        Helper { signature, levels, body, results }
     }
 
     fn kernel(&mut self) -> Body {

@@ -27,11 +27,13 @@ pub const BUFFERS: [&str; 5] = ["in", "out", "mix", "ptrs", "res"];
 
 /// The module's text, and which of [`BUFFERS`] it has.
 pub fn print(tree: &Tree) -> (String, Vec<usize>) {
-    let mut functions = String::new();
+    let (mut functions, mut levels) = (String::new(), Vec::new());
     for (number, helper) in tree.helpers.iter().enumerate() {
-        functions += &Function::new(tree, Some((number, helper))).helper();
+        let text = Function::new(tree, Some((number, helper)), &levels).helper();
+        levels.push(bearable_levels(&text, number, helper.levels));
+        functions += &text;
     }
-    let mut kernel = Function::new(tree, None);
+    let mut kernel = Function::new(tree, None, &levels);
     let list = kernel.body(&tree.kernel, &[]);
     let used: Vec<usize> = (0..BUFFERS.len()).filter(|b| has(&list, &format!("${}", BUFFERS[*b]))).collect();
     let params: String = used.iter().map(|b| format!(" (param ${0} i32) (param ${0}_len i32)", BUFFERS[*b])).collect();
@@ -63,6 +65,9 @@ pub fn print(tree: &Tree) -> (String, Vec<usize>) {
     text.push(')');
     (text, used)
 }
+
+/// How much deeper a function may call itself.
+const LEVELS_LEFT: &str = "(i32.shr_u (local.get $id) (i32.const 24))";
 
 const LITTLE: [(&str, &str); 3] = [
     ("$pick", "(func $pick (param i32 i32 i32) (result i32) (select (local.get 0) (local.get 1) (local.get 2)))\n"),
@@ -108,6 +113,17 @@ fn types_and_table(tree: &Tree, functions: &str) -> String {
     text
 }
 
+/// Most calls of itself that a function makes in all.
+const MOST_CALLS: u32 = 100;
+
+/// How deep a function with this text may call itself, for all that to take no long.
+fn bearable_levels(text: &str, number: usize, wanted: u32) -> u32 {
+    let sites = text.matches(&format!("call $f{number} ")).count() as u32;
+    // A loop in a helper has four trips at the most.
+    let calls = sites * if text.contains("(loop") { 4 } else { 1 };
+    (0..=wanted).take_while(|levels| calls.saturating_pow(*levels) <= MOST_CALLS).last().unwrap_or(0)
+}
+
 /// Whether a text has this name, as a whole.
 pub fn has(text: &str, name: &str) -> bool {
     let ends = |at: usize| !text[at + name.len()..].starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
@@ -136,13 +152,15 @@ pub struct Function<'a> {
     pub tree: &'a Tree,
     /// Its number and itself, if it is no kernel.
     pub helper: Option<(usize, &'a Helper)>,
+    /// How deep those before it may call themselves.
+    levels: &'a [u32],
     labels: Vec<Label>,
     next: u32,
 }
 
 impl<'a> Function<'a> {
-    fn new(tree: &'a Tree, helper: Option<(usize, &'a Helper)>) -> Self {
-        Function { tree, helper, labels: Vec::new(), next: 0 }
+    fn new(tree: &'a Tree, helper: Option<(usize, &'a Helper)>, levels: &'a [u32]) -> Self {
+        Function { tree, helper, levels, labels: Vec::new(), next: 0 }
     }
 
     fn helper(&mut self) -> String {
@@ -389,16 +407,26 @@ impl<'a> Function<'a> {
         )
     }
 
-    /// The helper that a call means: of the signature, and before this function.
+    /// The helper that a call means: of the signature, and before this function or, if it may be, itself.
     fn callee(&self, call: &Call) -> Option<usize> {
-        let before = self.helper.map_or(self.tree.helpers.len(), |(number, _)| number);
+        let before = |(number, helper): (usize, &Helper)| number + usize::from(helper.levels > 0);
+        let before = self.helper.map_or(self.tree.helpers.len(), before);
         let of: Vec<usize> = (0..before).filter(|f| self.tree.helpers[*f].signature == call.signature).collect();
         (!of.is_empty()).then(|| of[call.number as usize % of.len()])
     }
 
     fn call(&mut self, call: &Call) -> Option<String> {
         let callee = self.callee(call)?;
-        let arguments = [self.ptr(&call.read), self.ptr(&call.own), self.expr(&call.a), self.expr(&call.b)].join(" ");
+        let (read, own) = (self.ptr(&call.read), self.ptr(&call.own));
+        let arguments = format!("{read} {own} {} {}", self.with_levels(call, callee), self.expr(&call.b));
+        if self.is_itself(callee) {
+            let results = SIGNATURES[call.signature].1;
+            let types: String = results.iter().map(|ty| format!(" {}", values::name(*ty))).collect();
+            let none: String = results.iter().map(|ty| constant(*ty, 1)).collect();
+            return Some(format!(
+                "(if (result{types}) {LEVELS_LEFT} (then (call $f{callee} {arguments})) (else {none}))"
+            ));
+        }
         let Some(index) = call.indirect.as_ref().filter(|_| self.helper.is_none()) else {
             return Some(format!("(call $f{callee} {arguments})"));
         };
@@ -412,6 +440,32 @@ impl<'a> Function<'a> {
         Some(format!("(call_indirect (type $t{}) {arguments} {index})", call.signature))
     }
 
+    fn is_itself(&self, callee: usize) -> bool {
+        self.helper.is_some_and(|(number, _)| number == callee)
+    }
+
+    /// A call's `i32`, with the levels that the callee has in its top bits, if any may have.
+    fn with_levels(&mut self, call: &Call, callee: usize) -> String {
+        let value = self.expr(&call.a);
+        if self.is_itself(callee) {
+            return format!(
+                "(i32.or (i32.and {value} (i32.const 0xffffff)) (i32.and (i32.sub (local.get $id) (i32.const 0x1000000))
+                 (i32.const 0xff000000)))"
+            );
+        }
+        // An indirect call may come to any of them.
+        let of = self.tree.helpers.iter().zip(self.levels);
+        let of = of.filter(|(helper, _)| helper.signature == call.signature && helper.levels > 0);
+        match of.map(|(_, levels)| *levels).max() {
+            None => value,
+            Some(_) if call.indirect.is_none() && self.tree.helpers[callee].levels == 0 => value,
+            Some(most) => {
+                let levels = if call.indirect.is_none() { self.levels[callee] } else { most };
+                format!("(i32.or (i32.and {value} (i32.const 0xffffff)) (i32.const {}))", levels << 24)
+            }
+        }
+    }
+
     /// The frame is gone by then, so only the pointers that the function was given are passed on.
     fn tail_call(&mut self, call: &Call) -> String {
         let Some((_, helper)) = self.helper else { return String::new() };
@@ -419,13 +473,17 @@ impl<'a> Function<'a> {
             return String::new();
         }
         let Some(callee) = self.callee(call) else { return String::new() };
-        let (a, b) = (self.expr(&call.a), self.expr(&call.b));
+        let (a, b) = (self.with_levels(call, callee), self.expr(&call.b));
+        let condition = match self.is_itself(callee) {
+            true => format!("(i32.and (i32.ne {LEVELS_LEFT} (i32.const 0)) (local.get $x0))"),
+            false => "(i32.and (local.get $x0) (i32.const 1))".to_string(),
+        };
         let second = match SIGNATURES[call.signature].0 {
             Type::I32 => local(Type::I32, 1),
             ty => local(ty, 2),
         };
         format!(
-            "(if (i32.and (local.get $x0) (i32.const 1)) (then (local.set $x2 {a}) (local.set {second} {b})\n{RESTORE}\
+            "(if {condition} (then (local.set $x2 {a}) (local.set {second} {b})\n{RESTORE}\
              (return_call $f{callee} (local.get $pr) (local.get $pw) (local.get $x2) (local.get {second}))))\n"
         )
     }

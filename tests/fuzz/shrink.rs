@@ -101,6 +101,7 @@ impl Step {
         }
         self.body(&mut tree.kernel);
         for helper in &mut tree.helpers {
+            self.set(&mut helper.levels, [0, 1, 2]);
             self.body(&mut helper.body);
             helper.results.iter_mut().for_each(|result| self.expr(result));
         }
