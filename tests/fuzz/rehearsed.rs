@@ -16,6 +16,9 @@ use crate::engine::Session;
 use crate::interpreter::{Form, Interpreter};
 use crate::on_devices::BLOCK_SIZE;
 
+/// Most forms of a program that may be undone, each of which showed something new.
+const MOST_FORMS: u32 = 100;
+
 /// A program that is lifted anew for each launch.
 pub struct Rehearsed<'p> {
     pub program: &'p Program,
@@ -74,7 +77,12 @@ impl Session for Rehearsed<'_> {
     fn run(&mut self, contents: &[Vec<u8>], iterations: u32) -> Result<End, String> {
         let mut speculation = Speculation::ALL;
         let (mut seen, _) = self.see(contents, iterations, 0, None);
+        let mut forms = 0;
         while speculation.any() {
+            forms += 1;
+            if forms > MOST_FORMS {
+                return Err(format!("after {MOST_FORMS} forms there is still news in iterations that bail out"));
+            }
             // What is refused, or is cut and still can't be lifted, is left to the exact form.
             let Ok(mut form) = self.lifted(Some(&seen), speculation) else { break };
             let end = form.run(contents, iterations)?;

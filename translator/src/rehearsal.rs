@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 
-use self::sharing::Sharing;
+use self::sharing::{Met, Sharing};
 use crate::analysis::dataflow;
 use crate::error::{Location, TrapKind};
 use crate::frontend::{self, Known};
@@ -285,9 +285,9 @@ impl Watch<'_> {
     }
 
     /// Takes note of bytes of linear memory that other invocations may meet. Those of callers' frames are the invocation's own.
-    fn note_sharing(&mut self, bytes: Range<u64>, stores: bool) {
+    fn note_sharing(&mut self, bytes: Range<u64>, stores: Option<&[u8]>) {
         let frame = self.calls.last().map_or(0, |(_, start)| *start);
-        for address in bytes {
+        for (index, address) in bytes.enumerate() {
             // More than that nothing can be shared.
             if self.seen.shares_linear_memory() {
                 return;
@@ -300,23 +300,27 @@ impl Watch<'_> {
             if distance >= frame {
                 continue;
             }
-            if stores {
+            if stores.is_some() {
                 self.seen.note_storing(self.at, self.iteration, distance);
             }
-            if self.sharing.meet(address, self.iteration, stores) {
-                self.seen.note_shared(distance);
+            match self.sharing.meet(address, self.iteration, stores.map(|bytes| bytes[index])) {
+                Met::Apart => {}
+                Met::Alike => self.seen.note_alike(self.at, distance),
+                Met::Shared => self.seen.note_shared(distance),
             }
         }
     }
 
-    fn note(&mut self, address: u64, bytes: usize, stores: bool) -> Result<(), TrapKind> {
+    /// Takes note of a load of so many bytes, or of a store of these.
+    fn note(&mut self, address: u64, bytes: usize, store: Option<&[u8]>) -> Result<(), TrapKind> {
+        let stores = store.is_some();
         let slot = self.slot(address, bytes).ok_or(TrapKind::OutOfBounds)?;
         let cost = 1 + (bytes / BYTES) as u64;
         self.left = self.left.checked_sub(cost).ok_or(TrapKind::OutOfFuel)?;
         let aligned = address.is_multiple_of(if bytes < 4 { bytes as u64 } else { 4 });
         let end = address + bytes as u64;
         if slot == LINEAR {
-            self.note_sharing(address..end, stores);
+            self.note_sharing(address..end, store);
         }
         *self.news |= match slot {
             LINEAR if let Some(first) = self.below(address).filter(|_| end <= self.top) => {
@@ -357,12 +361,12 @@ impl Memory for Watch<'_> {
     }
 
     fn load(&mut self, address: u64, out: &mut [u8]) -> Result<(), TrapKind> {
-        self.note(address, out.len(), false)?;
+        self.note(address, out.len(), None)?;
         self.contents.read(address, out).ok_or(TrapKind::OutOfFuel)
     }
 
     fn store(&mut self, address: u64, data: &[u8]) -> Result<(), TrapKind> {
-        self.note(address, data.len(), true)?;
+        self.note(address, data.len(), Some(data))?;
         self.contents.write(address, data).ok_or(TrapKind::OutOfFuel)
     }
 

@@ -61,6 +61,8 @@ pub struct Seen {
     shared: Option<i64>,
     /// Which invocations were seen at each operator that stores to linear memory.
     storing: BTreeMap<Location, Storing>,
+    /// The operators that stored what another invocation had stored there, with the least distance of such a byte.
+    alike: BTreeMap<Location, i64>,
 }
 
 /// Which invocations were at an operator that stores to linear memory, or the private stack.
@@ -124,17 +126,26 @@ impl Seen {
         self.shared = Some(self.shared.map_or(distance, |known| known.min(distance)));
     }
 
+    /// Takes note that an invocation stores to a byte at this distance what another one stored to it.
+    pub(crate) fn note_alike(&mut self, at: Location, distance: i64) {
+        let known = self.alike.entry(at).or_insert(distance);
+        *known = distance.min(*known);
+    }
+
     /// Whether an invocation met what another one stored to linear memory that can't be the private stack, or that is not known.
     pub(crate) fn shares_linear_memory(&self) -> bool {
         self.shared == Some(i64::MIN)
     }
 
     /// Whether no invocation met what another one stored to linear memory, where the private stack has so many bytes. Each store
-    /// must have been reached by two at least: how else would they have met?
-    pub(crate) fn keeps_stores_apart(&self, stack_bytes: u32) -> bool {
+    /// must have been reached by two at least: how else would they have met? Those of `flags` store the same whoever makes them, which
+    /// others may not have loaded.
+    pub(crate) fn keeps_stores_apart(&self, stack_bytes: u32, flags: &BTreeSet<Location>) -> bool {
         let is_linear = |distance: i64| distance < -i64::from(stack_bytes);
-        let alone = |storing: &Storing| !storing.others && is_linear(storing.least);
-        !self.shared.is_some_and(is_linear) && !self.storing.values().any(alone)
+        let is_alone =
+            |(at, storing): (&Location, &Storing)| !storing.others && is_linear(storing.least) && !flags.contains(at);
+        let meets = |(at, least): (&Location, &i64)| is_linear(*least) && !flags.contains(at);
+        !self.shared.is_some_and(is_linear) && !self.storing.iter().any(is_alone) && !self.alike.iter().any(meets)
     }
 
     /// Whether a call, or an operator that accesses memory, was reached.
@@ -357,13 +368,23 @@ mod tests {
             shared.into_iter().for_each(|distance| seen.note_shared(distance));
             seen
         };
-        assert!(seen(&[], None).keeps_stores_apart(0));
-        assert!(!seen(&[(3, i64::MIN), (3, i64::MIN)], None).keeps_stores_apart(64));
-        assert!(seen(&[(3, i64::MIN), (4, i64::MIN)], None).keeps_stores_apart(64));
-        assert!(!seen(&[(3, i64::MIN), (4, i64::MIN)], Some(i64::MIN)).keeps_stores_apart(64));
+        let apart = |seen: &Seen, stack_bytes| seen.keeps_stores_apart(stack_bytes, &BTreeSet::new());
+        assert!(apart(&seen(&[], None), 0));
+        assert!(!apart(&seen(&[(3, i64::MIN), (3, i64::MIN)], None), 64));
+        assert!(apart(&seen(&[(3, i64::MIN), (4, i64::MIN)], None), 64));
+        assert!(!apart(&seen(&[(3, i64::MIN), (4, i64::MIN)], Some(i64::MIN)), 64));
         // What lies on the private stack is an invocation's own.
         let near = seen(&[(3, -48)], Some(-64));
-        assert!(near.keeps_stores_apart(64) && !near.keeps_stores_apart(32));
+        assert!(apart(&near, 64) && !apart(&near, 32));
+        // One that stores a constant may be alone, and meet others that do.
+        let flags = BTreeSet::from([PLACE]);
+        let mut alike = seen(&[(3, i64::MIN)], None);
+        assert!(!apart(&alike, 64) && alike.keeps_stores_apart(64, &flags));
+        alike.note_storing(PLACE, 4, i64::MIN);
+        alike.note_alike(PLACE, i64::MIN);
+        assert!(!apart(&alike, 64) && alike.keeps_stores_apart(64, &flags));
+        alike.note_shared(i64::MIN);
+        assert!(!alike.keeps_stores_apart(64, &flags));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! all functions: up to the first call that came to another, both do the same, and so there is none.
 
 mod assumed;
+mod flags;
 mod rehearsed;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Targets;
 use super::assumed::writes_linear_memory;
+use super::flags::flags;
 use crate::call_graph::Slice;
 use crate::error::{Error, Result};
 use crate::frontend::Known;
@@ -35,7 +36,7 @@ pub(crate) fn rehearsed(
     // What is cut may be what makes the CPU run the iterations in order, as those that allocate memory: at once they would lose
     // each other's bytes. Those that do come to what was not reached, or were seen to meet each other's bytes.
     if writes_linear_memory(&lifted, shape, options)
-        && !seen.keeps_stores_apart(lifted.stack_bytes(options))
+        && !seen.keeps_stores_apart(lifted.stack_bytes(options), &flags(&lifted.kernel))
         && runs_in_order(module, function, &shape.environment)
     {
         return Err(Error::Unsupported {
