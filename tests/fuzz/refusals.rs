@@ -1,8 +1,11 @@
 //! Why a kernel may be refused: a closed list. What fits none of these is a failure.
 
+use crate::judge;
+
 /// A part of the sentence, and what the reason is counted as.
 const REASONS: &[(&str, &str)] = &[
     ("recursion", "recursion"),
+    (judge::LEFT_TO_THE_CPU, "arrays of variable length"),
     ("nested blocks", "nesting"),
     ("an access across the stack pointer", "an access across the stack pointer"),
     ("an access of the stack far from its address", "an access of the stack far from its address"),

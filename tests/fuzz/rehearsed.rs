@@ -81,7 +81,7 @@ impl Session for Rehearsed<'_> {
         while speculation.any() {
             forms += 1;
             if forms > MOST_FORMS {
-                return Err(format!("after {MOST_FORMS} forms there is still news in iterations that bail out"));
+                return Err(format!("the last of {MOST_FORMS} forms was undone, and still there is news"));
             }
             // What is refused, or is cut and still can't be lifted, is left to the exact form.
             let Ok(mut form) = self.lifted(Some(&seen), speculation) else { break };
@@ -91,7 +91,12 @@ impl Session for Rehearsed<'_> {
             let (more, news) = self.see(contents, iterations, trap.iteration, Some(seen));
             seen = more;
             if !news {
-                speculation = speculation.without(assumption);
+                let fewer = speculation.without(assumption);
+                // An exact form, too, assumes that of arrays of variable length.
+                if fewer == speculation {
+                    return Ok(end);
+                }
+                speculation = fewer;
             }
         }
         match self.lifted(None, Speculation::NONE) {

@@ -155,6 +155,26 @@ fn a_copy_of_code_that_was_seen_elsewhere_is_left_out() {
     assert!(run(&module, &seen, &words, 1).is_err());
 }
 
+/// The private stack's addresses are linear memory's, too.
+#[test]
+fn a_place_on_the_stack_is_none_of_linear_memory() {
+    let pointer = "(select (local.get $f) (local.get $w) (i32.eqz (local.get $w)))";
+    let loads = format!("(i32.store (local.get $f) (i32.const 77)) (i32.store (local.get $at) (i32.load {pointer}))");
+    let stores = format!(
+        "(i32.store (local.get $f) (i32.const 77)) (i32.store {pointer} (i32.const 5))
+         (i32.store (local.get $at) (i32.load (local.get $f)))"
+    );
+    for (body, on_stack) in [(loads, 77), (stores, 5)] {
+        let module = module(NOTHING, &body);
+        let words = [0x4000, 0, 0x4010];
+        let (seen, _) = rehearse(&module, &words, &[0], None);
+        assert!(run(&module, &seen, &words, 2).is_ok());
+        assert_eq!(run(&module, &seen, &words, 1).map(drop), Err(Assumption::Places), "{body}");
+        let (seen, _) = rehearse(&module, &words, &[1], Some(seen));
+        assert_eq!(word(&run(&module, &seen, &words, 1).unwrap(), 0, 1), on_stack);
+    }
+}
+
 #[test]
 fn alignment_is_checked_where_all_that_was_seen_is_aligned() {
     let module = module(NOTHING, FOLLOWS);

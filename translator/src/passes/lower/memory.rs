@@ -285,7 +285,8 @@ impl Lowerer<'_> {
             Some(met) => (met, TrapKind::BailedOut(Assumption::Places)),
             None => (spaces, TrapKind::OutOfBounds),
         };
-        Ok(Ok(Several { spaces, original: address.original, effective, zeros, elsewhere }))
+        let leaves_stack_out = set.has_stack() && !spaces.contains(&Space::Stack);
+        Ok(Ok(Several { spaces, original: address.original, effective, zeros, elsewhere, leaves_stack_out }))
     }
 
     /// The place in a space, and whether the address is not in it.
@@ -295,6 +296,9 @@ impl Lowerer<'_> {
         let (offset, limit) = match space {
             Space::Slot(LINEAR) => {
                 self.check_unshared()?;
+                if several.leaves_stack_out {
+                    self.guard_against_stack(several);
+                }
                 let limit = self.once(Once::LinearLimit { extent: bytes });
                 let beyond = self.bool(LowOp::ULe, &[limit, several.effective]);
                 let start = self.once(Once::Input(Input::WindowStart));
@@ -315,6 +319,18 @@ impl Lowerer<'_> {
         };
         let beyond = self.bool(LowOp::ULe, &[limit, offset]);
         Ok((Place { space, offset, zeros: several.zeros, word: None }, beyond))
+    }
+
+    /// Bails out where an address that was not seen to be of the private stack is: its addresses are linear memory's, too.
+    fn guard_against_stack(&mut self, several: &Several) {
+        let depth = self.use_stack();
+        if depth > 0 {
+            let base = self.once(Once::StackBase);
+            let offset = self.same(LowOp::ISub, &[several.effective, base]);
+            let limit = self.int(Type::I32, depth.into());
+            let is_private = self.bool(LowOp::ULt, &[offset, limit]);
+            self.trap_if(is_private, several.elsewhere);
+        }
     }
 
     /// Acts on the place that an address is in: one space after the other is tried; it is in the last, or the access traps.
@@ -508,6 +524,8 @@ pub(super) struct Several {
     zeros: u32,
     /// How the invocation ends where it is in none of them.
     elsewhere: TrapKind,
+    /// It may be of the private stack, which is none of them, as it was not seen to be.
+    leaves_stack_out: bool,
 }
 
 impl Several {
