@@ -32,12 +32,11 @@ impl LastWords {
         core: &mut Core,
         run: impl FnOnce(&Launch, u32) -> Result<(), InOrderError>,
     ) -> Option<wasmtime::Error> {
-        let buffers = distinct_buffers(&self.launch);
+        let (space, buffers) = (core.space().ok()?, distinct_buffers(&self.launch));
         let elsewhere = !self.slot.is_cpu();
         if elsewhere && move_all(core, self.slot, &buffers).is_err() {
             return None;
         }
-        let space = core.space().ok()?;
         let said = exposed(&space, &buffers, || run(&self.launch, self.iteration));
         if elsewhere {
             free(core, DeviceSlot::Cpu, &buffers);

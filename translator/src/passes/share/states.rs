@@ -275,7 +275,7 @@ impl<'p> Splitter<'p> {
             return Ok((End::Exit(Exit::Trap(TrapKind::Unreachable)), stmt.at));
         }
         let values = self.all(part, source.exit.values());
-        Ok((self.leave((part, id), values), source.exit_at))
+        Ok(self.leave((part, id), values))
     }
 
     /// Notes that a region belongs to a construct that is taken apart, and where its `Yield` arrives.
@@ -331,23 +331,25 @@ impl<'p> Splitter<'p> {
         Ok(Jump { to, sets, comes_back: Some((self.returns[number], back)), callee: Some(number), saves })
     }
 
-    /// How a region ends that belongs to a construct that is taken apart, or to a function, and hands on these values.
-    fn leave(&mut self, (part, id): (usize, RegionId), values: Vec<Value>) -> End {
-        let exit = &self.source(part, id).exit;
+    /// How a region ends that belongs to a construct that is taken apart, or to a function, and hands on these values; and the place
+    /// of the exit that it comes to.
+    fn leave(&mut self, (part, id): (usize, RegionId), values: Vec<Value>) -> (End, Location) {
+        let Region { exit, exit_at, .. } = self.source(part, id);
+        let at = *exit_at;
         let arrival = match exit {
-            Exit::Trap(kind) => return End::Exit(Exit::Trap(*kind)),
+            Exit::Trap(kind) => return (End::Exit(Exit::Trap(*kind)), at),
             Exit::Return(_) => None,
             Exit::Yield(_) => self.yields.get(&(part, id)).cloned(),
             Exit::Break(label, _) => match self.breaks.get(&self.label(part, *label)) {
                 Some(arrival) => Some(arrival.clone()),
-                None => return End::Exit(Exit::Break(self.label(part, *label), values)),
+                None => return (End::Exit(Exit::Break(self.label(part, *label), values)), at),
             },
             Exit::Continue(label, _) => match self.continues.get(&self.label(part, *label)) {
                 Some(arrival) => Some(arrival.clone()),
-                None => return End::Exit(Exit::Continue(self.label(part, *label), values)),
+                None => return (End::Exit(Exit::Continue(self.label(part, *label), values)), at),
             },
         };
-        match arrival {
+        let end = match arrival {
             None if part == 0 => End::Exit(Exit::Return(values)),
             None => {
                 let sets = self.results[part].iter().copied().zip(values).collect();
@@ -357,15 +359,16 @@ impl<'p> Splitter<'p> {
                 let (part, id, from) = arrival.place;
                 let region = self.source(part, id);
                 if from < region.stmts.len() || matches!(exit, Exit::Continue(..)) {
-                    return End::Jump(self.arrive(arrival, values));
+                    return (End::Jump(self.arrive(arrival, values)), at);
                 }
                 // Nothing is there: it goes on from there at once.
                 let given: BTreeMap<Value, Value> = arrival.values.into_iter().zip(values).collect();
                 let values = self.all(part, region.exit.values());
                 let values = values.into_iter().map(|value| given.get(&value).copied().unwrap_or(value)).collect();
-                self.leave((part, id), values)
+                return self.leave((part, id), values);
             }
-        }
+        };
+        (end, at)
     }
 
     fn arrive(&mut self, arrival: Arrival, values: Vec<Value>) -> Jump {
@@ -409,11 +412,11 @@ impl<'p> Splitter<'p> {
         let params = self.all(part, &source.params);
         let stmts = source.stmts.iter().map(|stmt| self.copy_stmt(part, stmt)).collect::<Result<_>>()?;
         let values = self.all(part, source.exit.values());
-        let end = match &source.exit {
-            Exit::Yield(_) => End::Exit(Exit::Yield(values)),
+        let (end, at) = match &source.exit {
+            Exit::Yield(_) => (End::Exit(Exit::Yield(values)), source.exit_at),
             _ => self.leave((part, id), values),
         };
-        Ok(self.region(params, stmts, end, source.exit_at))
+        Ok(self.region(params, stmts, end, at))
     }
 
     /// For each state where the outermost loop begins that it runs in. Where a function is called from several, one of them is
