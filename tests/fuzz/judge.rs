@@ -221,7 +221,8 @@ fn options(check: Check) -> Options {
         Check::StrictEmulated | Check::ValidEmulated => Options { emulate: engine::BOTH, ..portable },
         Check::GpuEmulated => Options { emulate: engine::BOTH, ..vulkan },
         Check::StrictShared | Check::ValidShared => Options { share: engine::KEPT, ..portable },
-        Check::GpuShared | Check::SharedRehearsed => Options { share: engine::KEPT, ..vulkan },
+        Check::GpuShared => Options { share: engine::KEPT, ..vulkan },
+        Check::SharedRehearsed => Options { share: engine::KEPT, closely: true, ..vulkan },
         _ => vulkan,
     }
 }

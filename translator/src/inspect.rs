@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::analysis::roots::{Root, Roots, roots};
 use crate::ir::{Function, Op, Stmt, StmtKind, Type, Value};
+use crate::passes::share::limits;
 use crate::pointers::{Pointer, Target};
 use crate::speculation::{Assumption, is_large, is_worth};
 use crate::{Error, Module, Options, Result, Shader, Shape, Speculation, analysis};
@@ -140,7 +141,8 @@ pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Insp
         assumes: Vec::new(),
         verdict: Ok(0),
     };
-    match crate::on_deep_stack(options, || crate::simplified::simplified(module, function, &shape, options)) {
+    let inlined = limits::with_all_inlined(options);
+    match crate::on_deep_stack(&inlined, || crate::simplified::simplified(module, function, &shape, &inlined)) {
         Ok(crate::simplified::Simplified { kernel, frames, operators, relies_on, .. }) => {
             inspection.known_data = relies_on.len();
             inspection.operators = Some(operators);
@@ -152,6 +154,8 @@ pub fn inspect(module: &Module, function: u32, options: &Options) -> Result<Insp
             inspection.int64 = uses(Type::I64);
             inspection.float64 = uses(Type::F64);
         }
+        // Of what is too large with all functions inlined, there is the form in which they are kept once.
+        Err(error) if limits::may_help(&error, options) => {}
         Err(error) => {
             inspection.assumes = assumes(module, function, &shape, options, None)?;
             inspection.verdict = Err(error);

@@ -152,7 +152,7 @@ pub fn translate(module: &Module, function: u32, shape: &Shape, options: &Option
 
 /// The same on this thread.
 fn translate_here(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Shader> {
-    sharing(options, |options| {
+    sharing(shape, options, |options| {
         let (simplified, shape) = simplified_knowing(module, function, shape, options)?;
         shader(module, simplified, &shape, options)
     })
@@ -182,11 +182,11 @@ impl Lifted for Shader {
 }
 
 /// Lifts with all functions inlined or, where the kernel is too large then, or so large that drivers take long, with functions kept
-/// once, more of them each time until it is no large one any more: the smallest counts. If none is small enough, what the first try
-/// was refused for does.
-fn sharing<T: Lifted>(options: &Options, mut lift: impl FnMut(&Options) -> Result<T>) -> Result<T> {
+/// once, more of them each time until it is no large one any more: the smallest counts. Is that still slow to compile, so does the
+/// same with less of the stack in memory. If none is small enough, what the first try was refused for does.
+fn sharing<T: Lifted>(shape: &Shape, options: &Options, mut lift: impl FnMut(&Options) -> Result<T>) -> Result<T> {
     let (mut best, mut refused) = (None, None);
-    match lift(options) {
+    match lift(&limits::with_all_inlined(options)) {
         Err(error) if limits::may_help(&error, options) => refused = Some(error),
         Ok(lifted) => match lifted.size() {
             Some(size) if limits::is_slow(size.accesses, options) => best = Some((size.accesses, lifted)),
@@ -197,9 +197,12 @@ fn sharing<T: Lifted>(options: &Options, mut lift: impl FnMut(&Options) -> Resul
         },
         error => return error,
     }
-    for share in limits::TRIES {
+    for (closely, share) in limits::tries(shape, options) {
+        if closely && best.as_ref().is_some_and(|(accesses, _)| !limits::is_slow(*accesses, options)) {
+            break;
+        }
         work::allow(options.max_work);
-        match lift(&Options { share, ..*options }) {
+        match lift(&Options { share, closely, ..*options }) {
             Ok(lifted) => match lifted.size().map(|size| size.accesses) {
                 Some(accesses) if speculation::is_large(accesses, options) => {
                     if best.as_ref().is_none_or(|(fewest, _)| accesses < *fewest) {
@@ -250,7 +253,7 @@ pub enum Answer {
 /// Those of [`translate`].
 pub fn translate_or_ask(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Answer> {
     on_deep_stack(options, || {
-        sharing(options, |options| {
+        sharing(shape, options, |options| {
             let simplified = match simplified_or_ask(module, function, shape, options)? {
                 Narrowed::Kernel(simplified) => simplified,
                 Narrowed::Asks(words, _) => return Ok(Answer::Words(words)),
@@ -305,7 +308,7 @@ pub fn emit_ir(module: &Module, function: u32, shape: &Shape, options: &Options)
 }
 
 fn strict(module: &Module, function: u32, shape: &Shape, options: &Options) -> Result<Strict> {
-    sharing(options, |options| {
+    sharing(shape, options, |options| {
         let (simplified, shape) = simplified_knowing(module, function, shape, options)?;
         strict_form(module, simplified, &shape, options)
     })

@@ -167,6 +167,9 @@ pub struct Options {
     pub flatten: bool,
     /// Which functions are kept once.
     pub share: Share,
+    /// Where it was seen what accesses do ([`Environment::seen`]), and [`Assumption::Slots`](crate::Assumption::Slots) is made: keep
+    /// no more of the stack in memory than accesses at computed addresses were seen to meet, and the arrays around that.
+    pub closely: bool,
 }
 
 /// How much work lifting may be by default ([`Options::max_work`]): ten to twenty seconds, and four times what any of the kernels
@@ -193,6 +196,7 @@ impl Default for Options {
             coarsen: false,
             flatten: false,
             share: Share::default(),
+            closely: false,
         }
     }
 }

@@ -13,15 +13,15 @@ use crate::options::LINEAR;
 /// Addresses so few bytes below the stack pointer may be of the private stack. It is no larger.
 pub(crate) const NEAR: u64 = 256 << 10;
 /// Most spans of the stack that are told apart for one access.
-const MOST_SPANS: usize = 8;
+const MOST_SPANS: usize = 64;
 /// Most slots that are told apart for one access.
 const MOST_SLOTS: usize = 8;
 
 /// Most chains of calls that are told apart.
-const MOST_CHAINS: usize = 250;
+const MOST_CHAINS: usize = 4000;
 
 /// Most calls of a chain.
-const LONGEST_CHAIN: usize = 32;
+const LONGEST_CHAIN: usize = 64;
 
 /// Functions in the midst of each other, outermost first and without the kernel, each with the distance at which its frame
 /// begins.
@@ -237,10 +237,10 @@ impl Noted {
 
 /// Adds a span of a chain's frame to what was seen; says whether that is news.
 fn note_span(near: &mut Vec<(u32, Span)>, chain: u32, (first, end): Span) -> bool {
-    let (mut spans, others): (Vec<_>, Vec<_>) = near.iter().copied().partition(|(known, _)| *known == chain);
-    if spans.iter().any(|(_, known)| known.0 <= first && end <= known.1) {
+    if near.iter().any(|(known, span)| *known == chain && span.0 <= first && end <= span.1) {
         return false;
     }
+    let (mut spans, others): (Vec<_>, Vec<_>) = near.iter().copied().partition(|(known, _)| *known == chain);
     spans.push((chain, (first, end)));
     spans.sort_unstable();
     let mut merged: Vec<Span> = Vec::with_capacity(spans.len());
@@ -311,6 +311,11 @@ impl Accessed {
         &self.near
     }
 
+    /// Whether all bytes below the stack pointer that it met are known in this form.
+    pub fn places_known(&self) -> bool {
+        !self.anywhere_near
+    }
+
     /// Whether it was ever at an address that is not aligned.
     pub fn is_unaligned(&self) -> bool {
         self.unaligned
@@ -335,12 +340,12 @@ mod tests {
         assert!(!seen.note_near(AT, 0, (-63, -61), true));
         assert!(seen.note_near(AT, 0, (-60, -56), true));
         assert_eq!(observed(&seen, &[]).near(), [(-64, -56)]);
-        for number in 0..20 {
-            seen.note_near(AT, 0, (-4000 + 100 * number, -3999 + 100 * number), true);
+        for number in 0..100 {
+            seen.note_near(AT, 0, (-40_000 + 100 * number, -39_999 + 100 * number), true);
         }
         let accessed = observed(&seen, &[]);
         let near = accessed.near();
-        assert_eq!((near.len(), near[0].0, near.last().unwrap().1), (MOST_SPANS, -4000, -56));
+        assert_eq!((near.len(), near[0].0, near.last().unwrap().1), (MOST_SPANS, -40_000, -56));
         assert!(!accessed.is_unaligned());
         assert!(seen.note_near(AT, 0, (-64, -60), false) && !seen.note_near(AT, 0, (-64, -60), false));
         assert!(observed(&seen, &[]).is_unaligned());

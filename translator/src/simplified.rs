@@ -185,9 +185,11 @@ fn simplified_to(
     let observed = shape.environment.seen.as_ref().map(|seen| seen.in_form(stack_pointer, &frames));
     let mut guards = None;
     if let Some(pointer) = stack_pointer {
-        let seen = observed.as_ref();
-        guards =
-            passes::stack_slots::promote_slots(&mut kernel, shape, (pointer, cells), options.speculation.slots, seen);
+        let assumes = options
+            .speculation
+            .slots
+            .then_some(passes::stack_slots::Assumes { seen: observed.as_ref(), closely: options.closely });
+        guards = passes::stack_slots::promote_slots(&mut kernel, shape, (pointer, cells), assumes);
         tidy(&mut kernel);
     }
     let assumes_apart = passes::apart::settle(&mut kernel, shape, stack_pointer);

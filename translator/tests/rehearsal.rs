@@ -93,7 +93,17 @@ fn lift(module: &Module, seen: &Seen) -> Shader {
 
 /// One iteration of a form: what it leaves in the buffers, or the assumption that does not hold.
 fn run(module: &Module, seen: &Seen, words: &[u32], iteration: u32) -> Result<Space, Assumption> {
-    let strict = testing::strict(module, kernel(module), &seen_shape(module, seen), &options()).unwrap();
+    run_with(&options(), module, seen, words, iteration)
+}
+
+fn run_with(
+    options: &Options,
+    module: &Module,
+    seen: &Seen,
+    words: &[u32],
+    iteration: u32,
+) -> Result<Space, Assumption> {
+    let strict = testing::strict(module, kernel(module), &seen_shape(module, seen), options).unwrap();
     let pairs = [ADDRESSES[0], SIZE, ADDRESSES[1], SIZE];
     let immediates: Vec<u32> = [0, ITERATIONS, 0, ITERATIONS, 1, 0].into_iter().chain(pairs).collect();
     let globals = [Const::I32(STACK)];
@@ -173,6 +183,49 @@ fn a_place_on_the_stack_is_none_of_linear_memory() {
         let (seen, _) = rehearse(&module, &words, &[1], Some(seen));
         assert_eq!(word(&run(&module, &seen, &words, 1).unwrap(), 0, 1), on_stack);
     }
+}
+
+/// The object that a computed address means may be all of a frame; closely, it is what was met of it.
+#[test]
+fn no_more_of_the_stack_than_was_met_is_in_memory() {
+    let body = "(i32.store (local.get $f) (i32.const 5)) (i32.store offset=8 (local.get $f) (i32.const 7))
+                (i32.store offset=16 (local.get $f) (i32.const 9))
+                (i32.store (local.get $at) (i32.load (i32.add (local.get $f) (local.get $w))))";
+    let module = module(NOTHING, body);
+    let words = [8, 16, 8, 0];
+    let (seen, _) = rehearse(&module, &words, &[0], None);
+    let closely = Options { closely: true, ..options() };
+    let accesses = |options: &Options, seen: &Seen| {
+        let shader = translate(&module, kernel(&module), &seen_shape(&module, seen), options).unwrap();
+        shader.accesses
+    };
+    // `$w`, what is stored of it, a load, and three stores to the stack or one.
+    assert_eq!([options(), closely].map(|options| accesses(&options, &seen)), [6, 4]);
+    let run = |seen: &Seen, iteration| run_with(&closely, &module, seen, &words, iteration);
+    assert_eq!(word(&run(&seen, 2).unwrap(), 0, 2), 7);
+    for elsewhere in [1, 3] {
+        assert_eq!(run(&seen, elsewhere).map(drop), Err(Assumption::Slots));
+    }
+    let (seen, news) = rehearse(&module, &words, &[1], Some(seen));
+    assert!(news);
+    assert_eq!(accesses(&closely, &seen), 5);
+    assert_eq!([0, 1].map(|iteration| word(&run(&seen, iteration).unwrap(), 0, iteration as usize)), [7, 9]);
+}
+
+/// What lies between elements of an array that were met is taken for more of them.
+#[test]
+fn arrays_are_in_memory_as_far_as_they_were_met() {
+    let stores: String = (0..8)
+        .map(|element| format!("(i32.store offset={} (local.get $f) (i32.const {element}))", 4 * element))
+        .collect();
+    let body = format!("{stores} (i32.store (local.get $at) (i32.load (i32.add (local.get $f) (local.get $w))))");
+    let module = module(NOTHING, &body);
+    let words = [0, 8, 20, 12, 28];
+    let (seen, _) = rehearse(&module, &words, &[0, 1, 2], None);
+    let closely = Options { closely: true, ..options() };
+    let run = |iteration| run_with(&closely, &module, &seen, &words, iteration);
+    assert_eq!(word(&run(3).unwrap(), 0, 3), 3);
+    assert_eq!(run(4).map(drop), Err(Assumption::Slots));
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub fn regions(function: &Function) -> Vec<RegionId> {
         let region = function.region(id);
         let stmts = &region.stmts;
         // What a region hands on is looked at one by one, too, which is most of the work on loops of states.
-        work::spend(stmts.len() + region.exit.values().len());
+        work::spend(stmts.len() + region.exit.values().len() / 8);
         let above = todo.len();
         todo.extend(stmts.iter().flat_map(|stmt| stmt.kind.each_region()));
         todo[above..].reverse();

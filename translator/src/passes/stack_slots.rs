@@ -29,9 +29,9 @@ use crate::ir::{Const, Function, Op, RegionId, Stmt, StmtKind, Type, Value, Wasm
 use crate::options::Shape;
 use crate::passes::share::settle::settle;
 use crate::passes::{dead_code, promote, simplify};
-use crate::seen::{Accessed, Observed};
+use crate::seen::Observed;
 
-use objects::Variables;
+use objects::{Variables, met_by_one};
 
 /// A slot that holds another's address is promoted a round before that one: deepest chain of such slots.
 const MAX_ROUNDS: u32 = 6;
@@ -47,15 +47,42 @@ const MAX_PROVED: i64 = 32;
 /// Attempts of which each forgets what looked like an object at the last.
 const MAX_GUESSES: u32 = 16;
 
+/// What a speculative form goes by.
+#[derive(Clone, Copy)]
+pub(crate) struct Assumes<'a> {
+    /// What accesses were seen to do.
+    pub seen: Option<&'a Observed>,
+    /// See [`Options::closely`](crate::Options::closely).
+    pub closely: bool,
+}
+
+impl Assumes<'_> {
+    /// The objects of a form: what accesses were seen to meet, and those that were guessed.
+    fn objects(&self, form: &Function, shape: &Shape, stack_pointer: u32, guessed: BTreeSet<Span>) -> BTreeSet<Span> {
+        let Some(seen) = self.seen else { return guessed };
+        let (mut met, mut places_known) = (BTreeSet::new(), true);
+        computed(form, shape, stack_pointer, |at, access, _, _| {
+            for accessed in [false, true].into_iter().filter_map(|stores| seen.of(at, stores)) {
+                places_known &= accessed.places_known();
+                met.extend(met_by_one(accessed.near(), access.bytes.into()));
+            }
+        });
+        match self.closely && places_known {
+            true => met,
+            false => met.into_iter().chain(guessed).collect(),
+        }
+    }
+}
+
 /// Promotes what can be promoted; `first_cell` is a number beyond the module's globals. A speculative form promotes what no
 /// access is likely to meet, nor was seen to, and gives what accesses are to be checked for where some may.
 pub(crate) fn promote_slots(
     function: &mut Function,
     shape: &Shape,
     (stack_pointer, first_cell): (u32, u32),
-    speculates: bool,
-    seen: Option<&Observed>,
+    assumes: Option<Assumes<'_>>,
 ) -> Option<Guards> {
+    let speculates = assumes.is_some();
     let rounds = if speculates { MAX_ROUNDS_SPECULATIVE } else { MAX_ROUNDS };
     let mut plan = Plan {
         stack_pointer,
@@ -85,13 +112,8 @@ pub(crate) fn promote_slots(
         }
         if met.is_unbounded || spans.len() < known {
             let variables = variables.as_ref()?;
-            let mut objects = variables.objects(&form, &stack_offsets(&form, stack_pointer));
-            if let Some(seen) = seen {
-                computed(&form, shape, stack_pointer, |at, _, _, _| {
-                    let both = [false, true].into_iter().filter_map(|stores| seen.of(at, stores));
-                    objects.extend(both.flat_map(Accessed::near));
-                });
-            }
+            let guessed = variables.objects(&form, &stack_offsets(&form, stack_pointer));
+            let objects = assumes?.objects(&form, shape, stack_pointer, guessed);
             let missed = objects.iter().any(|span| done.iter().any(|known| meet(*known, *span)));
             if missed && best.is_some() {
                 break;

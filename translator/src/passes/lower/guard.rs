@@ -26,11 +26,14 @@ impl StackGuard {
         StackGuard { guards, unproved }
     }
 
-    /// The offsets from the private stack's first byte at which an access of so many bytes may begin: first and end.
-    fn ranges(&self, depth: u32, bytes: u32) -> Vec<(u32, u32)> {
+    /// The offsets from the private stack's first byte at which an access of so many bytes may begin that was `seen` to do this:
+    /// first and end. What it was not seen to meet is left out, where that is known: each range takes three operators.
+    fn ranges(&self, depth: u32, bytes: u32, seen: Option<&Accessed>) -> Vec<(u32, u32)> {
+        let near = seen.filter(|seen| seen.places_known()).map_or(&[][..], Accessed::near);
+        let is_met = |allowed: &&Span| near.is_empty() || near.iter().any(|span| meet(*span, **allowed));
         let place = |at: i64| (at + i64::from(depth)).clamp(0, depth.into()) as u32;
         let ends = |span: &Span| (place(span.0), (place(span.1) + 1).saturating_sub(bytes));
-        self.guards.allowed.iter().map(ends).filter(|(first, end)| first < end).collect()
+        self.guards.allowed.iter().filter(is_met).map(ends).filter(|(first, end)| first < end).collect()
     }
 }
 
@@ -49,7 +52,7 @@ impl Lowerer<'_> {
         if !guard.unproved.contains(&(original, access.offset, access.bytes)) {
             return;
         }
-        let ranges = guard.ranges(depth, access.bytes);
+        let ranges = guard.ranges(depth, access.bytes, self.seen().filter(|_| self.options.speculation.places));
         let bad = self.is_outside(offset, &ranges);
         self.trap_if(bad, TrapKind::BailedOut(Assumption::Slots));
     }

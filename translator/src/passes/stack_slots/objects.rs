@@ -81,6 +81,22 @@ impl Variables {
     }
 }
 
+/// Places of one access that lie so near each other, in bytes, are taken for elements of one array.
+const NEAR: i64 = 32;
+
+/// So many of them are: two may well be two variables.
+const ELEMENTS: i64 = 3;
+
+/// What an access of so many bytes met, and will meet as far as that can be told: where several places lie near each other, all
+/// between them.
+pub fn met_by_one(met: &[Span], bytes: i64) -> Vec<Span> {
+    let rows = met.chunk_by(|before, next| before.0 <= next.0 && next.0 - before.1 <= NEAR);
+    let is_array = |row: &[Span]| row.iter().map(|span| span.1 - span.0).sum::<i64>() >= ELEMENTS * bytes;
+    let whole = |row: &[Span]| row.iter().copied().reduce(|all, span| (all.0, all.1.max(span.1)));
+    let spans = |row: &[Span]| if is_array(row) { Vec::from_iter(whole(row)) } else { row.to_vec() };
+    rows.flat_map(spans).collect()
+}
+
 impl Frame {
     /// Where an object ends that begins in the frame.
     fn end_of(&self, start: i64) -> Option<i64> {
