@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use wasmtime::WasmBacktrace;
 use wavelift_translator::{self as translator, SourceLine};
 
 use crate::device::{DeviceError, Location};
@@ -10,7 +9,7 @@ use crate::host::{HostFault, PARALLEL_FOR, PARALLEL_FOR_MODULE};
 use crate::interrupt::Interruption;
 use crate::kernel::Mismatch;
 use crate::runtime::Module;
-use crate::trap::{KernelFault, in_parentheses, unreachable_at};
+use crate::trap::{KernelFault, guest_frame, in_parentheses, unreachable_at};
 
 /// The library's result type.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -188,7 +187,7 @@ impl Error {
         let Some(trap) = error.downcast_ref::<wasmtime::Trap>() else {
             return Error::Stopped(Error::one_line(&error));
         };
-        let frame = error.downcast_ref::<WasmBacktrace>().and_then(|b| b.frames().first());
+        let frame = guest_frame(&error, module);
         let offset = frame.and_then(|frame| {
             let offset = module.original_offset(frame.module_offset()?) as u32;
             let at = Location { function: frame.func_index(), offset };

@@ -1,7 +1,7 @@
 //! A kernel's trap, as the guest's host sees it.
 
 use wasmparser::Operator;
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{FrameInfo, Trap, WasmBacktrace};
 use wavelift_translator::{self as translator, SourceLine};
 
 use crate::device::{KernelTrap, Launch, Location, TrapKind};
@@ -56,12 +56,17 @@ pub(crate) fn in_parentheses(line: &Option<Box<SourceLine>>) -> String {
     line.as_ref().map(|line| format!(" ({line})")).unwrap_or_default()
 }
 
+/// Where an error came up in the guest's own code, of which functions that were added to it are no part.
+pub(crate) fn guest_frame<'e>(error: &'e wasmtime::Error, module: &Module) -> Option<&'e FrameInfo> {
+    let own = |frame: &&FrameInfo| frame.func_index() < module.wasm().function_count();
+    error.downcast_ref::<WasmBacktrace>()?.frames().iter().find(own)
+}
+
 /// The trap of a kernel that ran in the caller's own instance; `None` if `error` is something else, such as the end
 /// of the guest by `proc_exit`.
 pub(crate) fn kernel_trap(error: &wasmtime::Error, module: &Module, iteration: u32) -> Option<KernelTrap> {
     let kind = kind_of(*error.downcast_ref::<Trap>()?)?;
-    let frame = error.downcast_ref::<WasmBacktrace>().and_then(|b| b.frames().first());
-    let at = frame.map(|frame| Location {
+    let at = guest_frame(error, module).map(|frame| Location {
         function: frame.func_index(),
         offset: frame.module_offset().map_or(0, |offset| module.original_offset(offset) as u32),
     });

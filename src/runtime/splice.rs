@@ -1,15 +1,19 @@
 //! Adds exports to a module by adding entries to its sections: every other byte stays as it is, but for the name of an
-//! import that a linker could not tell from another one's.
+//! import that a linker could not tell from another one's, and operators that kernels can't use on buffers ([`bulk`]).
 //!
 //! The host must find tables, memory, globals and the functions that tables can hold, which guests mostly keep
 //! to themselves. A full re-encoding of a large module takes twenty times as long, and would move code. Whether a data
 //! segment was dropped can't be seen from outside at all: modules where that matters get a function for each such segment.
 
+mod bulk;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use wasm_encoder::{Encode, ExportKind, Function, Instruction};
+use wasm_encoder::{Encode, ExportKind, Function, Instruction, ValType};
 use wasmparser::{ExternalKind, Operator, Parser, Payload, TypeRef};
 use wavelift_translator as translator;
+
+use bulk::Bulk;
 
 use crate::host::{MODULE, PARALLEL_FOR, PARALLEL_FOR_MODULE, PARALLEL_FOR_MODULE_PARAMETERS};
 
@@ -19,6 +23,8 @@ const TYPE_SECTION: u8 = 1;
 const FUNCTION_SECTION: u8 = 3;
 const EXPORT_SECTION: u8 = 7;
 const CODE_SECTION: u8 = 10;
+/// What a function's type starts with.
+const FUNCTION_TYPE: u8 = 0x60;
 
 /// Names of the added exports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,11 +102,18 @@ pub(crate) fn splice(module: &translator::Module) -> Spliced {
     for (name, kind, index) in added_exports(module, &names, &functions) {
         added.export(&name, kind, index);
     }
-    for (segment, index) in module.droppable_data().iter().zip(module.function_count()..) {
-        added.probe(*segment, &names.dropped(*segment), index, type_count(bytes));
+    let mut next = module.function_count()..;
+    for (segment, index) in module.droppable_data().iter().zip(&mut next) {
+        added.probe(*segment, bytes);
+        added.export(&names.dropped(*segment), ExportKind::Func, index);
     }
     let mut original = bytes.to_vec();
     rename_imports(module, &mut original);
+    let sites = bulk::sites(module);
+    for (bulk, index) in [Bulk::Copy, Bulk::Fill].into_iter().zip(next).filter(|_| !sites.is_empty()) {
+        added.function(bytes, &bulk::PARAMETERS, &bulk.function());
+        sites.iter().filter(|site| site.bulk == bulk).for_each(|site| site.call(index, &mut original));
+    }
     let mut spliced = original[..HEADER].to_vec();
     let (mut moved_from, mut moved_by, mut exported) = (usize::MAX, 0, false);
     let mut position = HEADER;
@@ -164,22 +177,27 @@ impl Added {
         index.encode(entry);
     }
 
-    /// A function that traps if, and only if, a data segment was dropped: the empty range behind the segment's first byte
-    /// is beyond the end of one that has no bytes. `ty` is the index of the first type that is added.
-    fn probe(&mut self, segment: u32, name: &str, index: u32, ty: u32) {
-        if !self.entries.contains_key(&TYPE_SECTION) {
-            // A function without parameters and results.
-            self.to(TYPE_SECTION).extend([0x60, 0, 0]);
-        }
+    /// A function without results, with a type of its own.
+    fn function(&mut self, module: &[u8], parameters: &[ValType], body: &Function) {
+        let ty = type_count(module) + self.entries.get(&TYPE_SECTION).map_or(0, |(count, _)| *count);
+        let types = self.to(TYPE_SECTION);
+        types.push(FUNCTION_TYPE);
+        parameters.encode(types);
+        types.push(0);
         ty.encode(self.to(FUNCTION_SECTION));
+        body.encode(self.to(CODE_SECTION));
+    }
+
+    /// A function that traps if, and only if, a data segment was dropped: the empty range behind the segment's first byte
+    /// is beyond the end of one that has no bytes.
+    fn probe(&mut self, segment: u32, module: &[u8]) {
         let mut body = Function::new([]);
         body.instruction(&Instruction::I32Const(0));
         body.instruction(&Instruction::I32Const(1));
         body.instruction(&Instruction::I32Const(0));
         body.instruction(&Instruction::MemoryInit { mem: 0, data_index: segment });
         body.instruction(&Instruction::End);
-        body.encode(self.to(CODE_SECTION));
-        self.export(name, ExportKind::Func, index);
+        self.function(module, &[], &body);
     }
 
     /// Writes a section with what is added to it; gives where in `out` its contents begin.

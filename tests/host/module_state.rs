@@ -177,6 +177,43 @@ fn a_trap_in_order_has_its_place_in_the_kernels_module() {
     assert_eq!(wat::parse_str(&text).unwrap()[fault.at.offset as usize], 0x6e, "the operator is `i32.div_u`");
 }
 
+/// The caller's own instance takes no byte of a buffer for one of its memory.
+#[test]
+fn bulk_operators_in_order_reach_buffers() {
+    let grows = "(drop (memory.grow (i32.const 0)))";
+    let text = kernel(
+        IMPORT,
+        &format!(
+            "{grows} (memory.fill (local.get $at) (i32.const 0x107) (i32.const 4))
+             (memory.copy (i32.const 4096) (local.get $at) (i32.const 3))
+             (i32.load (i32.const 4096)) (memory.copy (i32.const 4099) (i32.const 4096) (i32.const 1))"
+        ),
+    );
+    for device in devices() {
+        let mut launcher = Launcher::with(device, &text);
+        launcher.guest.store(4096, 0x0a0b_0c0d);
+        assert_eq!(launcher.results(3), [0x0a07_0707, 0x0707_0707, 0x0707_0707], "{device:?}");
+        assert!(launcher.last().fallback.as_ref().unwrap().contains("memory.grow"));
+    }
+    let beyond = "(memory.copy (local.get $at) (i32.const 0x70000000) (i32.const 4))";
+    let over_the_end = "(memory.fill (local.get $at) (i32.const 0) (i32.const -1))";
+    for (wrong, access) in
+        [(beyond, 2), (over_the_end, 2), ("(memory.fill (local.get $at) (i32.const 0) (i32.const 4))", 0)]
+    {
+        let text = kernel(IMPORT, &format!("{grows} {wrong} (i32.const 1)"));
+        let mut launcher = Launcher::with(DeviceChoice::Cpu, &text);
+        let buffers = [launcher.buffer(16, access)];
+        let (inputs, outputs) = if access == 0 { (&buffers[..], &[][..]) } else { (&[][..], &buffers[..]) };
+        let Error::Kernel(fault) = launcher.launch(4, inputs, outputs).unwrap_err() else { panic!("{wrong}") };
+        assert_eq!(
+            (fault.function.as_str(), fault.kind, fault.iteration),
+            ("kernel", TrapKind::OutOfBounds, 0),
+            "{wrong}"
+        );
+        assert_eq!(wat::parse_str(&text).unwrap()[fault.at.offset as usize], 0xfc, "the operator is `{wrong}`");
+    }
+}
+
 #[test]
 fn there_are_not_more_instances_than_a_store_can_bear() {
     let mut launcher = Launcher::on(DeviceChoice::Cpu, Form::For);
