@@ -28,6 +28,7 @@ mod mapping;
 #[allow(dead_code)]
 mod no_mapping;
 mod ranges;
+pub(crate) mod touch;
 
 pub(crate) use linear_memory::{WorkerMemories, with_view};
 pub(crate) use mapping::{Backing, Protection, View};

@@ -80,7 +80,9 @@ impl fmt::Display for TrapKind {
             TrapKind::StackOverflow => "the call stack was used up",
             TrapKind::OutOfFuel => "the invocation ran past its limit of loop iterations",
             TrapKind::OneByOne => "invocations that ran as one parted",
-            TrapKind::BailedOut(assumption) => return write!(f, "it does not hold that {assumption}"),
+            TrapKind::BailedOut(assumption) => {
+                return write!(f, "it was assumed that {assumption}, which does not hold");
+            }
         })
     }
 }
@@ -111,7 +113,7 @@ pub enum Error {
     #[error("{0}")]
     NotAKernel(String),
     /// The kernel is valid, but this lifter or this device can't run it; the CPU device can.
-    #[error("{}", unsupported_sentence(.what, .function_name, .at))]
+    #[error("{}", unsupported_sentence(.what, .function_name, &byte_offset(.at), *.too_large))]
     Unsupported {
         /// The construct, as a noun phrase: "`memory.grow`".
         what: String,
@@ -139,20 +141,22 @@ impl Error {
     /// The error as a sentence that names the source line, too, where the module has DWARF that does.
     pub fn sentence(&self, module: &Module) -> String {
         match self {
-            Error::Unsupported { what, function_name, at: Some(at), .. } => {
-                let place = module.place(at.offset);
-                format!("Kernels can't be lifted with {what} (function `{function_name}`, {place}).")
+            Error::Unsupported { what, function_name, at: Some(at), too_large } => {
+                unsupported_sentence(what, function_name, &format!(", {}", module.place(at.offset)), *too_large)
             }
             other => other.to_string(),
         }
     }
 }
 
-fn unsupported_sentence(what: &str, name: &str, at: &Option<Location>) -> String {
-    match at {
-        Some(at) => format!("Kernels can't be lifted with {what} (function `{name}`, byte offset {:#x}).", at.offset),
-        None => format!("Kernels can't be lifted with {what} (function `{name}`)."),
-    }
+/// `place` follows the function's name.
+fn unsupported_sentence(what: &str, name: &str, place: &str, too_large: bool) -> String {
+    let advice = if too_large { " Build it with optimisation, or divide it into several kernels." } else { "" };
+    format!("Kernels can't be lifted with {what} (function `{name}`{place}).{advice}")
+}
+
+fn byte_offset(at: &Option<Location>) -> String {
+    at.map(|at| format!(", byte offset {:#x}", at.offset)).unwrap_or_default()
 }
 
 /// The translator's result type.

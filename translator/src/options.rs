@@ -167,7 +167,7 @@ pub struct Options {
     pub flatten: bool,
     /// Which functions are kept once.
     pub share: Share,
-    /// Where it was seen what accesses do ([`Environment::seen`]), and [`Assumption::Slots`](crate::Assumption::Slots) is made: keep
+    /// Where it was seen what accesses do ([`Environment::seen`]), and [`Assumption::Slots`] is made: keep
     /// no more of the stack in memory than accesses at computed addresses were seen to meet, and the arrays around that.
     pub closely: bool,
 }

@@ -43,7 +43,7 @@ impl fmt::Display for Assumption {
             Assumption::Callees => "indirect calls come to functions that can be lifted",
             Assumption::Methods => "methods are those of objects that the kernel makes",
             Assumption::Places => "accesses are of buffers that a few iterations met there",
-            Assumption::Paths => "calls and accesses that a few iterations did not reach are not reached",
+            Assumption::Paths => "only those calls and accesses are reached that a few iterations reached",
             Assumption::Frames => "arrays of variable length are short",
         })
     }

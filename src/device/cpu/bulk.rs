@@ -7,9 +7,7 @@ use wasm_encoder::{BlockType, Function, Instruction, MemArg, ValType};
 
 use super::body::{FunctionMap, LOWEST, PAGES};
 use super::fuel;
-
-/// No system has smaller pages.
-const STEP: i32 = 4096;
+use crate::memory::touch::{Locals, touch};
 
 /// `fill(destination, value, length)`, which takes fuel where that is limited.
 pub fn fill(takes_fuel: bool) -> (Function, FunctionMap) {
@@ -84,6 +82,13 @@ const LENGTH: u32 = 2;
 const AT: u32 = 3;
 const LAST: u32 = 4;
 
+/// Touches what is always unmapped.
+const FAULT: [Instruction<'_>; 3] = [
+    Instruction::I32Const(-1),
+    Instruction::I32Load8U(MemArg { offset: u32::MAX as u64, align: 0, memory_index: 0 }),
+    Instruction::Drop,
+];
+
 struct Code {
     function: Function,
     map: FunctionMap,
@@ -138,59 +143,18 @@ impl Code {
         self.emit(&[Instruction::Return, Instruction::End]);
     }
 
-    /// Touches what is always unmapped.
     fn fault(&mut self) {
-        let beyond = MemArg { offset: u64::from(u32::MAX), align: 0, memory_index: 0 };
-        self.emit(&[Instruction::I32Const(-1), Instruction::I32Load8U(beyond), Instruction::Drop]);
+        self.emit(&FAULT);
     }
 
     /// Touches each page of `length` bytes, at least one, from the address in local `start` on.
     fn touch(&mut self, start: u32, for_writing: bool) {
         let at_once = MemArg { offset: 0, align: 0, memory_index: 0 };
-        self.emit(&[
-            Instruction::LocalGet(start),
-            Instruction::LocalTee(AT),
-            Instruction::LocalGet(LENGTH),
-            Instruction::I32Add,
-            Instruction::I32Const(1),
-            Instruction::I32Sub,
-            Instruction::LocalTee(LAST),
-            // The range runs over the end of the address space.
-            Instruction::LocalGet(start),
-            Instruction::I32LtU,
-            Instruction::If(BlockType::Empty),
-        ]);
-        self.fault();
-        self.emit(&[
-            Instruction::End,
-            Instruction::Block(BlockType::Empty),
-            Instruction::Loop(BlockType::Empty),
-            Instruction::LocalGet(AT),
-        ]);
-        if for_writing {
-            // Atomic, so that a byte which another invocation writes at this moment is not lost.
-            self.emit(&[Instruction::I32Const(0), Instruction::I32AtomicRmw8OrU(at_once)]);
-        } else {
-            self.emit(&[Instruction::I32Load8U(at_once)]);
-        }
-        self.emit(&[
-            Instruction::Drop,
-            // The last page: what is left to `last` lies in the page of `at`.
-            Instruction::LocalGet(AT),
-            Instruction::I32Const(STEP - 1),
-            Instruction::I32Or,
-            Instruction::LocalGet(LAST),
-            Instruction::I32GeU,
-            Instruction::BrIf(1),
-            Instruction::LocalGet(AT),
-            Instruction::I32Const(-STEP),
-            Instruction::I32And,
-            Instruction::I32Const(STEP),
-            Instruction::I32Add,
-            Instruction::LocalSet(AT),
-            Instruction::Br(0),
-            Instruction::End,
-            Instruction::End,
-        ]);
+        // Atomic, so that a byte which another invocation writes at this moment is not lost.
+        let write = [Instruction::I32Const(0), Instruction::I32AtomicRmw8OrU(at_once)];
+        let mut access = vec![Instruction::LocalGet(AT)];
+        access.extend(if for_writing { write.to_vec() } else { vec![Instruction::I32Load8U(at_once)] });
+        access.push(Instruction::Drop);
+        touch(&mut self.function, start, Locals { length: LENGTH, at: AT, last: LAST }, &access, &FAULT);
     }
 }

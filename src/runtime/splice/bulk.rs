@@ -10,6 +10,8 @@ use wasm_encoder::{BlockType, Function, Instruction, MemArg, ValType};
 use wasmparser::Operator;
 use wavelift_translator as translator;
 
+use crate::memory::touch::{Locals, touch};
+
 /// The parameters of both: destination; source, or the value; length.
 pub(super) const PARAMETERS: [ValType; 3] = [ValType::I32; 3];
 
@@ -76,20 +78,25 @@ const LENGTH: u32 = 2;
 const AT: u32 = 3;
 const LAST: u32 = 4;
 
-/// No system has smaller pages.
-const STEP: i32 = 4096;
-
 /// What a loop goes by.
 const WORD: i32 = 8;
 
 impl Bulk {
+    fn operator(self) -> [Instruction<'static>; 4] {
+        let operator = match self {
+            Bulk::Copy => Instruction::MemoryCopy { src_mem: 0, dst_mem: 0 },
+            Bulk::Fill => Instruction::MemoryFill(0),
+        };
+        [Instruction::LocalGet(0), Instruction::LocalGet(1), Instruction::LocalGet(2), operator]
+    }
+
     /// The function that does what the operator does, wherever its bytes are mapped.
     pub fn function(self) -> Function {
         let mut code = Code(Function::new([(2, ValType::I32), (1, ValType::I64)]));
         let ranges: &[u32] = if self == Bulk::Copy { &[DESTINATION, SOURCE] } else { &[DESTINATION] };
         code.fits(ranges);
         code.emit(&[Instruction::If(BlockType::Empty)]);
-        code.operator(self);
+        code.emit(&self.operator());
         code.emit(&[Instruction::Return, Instruction::End]);
         // An empty range may be that of an empty buffer.
         code.emit(&[Instruction::LocalGet(LENGTH), Instruction::I32Eqz, Instruction::If(BlockType::Empty)]);
@@ -118,14 +125,6 @@ impl Code {
         }
     }
 
-    fn operator(&mut self, bulk: Bulk) {
-        self.emit(&[Instruction::LocalGet(0), Instruction::LocalGet(1), Instruction::LocalGet(2)]);
-        self.emit(&[match bulk {
-            Bulk::Copy => Instruction::MemoryCopy { src_mem: 0, dst_mem: 0 },
-            Bulk::Fill => Instruction::MemoryFill(0),
-        }]);
-    }
-
     /// Whether ranges lie in linear memory.
     fn fits(&mut self, ranges: &[u32]) {
         for (number, start) in ranges.iter().enumerate() {
@@ -147,46 +146,15 @@ impl Code {
         }
     }
 
-    /// Touches each page of a range, which is not empty, so that one that can't be accessed traps.
+    /// Touches each page of a range, which is not empty, so that one that can't be accessed traps. If it runs over the end of the
+    /// address space, the operator traps.
     fn touch(&mut self, bulk: Bulk, start: u32, for_writing: bool) {
-        self.emit(&[
-            Instruction::LocalGet(start),
-            Instruction::LocalTee(AT),
-            Instruction::LocalGet(LENGTH),
-            Instruction::I32Add,
-            Instruction::I32Const(1),
-            Instruction::I32Sub,
-            Instruction::LocalTee(LAST),
-            Instruction::LocalGet(start),
-            Instruction::I32LtU,
-            Instruction::If(BlockType::Empty),
-        ]);
-        // It runs over the end of the address space: the operator traps.
-        self.operator(bulk);
-        self.emit(&[Instruction::End, Instruction::Block(BlockType::Empty), Instruction::Loop(BlockType::Empty)]);
-        if for_writing {
-            self.emit(&[Instruction::LocalGet(AT)]);
-        }
-        self.emit(&[Instruction::LocalGet(AT), Instruction::I32Load8U(AT_ONCE)]);
-        self.emit(&[if for_writing { Instruction::I32Store8(AT_ONCE) } else { Instruction::Drop }]);
-        self.emit(&[
-            // The last page: what is left to `LAST` lies in the page of `AT`.
-            Instruction::LocalGet(AT),
-            Instruction::I32Const(STEP - 1),
-            Instruction::I32Or,
-            Instruction::LocalGet(LAST),
-            Instruction::I32GeU,
-            Instruction::BrIf(1),
-            Instruction::LocalGet(AT),
-            Instruction::I32Const(-STEP),
-            Instruction::I32And,
-            Instruction::I32Const(STEP),
-            Instruction::I32Add,
-            Instruction::LocalSet(AT),
-            Instruction::Br(0),
-            Instruction::End,
-            Instruction::End,
-        ]);
+        let read = [Instruction::LocalGet(AT), Instruction::I32Load8U(AT_ONCE)];
+        let mut access = if for_writing { vec![Instruction::LocalGet(AT)] } else { Vec::new() };
+        access.extend(read);
+        access.push(if for_writing { Instruction::I32Store8(AT_ONCE) } else { Instruction::Drop });
+        let locals = Locals { length: LENGTH, at: AT, last: LAST };
+        touch(&mut self.0, start, locals, &access, &bulk.operator());
     }
 
     /// Runs `body` for offsets 0, `step` and so on, in `AT`, as long as `step` bytes are left; it goes on where the last one ended.
