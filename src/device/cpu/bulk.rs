@@ -150,11 +150,11 @@ impl Code {
     /// Touches each page of `length` bytes, at least one, from the address in local `start` on.
     fn touch(&mut self, start: u32, for_writing: bool) {
         let at_once = MemArg { offset: 0, align: 0, memory_index: 0 };
+        let at = Instruction::LocalGet(AT);
         // Atomic, so that a byte which another invocation writes at this moment is not lost.
-        let write = [Instruction::I32Const(0), Instruction::I32AtomicRmw8OrU(at_once)];
-        let mut access = vec![Instruction::LocalGet(AT)];
-        access.extend(if for_writing { write.to_vec() } else { vec![Instruction::I32Load8U(at_once)] });
-        access.push(Instruction::Drop);
-        touch(&mut self.function, start, Locals { length: LENGTH, at: AT, last: LAST }, &access, &FAULT);
+        let write = [at.clone(), Instruction::I32Const(0), Instruction::I32AtomicRmw8OrU(at_once), Instruction::Drop];
+        let read = [at, Instruction::I32Load8U(at_once), Instruction::Drop];
+        let access = if for_writing { &write[..] } else { &read };
+        touch(&mut self.function, start, Locals { length: LENGTH, at: AT, last: LAST }, access, &FAULT);
     }
 }

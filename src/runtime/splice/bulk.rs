@@ -77,6 +77,8 @@ const SOURCE: u32 = 1;
 const LENGTH: u32 = 2;
 const AT: u32 = 3;
 const LAST: u32 = 4;
+/// The value that a fill stores, in each byte.
+const VALUE: u32 = 5;
 
 /// What a loop goes by.
 const WORD: i32 = 8;
@@ -113,9 +115,6 @@ impl Bulk {
     }
 }
 
-/// The value that a fill stores, in each byte.
-const VALUE: u32 = 5;
-
 struct Code(Function);
 
 impl Code {
@@ -149,12 +148,12 @@ impl Code {
     /// Touches each page of a range, which is not empty, so that one that can't be accessed traps. If it runs over the end of the
     /// address space, the operator traps.
     fn touch(&mut self, bulk: Bulk, start: u32, for_writing: bool) {
-        let read = [Instruction::LocalGet(AT), Instruction::I32Load8U(AT_ONCE)];
-        let mut access = if for_writing { vec![Instruction::LocalGet(AT)] } else { Vec::new() };
-        access.extend(read);
-        access.push(if for_writing { Instruction::I32Store8(AT_ONCE) } else { Instruction::Drop });
+        let (at, load) = (Instruction::LocalGet(AT), Instruction::I32Load8U(AT_ONCE));
+        let write = [at.clone(), at.clone(), load.clone(), Instruction::I32Store8(AT_ONCE)];
+        let read = [at, load, Instruction::Drop];
+        let access = if for_writing { &write[..] } else { &read };
         let locals = Locals { length: LENGTH, at: AT, last: LAST };
-        touch(&mut self.0, start, locals, &access, &bulk.operator());
+        touch(&mut self.0, start, locals, access, &bulk.operator());
     }
 
     /// Runs `body` for offsets 0, `step` and so on, in `AT`, as long as `step` bytes are left; it goes on where the last one ended.

@@ -47,7 +47,8 @@ pub fn regions(function: &Function) -> Vec<RegionId> {
         order.push(id);
         let region = function.region(id);
         let stmts = &region.stmts;
-        // What a region hands on is looked at one by one, too, which is most of the work on loops of states.
+        // What a region hands on is looked at one by one, too, which is most of what there is in loops of states; but a value takes
+        // far less time than a statement (67 million of them two thirds of a second, where as many statements take forty).
         work::spend(stmts.len() + region.exit.values().len() / 8);
         let above = todo.len();
         todo.extend(stmts.iter().flat_map(|stmt| stmt.kind.each_region()));

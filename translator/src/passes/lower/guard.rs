@@ -52,7 +52,7 @@ impl Lowerer<'_> {
         if !guard.unproved.contains(&(original, access.offset, access.bytes)) {
             return;
         }
-        let ranges = guard.ranges(depth, access.bytes, self.seen().filter(|_| self.options.speculation.places));
+        let ranges = guard.ranges(depth, access.bytes, self.seen_places());
         let bad = self.is_outside(offset, &ranges);
         self.trap_if(bad, TrapKind::BailedOut(Assumption::Slots));
     }
@@ -62,9 +62,14 @@ impl Lowerer<'_> {
         self.observed.as_ref()?.of(self.list.at, self.stores)
     }
 
+    /// The same, in a form that assumes that it is of the places which it was seen to be of.
+    fn seen_places(&self) -> Option<&Accessed> {
+        self.seen().filter(|_| self.options.speculation.places)
+    }
+
     /// Whether an access was seen, and never to be of this one place that it can be of: it is a copy of its code that does not run.
     pub(super) fn is_elsewhere(&self, root: Root) -> bool {
-        let Some(seen) = self.seen().filter(|_| self.options.speculation.places) else { return false };
+        let Some(seen) = self.seen_places() else { return false };
         match root {
             Root::Slot(slot) => !seen.met_slot(slot, self.stack.depth),
             Root::Linear => !seen.met_slot(LINEAR, self.stack.depth),
@@ -74,7 +79,7 @@ impl Lowerer<'_> {
 
     /// Of the spaces that an access may be of, those that it was seen to meet; all if it was not seen to meet any.
     pub(super) fn spaces_met(&self, spaces: &[Space]) -> Option<Vec<Space>> {
-        let seen = self.seen().filter(|_| self.options.speculation.places)?;
+        let seen = self.seen_places()?;
         let depth = self.stack.depth;
         let is_met = |space: &&Space| match space {
             Space::Slot(slot) => seen.met_slot(*slot, depth),
