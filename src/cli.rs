@@ -304,7 +304,7 @@ pub enum FloatMode {
     /// Equal to WebAssembly bit for bit, NaN payloads excepted.
     Strict,
     /// Sums, products, quotients and roots as the device gives them; contraction allowed; the C library's `expf` and `logf`
-    /// to one unit in the last place, unless `--libm guest` is given.
+    /// to one unit in the last place (what is near zero may be zero), unless `--libm guest` is given.
     Relaxed,
     /// As relaxed, and min and max of NaN or of zeros give either operand; calls of C's mathematical library become the
     /// device's own functions.

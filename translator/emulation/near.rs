@@ -2,7 +2,8 @@
 //!
 //! Sums and products may be contracted. Both take an argument apart so that what is left is small and known with no error
 //! (W. J. Cody and W. Waite, "Software Manual for the Elementary Functions", 1980), and a polynomial is of what is left. All
-//! arguments are computed alike, and special ones chosen at the end.
+//! arguments are computed alike, and special ones chosen at the end. Very small numbers are flushed to zero, as floats of GPUs
+//! may be.
 
 use super::words::select;
 
@@ -10,31 +11,30 @@ use super::words::select;
 const LN_2: f32 = 0.693_359_4;
 const LN_2_REST: f32 = -2.121_944_4e-4;
 
-/// Added to a small number, which it rounds to a whole one, in the lowest bits.
-const WHOLE: f32 = 12_582_912.0;
-/// `e^r = 1 + r + r^2 P(r)` for `r` up to half of `ln 2`; 3.2e-9 at most off, by Remez' algorithm.
-const EXPONENTIAL: [f32; 5] = [0.499_999_94, 0.166_665_17, 0.041_668_102, 0.008_369_192_5, 0.001_383_881_2];
-/// Below, results are scaled in two steps: at last they are subnormal.
-const SMALL: f32 = -87.0;
-/// Below, the result is zero; above the other, infinite.
-const UNDERFLOW: f32 = -103.972_08;
-const OVERFLOW: f32 = 88.722_83;
-/// By so much the first step is short of the second.
-const SCALE: u32 = 64 << 23;
+/// Added to a small number, which it rounds to a whole one, in the lowest bits: there it is the exponent of half its power of 2.
+const WHOLE: f32 = 12_582_912.0 + 126.0;
+/// Of the largest exponent.
+const LAST: u32 = (12_582_912.0f32 + 254.0).to_bits();
+/// `2 e^r`, as `2 + 2 r + r^2 (E(r^2) + r O(r^2))`, for `r` up to half of `ln 2`; 6.4e-9 at most off, by Remez' algorithm. Two short sums are
+/// computed at once.
+const EVEN: [f32; 3] = [0.999_999_9, 0.083_336_204, 0.002_767_762_4];
+const ODD: [f32; 2] = [0.333_330_33, 0.016_738_385];
+/// Below, the result is zero: half its power of 2 is subnormal.
+const UNDERFLOW: f32 = -87.336_54;
 
-/// `e^x`.
+/// `e^x`; zero where that is below 2^-125.5.
 pub fn exponential(x: f32) -> f32 {
-    let steps = (x * core::f32::consts::LOG2_E + WHOLE).to_bits();
-    // By way of integers: drivers may take `a + b - b` for `a`.
-    let octaves = steps.wrapping_sub(WHOLE.to_bits()) as i32 as f32;
+    // Infinity and what is not a number have the largest exponent as well. Compared as integers also because drivers may take
+    // `a + b - b` for `a`.
+    let steps = (x * core::f32::consts::LOG2_E + WHOLE).to_bits() as i32;
+    let steps = select(steps < LAST as i32, steps, LAST as i32) as u32;
+    let octaves = f32::from_bits(steps) - WHOLE;
     let rest = x - octaves * LN_2 - octaves * LN_2_REST;
-    let power = rest * rest * polynomial(rest, EXPONENTIAL) + rest + 1.0;
-    let is_small = x < SMALL;
-    let bits = power.to_bits().wrapping_add(steps << 23).wrapping_add(select(is_small, SCALE, 0));
-    let scale = f32::from_bits(select(is_small, (127 << 23) - SCALE, 127 << 23));
-    let result = select(x < UNDERFLOW, 0.0, f32::from_bits(bits) * scale);
-    // Else infinite, or not a number.
-    select(x <= OVERFLOW, result, x * f32::MAX)
+    let square = rest * rest;
+    let curve = square * (polynomial(square, EVEN) + rest * polynomial(square, ODD));
+    let power = curve + (rest + rest) + 2.0;
+    let result = power * f32::from_bits(steps << 23);
+    select(x < UNDERFLOW, 0.0, result)
 }
 
 /// The bits of `sqrt(1/2)`.
@@ -43,24 +43,20 @@ const SIGNIFICAND: u32 = 0x7f_ffff;
 /// `2 atanh s = 2 s + s^3 P(s^2)` for `s` up to 0.1716; 2^-34 at most off (the coefficients are those of FreeBSD's `e_logf.c`).
 const LOGARITHM: [f32; 4] = [0.666_666_6, 0.400_009_72, 0.284_987_87, 0.242_790_79];
 
-/// The natural logarithm.
+/// The natural logarithm; subnormal numbers count as zero.
 pub fn logarithm(x: f32) -> f32 {
-    let is_subnormal = x.to_bits() <= SIGNIFICAND;
-    let scaled = (x * 8_388_608.0).to_bits().wrapping_sub(23 << 23);
-    let bits = select(is_subnormal, scaled, x.to_bits());
-    let above = bits.wrapping_sub(ROOT);
+    let above = x.to_bits().wrapping_sub(ROOT);
     let octaves = (above as i32 >> 23) as f32;
     // From sqrt(1/2) to sqrt(2), less 1.
-    let rest = f32::from_bits(bits.wrapping_sub(above & !SIGNIFICAND)) - 1.0;
+    let rest = f32::from_bits((above & SIGNIFICAND).wrapping_add(ROOT)) - 1.0;
     let half = 0.5 * rest * rest;
     let ratio = rest / (2.0 + rest);
     let square = ratio * ratio;
     let curve = half - (ratio * (half + square * polynomial(square, LOGARITHM)) + octaves * LN_2_REST);
     let result = octaves * LN_2 + (rest - curve);
-    let is_zero = x.to_bits() << 1 == 0;
-    let special = select(is_zero, f32::NEG_INFINITY, select(x == f32::INFINITY, x, f32::NAN));
-    // Positive and finite.
-    select(x.to_bits().wrapping_sub(1) < f32::INFINITY.to_bits() - 1, result, special)
+    let result = select(x < f32::MIN_POSITIVE, select(x >= 0.0, f32::NEG_INFINITY, f32::NAN), result);
+    // Infinite, or not a number.
+    select(x < f32::INFINITY, result, x)
 }
 
 /// By Horner's scheme, from the lowest coefficient up.

@@ -1,5 +1,5 @@
 //! The pipeline's stages one by one, for the tests that compare them, and a kernel without its checks, for the benchmark that
-//! measures what they cost.
+//! measures what they cost; what tests take for near.
 
 use std::collections::HashMap;
 
@@ -109,6 +109,15 @@ pub fn translate_unchecked(module: &Module, kernel: u32, shape: &Shape, options:
         let strict = crate::strict::strict_form_changed(module, simplified, &shape, options, drop_checks)?;
         crate::emit(strict, &shape, options)
     })
+}
+
+/// Whether relaxed floats may give `result` for musl's `expf` or `logf` of `x`, where `exact` is right: it is one unit in the last
+/// place off at most, or zero where less than 2^-125 is right; or `x` is subnormal and counts as zero.
+pub fn is_near(x: f32, result: f32, exact: f32) -> bool {
+    let is_next = [exact, exact.next_up(), exact.next_down()].contains(&result);
+    let is_flushed = result == 0.0 && (0.0..2.0 * f32::MIN_POSITIVE).contains(&exact);
+    let is_logarithm_of_zero = x.is_subnormal() && result == f32::NEG_INFINITY;
+    is_next || is_flushed || is_logarithm_of_zero || result.is_nan() && exact.is_nan()
 }
 
 /// Takes the conditions for false under which lowered code traps for an access out of bounds.
