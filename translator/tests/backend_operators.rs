@@ -49,7 +49,7 @@ fn expected(op: LowOp) -> Becomes {
     use Becomes::{Core, Glsl as Ext, Nothing};
     match op {
         // Gone before, or of the whole shader: `tests/fuel.rs`.
-        LowOp::Burn | LowOp::Take { .. } | LowOp::Refund => Nothing,
+        LowOp::Burn | LowOp::Spend | LowOp::Owes | LowOp::Settle | LowOp::Take { .. } | LowOp::Refund => Nothing,
         LowOp::Cell(_) | LowOp::SetCell(_) | LowOp::Overtaken => Nothing,
         LowOp::IAdd => Core(Spv::IAdd, false),
         LowOp::ISub => Core(Spv::ISub, false),

@@ -7,8 +7,8 @@ mod calls_support;
 mod common;
 
 use calls_support::{Program, SHARED};
-use wavelift_translator::ir::{Function, Op, StmtKind, WasmOp};
-use wavelift_translator::{Error, Module, Options, Profile, Shape, Share, TrapKind, translate};
+use wavelift_translator::ir::{Exit, Function, Op, Region, StmtKind, WasmOp};
+use wavelift_translator::{Error, Options, Profile, Shape, Share, TrapKind, translate};
 
 /// Something large enough to be recognised: `$mix` multiplies by a number that no other function has.
 const MIX: &str = "(func $mix (param $x i32) (param $y i32) (result i32)
@@ -316,12 +316,58 @@ fn endless_kernels_run_out_of_fuel_in_their_outermost_loop() {
         let (_, strict) = program.shared(share);
         assert_eq!(program.run_strict(&strict, &[(0, 5)]), [Ok(mixed(5, 9))]);
     }
-    let text = wat::parse_str(&program.text).unwrap();
-    let module = Module::parse(text).unwrap();
-    let shape = Shape::initial(&module, program.kernel);
-    let options = Options { share: SHARED[0], fuel: Some(100_000), ..Options::default() };
-    let strict = wavelift_translator::testing::strict(&module, program.kernel, &shape, &options).unwrap();
-    assert_eq!(program.run_strict(&strict, &[(1, 5)]), [Err(TrapKind::OutOfFuel)]);
+    for fuel in [0, 1, 5, 1023, 100_000] {
+        assert_eq!(program.run_strict(&with_fuel(&program, SHARED[0], fuel), &[(1, 5)]), [Err(TrapKind::OutOfFuel)]);
+    }
+}
+
+fn with_fuel(program: &Program, share: Share, fuel: u32) -> Function {
+    let shape = Shape::initial(&program.module, program.kernel);
+    let options = Options { share, fuel: Some(fuel), ..Options::default() };
+    wavelift_translator::testing::strict(&program.module, program.kernel, &shape, &options).unwrap()
+}
+
+/// Which of two loops it was that did not end, where a third one ends and one inside takes fuel of its own.
+#[test]
+fn states_look_at_their_fuel_in_one_place_for_each_loop() {
+    let calls = "(local.set $x (call $mix (call $mix (local.get $x) (i32.const 1)) (i32.const 2)))".repeat(4);
+    let items = format!(
+        "{MIX} (func $spin (param $x i32) (param $y i32) (result i32) (loop $more {calls} (br_if $more (local.get $y))) (local.get $x))
+        (func $turn (param $x i32) (param $y i32) (result i32) (local $i i32)
+          (loop $more {calls} (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 9))))
+          (loop $more (local.set $i (i32.const 0))
+            (loop $short (br_if $short (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.and (local.get $x) (i32.const 255)))))
+            {calls} (br_if $more (local.get $y)))
+          (local.get $x))
+        (func $few (param $x i32) (result i32) (local $i i32)
+          (loop $more {calls} (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 300))))
+          (local.get $x))"
+    );
+    let body = "(if (result i32) (i32.eqz (local.get $a)) (then (call $few (local.get $b)))
+      (else (if (result i32) (i32.eq (local.get $a) (i32.const 1)) (then (call $spin (local.get $b) (local.get $a))) (else (call $turn (local.get $b) (local.get $a))))))";
+    let program = Program::of(&items, body);
+    let spun = (0..300 * 4).fold(5, |x, _| mixed(mixed(x, 1), 2));
+    for fuel in [70_000, 300_000] {
+        let run = |share| {
+            let strict = with_fuel(&program, share, fuel);
+            let is_trap = |region: &&Region| region.exit == Exit::Trap(TrapKind::OutOfFuel);
+            let traps = strict.regions.iter().filter(is_trap).count();
+            (program.run_to_trap(&strict, &[(0, 5), (1, 5), (2, 5)]), traps)
+        };
+        let (inlined, _) = run(Share::Never);
+        assert_eq!(inlined[0], Ok(spun));
+        assert!(
+            matches!(inlined[1..], [Err((TrapKind::OutOfFuel, a)), Err((TrapKind::OutOfFuel, b))] if a != b),
+            "{inlined:?}"
+        );
+        for share in SHARED {
+            let (shared, traps) = run(share);
+            assert_eq!(shared, inlined, "{share:?}");
+            assert!(traps <= 8, "{traps} of some forty states");
+        }
+    }
+    // Too little even for the loop that ends.
+    assert_eq!(program.run_strict(&with_fuel(&program, SHARED[0], 9000), &[(0, 5)]), [Err(TrapKind::OutOfFuel)]);
 }
 
 #[test]

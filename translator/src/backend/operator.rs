@@ -132,7 +132,7 @@ impl Emitter<'_> {
             Input(input) => self.input(input)?,
             IterationId => self.iteration,
             Overtaken => self.overtaken(at)?,
-            Burn | Take { .. } | Refund | Cell(_) | SetCell(_) => {
+            Burn | Spend | Owes | Settle | Take { .. } | Refund | Cell(_) | SetCell(_) => {
                 return Err(Error::Internal(format!("{op:?} reached the backend")));
             }
             VarGet(var) => self.get_var(var)?,

@@ -207,6 +207,13 @@ pub enum LowOp {
     IterationId,
     /// Takes from the invocation's fuel, or traps where there is not so much. Operand: how much, `I32`.
     Burn,
+    /// Takes from the invocation's fuel, and traps where there is not so much, now or at the next [`LowOp::Settle`]. Operand: how
+    /// much, `I32`, at most 2^31; so much once before it is asked whether the invocation [`LowOp::Owes`].
+    Spend,
+    /// Whether so much was spent since the last [`LowOp::Settle`] that another one is due. To `Bool`.
+    Owes,
+    /// Traps where more was spent than there was; the invocation ends where it was [`LowOp::Overtaken`].
+    Settle,
     /// Takes from the invocation's fuel as much as there is for a number of iterations of a loop. Operand: the number, `I32`;
     /// result: for how many there was enough.
     Take {
@@ -246,7 +253,7 @@ impl LowOp {
                 | VarSet(_)
                 | SetCell(_)
         );
-        stores || self.orders() || matches!(self, Burn | Take { .. } | Refund)
+        stores || self.orders() || matches!(self, Burn | Spend | Settle | Take { .. } | Refund)
     }
 
     /// Whether accesses of slots must not be moved from one side of it to the other.
@@ -286,7 +293,18 @@ impl LowOp {
         use LowOp::*;
         let is_none = matches!(
             self,
-            Fence | VarGet(_) | VarSet(_) | Cell(_) | SetCell(_) | Burn | Take { .. } | Refund | Overtaken
+            Fence
+                | VarGet(_)
+                | VarSet(_)
+                | Cell(_)
+                | SetCell(_)
+                | Burn
+                | Spend
+                | Owes
+                | Settle
+                | Take { .. }
+                | Refund
+                | Overtaken
         );
         !is_none && (self.has_effect() || self.reads_state())
     }
@@ -305,6 +323,7 @@ impl LowOp {
                 | LoadStack
                 | VarGet(_)
                 | Cell(_)
+                | Owes
                 | Overtaken
         )
     }

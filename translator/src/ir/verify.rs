@@ -528,11 +528,11 @@ impl LowOp {
                 return Some(None);
             }
             (L::Immediate(_) | L::Input(_) | L::IterationId, []) => I32,
-            (L::Burn | L::Refund, [I32]) => return Some(None),
+            (L::Burn | L::Spend | L::Refund, [I32]) | (L::Settle, []) => return Some(None),
             (L::Take { cost: 1.., .. }, [I32]) => I32,
             (L::Cell(_), []) => I32,
             (L::SetCell(_), [I32]) => return Some(None),
-            (L::Overtaken, []) => Bool,
+            (L::Owes | L::Overtaken, []) => Bool,
             (L::VarGet(var), []) => *vars.get(var.index())?,
             (L::VarSet(var), [a]) if vars.get(var.index()) == Some(a) => return Some(None),
             _ => return None,

@@ -476,6 +476,9 @@ pub(super) fn is_supported(op: LowOp) -> bool {
             | LoadStack
             | StoreStack
             | Burn
+            | Spend
+            | Owes
+            | Settle
             | Take { .. }
             | Cell(_)
             | SetCell(_)

@@ -7,7 +7,9 @@
 //! it did not need; where it came to the nearer end, the invocation traps behind it. A loop with a small constant number
 //! of iterations is part of the loop around it. A loop with loops inside that take fuel leaves half of it to these.
 //!
-//! In the loop of functions that are kept once ([`States`]), each state takes its own.
+//! In the loop of functions that are kept once ([`States`]), each state takes its own. Those without loops inside spend it, and
+//! whether there was so much is looked at once, in front of the next state: tests in each of hundreds would be most of a
+//! shader's branches, which drivers' compilers take long for.
 //!
 //! The fuel is one number. Whenever it passes a multiple of `INSTALLMENT`, the invocation looks whether it was
 //! overtaken: where an invocation of a lower id has run out, this one's end does not matter any more. So one endless
@@ -15,8 +17,9 @@
 
 use smallvec::smallvec;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::analysis::dataflow;
 use crate::analysis::trip_counts::{Count, Definitions, Looking, below, labels};
 use crate::error::{Location, TrapKind};
 use crate::ir::builder::ListBuilder;
@@ -45,14 +48,17 @@ pub fn burn(function: &mut Function) -> bool {
     let body = function.body;
     burner.region(function, body, None);
     let Burner { plans, states, .. } = burner;
+    let last_cell = loops.len() as u32;
     for (number, (region, label)) in (0..).zip(loops) {
         if let Some(plan) = plans.get(&label) {
             apply(function, (region, label), plan, number);
         }
     }
-    for (region, cost, at) in &states {
+    let (spending, burning): (Vec<&State>, Vec<&State>) = states.iter().partition(|state| state.spends);
+    for State { region, cost, at, .. } in burning {
         take_each_time(function, *region, *cost, *at);
     }
+    spend_in_states(function, &spending, last_cell);
     !plans.is_empty() || !states.is_empty()
 }
 
@@ -81,9 +87,19 @@ struct Plan {
 struct Burner<'d> {
     definitions: &'d Definitions,
     plans: HashMap<Label, Plan>,
-    /// States of functions that are kept once (see [`States`]): their operators, and the outermost of the guest's loops that they
-    /// run in. Those that run in none come to an end.
-    states: Vec<(RegionId, u32, Location)>,
+    /// States of functions that are kept once (see [`States`]). Those that run in none of the guest's loops come to an end.
+    states: Vec<State>,
+}
+
+/// A state that takes fuel.
+struct State {
+    region: RegionId,
+    /// Its operators.
+    cost: u32,
+    /// The outermost of the guest's loops that it runs in.
+    at: Location,
+    /// Whether nothing in it takes fuel: it may owe some.
+    spends: bool,
 }
 
 impl Burner<'_> {
@@ -150,8 +166,10 @@ impl Burner<'_> {
                 matches!(&stmt.kind, StmtKind::Switch { cases, .. } if cases.len() + 1 == states.around.len());
             for (number, region) in stmt.kind.each_region().enumerate() {
                 let around = states.around.get(number).copied().flatten().filter(|_| is_switch);
+                let plans = self.plans.len();
                 let cost = self.region(function, region, around).clamp(1, u64::from(MOST) - TESTED) + TESTED;
-                self.states.extend(around.map(|at| (region, cost as u32, at)));
+                let spends = self.plans.len() == plans;
+                self.states.extend(around.map(|at| State { region, cost: cost as u32, at, spends }));
                 sum += cost;
             }
         }
@@ -178,7 +196,7 @@ fn weight(op: LowOp) -> u64 {
 /// All loops with the regions that they stand in.
 fn loops(function: &Function) -> Vec<(RegionId, Label)> {
     let stmts = |id: RegionId| function.region(id).stmts.iter().map(move |stmt| (id, stmt));
-    let all = crate::analysis::dataflow::regions(function).into_iter().flat_map(stmts);
+    let all = dataflow::regions(function).into_iter().flat_map(stmts);
     all.filter_map(|(id, stmt)| match &stmt.kind {
         StmtKind::Loop { label, .. } => Some((id, *label)),
         _ => None,
@@ -203,6 +221,46 @@ fn take_each_time(function: &mut Function, region: RegionId, cost: u32, at: Loca
     let amount = list.i32(function, cost);
     list.effect(Op::Low(LowOp::Burn), &[amount]);
     function.region_mut(region).stmts.splice(0..0, list.stmts);
+}
+
+/// Has states spend fuel, and the loop that they stand in look at it. `cell` tells in which of the guest's loops the last one ran.
+fn spend_in_states(function: &mut Function, states: &[&State], cell: u32) {
+    let Some(label) = function.states.as_ref().map(|states| states.label) else { return };
+    let loops: BTreeSet<Location> = states.iter().map(|state| state.at).collect();
+    let body = dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts).find_map(|stmt| {
+        let StmtKind::Loop { label: found, body, .. } = &stmt.kind else { return None };
+        (*found == label).then_some(*body)
+    });
+    let (Some(body), Some(first)) = (body, loops.first()) else { return };
+    for State { region, cost, at, .. } in states {
+        let mut list = ListBuilder::new(*at);
+        let amount = list.i32(function, *cost);
+        list.effect(Op::Low(LowOp::Spend), &[amount]);
+        if loops.len() > 1 {
+            let number = list.i32(function, loops.range(..at).count() as u32);
+            list.effect(Op::Low(LowOp::SetCell(cell)), &[number]);
+        }
+        function.region_mut(*region).stmts.splice(0..0, list.stmts);
+    }
+    let mut settles = ListBuilder::new(*first);
+    for (number, at) in (0..).zip(&loops) {
+        settles.at = *at;
+        if loops.len() == 1 {
+            settles.effect(Op::Low(LowOp::Settle), &[]);
+            continue;
+        }
+        let (last, number) = (settles.low(function, LowOp::Cell(cell), &[], Type::I32), settles.i32(function, number));
+        let is_here = settles.low(function, LowOp::Eq, &[last, number], Type::Bool);
+        let mut here = ListBuilder::new(*at);
+        here.effect(Op::Low(LowOp::Settle), &[]);
+        let here = here.finish(function, Exit::Yield(Vec::new()));
+        settles.only_if(function, is_here, here);
+    }
+    let settles = settles.finish(function, Exit::Yield(Vec::new()));
+    let mut list = ListBuilder::new(*first);
+    let owes = list.low(function, LowOp::Owes, &[], Type::Bool);
+    list.only_if(function, owes, settles);
+    function.region_mut(body).stmts.splice(0..0, list.stmts);
 }
 
 /// Gives a counted loop the end that its fuel allows. `clipped` numbers the cell that says whether that is nearer.
@@ -337,11 +395,11 @@ fn give_back(
 
 /// Keeps the fuel of a function in strict form in a variable that starts with `fuel`, at most [`MOST`] less one.
 pub fn expand(function: &mut Function, fuel: u32) {
-    let regions = crate::analysis::dataflow::regions(function);
+    let regions = dataflow::regions(function);
     if !regions.iter().any(|id| function.region(*id).stmts.iter().any(is_of_fuel)) {
         return;
     }
-    let mut vars = Vars { fuel: function.new_var(Type::I32), cells: BTreeMap::new() };
+    let mut vars = Vars { fuel: function.new_var(Type::I32), settled: None, cells: BTreeMap::new() };
     for id in regions {
         if !function.region(id).stmts.iter().any(is_of_fuel) {
             continue;
@@ -358,22 +416,31 @@ pub fn expand(function: &mut Function, fuel: u32) {
     let first = fuel.min(MOST - 1);
     let first = if first > FIRST { first & !(INSTALLMENT - 1) | FIRST } else { first };
     let first = list.i32(function, first);
-    list.effect(Op::Low(LowOp::VarSet(vars.fuel)), &[first]);
+    for var in vars.settled.into_iter().chain([vars.fuel]) {
+        list.effect(Op::Low(LowOp::VarSet(var)), &[first]);
+    }
     function.region_mut(body).stmts.splice(0..0, list.stmts);
 }
 
 fn is_of_fuel(stmt: &Stmt) -> bool {
     let StmtKind::Op { op: Op::Low(op), .. } = &stmt.kind else { return false };
-    matches!(op, LowOp::Burn | LowOp::Refund | LowOp::Take { .. } | LowOp::Cell(_) | LowOp::SetCell(_))
+    use LowOp::*;
+    matches!(op, Burn | Spend | Owes | Settle | Refund | Take { .. } | Cell(_) | SetCell(_))
 }
 
 /// What the fuel and its cells become.
 struct Vars {
     fuel: Var,
+    /// The fuel when it was last looked at; below 2^31, as fuel is then.
+    settled: Option<Var>,
     cells: BTreeMap<u32, Var>,
 }
 
 impl Vars {
+    fn settled(&mut self, function: &mut Function) -> Var {
+        *self.settled.get_or_insert_with(|| function.new_var(Type::I32))
+    }
+
     fn cell(&mut self, function: &mut Function, number: u32) -> Var {
         *self.cells.entry(number).or_insert_with(|| function.new_var(Type::I32))
     }
@@ -382,6 +449,26 @@ impl Vars {
         let StmtKind::Op { op: Op::Low(op), args, result } = &stmt.kind else { return list.stmts.push(stmt) };
         match (*op, *result) {
             (LowOp::Burn, _) => burned(function, list, self.fuel, args[0]),
+            (LowOp::Spend, _) => {
+                let before = list.low(function, LowOp::VarGet(self.fuel), &[], Type::I32);
+                let after = list.low(function, LowOp::ISub, &[before, args[0]], Type::I32);
+                list.effect(Op::Low(LowOp::VarSet(self.fuel)), &[after]);
+            }
+            (LowOp::Owes, Some(owes)) => {
+                let settled = self.settled(function);
+                let settled = list.low(function, LowOp::VarGet(settled), &[], Type::I32);
+                let left = list.low(function, LowOp::VarGet(self.fuel), &[], Type::I32);
+                let (changed, inside) = changed(function, list, settled, left);
+                list.push(StmtKind::Op {
+                    op: Op::Low(LowOp::ULt),
+                    args: smallvec![inside, changed],
+                    result: Some(owes),
+                });
+            }
+            (LowOp::Settle, _) => {
+                let settled = self.settled(function);
+                settle(function, list, self.fuel, settled);
+            }
             (LowOp::Take { cost, shares }, Some(granted)) => {
                 taken(function, list, self.fuel, (args[0], cost, shares), granted);
             }
@@ -400,14 +487,28 @@ impl Vars {
     }
 }
 
+/// What is more than the other value where the fuel passed an installment between these.
+fn changed(function: &mut Function, list: &mut ListBuilder, before: Value, after: Value) -> (Value, Value) {
+    (list.low(function, LowOp::Xor, &[before, after], Type::I32), list.i32(function, INSTALLMENT - 1))
+}
+
+fn settle(function: &mut Function, list: &mut ListBuilder, fuel: Var, settled: Var) {
+    let left = list.low(function, LowOp::VarGet(fuel), &[], Type::I32);
+    list.effect(Op::Low(LowOp::VarSet(settled)), &[left]);
+    let none = list.i32(function, 0);
+    let out = list.low(function, LowOp::SLt, &[left, none], Type::Bool);
+    list.exit_if(function, out, Exit::Trap(TrapKind::OutOfFuel));
+    let overtaken = list.low(function, LowOp::Overtaken, &[], Type::Bool);
+    list.exit_if(function, overtaken, Exit::Return(Vec::new()));
+}
+
 fn burned(function: &mut Function, list: &mut ListBuilder, fuel: Var, amount: Value) {
     let at = list.at;
     let before = list.low(function, LowOp::VarGet(fuel), &[], Type::I32);
     let after = list.low(function, LowOp::ISub, &[before, amount], Type::I32);
     list.effect(Op::Low(LowOp::VarSet(fuel)), &[after]);
     // The highest bit changes where there is not enough: neither number is as large as that.
-    let changed = list.low(function, LowOp::Xor, &[before, after], Type::I32);
-    let inside = list.i32(function, INSTALLMENT - 1);
+    let (changed, inside) = changed(function, list, before, after);
     let passes = list.low(function, LowOp::ULt, &[inside, changed], Type::Bool);
     let mut looks = ListBuilder::new(at);
     let out = looks.low(function, LowOp::ULt, &[before, amount], Type::Bool);
@@ -441,8 +542,7 @@ fn taken(
     let after = list.low(function, LowOp::ISub, &[before, amount], Type::I32);
     list.effect(Op::Low(LowOp::VarSet(fuel)), &[after]);
     // Short loops in a long one pass most of its multiples.
-    let changed = list.low(function, LowOp::Xor, &[before, after], Type::I32);
-    let inside = list.i32(function, INSTALLMENT - 1);
+    let (changed, inside) = changed(function, list, before, after);
     let passes = list.low(function, LowOp::ULt, &[inside, changed], Type::Bool);
     let looks = leaves_if_overtaken(function, ListBuilder::new(at));
     let goes_on = ListBuilder::new(at).finish(function, Exit::Yield(Vec::new()));

@@ -10,7 +10,7 @@ use wavelift_translator::ir::verify::{Stage, verify};
 use wavelift_translator::module::{ConstInit, Global};
 use wavelift_translator::testing::{self, Stages};
 use wavelift_translator::{
-    Access, Error, Module, Options, Profile, Shape, Share, Speculation, TableEntry, TrapKind, translate,
+    Access, Error, Location, Module, Options, Profile, Shape, Share, Speculation, TableEntry, TrapKind, translate,
 };
 
 /// Every function that is called is kept once, and every one that is called from several places.
@@ -141,12 +141,17 @@ impl Program {
 
     /// Runs a strict form of the kernel on each record.
     pub fn run_strict(&self, strict: &Function, records: &[(u32, u32)]) -> Ends {
+        self.run_to_trap(strict, records).into_iter().map(|end| end.map_err(|(kind, _)| kind)).collect()
+    }
+
+    /// The same, with the place of a trap.
+    pub fn run_to_trap(&self, strict: &Function, records: &[(u32, u32)]) -> Vec<Result<u32, (TrapKind, Location)>> {
         let tables = Shape::initial(&self.module, self.kernel).environment.tables;
         let globals = self.globals();
         let ends =
             records.iter().map(|record| match one(strict, &HashMap::new(), (&tables, &globals), *record, true) {
                 Ok(word) => Ok(word),
-                Err(Stop::Trap { kind, .. }) => Err(kind),
+                Err(Stop::Trap { kind, at }) => Err((kind, at)),
                 Err(other) => panic!("{other}\n{}\n{strict}", self.text),
             });
         ends.collect()

@@ -74,7 +74,7 @@ impl<'f> Machine<'_, 'f> {
             },
             (LowOp::Input(input), []) => Some(Const::I32(self.input(*input)?)),
             (LowOp::IterationId, []) => Some(Const::I32(self.iteration)),
-            (LowOp::Burn, [Const::I32(amount)]) => {
+            (LowOp::Burn | LowOp::Spend, [Const::I32(amount)]) => {
                 let left = self.fuel.checked_sub((*amount).into());
                 self.fuel = left.ok_or(Stop::Trap { kind: TrapKind::OutOfFuel, at })?;
                 None
@@ -94,7 +94,9 @@ impl<'f> Machine<'_, 'f> {
                 self.cells.insert(*number, *value);
                 None
             }
-            (LowOp::Overtaken, []) => Some(Const::Bool(false)),
+            // Where it is spent it is settled.
+            (LowOp::Owes | LowOp::Overtaken, []) => Some(Const::Bool(false)),
+            (LowOp::Settle, []) => None,
             (LowOp::VarGet(var), []) => Some(variable(frame, *var)?),
             (LowOp::VarSet(var), [value]) => {
                 frame.vars[var.index()] = Some(*value);
