@@ -104,6 +104,31 @@ fn addresses_of_slots_in_slots_become_values() {
     assert!(!uses_stack(&strict), "{strict}");
 }
 
+/// Dozens of them, each of which is found to be reached through another slot when both are values already.
+#[test]
+fn many_addresses_of_slots_in_slots_become_values() {
+    const PAIRS: u32 = 60;
+    let pairs = (0..PAIRS).map(|pair| {
+        let (at, pointer) = (8 * pair, 8 * pair + 4);
+        format!(
+            "local.get $fp local.get $x i32.const {pair} i32.add i32.store offset={at}
+             local.get $fp local.get $fp i32.const {at} i32.add i32.store offset={pointer}
+             local.get $fp i32.load offset={pointer} local.get $fp i32.load offset={pointer} i32.load i32.const 3 i32.mul i32.store
+             local.get $x local.get $fp i32.load offset={at} i32.xor local.set $x "
+        )
+    });
+    let strict = check(&kernel(
+        "",
+        &format!(
+            "global.get $sp i32.const 512 i32.sub local.tee $fp global.set $sp {}
+             local.get $at local.get $x {RESULT}
+             local.get $fp i32.const 512 i32.add global.set $sp",
+            pairs.collect::<String>()
+        ),
+    ));
+    assert!(!uses_stack(&strict), "{strict}");
+}
+
 /// An array with computed indices, beside slots with constant ones; bytes, unaligned words, and below the frame.
 #[test]
 fn arrays_stay_memory_of_their_own() {

@@ -15,7 +15,7 @@ mod objects;
 
 use smallvec::smallvec;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use crate::analysis::dataflow;
 use crate::analysis::frames::{Guards, Span, meet};
@@ -39,6 +39,11 @@ const MAX_ROUNDS: u32 = 6;
 const MAX_ROUNDS_SPECULATIVE: u32 = 24;
 /// Most attempts; each puts off at least one range by a round or more.
 const MAX_ATTEMPTS: u32 = 40;
+
+/// Attempts of which each looks for one range that came up too early, and no more.
+const PATIENCE: u32 = 8;
+/// Rounds of which what they found is kept: what comes up too early was mostly promoted in the last round or the one before.
+const MAX_SNAPSHOTS: usize = 4;
 
 /// Longest range of computed addresses, in bytes, that a speculative form takes for an object because it is proved: longer
 /// ones are mostly those of a loop of which little is known.
@@ -94,16 +99,19 @@ pub(crate) fn promote_slots(
     };
     let variables = speculates.then(|| Variables::new(function, stack_pointer));
     let mut best = None;
+    let mut progress = Progress::default();
     for attempt in 0..MAX_ATTEMPTS {
-        let promoted = match plan.attempt(function) {
+        plan.is_patient |= attempt >= PATIENCE;
+        let form = match plan.attempt(function, &mut progress) {
             Ok(None) => break,
             Ok(Some(promoted)) => promoted,
             Err((ranges, round)) => {
+                progress.go_back(&ranges);
                 ranges.into_iter().for_each(|range| plan.put_off(range, round));
                 continue;
             }
         };
-        let Promoted { function: form, done } = promoted;
+        let done: Vec<Span> = progress.done.iter().map(|(range, _)| *range).collect();
         let met = met(&form, shape, stack_pointer, &done);
         let mut spans = met.spans;
         let (mut guards, known) = (None, spans.len());
@@ -119,6 +127,7 @@ pub(crate) fn promote_slots(
                 break;
             } else if missed {
                 plan.guess(objects, attempt >= MAX_GUESSES);
+                progress = Progress::default();
                 continue;
             }
             let shrinks = plan.objects.iter().any(|known| !objects.contains(known));
@@ -127,6 +136,7 @@ pub(crate) fn promote_slots(
                 // Without what no longer looks like an object more may be promoted.
                 best = Some((form, guards));
                 plan.objects = objects;
+                progress = Progress::default();
                 continue;
             }
         }
@@ -134,6 +144,8 @@ pub(crate) fn promote_slots(
             *function = form;
             return guards;
         }
+        let spans: Vec<Span> = spans.into_iter().collect();
+        progress.go_back(&spans);
         spans.into_iter().for_each(|span| plan.put_off(span, rounds));
     }
     let (form, guards) = best?;
@@ -153,10 +165,45 @@ pub fn unproved(function: &Function, shape: &Shape, stack_pointer: u32, done: &[
     found
 }
 
-/// A promoted function, and what was promoted.
-struct Promoted {
+/// What an attempt has done so far: the next one does the same up to where it promoted what is put off now, and goes on from there.
+#[derive(Default)]
+struct Progress {
+    /// What was promoted, and in which round.
+    done: Vec<(Span, u32)>,
+    /// The function as some of the last rounds found it.
+    snapshots: VecDeque<Snapshot>,
+}
+
+struct Snapshot {
+    round: u32,
     function: Function,
-    done: Vec<Span>,
+    /// How much was promoted before.
+    done: usize,
+}
+
+impl Progress {
+    /// Forgets what was done since the first of these ranges was promoted.
+    fn go_back(&mut self, ranges: &[Span]) {
+        let meets = |(known, _): &&(Span, u32)| ranges.iter().any(|range| meet(*known, *range));
+        let first = self.done.iter().filter(meets).map(|(_, round)| *round).min();
+        self.snapshots.retain(|snapshot| first.is_none_or(|first| snapshot.round <= first));
+        let done = self.snapshots.back().map_or(0, |snapshot| snapshot.done);
+        self.done.truncate(done);
+    }
+
+    fn keep(&mut self, round: u32, function: &Function) {
+        if self.snapshots.back().is_some_and(|last| last.round == round) {
+            return;
+        }
+        if self.snapshots.len() == MAX_SNAPSHOTS {
+            self.snapshots.pop_front();
+        }
+        self.snapshots.push_back(Snapshot { round, function: function.clone(), done: self.done.len() });
+    }
+
+    fn has_done(&self, range: Span) -> bool {
+        self.done.iter().any(|(known, _)| meet(*known, range))
+    }
 }
 
 /// What is promoted when.
@@ -196,18 +243,19 @@ impl Plan {
         self.put_off.values().any(|from| (round + 1..self.rounds).contains(from))
     }
 
-    /// The promoted function and what was promoted; `None` if nothing can be.
+    /// The promoted function; `None` if nothing can be.
     ///
     /// # Errors
     /// Ranges that were promoted, one or more, and the round after which accesses of them came up.
-    fn attempt(&self, function: &Function) -> Result<Option<Promoted>, (Vec<Span>, u32)> {
-        let mut promoted = function.clone();
-        let mut done: Vec<Span> = Vec::new();
-        for round in 0..self.rounds {
+    fn attempt(&self, function: &Function, progress: &mut Progress) -> Result<Option<Function>, (Vec<Span>, u32)> {
+        let last = progress.snapshots.back();
+        let mut promoted = last.map_or(function, |snapshot| &snapshot.function).clone();
+        for round in last.map_or(0, |snapshot| snapshot.round)..self.rounds {
+            progress.keep(round, &promoted);
             let offsets = stack_offsets(&promoted, self.stack_pointer);
             let mut groups = groups(&promoted, &offsets);
             let early = groups.iter().map(|(start, group)| (*start, group.end));
-            let early = early.filter(|group| done.iter().any(|range| meet(*range, *group)));
+            let early = early.filter(|group| progress.has_done(*group));
             let early: Vec<Span> = early.take(if self.is_patient { usize::MAX } else { 1 }).collect();
             if !early.is_empty() {
                 return Err((early, round));
@@ -217,7 +265,7 @@ impl Plan {
             if groups.is_empty() && (waiting == 0 || !self.waits(round)) {
                 break;
             }
-            done.extend(groups.iter().map(|(start, group)| (*start, group.end)));
+            progress.done.extend(groups.iter().map(|(start, group)| ((*start, group.end), round)));
             let mut rewriter =
                 Rewriter { offsets: &offsets, groups: &groups, first_cell: self.first_cell, cells: Sets::default() };
             rewriter.run(&mut promoted);
@@ -231,12 +279,12 @@ impl Plan {
         for (access, address) in accesses(&promoted) {
             if let Some(at) = place(&offsets, &access, address) {
                 let range = (at, at + i64::from(access.bytes));
-                if let Some(range) = done.iter().find(|known| meet(**known, range)) {
+                if let Some((range, _)) = progress.done.iter().find(|(known, _)| meet(*known, range)) {
                     return Err((vec![*range], self.rounds));
                 }
             }
         }
-        Ok((!done.is_empty()).then_some(Promoted { function: promoted, done }))
+        Ok((!progress.done.is_empty()).then_some(promoted))
     }
 }
 
