@@ -15,8 +15,8 @@ const LN_2_REST: f32 = -2.121_944_4e-4;
 const WHOLE: f32 = 12_582_912.0 + 126.0;
 /// Of the largest exponent.
 const LAST: u32 = (12_582_912.0f32 + 254.0).to_bits();
-/// `2 e^r`, as `2 + 2 r + r^2 (E(r^2) + r O(r^2))`, for `r` up to half of `ln 2`; 6.4e-9 at most off, by Remez' algorithm. Two short sums are
-/// computed at once.
+/// `2 e^r = 2 + 2 r + r^2 (E(r^2) + r O(r^2))` for `r` up to half of `ln 2`; 6.4e-9 at most off, by Remez' algorithm. Two short
+/// sums can be computed at once.
 const EVEN: [f32; 3] = [0.999_999_9, 0.083_336_204, 0.002_767_762_4];
 const ODD: [f32; 2] = [0.333_330_33, 0.016_738_385];
 /// Below, the result is zero: half its power of 2 is subnormal.

@@ -223,7 +223,8 @@ fn take_each_time(function: &mut Function, region: RegionId, cost: u32, at: Loca
     function.region_mut(region).stmts.splice(0..0, list.stmts);
 }
 
-/// Has states spend fuel, and the loop that they stand in look at it. `cell` tells in which of the guest's loops the last one ran.
+/// Has states spend fuel, and the loop that they stand in look at it. `cell` tells in which of the guest's loops the last one
+/// ran that spent.
 fn spend_in_states(function: &mut Function, states: &[&State], cell: u32) {
     let Some(label) = function.states.as_ref().map(|states| states.label) else { return };
     let loops: BTreeSet<Location> = states.iter().map(|state| state.at).collect();
@@ -234,33 +235,37 @@ fn spend_in_states(function: &mut Function, states: &[&State], cell: u32) {
     let (Some(body), Some(first)) = (body, loops.first()) else { return };
     for State { region, cost, at, .. } in states {
         let mut list = ListBuilder::new(*at);
-        let amount = list.i32(function, *cost);
+        let (amount, number) = (list.i32(function, *cost), list.i32(function, loops.range(..at).count() as u32));
         list.effect(Op::Low(LowOp::Spend), &[amount]);
-        if loops.len() > 1 {
-            let number = list.i32(function, loops.range(..at).count() as u32);
-            list.effect(Op::Low(LowOp::SetCell(cell)), &[number]);
-        }
+        list.effect(Op::Low(LowOp::SetCell(cell)), &[number]);
         function.region_mut(*region).stmts.splice(0..0, list.stmts);
     }
-    let mut settles = ListBuilder::new(*first);
-    for (number, at) in (0..).zip(&loops) {
-        settles.at = *at;
-        if loops.len() == 1 {
-            settles.effect(Op::Low(LowOp::Settle), &[]);
-            continue;
-        }
-        let (last, number) = (settles.low(function, LowOp::Cell(cell), &[], Type::I32), settles.i32(function, number));
-        let is_here = settles.low(function, LowOp::Eq, &[last, number], Type::Bool);
+    let mut list = ListBuilder::new(*first);
+    let owes = list.low(function, LowOp::Owes, &[], Type::Bool);
+    let settles = settle_in_one_of(function, &loops, cell);
+    list.only_if(function, owes, settles);
+    function.region_mut(body).stmts.splice(0..0, list.stmts);
+    // Another loop may have taken so much that some is owed before any state spent.
+    let mut list = ListBuilder::new(*first);
+    let none = list.i32(function, 0);
+    list.effect(Op::Low(LowOp::SetCell(cell)), &[none]);
+    let start = function.body;
+    function.region_mut(start).stmts.splice(0..0, list.stmts);
+}
+
+/// A region that settles in the loop of which the cell has the number: the trap is there.
+fn settle_in_one_of(function: &mut Function, loops: &BTreeSet<Location>, cell: u32) -> RegionId {
+    let mut list = ListBuilder::default();
+    for (number, at) in (0..).zip(loops) {
+        list.at = *at;
+        let (last, number) = (list.low(function, LowOp::Cell(cell), &[], Type::I32), list.i32(function, number));
+        let is_here = list.low(function, LowOp::Eq, &[last, number], Type::Bool);
         let mut here = ListBuilder::new(*at);
         here.effect(Op::Low(LowOp::Settle), &[]);
         let here = here.finish(function, Exit::Yield(Vec::new()));
-        settles.only_if(function, is_here, here);
+        list.only_if(function, is_here, here);
     }
-    let settles = settles.finish(function, Exit::Yield(Vec::new()));
-    let mut list = ListBuilder::new(*first);
-    let owes = list.low(function, LowOp::Owes, &[], Type::Bool);
-    list.only_if(function, owes, settles);
-    function.region_mut(body).stmts.splice(0..0, list.stmts);
+    list.finish(function, Exit::Yield(Vec::new()))
 }
 
 /// Gives a counted loop the end that its fuel allows. `clipped` numbers the cell that says whether that is nearer.
