@@ -111,15 +111,6 @@ pub fn translate_unchecked(module: &Module, kernel: u32, shape: &Shape, options:
     })
 }
 
-/// Whether relaxed floats may give `result` for musl's `expf` or `logf` of `x`, where `exact` is right: it is one unit in the last
-/// place off at most, or zero where less than 2^-125 is right; or `x` is subnormal and counts as zero.
-pub fn is_near(x: f32, result: f32, exact: f32) -> bool {
-    let is_next = [exact, exact.next_up(), exact.next_down()].contains(&result);
-    let is_flushed = result == 0.0 && (0.0..2.0 * f32::MIN_POSITIVE).contains(&exact);
-    let is_logarithm_of_zero = x.is_subnormal() && result == f32::NEG_INFINITY;
-    is_next || is_flushed || is_logarithm_of_zero || result.is_nan() && exact.is_nan()
-}
-
 /// Takes the conditions for false under which lowered code traps for an access out of bounds.
 fn drop_checks(function: &mut Function) {
     let traps = |id| {
@@ -134,4 +125,13 @@ fn drop_checks(function: &mut Function) {
         })
         .collect();
     passes::simplify::simplify_knowing(function, &failed);
+}
+
+/// Whether relaxed floats may give `result` for musl's `expf` or `logf` of `x`, where `exact` is right: it is one unit in the last
+/// place off at most, or zero where less than 2^-125 is right; or `x` is subnormal and counts as zero.
+pub fn is_near(x: f32, result: f32, exact: f32) -> bool {
+    let is_next = [exact, exact.next_up(), exact.next_down()].contains(&result);
+    let is_flushed = result == 0.0 && (0.0..2.0 * f32::MIN_POSITIVE).contains(&exact);
+    let is_logarithm_of_zero = x.is_subnormal() && result == f32::NEG_INFINITY;
+    is_next || is_flushed || is_logarithm_of_zero || result.is_nan() && exact.is_nan()
 }

@@ -44,10 +44,10 @@ pub fn burn(function: &mut Function) -> bool {
         return false;
     }
     let definitions = Definitions::new(function);
-    let mut burner = Burner { definitions: &definitions, plans: HashMap::new(), states: Vec::new() };
+    let mut burner = Burner::new(&definitions);
     let body = function.body;
     burner.region(function, body, None);
-    let Burner { plans, states, .. } = burner;
+    let Burner { plans, states, round, .. } = burner;
     let last_cell = loops.len() as u32;
     for (number, (region, label)) in (0..).zip(loops) {
         if let Some(plan) = plans.get(&label) {
@@ -58,13 +58,15 @@ pub fn burn(function: &mut Function) -> bool {
     for State { region, cost, at, .. } in burning {
         take_each_time(function, *region, *cost, *at);
     }
-    spend_in_states(function, &spending, last_cell);
+    if let Some(round) = round {
+        spend_in_states(function, round, &spending, last_cell);
+    }
     !plans.is_empty() || !states.is_empty()
 }
 
 /// The number of operators of an iteration of a loop with this region; `None` if loops inside take fuel of their own.
 pub(super) fn cost_of_round(function: &Function, definitions: &Definitions, body: RegionId) -> Option<u32> {
-    let mut burner = Burner { definitions, plans: HashMap::new(), states: Vec::new() };
+    let mut burner = Burner::new(definitions);
     let cost = burner.region(function, body, Some(function.region(body).exit_at));
     burner.plans.is_empty().then(|| u32::try_from(cost).ok()).flatten()
 }
@@ -87,6 +89,8 @@ struct Plan {
 struct Burner<'d> {
     definitions: &'d Definitions,
     plans: HashMap<Label, Plan>,
+    /// The region of the loop of states.
+    round: Option<RegionId>,
     /// States of functions that are kept once (see [`States`]). Those that run in none of the guest's loops come to an end.
     states: Vec<State>,
 }
@@ -100,6 +104,12 @@ struct State {
     at: Location,
     /// Whether nothing in it takes fuel: it may owe some.
     spends: bool,
+}
+
+impl<'d> Burner<'d> {
+    fn new(definitions: &'d Definitions) -> Burner<'d> {
+        Burner { definitions, plans: HashMap::new(), round: None, states: Vec::new() }
+    }
 }
 
 impl Burner<'_> {
@@ -161,6 +171,7 @@ impl Burner<'_> {
     /// Plans what the states take; gives what they cost altogether.
     fn states(&mut self, function: &Function, body: RegionId, states: &States) -> u64 {
         let mut sum = 0;
+        self.round = Some(body);
         for stmt in &function.region(body).stmts {
             let is_switch =
                 matches!(&stmt.kind, StmtKind::Switch { cases, .. } if cases.len() + 1 == states.around.len());
@@ -223,16 +234,11 @@ fn take_each_time(function: &mut Function, region: RegionId, cost: u32, at: Loca
     function.region_mut(region).stmts.splice(0..0, list.stmts);
 }
 
-/// Has states spend fuel, and the loop that they stand in look at it. `cell` tells in which of the guest's loops the last one
+/// Has states spend fuel, and each round of their loop look at it first. `cell` tells in which of the guest's loops the last one
 /// ran that spent.
-fn spend_in_states(function: &mut Function, states: &[&State], cell: u32) {
-    let Some(label) = function.states.as_ref().map(|states| states.label) else { return };
+fn spend_in_states(function: &mut Function, round: RegionId, states: &[&State], cell: u32) {
     let loops: BTreeSet<Location> = states.iter().map(|state| state.at).collect();
-    let body = dataflow::regions(function).into_iter().flat_map(|id| &function.region(id).stmts).find_map(|stmt| {
-        let StmtKind::Loop { label: found, body, .. } = &stmt.kind else { return None };
-        (*found == label).then_some(*body)
-    });
-    let (Some(body), Some(first)) = (body, loops.first()) else { return };
+    let Some(first) = loops.first() else { return };
     for State { region, cost, at, .. } in states {
         let mut list = ListBuilder::new(*at);
         let (amount, number) = (list.i32(function, *cost), list.i32(function, loops.range(..at).count() as u32));
@@ -244,7 +250,7 @@ fn spend_in_states(function: &mut Function, states: &[&State], cell: u32) {
     let owes = list.low(function, LowOp::Owes, &[], Type::Bool);
     let settles = settle_in_one_of(function, &loops, cell);
     list.only_if(function, owes, settles);
-    function.region_mut(body).stmts.splice(0..0, list.stmts);
+    function.region_mut(round).stmts.splice(0..0, list.stmts);
     // Another loop may have taken so much that some is owed before any state spent.
     let mut list = ListBuilder::new(*first);
     let none = list.i32(function, 0);
@@ -454,21 +460,13 @@ impl Vars {
         let StmtKind::Op { op: Op::Low(op), args, result } = &stmt.kind else { return list.stmts.push(stmt) };
         match (*op, *result) {
             (LowOp::Burn, _) => burned(function, list, self.fuel, args[0]),
-            (LowOp::Spend, _) => {
-                let before = list.low(function, LowOp::VarGet(self.fuel), &[], Type::I32);
-                let after = list.low(function, LowOp::ISub, &[before, args[0]], Type::I32);
-                list.effect(Op::Low(LowOp::VarSet(self.fuel)), &[after]);
-            }
+            (LowOp::Spend, _) => _ = changed(function, list, self.fuel, LowOp::ISub, args[0]),
             (LowOp::Owes, Some(owes)) => {
                 let settled = self.settled(function);
                 let settled = list.low(function, LowOp::VarGet(settled), &[], Type::I32);
                 let left = list.low(function, LowOp::VarGet(self.fuel), &[], Type::I32);
-                let (changed, inside) = changed(function, list, settled, left);
-                list.push(StmtKind::Op {
-                    op: Op::Low(LowOp::ULt),
-                    args: smallvec![inside, changed],
-                    result: Some(owes),
-                });
+                let args = Args::from_slice(&passed(function, list, settled, left));
+                list.push(StmtKind::Op { op: Op::Low(LowOp::ULt), args, result: Some(owes) });
             }
             (LowOp::Settle, _) => {
                 let settled = self.settled(function);
@@ -477,11 +475,7 @@ impl Vars {
             (LowOp::Take { cost, shares }, Some(granted)) => {
                 taken(function, list, self.fuel, (args[0], cost, shares), granted);
             }
-            (LowOp::Refund, _) => {
-                let before = list.low(function, LowOp::VarGet(self.fuel), &[], Type::I32);
-                let after = list.low(function, LowOp::IAdd, &[before, args[0]], Type::I32);
-                list.effect(Op::Low(LowOp::VarSet(self.fuel)), &[after]);
-            }
+            (LowOp::Refund, _) => _ = changed(function, list, self.fuel, LowOp::IAdd, args[0]),
             (LowOp::Cell(number), result) => {
                 let op = Op::Low(LowOp::VarGet(self.cell(function, number)));
                 list.push(StmtKind::Op { op, args: Args::new(), result });
@@ -492,9 +486,19 @@ impl Vars {
     }
 }
 
-/// What is more than the other value where the fuel passed an installment between these.
-fn changed(function: &mut Function, list: &mut ListBuilder, before: Value, after: Value) -> (Value, Value) {
-    (list.low(function, LowOp::Xor, &[before, after], Type::I32), list.i32(function, INSTALLMENT - 1))
+/// The fuel before and after it is changed by an amount.
+fn changed(function: &mut Function, list: &mut ListBuilder, fuel: Var, by: LowOp, amount: Value) -> (Value, Value) {
+    let before = list.low(function, LowOp::VarGet(fuel), &[], Type::I32);
+    let after = list.low(function, by, &[before, amount], Type::I32);
+    list.effect(Op::Low(LowOp::VarSet(fuel)), &[after]);
+    (before, after)
+}
+
+/// Of these the first is less where the fuel passed a multiple of an installment, or zero: the highest bit changes where there was
+/// not enough, since neither an amount nor what there was is as large as that.
+fn passed(function: &mut Function, list: &mut ListBuilder, before: Value, after: Value) -> [Value; 2] {
+    let differ = list.low(function, LowOp::Xor, &[before, after], Type::I32);
+    [list.i32(function, INSTALLMENT - 1), differ]
 }
 
 fn settle(function: &mut Function, list: &mut ListBuilder, fuel: Var, settled: Var) {
@@ -503,24 +507,19 @@ fn settle(function: &mut Function, list: &mut ListBuilder, fuel: Var, settled: V
     let none = list.i32(function, 0);
     let out = list.low(function, LowOp::SLt, &[left, none], Type::Bool);
     list.exit_if(function, out, Exit::Trap(TrapKind::OutOfFuel));
-    let overtaken = list.low(function, LowOp::Overtaken, &[], Type::Bool);
-    list.exit_if(function, overtaken, Exit::Return(Vec::new()));
+    leave_if_overtaken(function, list);
 }
 
 fn burned(function: &mut Function, list: &mut ListBuilder, fuel: Var, amount: Value) {
-    let at = list.at;
-    let before = list.low(function, LowOp::VarGet(fuel), &[], Type::I32);
-    let after = list.low(function, LowOp::ISub, &[before, amount], Type::I32);
-    list.effect(Op::Low(LowOp::VarSet(fuel)), &[after]);
-    // The highest bit changes where there is not enough: neither number is as large as that.
-    let (changed, inside) = changed(function, list, before, after);
-    let passes = list.low(function, LowOp::ULt, &[inside, changed], Type::Bool);
-    let mut looks = ListBuilder::new(at);
+    let (before, after) = changed(function, list, fuel, LowOp::ISub, amount);
+    let passed = passed(function, list, before, after);
+    let passes = list.low(function, LowOp::ULt, &passed, Type::Bool);
+    let mut looks = ListBuilder::new(list.at);
     let out = looks.low(function, LowOp::ULt, &[before, amount], Type::Bool);
     looks.exit_if(function, out, Exit::Trap(TrapKind::OutOfFuel));
-    let looks = leaves_if_overtaken(function, looks);
-    let goes_on = ListBuilder::new(at).finish(function, Exit::Yield(Vec::new()));
-    list.push(StmtKind::If { cond: passes, then: looks, otherwise: goes_on, results: Vec::new() });
+    leave_if_overtaken(function, &mut looks);
+    let looks = looks.finish(function, Exit::Yield(Vec::new()));
+    list.only_if(function, passes, looks);
 }
 
 fn taken(
@@ -530,7 +529,6 @@ fn taken(
     (wanted, cost, shares): (Value, u32, bool),
     granted: Value,
 ) {
-    let at = list.at;
     let before = list.low(function, LowOp::VarGet(fuel), &[], Type::I32);
     let each = list.i32(function, cost);
     let most = match shares {
@@ -547,15 +545,15 @@ fn taken(
     let after = list.low(function, LowOp::ISub, &[before, amount], Type::I32);
     list.effect(Op::Low(LowOp::VarSet(fuel)), &[after]);
     // Short loops in a long one pass most of its multiples.
-    let (changed, inside) = changed(function, list, before, after);
-    let passes = list.low(function, LowOp::ULt, &[inside, changed], Type::Bool);
-    let looks = leaves_if_overtaken(function, ListBuilder::new(at));
-    let goes_on = ListBuilder::new(at).finish(function, Exit::Yield(Vec::new()));
-    list.push(StmtKind::If { cond: passes, then: looks, otherwise: goes_on, results: Vec::new() });
+    let passed = passed(function, list, before, after);
+    let passes = list.low(function, LowOp::ULt, &passed, Type::Bool);
+    let mut looks = ListBuilder::new(list.at);
+    leave_if_overtaken(function, &mut looks);
+    let looks = looks.finish(function, Exit::Yield(Vec::new()));
+    list.only_if(function, passes, looks);
 }
 
-fn leaves_if_overtaken(function: &mut Function, mut list: ListBuilder) -> RegionId {
+fn leave_if_overtaken(function: &mut Function, list: &mut ListBuilder) {
     let overtaken = list.low(function, LowOp::Overtaken, &[], Type::Bool);
     list.exit_if(function, overtaken, Exit::Return(Vec::new()));
-    list.finish(function, Exit::Yield(Vec::new()))
 }

@@ -96,22 +96,21 @@ pub(crate) fn promote_slots(
         is_patient: speculates,
         put_off: BTreeMap::new(),
         objects: BTreeSet::new(),
+        progress: Progress::default(),
     };
     let variables = speculates.then(|| Variables::new(function, stack_pointer));
     let mut best = None;
-    let mut progress = Progress::default();
     for attempt in 0..MAX_ATTEMPTS {
         plan.is_patient |= attempt >= PATIENCE;
-        let form = match plan.attempt(function, &mut progress) {
+        let form = match plan.attempt(function) {
             Ok(None) => break,
             Ok(Some(promoted)) => promoted,
             Err((ranges, round)) => {
-                progress.go_back(&ranges);
                 ranges.into_iter().for_each(|range| plan.put_off(range, round));
                 continue;
             }
         };
-        let done: Vec<Span> = progress.done.iter().map(|(range, _)| *range).collect();
+        let done: Vec<Span> = plan.progress.done.iter().map(|(range, _)| *range).collect();
         let met = met(&form, shape, stack_pointer, &done);
         let mut spans = met.spans;
         let (mut guards, known) = (None, spans.len());
@@ -127,7 +126,6 @@ pub(crate) fn promote_slots(
                 break;
             } else if missed {
                 plan.guess(objects, attempt >= MAX_GUESSES);
-                progress = Progress::default();
                 continue;
             }
             let shrinks = plan.objects.iter().any(|known| !objects.contains(known));
@@ -135,8 +133,7 @@ pub(crate) fn promote_slots(
             if shrinks && spans.is_empty() && best.is_none() {
                 // Without what no longer looks like an object more may be promoted.
                 best = Some((form, guards));
-                plan.objects = objects;
-                progress = Progress::default();
+                plan.guess(objects, false);
                 continue;
             }
         }
@@ -144,8 +141,6 @@ pub(crate) fn promote_slots(
             *function = form;
             return guards;
         }
-        let spans: Vec<Span> = spans.into_iter().collect();
-        progress.go_back(&spans);
         spans.into_iter().for_each(|span| plan.put_off(span, rounds));
     }
     let (form, guards) = best?;
@@ -168,7 +163,7 @@ pub fn unproved(function: &Function, shape: &Shape, stack_pointer: u32, done: &[
 /// What an attempt has done so far: the next one does the same up to where it promoted what is put off now, and goes on from there.
 #[derive(Default)]
 struct Progress {
-    /// What was promoted, and in which round.
+    /// What was promoted, and in which round, in order.
     done: Vec<(Span, u32)>,
     /// The function as some of the last rounds found it.
     snapshots: VecDeque<Snapshot>,
@@ -182,11 +177,10 @@ struct Snapshot {
 }
 
 impl Progress {
-    /// Forgets what was done since the first of these ranges was promoted.
-    fn go_back(&mut self, ranges: &[Span]) {
-        let meets = |(known, _): &&(Span, u32)| ranges.iter().any(|range| meet(*known, *range));
-        let first = self.done.iter().filter(meets).map(|(_, round)| *round).min();
-        self.snapshots.retain(|snapshot| first.is_none_or(|first| snapshot.round <= first));
+    /// Forgets what was done since a range was promoted.
+    fn go_back(&mut self, range: Span) {
+        let Some((_, first)) = self.done.iter().find(|(known, _)| meet(*known, range)).copied() else { return };
+        self.snapshots.retain(|snapshot| snapshot.round <= first);
         let done = self.snapshots.back().map_or(0, |snapshot| snapshot.done);
         self.done.truncate(done);
     }
@@ -217,6 +211,8 @@ struct Plan {
     put_off: BTreeMap<(i64, i64), u32>,
     /// What looks like an object, and is not promoted.
     objects: BTreeSet<Span>,
+    /// What of the last attempt holds for the next one.
+    progress: Progress,
 }
 
 impl Plan {
@@ -226,9 +222,12 @@ impl Plan {
             self.objects.clear();
         }
         self.objects.extend(objects);
+        // What was one may have been due in any round.
+        self.progress = Progress::default();
     }
 
     fn put_off(&mut self, range: Span, round: u32) {
+        self.progress.go_back(range);
         let known = self.put_off.entry(range).or_insert(0);
         *known = round.max(*known + 1);
     }
@@ -247,15 +246,15 @@ impl Plan {
     ///
     /// # Errors
     /// Ranges that were promoted, one or more, and the round after which accesses of them came up.
-    fn attempt(&self, function: &Function, progress: &mut Progress) -> Result<Option<Function>, (Vec<Span>, u32)> {
-        let last = progress.snapshots.back();
+    fn attempt(&mut self, function: &Function) -> Result<Option<Function>, (Vec<Span>, u32)> {
+        let last = self.progress.snapshots.back();
         let mut promoted = last.map_or(function, |snapshot| &snapshot.function).clone();
         for round in last.map_or(0, |snapshot| snapshot.round)..self.rounds {
-            progress.keep(round, &promoted);
+            self.progress.keep(round, &promoted);
             let offsets = stack_offsets(&promoted, self.stack_pointer);
             let mut groups = groups(&promoted, &offsets);
             let early = groups.iter().map(|(start, group)| (*start, group.end));
-            let early = early.filter(|group| progress.has_done(*group));
+            let early = early.filter(|group| self.progress.has_done(*group));
             let early: Vec<Span> = early.take(if self.is_patient { usize::MAX } else { 1 }).collect();
             if !early.is_empty() {
                 return Err((early, round));
@@ -265,7 +264,7 @@ impl Plan {
             if groups.is_empty() && (waiting == 0 || !self.waits(round)) {
                 break;
             }
-            progress.done.extend(groups.iter().map(|(start, group)| ((*start, group.end), round)));
+            self.progress.done.extend(groups.iter().map(|(start, group)| ((*start, group.end), round)));
             let mut rewriter =
                 Rewriter { offsets: &offsets, groups: &groups, first_cell: self.first_cell, cells: Sets::default() };
             rewriter.run(&mut promoted);
@@ -279,12 +278,12 @@ impl Plan {
         for (access, address) in accesses(&promoted) {
             if let Some(at) = place(&offsets, &access, address) {
                 let range = (at, at + i64::from(access.bytes));
-                if let Some((range, _)) = progress.done.iter().find(|(known, _)| meet(*known, range)) {
+                if let Some((range, _)) = self.progress.done.iter().find(|(known, _)| meet(*known, range)) {
                     return Err((vec![*range], self.rounds));
                 }
             }
         }
-        Ok((!progress.done.is_empty()).then_some(promoted))
+        Ok((!self.progress.done.is_empty()).then_some(promoted))
     }
 }
 
